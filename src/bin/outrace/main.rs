@@ -1,0 +1,3 @@
+//! The `outrace` binary.
+
+fn main() {}

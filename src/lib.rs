@@ -1,0 +1,1 @@
+//! Outrace: lines from running processes and logs, live, to everyone who watches.

@@ -10,3 +10,12 @@ pub use message::{
     Action, ActionError, Actions, ChannelName, Data, Lines, Message, MessageType, NameError, ProcessEvent,
     ProcessId, Status,
 };
+
+/// The private modules that the benches and the fuzz targets reach into. Not part of the interface: anything
+/// here may change or go at any time.
+#[cfg(any(fuzzing, feature = "internals"))]
+#[doc(hidden)]
+pub mod internals {
+    pub use crate::encode::{Envelope, Frames, FramesBuilder, Timestamp, escape_into, single};
+    pub use crate::protocol::{Command, Ignored, InvalidOptions, Options, Since, parse};
+}

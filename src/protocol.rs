@@ -189,3 +189,142 @@ fn parse_since(value: Value<'_, '_>) -> Result<Since, InvalidOptions> {
         _ => Err(InvalidOptions),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::time::{Duration, Instant};
+
+    /// Parses a copy that lives as long as the test.
+    fn read(message: impl Into<Vec<u8>>) -> Result<Command<'static>, Ignored> {
+        parse(message.into().leak())
+    }
+
+    fn subscribe(channel: &'static str) -> Result<Command<'static>, Ignored> {
+        Ok(Command::Subscribe { channel, options: Ok(None) })
+    }
+
+    fn options(options: &str) -> Result<Option<Options>, InvalidOptions> {
+        match read(format!(r#"{{"type":"subscribe","channel":"c","options":{options}}}"#)) {
+            Ok(Command::Subscribe { channel: "c", options }) => options,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_channel_is_the_field_or_else_the_data() {
+        assert_eq!(read(r#"{"type":"subscribe","channel":"a"}"#), subscribe("a"));
+        assert_eq!(read(r#"{"type":"subscribe","data":"a"}"#), subscribe("a"));
+        assert_eq!(read(r#"{"data":"b","channel":"a","type":"subscribe"}"#), subscribe("a"));
+        assert_eq!(read(r#"{"type":"subscribe","channel":"","data":"b"}"#), subscribe("b"));
+        assert_eq!(read(r#"{"type":"subscribe","channel":null,"data":"b"}"#), subscribe("b"));
+        assert_eq!(read(r#"{"type":"subscribe","channel":"a","data":{"b":[1]}}"#), subscribe("a"));
+        assert_eq!(read(r#"{"type":"subscribe","data":["b"]}"#), subscribe(""));
+        assert_eq!(read(r#"{"type":"subscribe"}"#), subscribe(""));
+        assert_eq!(read(r#"{"type":"subscribe","channel":"\u0061\n"}"#), subscribe("a\n"));
+        assert_eq!(read(r#"{"type":"unsubscribe","data":"a"}"#), Ok(Command::Unsubscribe { channel: "a" }));
+        assert_eq!(read(r#"{"type":"ping","more":{"type":"subscribe"},"data":7}"#), Ok(Command::Ping));
+        assert_eq!(read(" {\"type\" :\n\"ping\"}\r\n"), Ok(Command::Ping));
+    }
+
+    #[test]
+    fn what_is_no_command_is_ignored_for_a_named_reason() {
+        for (message, reason) in [
+            ("", Ignored::BadJson),
+            ("{", Ignored::BadJson),
+            (r#"{"type":"ping"} {"type":"ping"}"#, Ignored::BadJson),
+            (r#"{"type":"ping",}"#, Ignored::BadJson),
+            ("7", Ignored::NotAnObject),
+            ("null", Ignored::NotAnObject),
+            (r#"[{"type":"ping"}]"#, Ignored::NotAnObject),
+            ("{}", Ignored::UnknownType),
+            (r#"{"type":null}"#, Ignored::UnknownType),
+            (r#"{"type":"Ping"}"#, Ignored::UnknownType),
+            (r#"{"type":"process_output","channel":"a"}"#, Ignored::UnknownType),
+            (r#"{"type":7}"#, Ignored::WrongFieldType),
+            (r#"{"type":["subscribe"],"channel":"a"}"#, Ignored::WrongFieldType),
+            (r#"{"type":"subscribe","channel":7,"data":"a"}"#, Ignored::WrongFieldType),
+            (r#"{"type":"subscribe","channel":{}}"#, Ignored::WrongFieldType),
+            (r#"{"type":"unsubscribe","data":false}"#, Ignored::MissingChannel),
+        ] {
+            assert_eq!(read(message), Err(reason), "{message}");
+        }
+        assert_eq!(read(b"{\"type\":\"ping\",\"data\":\"\xff\"}"), Err(Ignored::BadJson));
+    }
+
+    #[test]
+    fn options_are_read_and_wrong_types_refused() {
+        assert_eq!(options("null"), Ok(None));
+        assert_eq!(options("{}"), Ok(Some(Options::default())));
+        assert_eq!(options(r#"{"encoding":"deflate","later":{"gaps":7}}"#), Ok(Some(Options::default())));
+        assert_eq!(
+            options(
+                r#"{"gaps":true,"tail":0,"since":{"epoch":"e","seq":18446744073709551615,"x":1},"batch":true}"#
+            ),
+            Ok(Some(Options {
+                gaps: true,
+                tail: Some(0),
+                since: Some(Since { epoch: "e".into(), seq: u64::MAX }),
+                batch: true
+            }))
+        );
+        for wrong in [
+            "7",
+            "[]",
+            r#""gaps""#,
+            r#"{"gaps":1}"#,
+            r#"{"gaps":null}"#,
+            r#"{"batch":"true"}"#,
+            r#"{"tail":-1}"#,
+            r#"{"tail":1.5}"#,
+            r#"{"tail":"9"}"#,
+            r#"{"since":5}"#,
+            r#"{"since":{}}"#,
+            r#"{"since":{"epoch":"e"}}"#,
+            r#"{"since":{"epoch":"e","seq":-1}}"#,
+            r#"{"since":{"epoch":7,"seq":1}}"#,
+            r#"{"gaps":true,"batch":0}"#,
+        ] {
+            assert_eq!(options(wrong), Err(InvalidOptions), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn deep_nesting_costs_neither_stack_nor_time() {
+        let on_a_small_stack = std::thread::Builder::new().stack_size(128 * 1024).spawn(|| {
+            let started = Instant::now();
+            for deep in [
+                "[".repeat(32_000),
+                "[".repeat(32_000) + &"]".repeat(32_000),
+                r#"{"type":"ping","data":"#.to_owned() + &"[".repeat(32_000) + &"]".repeat(32_000) + "}",
+                r#"{"a":"#.repeat(10_000),
+            ] {
+                assert_eq!(read(deep), Err(Ignored::BadJson));
+            }
+            let within = "[".repeat(1000) + &"]".repeat(1000);
+            assert_eq!(read(format!(r#"{{"type":"ping","data":{within}}}"#)), Ok(Command::Ping));
+            started.elapsed()
+        });
+        let took = on_a_small_stack.unwrap().join().expect("no overflow");
+        assert!(took < Duration::from_secs(2), "{took:?}");
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_or_ignored(message in prop::collection::vec(any::<u8>(), 0..200)) {
+            let _ = parse(&mut message.clone());
+        }
+
+        #[test]
+        fn a_channel_is_read_as_it_was_written(channel in ".{1,300}", other: String, in_data: bool) {
+            let message = if in_data {
+                serde_json::json!({"type": "subscribe", "data": channel, "other": other})
+            } else {
+                serde_json::json!({"type": "subscribe", "channel": channel, "data": other})
+            };
+            let mut message = serde_json::to_vec(&message).unwrap();
+            prop_assert_eq!(parse(&mut message), Ok(Command::Subscribe { channel: &channel, options: Ok(None) }));
+        }
+    }
+}

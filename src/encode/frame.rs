@@ -100,3 +100,54 @@ fn control_frame(first: u8, payload: &[u8]) -> Bytes {
     frame.extend_from_slice(payload);
     frame.into()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_header_is_as_long_as_its_payload_asks() {
+        for (payload, header) in [
+            (0, vec![0x81, 0]),
+            (125, vec![0x81, 125]),
+            (126, vec![0x81, 126, 0, 126]),
+            (65_535, vec![0x81, 126, 0xFF, 0xFF]),
+            (65_536, vec![0x81, 127, 0, 0, 0, 0, 0, 1, 0, 0]),
+        ] {
+            let frame = text_frame(&vec![b'x'; payload]);
+            assert_eq!(frame[..header_len(payload)], header);
+            assert_eq!(frame.len(), header.len() + payload);
+        }
+    }
+
+    #[test]
+    fn a_header_guessed_too_short_grows_and_leaves_the_payload_whole() {
+        for guess in [0, 1, 125, 126, 65_535, 65_536] {
+            for payload in [1, 125, 126, 127, 65_535, 65_536, 70_000] {
+                if payload <= guess {
+                    continue;
+                }
+                let text: Vec<u8> = (0..payload).map(|at| b'a' + (at % 26) as u8).collect();
+                let mut out = b"before".to_vec();
+                push_text_header(&mut out, guess);
+                out.extend_from_slice(&text);
+                correct_text_header(&mut out, 6, guess);
+                assert_eq!(out[..6], *b"before");
+                assert_eq!(out[6..], text_frame(&text), "{payload} bytes, guessed {guess}");
+            }
+        }
+    }
+
+    #[test]
+    fn control_frames_carry_no_more_than_they_may() {
+        assert_eq!(close_frame(1000, "")[..], [0x88, 2, 3, 0xE8]);
+        assert_eq!(close_frame(1013, "slow")[..], *b"\x88\x06\x03\xF5slow");
+        // 123 bytes would end within the last character.
+        let close = close_frame(1001, &"é".repeat(200));
+        assert_eq!(close[..2], [0x88, 2 + 122]);
+        assert_eq!(str::from_utf8(&close[4..]), Ok(&*"é".repeat(61)));
+        assert_eq!(ping_frame(b"")[..], [0x89, 0]);
+        assert_eq!(pong_frame(b"abc")[..], *b"\x8A\x03abc");
+        assert_eq!(pong_frame(&[b'x'; 300]).len(), 2 + 125);
+    }
+}

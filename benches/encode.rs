@@ -26,8 +26,13 @@ const RUN: usize = 64;
 const AT: i64 = 1_771_495_200_123;
 
 fn text(pattern: &str, len: usize) -> String {
-    let mut text: String = pattern.chars().cycle().take(len).collect();
-    text.truncate(text.floor_char_boundary(len));
+    let mut text = String::with_capacity(len);
+    for c in pattern.chars().cycle() {
+        if text.len() + c.len_utf8() > len {
+            break;
+        }
+        text.push(c);
+    }
     text
 }
 

@@ -72,6 +72,10 @@ fn escape_unchecked_rest(out: &mut Vec<u8>, mut text: &[u8]) {
 
 /// Appends valid UTF-8.
 fn escape_valid(out: &mut Vec<u8>, mut text: &[u8]) {
+    // Between invalid bytes there is often nothing.
+    if text.is_empty() {
+        return;
+    }
     if has_separator(text) {
         while let Some(at) = text.windows(3).position(|window| is_separator(window[0], window[1], window[2]))
         {

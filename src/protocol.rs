@@ -5,6 +5,8 @@ use std::fmt;
 use simd_json::prelude::{TypedScalarValue, ValueAsScalar, ValueIntoString};
 use simd_json::tape::Value;
 
+use crate::message::NameError;
+
 /// A client's command. Names are as sent: the hub judges them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command<'a> {
@@ -107,6 +109,15 @@ impl Refusal {
     }
 }
 
+impl From<&NameError> for Refusal {
+    fn from(error: &NameError) -> Self {
+        match error {
+            NameError::Channel(_) => Self::ChannelName,
+            NameError::Process(_) => Self::ProcessId,
+        }
+    }
+}
+
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.as_str())
@@ -193,6 +204,7 @@ fn parse_since(value: Value<'_, '_>) -> Result<Since, InvalidOptions> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::message::ChannelName;
     use proptest::prelude::*;
     use std::time::{Duration, Instant};
 
@@ -287,6 +299,19 @@ mod tests {
             r#"{"gaps":true,"batch":0}"#,
         ] {
             assert_eq!(options(wrong), Err(InvalidOptions), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_bad_name_is_refused_in_the_words_of_the_wire() {
+        for (name, text) in [
+            ("", "Subscribe: invalid channel name"),
+            ("a b", "Subscribe: invalid channel name"),
+            ("process:", "Subscribe: invalid process ID"),
+            ("process:a:b", "Subscribe: invalid process ID"),
+        ] {
+            let error = ChannelName::parse(name).unwrap_err();
+            assert_eq!(Refusal::from(&error).to_string(), text);
         }
     }
 

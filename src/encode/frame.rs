@@ -77,9 +77,12 @@ pub fn text_frame(payload: &[u8]) -> Bytes {
 
 /// A close frame. A reason longer than a control frame holds (123 bytes) is cut at a character.
 pub fn close_frame(code: u16, reason: &str) -> Bytes {
-    let reason = &reason[..reason.floor_char_boundary(MAX_CONTROL - 2)];
+    let mut cut = reason.len().min(MAX_CONTROL - 2);
+    while !reason.is_char_boundary(cut) {
+        cut -= 1;
+    }
     let mut payload = code.to_be_bytes().to_vec();
-    payload.extend_from_slice(reason.as_bytes());
+    payload.extend_from_slice(&reason.as_bytes()[..cut]);
     control_frame(CLOSE, &payload)
 }
 

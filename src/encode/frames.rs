@@ -10,6 +10,8 @@ use crate::message::Message;
 
 /// What a message takes beyond its line when names are short: frame header, head and tail.
 const USUAL_OVERHEAD: usize = 128;
+/// What the escaper asks for beyond what it writes; without it a buffer of the right size would grow.
+const ESCAPE_ROOM: usize = 256;
 
 /// A run of complete WebSocket text frames, one message each, contiguous. Cloning and slicing share the bytes.
 #[derive(Clone, Debug)]
@@ -86,7 +88,7 @@ pub struct FramesBuilder {
 impl FramesBuilder {
     /// A builder with room for so many messages with so many bytes of lines or data together.
     pub fn with_capacity(messages: usize, payload_bytes: usize) -> Self {
-        let bytes = Vec::with_capacity(payload_bytes + messages * USUAL_OVERHEAD);
+        let bytes = Vec::with_capacity(payload_bytes + messages * USUAL_OVERHEAD + ESCAPE_ROOM);
         Self { bytes, ends: Vec::with_capacity(messages) }
     }
 

@@ -39,6 +39,7 @@ pub(crate) use subscription::Subscription;
 
 use block::Block;
 use ingest::{Entry, Ingest, Waiting};
+use pace::Reached;
 use subscribers::{Change, Subscribers};
 
 /// Seals one thread makes in a row because others kept asking, before it leaves the rest to the ticker: a publisher's call must end.
@@ -220,7 +221,7 @@ impl Channel {
         let mut block = Block::with_capacity(entries.min(1024));
         let mut taken = Waiting::default();
         let mut changes = Vec::new();
-        let mut woken = 0;
+        let mut reached = Reached::default();
         while entries > 0
             && let Some(entry) = self.ingest.pop()
         {
@@ -232,24 +233,26 @@ impl Channel {
                     block.push(run);
                 }
                 Entry::Join(subscription) => {
-                    woken += self.deliver(std::mem::take(&mut block));
+                    reached += self.deliver(std::mem::take(&mut block));
                     self.number_unheard(&mut changes);
                     changes.push(Change::Join(subscription));
                 }
                 Entry::Leave(subscription) => {
-                    woken += self.deliver(std::mem::take(&mut block));
+                    reached += self.deliver(std::mem::take(&mut block));
                     changes.push(Change::Leave(subscription));
                 }
             }
         }
         self.subscribers.apply(&mut changes);
         self.ingest.release(taken);
-        woken += self.deliver(block);
+        reached += self.deliver(block);
         let overflowed = self.ingest.take_overflowed();
         if overflowed > 0 {
             self.skip_for_all(overflowed);
         }
-        self.core.ticker.pace.spent(self.core.ticker.now(), woken);
+        if reached.clients > 0 {
+            self.core.ticker.pace.spent(self.core.ticker.now(), reached);
+        }
     }
 
     /// Numbers what was published to nobody, as the sealer, before somebody joins. Not while anybody listens: for those the numbering has no
@@ -267,17 +270,17 @@ impl Channel {
         self.seq.store(self.seq.load(Ordering::Relaxed) + unheard, Ordering::Relaxed);
     }
 
-    /// Fans a block out, as the sealer; answers how many sleeping writers it woke.
+    /// Fans a block out, as the sealer; answers whom it reached.
     ///
     /// Linear in subscribers; the encoding is made when the first of them has room.
-    fn deliver(&self, block: Block) -> usize {
+    fn deliver(&self, block: Block) -> Reached {
         if block.is_empty() {
-            return 0;
+            return Reached::default();
         }
         let messages = block.len();
         self.seq.store(self.seq.load(Ordering::Relaxed) + messages as u64, Ordering::Relaxed);
         let timestamp = Core::timestamp();
-        let mut woken = 0;
+        let mut reached = Reached::default();
         let mut tally = Tally::default();
         for subscription in self.subscribers.load().iter().filter(|s| !s.has_left()) {
             let client = &subscription.client;
@@ -287,17 +290,18 @@ impl Channel {
             } else {
                 client.outbox.offer(block.frames(&self.envelope, &timestamp), block.reserved())
             };
+            reached.clients += 1;
             tally.offered += messages as u64;
             match offered {
                 Offered::Closed => tally.discarded += messages as u64,
                 Offered::Accepted { messages: accepted, woke } => {
-                    woken += usize::from(woke);
+                    reached.woken += usize::from(woke);
                     self.settle(client, (messages - accepted) as u64, &mut tally);
                 }
             }
         }
         self.report(tally);
-        woken
+        reached
     }
 
     /// Messages that no queue could take any more, as the sealer: they keep their numbers and are skipped for everybody.

@@ -44,6 +44,7 @@ mod reason;
 pub mod server;
 mod stats;
 mod sync;
+mod wake;
 
 pub use channel::{Client, ClientId, Publisher};
 pub use connection::{Admission, UpgradeBody};

@@ -19,3 +19,6 @@ pub mod internals {
     pub use crate::encode::{Envelope, Frames, FramesBuilder, Timestamp, escape_into, single};
     pub use crate::protocol::{Command, Ignored, InvalidOptions, Options, Since, parse};
 }
+
+#[cfg(feature = "process")]
+pub mod process;

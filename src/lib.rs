@@ -22,3 +22,6 @@ pub mod internals {
 
 #[cfg(feature = "process")]
 pub mod process;
+
+#[cfg(feature = "client")]
+pub mod client;

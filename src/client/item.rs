@@ -145,11 +145,15 @@ mod tests {
     fn known_shapes_are_typed() {
         let channel = ChannelName::parse("process:web").unwrap();
         assert_eq!(
-            parse(r#"{"type":"process_output","channel":"process:web","processId":"web","data":"a\"\u00e9","timestamp":"t"}"#),
+            parse(
+                r#"{"type":"process_output","channel":"process:web","processId":"web","data":"a\"\u00e9","timestamp":"t"}"#
+            ),
             Item::Line { channel: channel.clone(), text: "a\"é".into() }
         );
         assert_eq!(
-            parse(r#"{"type":"process_status","channel":"process:web","data":{"status":"exited","exitCode":3}}"#),
+            parse(
+                r#"{"type":"process_status","channel":"process:web","data":{"status":"exited","exitCode":3}}"#
+            ),
             Item::Status { channel, status: Status::Exited, code: 3 }
         );
         assert_eq!(parse(r#"{"type":"error","data":"no"}"#), Item::Error { text: "no".into() });

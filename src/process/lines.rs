@@ -239,8 +239,8 @@ fn count_of(text: &[u8], searched: usize) -> (u64, usize) {
 /// The length of the first piece of an unfinished line, once it is certain that the line is longer than
 /// [`MAX_LINE`]: a `\r` at its very end may yet turn out to be half a terminator.
 fn overlong_piece(unfinished: &[u8]) -> Option<usize> {
-    let certain = unfinished.len() > MAX_LINE + 1
-        || unfinished.len() == MAX_LINE + 1 && unfinished[MAX_LINE] != b'\r';
+    let certain =
+        unfinished.len() > MAX_LINE + 1 || unfinished.len() == MAX_LINE + 1 && unfinished[MAX_LINE] != b'\r';
     certain.then(|| piece_len(unfinished))
 }
 
@@ -302,12 +302,11 @@ mod tests {
     /// Text that is rich in what matters: terminators and halves of them, characters of every length,
     /// broken ones, and lines about as long as a piece or two may be.
     fn texts() -> impl Strategy<Value = Vec<u8>> {
-        let long = (prop::sample::select(vec!["a", "é", "€", "😀"]), 0..9usize, 1..3usize, "[abc]{0,3}").prop_map(
-            |(unit, less, pieces, shift)| {
+        let long = (prop::sample::select(vec!["a", "é", "€", "😀"]), 0..9usize, 1..3usize, "[abc]{0,3}")
+            .prop_map(|(unit, less, pieces, shift)| {
                 let bytes = MAX_LINE * pieces + 4 - less;
                 (shift + &unit.repeat(bytes / unit.len())).into_bytes()
-            },
-        );
+            });
         let part = prop_oneof![
             6 => Just(b"\n".to_vec()),
             3 => Just(b"\r\n".to_vec()),

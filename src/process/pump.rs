@@ -13,8 +13,8 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::hub::Publisher;
 
-use super::handle::{ExitReport, Target};
 use super::LineFeed;
+use super::handle::{ExitReport, Target};
 
 /// How long a pipe that outlives its process may be silent before it is given up.
 pub const DRAIN_QUIET: Duration = Duration::from_millis(200);

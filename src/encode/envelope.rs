@@ -4,6 +4,7 @@ use super::escape::escape_into;
 use crate::message::{ChannelName, Data, Message, MessageType};
 
 const TYPE_KEY: &[u8] = br#"{"type":""#;
+const CHANNEL_KEY: &[u8] = br#","channel":""#;
 const PROCESS_KEY: &[u8] = br#","processId":""#;
 const DATA_KEY: &[u8] = br#","data":"#;
 
@@ -52,7 +53,11 @@ impl Envelope {
             Data::Text(text) => DATA_KEY.len() + text.len() + 2,
             Data::Json(json) => DATA_KEY.len() + json.len(),
         };
-        TYPE_KEY.len() + message.kind().as_str().len() + 1 + self.channel.len() + process + data
+        let channel = match message.channel() {
+            Some(name) => CHANNEL_KEY.len() + name.as_str().len() + 1,
+            None => self.channel.len(),
+        };
+        TYPE_KEY.len() + message.kind().as_str().len() + 1 + channel + process + data
     }
 
     /// Appends a message up to its timestamp.
@@ -63,7 +68,14 @@ impl Envelope {
             known => out.extend_from_slice(known.as_str().as_bytes()),
         }
         out.push(b'"');
-        out.extend_from_slice(&self.channel);
+        match message.channel() {
+            Some(name) => {
+                out.extend_from_slice(CHANNEL_KEY);
+                out.extend_from_slice(name.as_str().as_bytes());
+                out.push(b'"');
+            }
+            None => out.extend_from_slice(&self.channel),
+        }
         if let Some(id) = message.process_id() {
             out.extend_from_slice(PROCESS_KEY);
             out.extend_from_slice(id.as_str().as_bytes());

@@ -34,6 +34,7 @@ pub use status::Status;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Message {
     kind: MessageType,
+    channel: Option<ChannelName>,
     process_id: Option<ProcessId>,
     data: Data,
 }
@@ -55,7 +56,7 @@ pub enum Data {
 impl Message {
     /// A message of this type without data.
     pub fn new(kind: MessageType) -> Self {
-        Self { kind, process_id: None, data: Data::None }
+        Self { kind, channel: None, process_id: None, data: Data::None }
     }
 
     /// One line of a process.
@@ -95,6 +96,13 @@ impl Message {
         Self::new(MessageType::Error).with_text(text)
     }
 
+    /// The same message, said to be of this channel although it is sent elsewhere: to all clients, as a rule.
+    #[must_use]
+    pub fn in_channel(mut self, channel: ChannelName) -> Self {
+        self.channel = Some(channel);
+        self
+    }
+
     /// The same message, said of this process.
     #[must_use]
     pub fn with_process(mut self, id: ProcessId) -> Self {
@@ -128,6 +136,11 @@ impl Message {
     /// Its type.
     pub fn kind(&self) -> &MessageType {
         &self.kind
+    }
+
+    /// The channel it says it is of, if that is not where it is published.
+    pub fn channel(&self) -> Option<&ChannelName> {
+        self.channel.as_ref()
     }
 
     /// The process it is about, if it names one itself.

@@ -1,6 +1,6 @@
 //! Bytes in, published lines out: what connects a [`LineSplitter`] with a [`Publisher`].
 
-use crate::hub::Publisher;
+use crate::Publisher;
 
 use super::LineSplitter;
 

@@ -11,7 +11,7 @@ use tokio::process::Child;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
-use crate::hub::Publisher;
+use crate::Publisher;
 
 use super::LineFeed;
 use super::handle::{ExitReport, Target};

@@ -9,8 +9,8 @@ use tokio::io::AsyncWrite;
 use tokio::process::Command;
 use tokio::sync::watch;
 
-use crate::hub::{Hub, Publisher};
 use crate::message::{ChannelName, NameError, ProcessId, Status};
+use crate::{Hub, Publisher};
 
 use super::handle::Target;
 use super::pump::{Pump, Sink};

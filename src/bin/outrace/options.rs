@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use clap::Args;
-use outrace::{Hub, HubBuilder};
+use outrace::{ConfigError, Hub, HubBuilder};
 
 use crate::failure::Failure;
 
@@ -45,7 +45,13 @@ impl ServerOptions {
         if let Some(most) = self.max_connections {
             hub = hub.max_connections(most);
         }
-        hub.build().map_err(Failure::usage)
+        hub.build().map_err(|error| match error {
+            ConfigError::OutOfRange { setting, value, least, most } => {
+                let option = setting.replace('_', "-");
+                Failure::usage(format!("--{option} is {value}, but has to be between {least} and {most}"))
+            }
+            error => Failure::usage(error),
+        })
     }
 
     pub(crate) fn start_logging(&self) -> Result<(), Failure> {

@@ -37,7 +37,7 @@ impl Server {
         }
         let (stop, stopped) = oneshot::channel::<()>();
         let serving = tokio::spawn(outrace::server::serve(listener, hub.clone(), async {
-            // Stopped, or this end was dropped: the same.
+            // Stopped or dropped: the same.
             let _ = stopped.await;
         }));
         Ok(Self { hub, stop, serving })
@@ -45,7 +45,6 @@ impl Server {
 
     /// Ends in good order: every client gets what waits for it, in bounded time.
     pub(crate) async fn shut_down(self) {
-        self.hub.shutdown().await;
         let _ = self.stop.send(());
         if let Ok(Err(error)) = self.serving.await {
             tracing::warn!(%error, "serving ended with an error");

@@ -7,14 +7,14 @@
 //!
 //! A regular file is always ready and cannot be waited for; a thread reads it.
 
-use std::io::{self, Stdin};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use outrace::process::{DRAIN_LIMIT, DRAIN_QUIET, LineFeed};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
+use tokio::net::unix::pipe::Receiver;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
@@ -34,7 +34,9 @@ pub(crate) enum End {
 pub(crate) async fn feed(feed: LineFeed, signals: &mut Signals) -> io::Result<End> {
     // More room means fewer switches between the writer and us. Not a pipe, or not allowed: as it is.
     let _ = rustix::pipe::fcntl_setpipe_size(io::stdin(), PIPE_BYTES);
-    match AsyncFd::register_with_interest(io::stdin(), Interest::READABLE) {
+    let stdin = io::stdin().as_fd().try_clone_to_owned()?;
+    // Unchecked: it need not be a pipe, as long as it can be waited for; and its mode stays as it is.
+    match Receiver::from_owned_fd_unchecked(stdin) {
         Ok(stdin) => {
             let (stop, stopped) = watch::channel(None);
             let mut reading = tokio::spawn(read_when_ready(stdin, feed, stopped));
@@ -73,7 +75,7 @@ pub(crate) async fn feed(feed: LineFeed, signals: &mut Signals) -> io::Result<En
 
 /// `stopped` holds the time at which to end at the latest, once there is one.
 async fn read_when_ready(
-    stdin: AsyncFd<Stdin>,
+    stdin: Receiver,
     mut feed: LineFeed,
     mut stopped: watch::Receiver<Option<Instant>>,
 ) -> io::Result<End> {
@@ -92,23 +94,28 @@ async fn read_when_ready(
                 }
             }
         };
-        let mut ready = ready?;
-        // Readiness is edge-triggered and may be stale. What comes after this look makes a new edge, which
-        // `clear_ready` does not clear.
-        if !has_input(stdin.get_ref())? {
-            ready.clear_ready();
-            continue;
-        }
-        match rustix::io::read(stdin.get_ref(), feed.spare()) {
+        ready?;
+        // Readiness is edge-triggered and may be stale. `WouldBlock` clears it, but not an edge that was made after
+        // this look.
+        let read = stdin.try_io(|| {
+            if has_input(stdin.as_fd())? {
+                Ok(rustix::io::read(&stdin, feed.spare())?)
+            } else {
+                Err(io::ErrorKind::WouldBlock.into())
+            }
+        });
+        match read {
             Ok(0) => {
                 feed.finish();
                 return Ok(End::Eof);
             }
             Ok(n) => feed.filled(n),
-            Err(rustix::io::Errno::INTR | rustix::io::Errno::AGAIN) => {}
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {
+                continue;
+            }
             Err(error) => {
                 feed.finish();
-                return Err(error.into());
+                return Err(error);
             }
         }
         tokio::task::yield_now().await;
@@ -118,8 +125,8 @@ async fn read_when_ready(
 }
 
 /// Whether a read would not block: there are bytes, or the end, or an error to be had.
-fn has_input(stdin: &Stdin) -> io::Result<bool> {
-    let mut fds = [PollFd::new(stdin, PollFlags::IN)];
+fn has_input(stdin: BorrowedFd<'_>) -> io::Result<bool> {
+    let mut fds = [PollFd::from_borrowed_fd(stdin, PollFlags::IN)];
     match poll(&mut fds, Some(&Timespec::default())) {
         Ok(ready) => Ok(ready > 0),
         Err(rustix::io::Errno::INTR) => Ok(false),

@@ -20,6 +20,29 @@ impl Failure {
         Self::new(2, sentence.to_string())
     }
 
+    /// What clap found, in one sentence. Help and the version are no failure and leave from here, as does the
+    /// help for a command line that asks for nothing.
+    pub(crate) fn of_arguments(error: clap::Error) -> Self {
+        use clap::error::ErrorKind::{DisplayHelp, DisplayHelpOnMissingArgumentOrSubcommand, DisplayVersion};
+        if let DisplayHelp | DisplayVersion | DisplayHelpOnMissingArgumentOrSubcommand = error.kind() {
+            error.exit();
+        }
+        let text = error.render().to_string();
+        let mut sentence = String::new();
+        for line in text.lines().map(str::trim) {
+            if line.is_empty() || line.starts_with("Usage:") || line.starts_with("For more information") {
+                continue;
+            }
+            match line.strip_prefix("tip: ") {
+                Some(_) => sentence.push_str("; "),
+                None if sentence.is_empty() => {}
+                None => sentence.push(' '),
+            }
+            sentence.push_str(line.trim_start_matches("error: ").trim_start_matches("tip: "));
+        }
+        Self::usage(sentence + "; --help tells more")
+    }
+
     pub(crate) fn report(&self) {
         eprintln!("outrace: {}", self.sentence);
     }

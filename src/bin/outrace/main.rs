@@ -37,9 +37,8 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    // Exits with 2 for a bad option, and with 0 for --help and --version.
-    let Arguments { command } = Arguments::parse();
-    match start(command) {
+    match Arguments::try_parse().map_err(Failure::of_arguments).and_then(|arguments| start(arguments.command))
+    {
         Ok(code) => ExitCode::from(code),
         Err(failure) => {
             failure.report();

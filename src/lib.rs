@@ -60,3 +60,9 @@ pub use stats::{ChannelStats, Stats};
 #[cfg(any(fuzzing, feature = "internals"))]
 #[doc(hidden)]
 pub mod internals;
+
+#[cfg(feature = "process")]
+pub mod process;
+
+#[cfg(feature = "client")]
+pub mod client;

@@ -4,7 +4,7 @@
 //! without any timer while nothing waits.
 
 use std::future::poll_fn;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
@@ -12,6 +12,7 @@ use crossbeam_queue::SegQueue;
 
 use super::Channel;
 use super::alarm::Alarm;
+use super::core::Core;
 use super::pace::Pace;
 use crate::sync::{AtomicBool, Ordering, fence};
 use crate::wake::WakeFlag;
@@ -46,9 +47,9 @@ impl Ticker {
     }
 
     /// Starts the task unless it runs. To be called within a tokio runtime.
-    pub(crate) fn start(self: &Arc<Self>) {
+    pub(super) fn start(self: &Arc<Self>, core: Weak<Core>) {
         if self.attendance.begin() {
-            tokio::spawn(run(Running(Arc::clone(self))));
+            tokio::spawn(run(Running(Arc::clone(self)), core));
         }
     }
 
@@ -136,10 +137,30 @@ impl Drop for Running {
     }
 }
 
-async fn run(running: Running) {
+/// Between two looks for history that is too old.
+fn sweep_interval(core: &Weak<Core>) -> Option<Duration> {
+    const LEAST: Duration = Duration::from_millis(250);
+    const MOST: Duration = Duration::from_secs(60);
+    let core = core.upgrade().filter(|core| core.keeps_history())?;
+    Some((core.config.history_age / 4).clamp(LEAST, MOST))
+}
+
+async fn run(running: Running, core: Weak<Core>) {
     let ticker = &*running.0;
     let mut alarm = Alarm::new();
-    while ticker.wait().await {
+    let interval = sweep_interval(&core);
+    let mut sweep = std::pin::pin!(tokio::time::sleep(interval.unwrap_or_default()));
+    loop {
+        tokio::select! {
+            alive = ticker.wait() => if !alive { return },
+            () = &mut sweep, if interval.is_some() => {
+                if let Some(core) = core.upgrade() {
+                    core.sweep();
+                }
+                sweep.as_mut().reset(tokio::time::Instant::now() + interval.unwrap_or_default());
+                continue;
+            }
+        }
         // What an earlier tick has woken writes first: on one core a clock that never yields would starve its own readers.
         tokio::task::yield_now().await;
         let next = ticker.pace.next();

@@ -332,7 +332,8 @@ mod tests {
                 while got.len() < line.len() {
                     let piece = pieces.next().expect("the line goes on");
                     prop_assert!((1..=MAX_LINE).contains(&piece.len()));
-                    prop_assert!(got.len() % MAX_LINE == 0 || got.len() % MAX_LINE >= MAX_LINE - 6);
+                    let beyond = got.len() % MAX_LINE;
+                    prop_assert!(beyond == 0 || beyond >= MAX_LINE - 6, "a piece is shorter than it must be");
                     if std::str::from_utf8(line).is_ok() {
                         prop_assert!(std::str::from_utf8(&piece).is_ok(), "a character was cut");
                     }

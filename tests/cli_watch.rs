@@ -318,3 +318,27 @@ async fn a_server_that_is_merely_idle_is_not_given_up() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn pauses_grow_while_the_server_only_says_goodbye_and_start_over_after_a_message() {
+    bounded(async {
+        let pauses = async |frames| {
+            let url = crude_server(frames).await;
+            let backoff = Backoff::new(Duration::from_millis(1), 100.0, Duration::from_millis(100));
+            let mut watcher = Watcher::builder(&url).channel("process:a").backoff(backoff).build().unwrap();
+            let mut pauses = Vec::new();
+            while pauses.len() < 2 {
+                if let Some(Item::Disconnected { retry_in: Some(pause), .. }) = watcher.next().await {
+                    pauses.push(pause);
+                }
+            }
+            pauses
+        };
+        let short = Duration::from_millis(1);
+        let only_goodbyes = pauses(&[]).await;
+        assert!(only_goodbyes[0] <= short && only_goodbyes[1] > short, "{only_goodbyes:?}");
+        let good = pauses(&["{}"]).await;
+        assert!(good.iter().all(|pause| *pause <= short), "{good:?}");
+    })
+    .await;
+}

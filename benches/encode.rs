@@ -26,8 +26,13 @@ const RUN: usize = 64;
 const AT: i64 = 1_771_495_200_123;
 
 fn text(pattern: &str, len: usize) -> String {
-    let mut text: String = pattern.chars().cycle().take(len).collect();
-    text.truncate(text.floor_char_boundary(len));
+    let mut text = String::with_capacity(len);
+    for c in pattern.chars().cycle() {
+        if text.len() + c.len_utf8() > len {
+            break;
+        }
+        text.push(c);
+    }
     text
 }
 
@@ -96,12 +101,29 @@ fn lines(c: &mut Criterion) {
     }
 }
 
+/// The worst a publisher can send: nothing is UTF-8, so every byte becomes U+FFFD.
+fn binary(c: &mut Criterion) {
+    let mut group = c.benchmark_group("binary");
+    for len in [100, 16_000] {
+        let line = vec![0xFF; len];
+        group.throughput(Throughput::Bytes(len as u64));
+        group.bench_function(BenchmarkId::new("escape", len), |b| {
+            let mut out = Vec::with_capacity(6 * len);
+            b.iter(|| {
+                out.clear();
+                escape_into(&mut out, black_box(&line));
+                black_box(&mut out);
+            });
+        });
+    }
+}
+
 criterion_group! {
     name = encode;
     config = Criterion::default()
         .warm_up_time(std::time::Duration::from_millis(150))
         .measurement_time(std::time::Duration::from_millis(500))
         .sample_size(20);
-    targets = lines
+    targets = lines, binary
 }
 criterion_main!(encode);

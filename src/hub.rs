@@ -373,6 +373,11 @@ impl Hub {
         connection::upgrade(&self.inner, request)
     }
 
+    #[cfg(any(fuzzing, feature = "internals"))]
+    pub(crate) fn inner(&self) -> &Inner {
+        &self.inner
+    }
+
     /// Whether [`Hub::shutdown`] has been called.
     pub fn is_stopping(&self) -> bool {
         self.inner.is_stopping()
@@ -387,10 +392,7 @@ impl Hub {
         let inner = &self.inner;
         // Release, paired with `is_stopping`.
         inner.stopping.store(true, Ordering::Release);
-        for channel in inner.registry.all() {
-            channel.seal();
-        }
-        inner.everyone.seal();
+        inner.flush();
         loop {
             let empty = inner.emptied.notified();
             // Each time round: a client whose handshake was under way joins after the first look.
@@ -482,6 +484,14 @@ impl Inner {
 
     pub(crate) fn core(&self) -> &Core {
         &self.core
+    }
+
+    /// Seals what waits in any channel.
+    pub(crate) fn flush(&self) {
+        for channel in self.registry.all() {
+            channel.seal();
+        }
+        self.everyone.seal();
     }
 
     pub(crate) fn is_stopping(&self) -> bool {

@@ -16,6 +16,7 @@ mod ingest;
 mod pace;
 mod publisher;
 mod registry;
+mod seal;
 mod subscribers;
 mod subscription;
 mod ticker;
@@ -27,7 +28,7 @@ use crate::encode::Envelope;
 use crate::message::ChannelName;
 use crate::outbox::Offered;
 use crate::reason::CloseReason;
-use crate::sync::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use crate::sync::{AtomicU64, AtomicUsize, Ordering};
 
 pub use client::{Client, ClientId};
 pub use publisher::Publisher;
@@ -39,6 +40,8 @@ pub(crate) use subscription::Subscription;
 
 use block::Block;
 use ingest::{Entry, Ingest, Waiting};
+use pace::Reached;
+use seal::{ScheduleFlag, SealFlag};
 use subscribers::{Change, Subscribers};
 
 /// Seals one thread makes in a row because others kept asking, before it leaves the rest to the ticker: a publisher's call must end.
@@ -66,10 +69,9 @@ pub(crate) struct Channel {
     listeners: AtomicUsize,
     /// Subscriptions and publisher handles: while there are any, the registry keeps the channel. Raised from 0 only under the registry's guard.
     pins: AtomicUsize,
-    /// Asks to seal that have not been answered; whoever raises it from 0 is the sealer.
-    requests: AtomicUsize,
-    /// True while the ticker is to seal this channel.
-    scheduled: AtomicBool,
+    sealer: SealFlag,
+    /// Raised while the ticker is to seal this channel.
+    scheduled: ScheduleFlag,
     /// The number of the last message sealed. Written by the sealer alone.
     seq: AtomicU64,
     /// Messages published while nobody listened; they enter the numbering at the next join.
@@ -88,8 +90,8 @@ impl Channel {
             subscribers: Subscribers::default(),
             listeners: AtomicUsize::new(0),
             pins: AtomicUsize::new(0),
-            requests: AtomicUsize::new(0),
-            scheduled: AtomicBool::new(false),
+            sealer: SealFlag::default(),
+            scheduled: ScheduleFlag::default(),
             seq: AtomicU64::new(0),
             unheard: AtomicU64::new(0),
             skipped: AtomicU64::new(0),
@@ -167,11 +169,8 @@ impl Channel {
     }
 
     /// Has the channel sealed: now if the pace allows it, else at the next tick.
-    ///
-    /// AcqRel swaps of `scheduled`, all in one modification order: who reads true here comes before the sealer's swap to
-    /// false, which therefore sees this thread's push.
     fn seal_soon(self: &Arc<Self>) {
-        if self.scheduled.swap(true, Ordering::AcqRel) {
+        if !self.scheduled.raise() {
             return;
         }
         let ticker = &self.core.ticker;
@@ -182,34 +181,27 @@ impl Channel {
         }
     }
 
-    /// Seals what made `scheduled` true.
+    /// Seals what raised `scheduled`.
     fn seal_scheduled(self: &Arc<Self>) {
-        self.scheduled.swap(false, Ordering::AcqRel);
+        self.scheduled.lower();
         self.seal();
     }
 
     /// Seals what waits, unless somebody is sealing: then that one will look again.
-    ///
-    /// `requests` is a flag that counts. AcqRel throughout: the sealer's release at the end hands the channel's state (numbering,
-    /// places, gaps) to the next sealer, and an increment during a seal makes the closing exchange fail, whose Acquire then sees the
-    /// push that went before the increment.
     pub(crate) fn seal(self: &Arc<Self>) {
-        if self.requests.fetch_add(1, Ordering::AcqRel) != 0 {
-            return;
-        }
-        let mut answered = 1;
+        let Some(mut answered) = self.sealer.request() else { return };
         let mut seals = 0;
         while seals < SEALS_IN_A_ROW || !self.core.ticker.is_running() {
             self.seal_once();
             seals += 1;
-            match self.requests.compare_exchange(answered, 0, Ordering::AcqRel, Ordering::Acquire) {
-                Ok(_) => return,
-                Err(requests) => answered = requests,
+            match self.sealer.done(answered) {
+                None => return,
+                Some(more) => answered = more,
             }
         }
         // Others keep pushing. The flag is given up first, so that either the ticker or the next publisher finds it free.
-        self.requests.swap(0, Ordering::AcqRel);
-        if !self.scheduled.swap(true, Ordering::AcqRel) {
+        self.sealer.give_up(answered);
+        if self.scheduled.raise() {
             self.core.ticker.schedule(Arc::clone(self));
         }
     }
@@ -220,7 +212,7 @@ impl Channel {
         let mut block = Block::with_capacity(entries.min(1024));
         let mut taken = Waiting::default();
         let mut changes = Vec::new();
-        let mut woken = 0;
+        let mut reached = Reached::default();
         while entries > 0
             && let Some(entry) = self.ingest.pop()
         {
@@ -232,24 +224,26 @@ impl Channel {
                     block.push(run);
                 }
                 Entry::Join(subscription) => {
-                    woken += self.deliver(std::mem::take(&mut block));
+                    reached += self.deliver(std::mem::take(&mut block));
                     self.number_unheard(&mut changes);
                     changes.push(Change::Join(subscription));
                 }
                 Entry::Leave(subscription) => {
-                    woken += self.deliver(std::mem::take(&mut block));
+                    reached += self.deliver(std::mem::take(&mut block));
                     changes.push(Change::Leave(subscription));
                 }
             }
         }
         self.subscribers.apply(&mut changes);
         self.ingest.release(taken);
-        woken += self.deliver(block);
+        reached += self.deliver(block);
         let overflowed = self.ingest.take_overflowed();
         if overflowed > 0 {
             self.skip_for_all(overflowed);
         }
-        self.core.ticker.pace.spent(self.core.ticker.now(), woken);
+        if reached.clients > 0 {
+            self.core.ticker.pace.spent(self.core.ticker.now(), reached);
+        }
     }
 
     /// Numbers what was published to nobody, as the sealer, before somebody joins. Not while anybody listens: for those the numbering has no
@@ -267,17 +261,17 @@ impl Channel {
         self.seq.store(self.seq.load(Ordering::Relaxed) + unheard, Ordering::Relaxed);
     }
 
-    /// Fans a block out, as the sealer; answers how many sleeping writers it woke.
+    /// Fans a block out, as the sealer; answers whom it reached.
     ///
     /// Linear in subscribers; the encoding is made when the first of them has room.
-    fn deliver(&self, block: Block) -> usize {
+    fn deliver(&self, block: Block) -> Reached {
         if block.is_empty() {
-            return 0;
+            return Reached::default();
         }
         let messages = block.len();
         self.seq.store(self.seq.load(Ordering::Relaxed) + messages as u64, Ordering::Relaxed);
         let timestamp = Core::timestamp();
-        let mut woken = 0;
+        let mut reached = Reached::default();
         let mut tally = Tally::default();
         for subscription in self.subscribers.load().iter().filter(|s| !s.has_left()) {
             let client = &subscription.client;
@@ -287,17 +281,18 @@ impl Channel {
             } else {
                 client.outbox.offer(block.frames(&self.envelope, &timestamp), block.reserved())
             };
+            reached.clients += 1;
             tally.offered += messages as u64;
             match offered {
                 Offered::Closed => tally.discarded += messages as u64,
                 Offered::Accepted { messages: accepted, woke } => {
-                    woken += usize::from(woke);
+                    reached.woken += usize::from(woke);
                     self.settle(client, (messages - accepted) as u64, &mut tally);
                 }
             }
         }
         self.report(tally);
-        woken
+        reached
     }
 
     /// Messages that no queue could take any more, as the sealer: they keep their numbers and are skipped for everybody.

@@ -8,13 +8,13 @@ mod parcel;
 
 use std::task::Context;
 
-use atomic_waker::AtomicWaker;
 use bytes::Bytes;
 use crossbeam_queue::SegQueue;
 
 use crate::encode::Frames;
 use crate::reason::CloseReason;
-use crate::sync::{AtomicBool, AtomicU8, Ordering};
+use crate::sync::{AtomicU8, Ordering};
+use crate::wake::WakeFlag;
 
 pub(crate) use budget::{Admission, Limits, MOST_BYTES, MOST_MESSAGES, Used};
 pub(crate) use parcel::Parcel;
@@ -34,12 +34,11 @@ pub(crate) enum Offered {
 #[derive(Debug)]
 pub(crate) struct Outbox {
     budget: Budget,
-    /// True while the writer sleeps for want of parcels: whoever turns it false wakes the writer.
-    asleep: AtomicBool,
+    /// The writer's sleep for want of parcels.
+    writer: WakeFlag,
     /// The reason why the connection has to end, 0 while it does not.
     closing: AtomicU8,
     limits: Limits,
-    waker: AtomicWaker,
     queue: SegQueue<Parcel>,
 }
 
@@ -47,10 +46,9 @@ impl Outbox {
     pub(crate) fn new(limits: Limits) -> Self {
         Self {
             budget: Budget::default(),
-            asleep: AtomicBool::new(false),
+            writer: WakeFlag::default(),
             closing: AtomicU8::new(0),
             limits,
-            waker: AtomicWaker::new(),
             queue: SegQueue::new(),
         }
     }
@@ -91,14 +89,14 @@ impl Outbox {
                 }
             }
         }
-        Offered::Accepted { messages: accepted, woke: accepted > 0 && self.wake() }
+        Offered::Accepted { messages: accepted, woke: accepted > 0 && self.writer.wake() }
     }
 
     /// Offers one message to this client alone (a refusal, a pong), which may use the reserve. True when it was accepted.
     pub(crate) fn offer_one(&self, frame: Bytes) -> bool {
         let accepted = matches!(self.offer_reserved(frame), Admission::Admitted(1));
         if accepted {
-            self.wake();
+            self.writer.wake();
         }
         accepted
     }
@@ -114,36 +112,16 @@ impl Outbox {
         admission
     }
 
-    /// Wakes the writer if it sleeps; answers whether it did.
-    ///
-    /// AcqRel, paired with the swap in [`Outbox::pop_or_sleep`]: all changes of `asleep` stand in one modification order. If this
-    /// swap comes after the writer's, it reads true and wakes; if it comes before, the writer's swap reads this one's
-    /// value and thereby sees the push that went before it. Either way the parcel is not slept through.
-    fn wake(&self) -> bool {
-        let slept = self.asleep.swap(false, Ordering::AcqRel);
-        if slept {
-            self.waker.wake();
-        }
-        slept
-    }
-
     /// Makes `cx`'s task the one that pushes and close requests wake. To be called at the start of each poll, before
     /// the queue and the close request are looked at: what comes after the look finds this waker.
     pub(crate) fn register(&self, cx: &Context<'_>) {
-        self.waker.register(cx.waker());
+        self.writer.register(cx);
     }
 
     /// The next parcel; or `None`, and then the next push wakes the registered task. One caller at a time: the
     /// connection.
     pub(crate) fn pop_or_sleep(&self) -> Option<Parcel> {
-        if let Some(parcel) = self.queue.pop() {
-            return Some(parcel);
-        }
-        self.asleep.swap(true, Ordering::AcqRel);
-        let parcel = self.queue.pop()?;
-        // Relaxed: only spares a needless wake; a producer that still reads true wakes an awake task.
-        self.asleep.store(false, Ordering::Relaxed);
-        Some(parcel)
+        self.queue.pop().or_else(|| self.writer.sleep_unless(|| self.queue.pop()))
     }
 
     /// The next parcel if one waits, without asking to be woken.
@@ -163,10 +141,9 @@ impl Outbox {
 
     /// Asks the connection to end. The first reason stands.
     pub(crate) fn ask_to_close(&self, reason: CloseReason) {
-        // AcqRel on both: the connection that reads the reason sees what led to it, and the wake below cannot be missed (as in `wake`).
+        // AcqRel: the connection that reads the reason sees what led to it.
         if self.closing.compare_exchange(0, reason.to_u8(), Ordering::AcqRel, Ordering::Acquire).is_ok() {
-            self.asleep.store(false, Ordering::Release);
-            self.waker.wake();
+            self.writer.wake_always();
         }
     }
 

@@ -389,6 +389,32 @@ mod tests {
         }
     }
 
+    /// What chance seldom hits: a line of just the longest length, its terminator cut anywhere by a read.
+    #[test]
+    fn the_longest_line_and_its_neighbours_are_cut_alike_by_splitting_and_counting() {
+        for length in MAX_LINE - 1..=MAX_LINE + 2 {
+            for terminator in ["\n", "\r\n", "\r\r\n", "\r", "\ra\n", ""] {
+                let text = [&[b'a'].repeat(length)[..], terminator.as_bytes(), b"next\n"].concat();
+                let expected: usize =
+                    contents(&text).iter().map(|line| line.len().div_ceil(MAX_LINE).max(1)).sum();
+                for cut in length - 1..=text.len() {
+                    let (mut split, mut counted) = (LineSplitter::new(), LineSplitter::new());
+                    let (mut lines, mut count) = (0, 0);
+                    for chunk in [&text[..cut], &text[cut..]] {
+                        split.push(chunk);
+                        lines += split.take().len();
+                        counted.push(chunk);
+                        count += counted.count() as usize;
+                        assert_eq!(count, lines, "{length} a and {terminator:?}, cut at {cut}");
+                    }
+                    lines += split.finish().len();
+                    assert_eq!(lines, expected, "{length} a and {terminator:?}, cut at {cut}");
+                    assert_eq!(count + counted.finish().len(), expected);
+                }
+            }
+        }
+    }
+
     #[test]
     fn a_run_shares_the_buffer_it_was_read_into() {
         let mut splitter = LineSplitter::new();

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use super::decimal::push_decimal;
 use super::escape::escape_into;
 use super::{Encoding, Timestamp, events, frame};
 use crate::message::ChannelName;
@@ -91,7 +92,8 @@ fn push_span(out: &mut Vec<u8>, from: u64, to: u64) {
 }
 
 fn push_number(out: &mut Vec<u8>, key: &str, value: u64) {
-    out.extend_from_slice(format!("{key}{value}").as_bytes());
+    out.extend_from_slice(key.as_bytes());
+    push_decimal(out, value);
 }
 
 fn wrap(encoding: Encoding, kind: &str, id: Option<(&str, u64)>, payload: &[u8]) -> Bytes {
@@ -106,5 +108,80 @@ fn wrap(encoding: Encoding, kind: &str, id: Option<(&str, u64)>, payload: &[u8])
             events::push_event(&mut out, Some(kind), |out| out.extend_from_slice(payload));
             out.into()
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::events::tests::{Event, read};
+    use super::super::testing::{now, payload};
+    use super::*;
+
+    fn channel() -> ChannelName {
+        ChannelName::parse("process:web").unwrap()
+    }
+
+    const AT: &str = r#","timestamp":"2026-02-19T10:00:00.123Z"}"#;
+
+    #[test]
+    fn control_messages_have_the_shapes_of_the_wire() {
+        let (c, now) = (channel(), now());
+        for (frame, head) in [
+            (
+                subscribed(Encoding::Json, &c, "k3", 41, 10, 2, &now),
+                r#"{"type":"subscribed","channel":"process:web","data":{"epoch":"k3","seq":41,"replayed":10,"lost":2}"#,
+            ),
+            (
+                gap(Encoding::Batch, &c, 5, 7, &now),
+                r#"{"type":"gap","channel":"process:web","data":{"from":5,"to":7,"count":3}"#,
+            ),
+            (
+                replay(&c, "k3", 5, 7, 1, &now),
+                r#"{"type":"replay","channel":"process:web","data":{"epoch":"k3","from":5,"to":7,"lost":1}"#,
+            ),
+            (
+                replayed(&c, 5, 7, &now),
+                r#"{"type":"replayed","channel":"process:web","data":{"from":5,"to":7}"#,
+            ),
+        ] {
+            assert_eq!(payload(&frame), format!("{head}{AT}"));
+        }
+        assert_eq!(
+            gap(Encoding::Json, &c, 5, 7, &now),
+            gap(Encoding::Batch, &c, 5, 7, &now),
+            "a batch subscription is told the same"
+        );
+    }
+
+    #[test]
+    fn an_event_of_a_gap_leaves_the_last_id_and_one_of_a_subscription_sets_it() {
+        let (c, now) = (channel(), now());
+        for (event, frame, id, kind) in [
+            (
+                subscribed(Encoding::Events, &c, "k3", 41, 0, 0, &now),
+                subscribed(Encoding::Json, &c, "k3", 41, 0, 0, &now),
+                Some("k3:41"),
+                "subscribed",
+            ),
+            (gap(Encoding::Events, &c, 1, 1, &now), gap(Encoding::Json, &c, 1, 1, &now), None, "gap"),
+        ] {
+            let expected = Event { id: id.map(str::to_owned), kind: kind.to_owned(), data: payload(&frame) };
+            assert_eq!(read(&event), [expected]);
+        }
+    }
+
+    #[test]
+    fn text_has_no_place_for_control_messages() {
+        assert!(subscribed(Encoding::Text, &channel(), "k3", 41, 0, 0, &now()).is_empty());
+        assert!(gap(Encoding::Text, &channel(), 1, 2, &now()).is_empty());
+    }
+
+    #[test]
+    fn an_epoch_of_any_text_reads_back() {
+        let epoch = "a\"\\\n\u{2028}";
+        let text = payload(&subscribed(Encoding::Json, &channel(), epoch, u64::MAX, 0, 0, &now()));
+        let message: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(message["data"]["epoch"], epoch);
+        assert_eq!(message["data"]["seq"], u64::MAX);
     }
 }

@@ -46,7 +46,7 @@ impl Envelope {
     }
 
     /// Appends a line's payload: a whole `process_output` message.
-    #[inline]
+    #[inline(always)]
     pub(super) fn push_line(&self, out: &mut Vec<u8>, line: &[u8], timestamp: &Timestamp) {
         out.extend_from_slice(&self.line_head);
         escape_into(out, line);

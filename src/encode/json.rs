@@ -68,3 +68,121 @@ pub fn single(envelope: &Envelope, message: &Message, timestamp: &Timestamp) -> 
     builder.push_message(envelope, message, timestamp);
     builder.run.bytes.into()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{envelope, expected, messages, now, payload, payloads};
+    use super::*;
+    use crate::message::{ChannelName, MessageType, ProcessId, Status};
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+
+    fn lines_of(channel: &str, lines: &[impl AsRef<[u8]>]) -> Frames {
+        let mut builder = FramesBuilder::with_capacity(lines.len(), 0);
+        let envelope = envelope(channel);
+        for line in lines {
+            builder.push_line(&envelope, line.as_ref(), &now());
+        }
+        assert_eq!(builder.len(), lines.len());
+        let bytes = builder.byte_len();
+        let frames = builder.finish();
+        assert_eq!((frames.len(), frames.byte_len()), (lines.len(), bytes));
+        frames
+    }
+
+    #[test]
+    fn a_line_has_the_shape_of_the_wire() {
+        assert_eq!(
+            payload(lines_of("process:web-1", &["the line"]).bytes()),
+            r#"{"type":"process_output","channel":"process:web-1","processId":"web-1","data":"the line","timestamp":"2026-02-19T10:00:00.123Z"}"#
+        );
+        assert_eq!(
+            payload(lines_of("logs", &[""]).bytes()),
+            r#"{"type":"process_output","channel":"logs","data":"","timestamp":"2026-02-19T10:00:00.123Z"}"#
+        );
+    }
+
+    #[test]
+    fn messages_have_the_shapes_of_the_wire() {
+        let all = Envelope::new(None);
+        let web = envelope("process:web");
+        let id = ProcessId::parse("other").unwrap();
+        let at = r#","timestamp":"2026-02-19T10:00:00.123Z"}"#;
+        for (envelope, message, head) in [
+            (&all, Message::new(MessageType::Pong), r#"{"type":"pong""#),
+            (&all, Message::error("n\"o\n"), r#"{"type":"error","data":"n\"o\n""#),
+            (&all, Message::error(""), r#"{"type":"error","data":"""#),
+            (
+                &all,
+                Message::event("e", &json!([1])).unwrap(),
+                r#"{"type":"event","data":{"event":"e","data":[1]}"#,
+            ),
+            (&all, Message::output("x"), r#"{"type":"process_output","data":"x""#),
+            (
+                &web,
+                Message::status(&Status::Exited, 3),
+                r#"{"type":"process_status","channel":"process:web","processId":"web","data":{"status":"exited","exitCode":3}"#,
+            ),
+            (
+                &web,
+                Message::status(&Status::Running, 3).with_process(id),
+                r#"{"type":"process_status","channel":"process:web","processId":"other","data":{"status":"running","exitCode":0}"#,
+            ),
+            (
+                &web,
+                Message::new(MessageType::from("a\"b")).with_json(&()).unwrap(),
+                r#"{"type":"a\"b","channel":"process:web","data":null"#,
+            ),
+        ] {
+            assert_eq!(payload(&single(envelope, &message, &now())), format!("{head}{at}"));
+        }
+    }
+
+    #[test]
+    fn escapes_that_lengthen_the_header_leave_the_neighbours_whole() {
+        // 65,535 - 6 x 10,900 leaves the clean length below the limit and the escaped one above it; the same for 125.
+        for line in [vec![0; 10_900], vec![b'"'; 33_000], vec![0xFF; 22_000], vec![1; 6]] {
+            let frames = lines_of("a", &[&b"before"[..], &line, b"after"]);
+            let texts: Vec<Value> =
+                payloads(frames.bytes()).iter().map(|text| serde_json::from_str(text).unwrap()).collect();
+            assert_eq!(texts[0]["data"], "before");
+            assert_eq!(texts[1]["data"], *String::from_utf8_lossy(&line));
+            assert_eq!(texts[2]["data"], "after");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn every_message_reads_back(
+            messages in prop::collection::vec(messages(), 0..4),
+            channel in prop::option::of("(process:)?[a-z.]{1,150}"),
+        ) {
+            let channel = channel.map(|mut name| { name.truncate(8 + 128); name });
+            let name = channel.as_deref().map(|name| ChannelName::parse(name).unwrap());
+            let envelope = Envelope::new(name.as_ref());
+            let mut builder = FramesBuilder::with_capacity(0, 0);
+            for message in &messages {
+                builder.push_message(&envelope, message, &now());
+            }
+            let frames = builder.finish();
+            let texts = payloads(frames.bytes());
+            prop_assert_eq!(texts.len(), messages.len());
+            for (index, (text, message)) in texts.iter().zip(&messages).enumerate() {
+                prop_assert!(text.bytes().all(|byte| byte >= 0x20), "a raw control byte in {}", text);
+                prop_assert_eq!(serde_json::from_str::<Value>(text).unwrap(), expected(channel.as_deref(), message));
+                prop_assert_eq!(&payload(&frames.slice(index..index + 1)), text);
+                prop_assert_eq!(&payload(&single(&envelope, message, &now())), text);
+            }
+        }
+
+        #[test]
+        fn a_line_is_encoded_as_the_message_it_is(
+            line in prop::collection::vec(any::<u8>(), 0..300),
+            channel in "(process:)?[a-z]{1,9}",
+        ) {
+            let message = Message::output(line.clone());
+            let frames = lines_of(&channel, &[line]);
+            prop_assert_eq!(frames.bytes(), &single(&envelope(&channel), &message, &now()));
+        }
+    }
+}

@@ -4,6 +4,7 @@
 
 mod batch;
 mod control;
+mod decimal;
 mod encoding;
 mod envelope;
 mod escape;

@@ -61,3 +61,57 @@ fn push_lossy(out: &mut Vec<u8>, text: &[u8]) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{Item, items};
+    use super::*;
+    use crate::message::Status;
+    use proptest::prelude::*;
+
+    fn text(items: &[Item]) -> Frames {
+        let mut builder = TextBuilder::new(items.len(), 0);
+        for item in items {
+            match item {
+                Item::Line(line) => builder.push_line(line),
+                Item::Message(message) => builder.push_message(message),
+            }
+        }
+        builder.finish()
+    }
+
+    #[test]
+    fn colours_stay_and_bytes_that_are_no_text_are_replaced() {
+        let frames = text(&[
+            Item::Line(b"\x1b[31mred\x1b[0m\ttab\r".to_vec()),
+            Item::Line(b"a\xffb\xe2\x80".to_vec()),
+            Item::Message(Message::status(&Status::Exited, 1)),
+            Item::Message(Message::error("not a line")),
+            Item::Message(Message::output("a line")),
+        ]);
+        assert_eq!(
+            str::from_utf8(frames.bytes()),
+            Ok("\x1b[31mred\x1b[0m\ttab\r\na\u{FFFD}b\u{FFFD}\na line\n")
+        );
+        assert_eq!((frames.len(), frames.messages()), (5, 5));
+        assert!(frames.slice(2..4).is_empty());
+    }
+
+    proptest! {
+        #[test]
+        fn every_line_is_its_lossy_text_and_every_other_message_counts_for_nothing(items in items()) {
+            let frames = text(&items);
+            prop_assert_eq!((frames.len(), frames.messages()), (items.len(), items.len()));
+            for (index, item) in items.iter().enumerate() {
+                let message = item.message();
+                let expected = match message.data() {
+                    Data::Text(text) if message.kind().as_str() == "process_output" => {
+                        String::from_utf8_lossy(text).into_owned() + "\n"
+                    }
+                    _ => String::new(),
+                };
+                prop_assert_eq!(&frames.slice(index..index + 1)[..], expected.as_bytes());
+            }
+        }
+    }
+}

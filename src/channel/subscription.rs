@@ -137,6 +137,11 @@ impl Subscription {
         self.client.owe();
     }
 
+    /// Whether something is owed. Relaxed: a hint for those who look again.
+    pub(crate) fn is_owed(&self) -> bool {
+        self.owed.load(Ordering::Relaxed)
+    }
+
     /// Whether something was owed; the caller sees to it.
     pub(crate) fn take_owed(&self) -> bool {
         self.owed.swap(false, Ordering::AcqRel)

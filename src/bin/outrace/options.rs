@@ -51,6 +51,20 @@ pub(crate) struct ServerOptions {
     log: String,
 }
 
+#[derive(Args, Debug)]
+pub(crate) struct Patience {
+    /// Wait for clients whose queue is full instead of skipping lines for them, each time for at most so many seconds
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "30",
+        value_parser = seconds
+    )]
+    pub(crate) lossless: Option<Duration>,
+}
+
 impl ServerOptions {
     pub(crate) fn hub(&self) -> Result<Hub, Failure> {
         let mut hub: HubBuilder = Hub::builder()
@@ -92,6 +106,16 @@ fn address(text: &str) -> Result<String, String> {
         Some((host, port)) if !host.is_empty() && port.parse::<u16>().is_ok() => Ok(text.to_owned()),
         _ => Err("it must be HOST:PORT, such as 127.0.0.1:8080 or 0.0.0.0:0".to_owned()),
     }
+}
+
+/// A time in seconds, or with a unit.
+fn seconds(text: &str) -> Result<Duration, String> {
+    match text.parse::<f64>() {
+        Ok(seconds) => Duration::try_from_secs_f64(seconds).ok(),
+        Err(_) => duration(text).ok(),
+    }
+    .filter(|limit| *limit <= Duration::from_secs(365 * 24 * 3600))
+    .ok_or_else(|| "it must be a number of seconds, such as 30 or 0.5".to_owned())
 }
 
 /// A time such as `10ms`, `1.5s`, `500us`, `2m` or `1h`.

@@ -71,17 +71,18 @@ async fn who_does_not_read_is_waited_for_once_in_each_stall_and_then_told() {
         let long = "x".repeat(4000);
         let mut published = 0;
         for _stall in 0..2 {
-            let begin = Instant::now();
             let skipped = hub.stats().skipped;
+            let mut waits = Vec::new();
             for _ in 0..10 {
-                lossless.send_lines(&mut numbered(published + 1, published + 1000, &long)).await;
+                let mut lines = numbered(published + 1, published + 1000, &long);
+                let begin = Instant::now();
+                lossless.send_lines(&mut lines).await;
                 published += 1000;
+                waits.push(begin.elapsed());
             }
-            let took = begin.elapsed();
             assert!(hub.stats().skipped > skipped, "it read it all");
-            assert!(took >= LIMIT, "{took:?}");
-            // Ten times the lines, one wait; encoding takes some time too.
-            assert!(took < 4 * LIMIT, "{took:?}");
+            let long: Vec<_> = waits.iter().filter(|wait| **wait >= LIMIT).collect();
+            assert!(long.len() == 1 && *long[0] < 2 * LIMIT, "{waits:?}");
             account.read_to(&mut viewer, published).await;
         }
         assert_eq!(account.received + account.skipped, published);

@@ -28,6 +28,13 @@ fn publish_until_skipped(hub: &Hub) -> u64 {
     published
 }
 
+/// Waits until all room has been given back for what was sent.
+async fn drained(hub: &Hub) {
+    while hub.stats().queued > 0 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_gap_at_the_very_end_is_told_when_there_is_room_though_nothing_follows() {
     bounded(async {
@@ -64,6 +71,7 @@ async fn a_gap_has_the_shape_of_the_wire_and_stands_where_the_messages_would() {
         let mut viewer = Viewer::connect(&address).await;
         viewer.subscribe(C, json!({"gaps": true})).await;
         Account::open(&mut viewer).await;
+        drained(&hub).await;
         // One run that is larger than the queue: what does not fit is known beforehand.
         hub.send_process_lines("web", Lines::split("1\n2\n3\n4\n5\n6\n7\n")).unwrap();
         for n in 1..=4 {

@@ -1,8 +1,10 @@
 //! The command line of `outrace load`.
 
 use super::workload::{Rate, Slow, Workload};
+use crate::options::duration;
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// Measure a server: many WebSocket clients that check every line
 ///
@@ -72,8 +74,8 @@ pub(crate) struct LoadArgs {
     pub(crate) churn: usize,
 
     /// How long such a client stays
-    #[arg(long, value_name = "MILLISECONDS", default_value_t = 500)]
-    pub(crate) churn_stay: u64,
+    #[arg(long, value_name = "TIME", default_value = "500ms", value_parser = duration)]
+    pub(crate) churn_stay: Duration,
 
     /// The server on core 0, the generator on core 1
     #[arg(long)]
@@ -103,9 +105,9 @@ pub(crate) struct LoadArgs {
     #[arg(long, value_name = "BYTES")]
     pub(crate) queue_bytes: Option<usize>,
 
-    /// The engine's longest flush interval
-    #[arg(long, value_name = "MILLISECONDS")]
-    pub(crate) max_flush_interval: Option<u64>,
+    /// The engine's longest flush interval, such as 10ms or 500us
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub(crate) max_flush_interval: Option<Duration>,
 
     /// What the floor writes at once; by default what the engine wrote in the same run
     #[arg(long, value_name = "BYTES")]
@@ -191,11 +193,11 @@ impl LoadArgs {
             stalled: self.stalled,
             slow: self.slow,
             churn: self.churn,
-            churn_stay_ms: self.churn_stay,
+            churn_stay: self.churn_stay,
             pin: self.pin,
             queue: self.queue,
             queue_bytes: self.queue_bytes,
-            max_flush_interval_ms: self.max_flush_interval,
+            max_flush_interval: self.max_flush_interval,
             threads: self.threads,
         };
         workload.check().map(|()| workload)

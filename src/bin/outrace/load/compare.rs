@@ -14,12 +14,12 @@ use super::workload::{Rate, Workload};
 const FLUSH_MS: f64 = 10.0;
 
 /// Runs what the arguments ask for.
-pub(crate) fn run(args: &LoadArgs) -> Result<Vec<Comparison>, String> {
+pub(crate) fn run(args: &LoadArgs, workloads: Vec<Workload>) -> Result<Vec<Comparison>, String> {
     let progress = Progress::new(args.quiet);
     let remote = args.url.as_deref().map(|url| Target::parse(url, &args.headers)).transpose()?;
     let systems = systems(args, remote.is_some());
     let plan = Plan { systems, rounds: args.rounds.max(1), remote, floor_block: args.floor_block };
-    let comparisons = args.workloads()?.into_iter().map(|workload| plan.run(workload, &progress)).collect();
+    let comparisons = workloads.into_iter().map(|workload| plan.run(workload, &progress)).collect();
     progress.finish();
     comparisons
 }

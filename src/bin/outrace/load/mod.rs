@@ -12,6 +12,7 @@ mod client;
 mod clock;
 mod compare;
 mod control;
+mod engine_server;
 mod feeder;
 mod floor;
 mod frame;
@@ -28,13 +29,16 @@ mod tally;
 mod target;
 mod workload;
 
-pub(crate) use args::LoadArgs;
-use std::process::ExitCode;
+use crate::failure::Failure;
+use args::LoadArgs;
 
 /// `load`, and the servers it starts.
-#[derive(clap::Subcommand, Clone, Debug)]
+#[derive(clap::Subcommand, Debug)]
 pub(crate) enum Command {
     Load(Box<LoadArgs>),
+    /// The engine with several channels, as a child of `load`
+    #[command(hide = true)]
+    LoadServer(engine_server::EngineServerArgs),
     /// What one writes by hand today, as a child of `load`
     #[command(hide = true)]
     LoadBaseline(baseline::BaselineArgs),
@@ -43,45 +47,37 @@ pub(crate) enum Command {
     LoadFloor(floor::FloorArgs),
 }
 
-/// Exit code 0: measured, and every book closes; 1: a book does not close; 2: it could not be measured.
-pub(crate) fn run(command: &Command) -> ExitCode {
-    let done = match command {
-        Command::Load(args) => load(args),
-        Command::LoadBaseline(args) => baseline::run(args).map(|()| true),
-        Command::LoadFloor(args) => floor::run(args).map(|()| true),
-    };
-    match done {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(why) => {
-            eprintln!("outrace load: {why}");
-            ExitCode::from(2)
-        }
+/// Exit code 0: measured, and every book closes; 1: a book does not close, or it could not be measured.
+pub(crate) fn run(command: Command) -> Result<u8, Failure> {
+    let failed = |why: String| Failure::new(1, why);
+    match command {
+        Command::Load(args) => load(&args),
+        Command::LoadServer(args) => engine_server::run(&args).map(|()| 0),
+        Command::LoadBaseline(args) => baseline::run(&args).map(|()| 0).map_err(failed),
+        Command::LoadFloor(args) => floor::run(&args).map(|()| 0).map_err(failed),
     }
 }
 
-/// Whether every book closed.
-fn load(args: &LoadArgs) -> Result<bool, String> {
+fn load(args: &LoadArgs) -> Result<u8, Failure> {
+    let failed = |why: String| Failure::new(1, why);
+    let workloads = args.workloads().map_err(Failure::usage)?;
     raise_file_limit();
-    let comparisons = compare::run(args)?;
+    let comparisons = compare::run(args, workloads).map_err(failed)?;
     print!("{}", table::of(&comparisons));
     if let Some(file) = &args.json {
-        let json =
-            serde_json::to_string_pretty(&comparisons).map_err(|e| format!("could not make JSON: {e}"))?;
-        write(file, &json)?;
+        let json = serde_json::to_string_pretty(&comparisons)
+            .map_err(|e| failed(format!("could not make JSON: {e}")))?;
+        write(file, &json).map_err(failed)?;
     }
-    let mut closed = true;
+    let mut code = 0;
     for outcome in comparisons.iter().flat_map(|comparison| &comparison.outcomes).filter(|o| o.failed()) {
-        closed = false;
-        eprintln!(
-            "outrace load: the {} failed its check with {} faults:",
-            outcome.system, outcome.fault_count
-        );
+        code = 1;
+        eprintln!("outrace: the {} failed its check with {} faults:", outcome.system, outcome.fault_count);
         for fault in &outcome.faults {
             eprintln!("  {fault}");
         }
     }
-    Ok(closed)
+    Ok(code)
 }
 
 fn write(file: &std::path::Path, text: &str) -> Result<(), String> {

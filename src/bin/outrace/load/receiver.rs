@@ -285,7 +285,7 @@ impl Receiver {
             self.control.add_joined();
         }
         match seat.client.role {
-            Role::Churner => seat.deadline = now + self.workload.churn_stay_ms * MILLISECOND,
+            Role::Churner => seat.deadline = now + self.workload.churn_stay.as_nanos() as u64,
             Role::Stalled | Role::Slow(_) => {
                 let socket = seat.socket.as_ref().expect("a client that has just joined is connected");
                 epoll::delete(&self.epoll, socket).map_err(|e| format!("epoll failed: {e}"))?;

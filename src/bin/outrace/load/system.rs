@@ -40,7 +40,6 @@ impl System {
         let name = match (self, workload.channels) {
             (System::Engine | System::Remote, 1) => {
                 option("--id", Some("load".to_owned()));
-                option("--listen", Some("127.0.0.1:0".to_owned()));
                 "pipe"
             }
             (System::Engine | System::Remote, _) => "load-server",
@@ -49,9 +48,13 @@ impl System {
         };
         match self {
             System::Engine | System::Remote => {
+                option("--listen", Some("127.0.0.1:0".to_owned()));
                 option("--queue", text(workload.queue));
                 option("--queue-bytes", text(workload.queue_bytes));
-                option("--max-flush-interval", workload.max_flush_interval_ms.map(|ms| ms.to_string()));
+                option(
+                    "--max-flush-interval",
+                    workload.max_flush_interval.map(|time| format!("{}us", time.as_micros())),
+                );
             }
             System::Baseline => {
                 option("--queue", text(workload.queue));

@@ -2,6 +2,7 @@
 
 use super::stamp::STAMP_BYTES;
 use serde::Serialize;
+use std::time::Duration;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -60,11 +61,11 @@ pub(crate) struct Workload {
     pub(crate) slow: Option<Slow>,
     /// Clients beside the subscribers that come and go.
     pub(crate) churn: usize,
-    pub(crate) churn_stay_ms: u64,
+    pub(crate) churn_stay: Duration,
     pub(crate) pin: bool,
     pub(crate) queue: Option<usize>,
     pub(crate) queue_bytes: Option<usize>,
-    pub(crate) max_flush_interval_ms: Option<u64>,
+    pub(crate) max_flush_interval: Option<Duration>,
     /// Receiver threads.
     pub(crate) threads: usize,
 }
@@ -84,11 +85,11 @@ impl Default for Workload {
             stalled: 0,
             slow: None,
             churn: 0,
-            churn_stay_ms: 500,
+            churn_stay: Duration::from_millis(500),
             pin: false,
             queue: None,
             queue_bytes: None,
-            max_flush_interval_ms: None,
+            max_flush_interval: None,
             threads: 1,
         }
     }

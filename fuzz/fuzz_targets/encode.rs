@@ -1,0 +1,118 @@
+//! Whatever is published, the frames are whole and every payload reads back as what went in.
+#![no_main]
+
+use arbitrary::Arbitrary;
+use libfuzzer_sys::fuzz_target;
+use outrace::internals::{Envelope, FramesBuilder, Timestamp};
+use outrace::{ChannelName, Message, MessageType, ProcessId};
+use serde_json::{Map, Value};
+
+#[derive(Arbitrary, Debug)]
+struct Run<'a> {
+    channel: Option<&'a str>,
+    millis: i64,
+    messages: Vec<Item<'a>>,
+}
+
+#[derive(Arbitrary, Debug)]
+enum Item<'a> {
+    Line(&'a [u8]),
+    /// Repeated, to cross the limits of the frame header.
+    LongLine(&'a [u8], u16),
+    Text {
+        kind: &'a str,
+        process: Option<&'a str>,
+        text: &'a [u8],
+    },
+    Json {
+        kind: &'a str,
+        text: &'a str,
+    },
+    Empty(&'a str),
+}
+
+fuzz_target!(|run: Run<'_>| {
+    let channel = run.channel.and_then(|name| ChannelName::parse(name).ok());
+    let envelope = Envelope::new(channel.as_ref());
+    let now = Timestamp::from_unix_millis(run.millis);
+    let mut builder = FramesBuilder::with_capacity(0, 0);
+    let mut expected = Vec::new();
+    for item in &run.messages {
+        let (kind, process, data) = match item {
+            Item::Line(line) => {
+                builder.push_line(&envelope, line, &now);
+                ("process_output", None, Some(lossy(line)))
+            }
+            Item::LongLine(piece, times) => {
+                let line = piece.repeat(usize::from(*times)).into_iter().take(70_000).collect::<Vec<_>>();
+                builder.push_line(&envelope, &line, &now);
+                ("process_output", None, Some(lossy(&line)))
+            }
+            Item::Text { kind, process, text } => {
+                let process = process.and_then(|id| ProcessId::parse(id).ok());
+                let mut message = Message::new(MessageType::from(*kind)).with_text(text.to_vec());
+                if let Some(id) = process.clone() {
+                    message = message.with_process(id);
+                }
+                builder.push_message(&envelope, &message, &now);
+                (*kind, process, Some(lossy(text)))
+            }
+            Item::Json { kind, text } => {
+                let value = Value::from(vec![*text]);
+                let message =
+                    Message::new(MessageType::from(*kind)).with_json(&value).expect("a text serialises");
+                builder.push_message(&envelope, &message, &now);
+                (*kind, None, Some(value))
+            }
+            Item::Empty(kind) => {
+                builder.push_message(&envelope, &Message::new(MessageType::from(*kind)), &now);
+                (*kind, None, None)
+            }
+        };
+        let mut message = Map::new();
+        message.insert("type".into(), kind.into());
+        if let Some(channel) = &channel {
+            message.insert("channel".into(), channel.as_str().into());
+        }
+        let inherited = ["process_output", "process_status"].contains(&kind);
+        let inherited = channel.as_ref().filter(|_| inherited).and_then(ChannelName::process_id);
+        if let Some(id) = process.as_ref().map(ProcessId::as_str).or(inherited) {
+            message.insert("processId".into(), id.into());
+        }
+        if let Some(data) = data {
+            message.insert("data".into(), data);
+        }
+        message.insert("timestamp".into(), now.as_str().into());
+        expected.push(Value::from(message));
+    }
+    let frames = builder.finish();
+    assert_eq!(frames.len(), expected.len());
+    for (index, expected) in expected.iter().enumerate() {
+        let frame = frames.slice(index..index + 1);
+        let header = match frame[1] {
+            126 => 4,
+            127 => 10,
+            len => {
+                assert_eq!(usize::from(len), frame.len() - 2);
+                2
+            }
+        };
+        let payload = &frame[header..];
+        let shortest = match payload.len() {
+            0..=125 => 2,
+            126..=0xFFFF => 4,
+            _ => 10,
+        };
+        assert_eq!((frame[0], header), (0x81, shortest));
+        if header > 2 {
+            let len = frame[2..header].iter().fold(0, |len, &byte| len << 8 | usize::from(byte));
+            assert_eq!(len, payload.len());
+        }
+        assert!(payload.iter().all(|&byte| byte >= 0x20));
+        assert_eq!(serde_json::from_slice::<Value>(payload).expect("valid JSON"), *expected);
+    }
+});
+
+fn lossy(text: &[u8]) -> Value {
+    String::from_utf8_lossy(text).into()
+}

@@ -1,0 +1,119 @@
+//! One connected client, as the hub sees it.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
+
+use super::subscription::Subscription;
+use crate::message::ChannelName;
+use crate::outbox::{Limits, Outbox};
+use crate::reason::CloseReason;
+use crate::sync::{AtomicU64, Ordering};
+
+/// Names a client for the life of its hub.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ClientId(pub(crate) u64);
+
+impl fmt::Display for ClientId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}
+
+/// One connected client: who it is, what it is subscribed to, what it was sent and spared.
+///
+/// Handed to the connect and disconnect callbacks and found through [`Hub::clients`](crate::Hub::clients). Holding one keeps its
+/// counters readable after the client has gone; it does not keep the connection open.
+pub struct Client {
+    id: ClientId,
+    address: Option<SocketAddr>,
+    since: SystemTime,
+    pub(crate) outbox: Outbox,
+    /// Touched when this client subscribes, unsubscribes or leaves, and by who lists its subscriptions; never on the way of a message.
+    subscriptions: Mutex<BTreeMap<ChannelName, Arc<Subscription>>>,
+    written: AtomicU64,
+    skipped: AtomicU64,
+}
+
+impl Client {
+    pub(crate) fn new(id: ClientId, address: Option<SocketAddr>, limits: Limits) -> Self {
+        Self {
+            id,
+            address,
+            since: SystemTime::now(),
+            outbox: Outbox::new(limits),
+            subscriptions: Mutex::new(BTreeMap::new()),
+            written: AtomicU64::new(0),
+            skipped: AtomicU64::new(0),
+        }
+    }
+
+    /// The client's name within its hub.
+    pub fn id(&self) -> ClientId {
+        self.id
+    }
+
+    /// Where it connected from; `None` when the server that accepted it did not say.
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.address
+    }
+
+    /// When it connected.
+    pub fn connected_at(&self) -> SystemTime {
+        self.since
+    }
+
+    /// The channels it is subscribed to now, in the order of their names.
+    pub fn subscriptions(&self) -> impl ExactSizeIterator<Item = ChannelName> + use<> {
+        self.lock().keys().cloned().collect::<Vec<_>>().into_iter()
+    }
+
+    /// Messages handed to the kernel for this client.
+    pub fn written(&self) -> u64 {
+        self.written.load(Ordering::Relaxed)
+    }
+
+    /// Messages this client was spared because its queue was full.
+    pub fn skipped(&self) -> u64 {
+        self.skipped.load(Ordering::Relaxed)
+    }
+
+    /// Messages that wait in its queue.
+    pub fn queued(&self) -> usize {
+        self.outbox.used().messages
+    }
+
+    /// Closes the connection with close code 1008, after what waits for it. Returns at once; the disconnect callback tells when it has
+    /// happened.
+    pub fn close(&self) {
+        self.outbox.ask_to_close(CloseReason::Kicked);
+    }
+
+    /// Relaxed, here and below: counters, read for reports; they order nothing.
+    pub(crate) fn count_written(&self, messages: u64) {
+        self.written.fetch_add(messages, Ordering::Relaxed);
+    }
+
+    pub(crate) fn count_skipped(&self, messages: u64) {
+        self.skipped.fetch_add(messages, Ordering::Relaxed);
+    }
+
+    /// A panic while this lock was held leaves a map that is still whole: each change is one insertion or removal.
+    pub(crate) fn lock(&self) -> MutexGuard<'_, BTreeMap<ChannelName, Arc<Subscription>>> {
+        self.subscriptions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client")
+            .field("id", &self.id)
+            .field("address", &self.address)
+            .field("written", &self.written())
+            .field("skipped", &self.skipped())
+            .field("queued", &self.queued())
+            .finish_non_exhaustive()
+    }
+}

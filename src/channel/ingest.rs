@@ -1,0 +1,133 @@
+//! Stage 1: what publishers have pushed and the sealer has not yet taken, in the channel's one total order.
+//!
+//! Joins and leaves stand in the same queue as messages. That is what makes the seam exact: a subscriber gets every
+//! message that was pushed after its join, and none from before.
+
+use std::sync::Arc;
+
+use crossbeam_queue::SegQueue;
+
+use super::block::Run;
+use super::subscription::Subscription;
+use crate::sync::{AtomicU64, Ordering};
+
+/// One push.
+#[derive(Debug)]
+pub(crate) enum Entry {
+    /// Messages.
+    Run(Run),
+    /// A subscriber who gets all that comes after.
+    Join(Arc<Subscription>),
+    /// A subscriber who gets nothing of what comes after.
+    Leave(Arc<Subscription>),
+}
+
+impl Entry {
+    fn weight(&self) -> Waiting {
+        match self {
+            Self::Run(run) => Waiting { messages: run.messages(), bytes: run.bytes() },
+            Self::Join(_) | Self::Leave(_) => Waiting::default(),
+        }
+    }
+}
+
+/// How much waits, in messages and raw bytes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Waiting {
+    pub(crate) messages: usize,
+    pub(crate) bytes: usize,
+}
+
+const BYTES_BITS: u32 = 40;
+
+impl Waiting {
+    fn unpack(word: u64) -> Self {
+        Self { messages: (word >> BYTES_BITS) as usize, bytes: (word & ((1 << BYTES_BITS) - 1)) as usize }
+    }
+
+    fn pack(self) -> u64 {
+        ((self.messages as u64) << BYTES_BITS) + self.bytes as u64
+    }
+
+    pub(crate) fn exceeds(self, bound: Waiting) -> bool {
+        self.messages >= bound.messages || self.bytes >= bound.bytes
+    }
+}
+
+impl std::ops::AddAssign for Waiting {
+    fn add_assign(&mut self, other: Self) {
+        self.messages += other.messages;
+        self.bytes += other.bytes;
+    }
+}
+
+/// The queue between the publishers of a channel and whoever seals it.
+///
+/// The counters are Relaxed: they decide when to seal and bound what waits, and order nothing; the queue's own push and pop order
+/// the entries.
+pub(crate) struct Ingest {
+    queue: SegQueue<Entry>,
+    /// Messages (upper 24 bits) and bytes (lower 40) that wait.
+    waiting: AtomicU64,
+    /// Messages that found the queue at its bound while somebody was sealing: they keep their numbers and are skipped for everybody.
+    overflowed: AtomicU64,
+}
+
+impl Ingest {
+    pub(crate) fn new() -> Self {
+        Self { queue: SegQueue::new(), waiting: AtomicU64::new(0), overflowed: AtomicU64::new(0) }
+    }
+
+    /// Pushes an entry, without waiting for anybody; answers what waits now, this entry included. Over `bound` the entry is not
+    /// pushed but counted.
+    ///
+    /// The bound is met only when publishers push faster than one of them can seal: an empty queue takes an entry of any size.
+    pub(crate) fn push(&self, entry: Entry, bound: Waiting) -> Waiting {
+        let weight = entry.weight();
+        if weight.messages > 0 {
+            let mut waiting = Waiting::unpack(self.waiting.fetch_add(weight.pack(), Ordering::Relaxed));
+            if waiting.exceeds(bound) {
+                self.waiting.fetch_sub(weight.pack(), Ordering::Relaxed);
+                self.overflowed.fetch_add(weight.messages as u64, Ordering::Relaxed);
+                return waiting;
+            }
+            self.queue.push(entry);
+            waiting += weight;
+            waiting
+        } else {
+            self.queue.push(entry);
+            Waiting::unpack(self.waiting.load(Ordering::Relaxed))
+        }
+    }
+
+    /// How many entries a seal that starts now takes: those pushed later are a later seal's, so that a seal ends.
+    pub(crate) fn len(&self) -> usize {
+        self.queue.len()
+    }
+
+    pub(crate) fn pop(&self) -> Option<Entry> {
+        self.queue.pop()
+    }
+
+    /// Gives back the room of what was taken.
+    pub(crate) fn release(&self, taken: Waiting) {
+        self.waiting.fetch_sub(taken.pack(), Ordering::Relaxed);
+    }
+
+    /// Takes the number of messages that found no room.
+    pub(crate) fn take_overflowed(&self) -> u64 {
+        if self.overflowed.load(Ordering::Relaxed) == 0 {
+            return 0;
+        }
+        self.overflowed.swap(0, Ordering::Relaxed)
+    }
+}
+
+impl std::fmt::Debug for Ingest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Ingest")
+            .field("entries", &self.queue.len())
+            .field("waiting", &Waiting::unpack(self.waiting.load(Ordering::Relaxed)))
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,255 @@
+//! The opening handshake (RFC 6455 section 4.2): what is refused before a connection exists, and what is answered when it does.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::{
+    ALLOW, CONNECTION, CONTENT_TYPE, HOST, HeaderName, HeaderValue, ORIGIN, SEC_WEBSOCKET_ACCEPT,
+    SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE,
+};
+use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
+use http_body_util::Full;
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+
+use super::Socket;
+use crate::hub::Inner;
+
+/// The body of an answer to an upgrade: empty, or a refusal's text.
+pub type UpgradeBody = Full<Bytes>;
+
+/// What the application says to a request for a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Admission {
+    /// Let it in.
+    Admit,
+    /// Refuse with 401 `Unauthorised`.
+    Unauthorised,
+    /// Refuse with 403 `Forbidden`.
+    Forbidden,
+}
+
+/// Why a handshake was refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Refusal {
+    Method,
+    NotAnUpgrade,
+    Version,
+    Key,
+    Forbidden,
+    Unauthorised,
+    Stopping,
+    Full,
+    /// The server that carries the hub does not support upgrades.
+    NoUpgrade,
+}
+
+impl Refusal {
+    fn answer(self) -> (StatusCode, &'static str) {
+        match self {
+            Self::Method => (StatusCode::METHOD_NOT_ALLOWED, "A WebSocket handshake is a GET request."),
+            Self::NotAnUpgrade => (
+                StatusCode::UPGRADE_REQUIRED,
+                "This address speaks WebSocket: connect with a WebSocket client.",
+            ),
+            Self::Version => {
+                (StatusCode::UPGRADE_REQUIRED, "Only version 13 of WebSocket (RFC 6455) is spoken here.")
+            }
+            Self::Key => {
+                (StatusCode::BAD_REQUEST, "Sec-WebSocket-Key is missing or is not 16 bytes in base64.")
+            }
+            Self::Forbidden => (StatusCode::FORBIDDEN, "Forbidden"),
+            Self::Unauthorised => (StatusCode::UNAUTHORIZED, "Unauthorised"),
+            Self::Stopping => (StatusCode::SERVICE_UNAVAILABLE, "The server is shutting down."),
+            Self::Full => (StatusCode::SERVICE_UNAVAILABLE, "The server has as many connections as it may."),
+            Self::NoUpgrade => (StatusCode::INTERNAL_SERVER_ERROR, "The server does not support upgrades."),
+        }
+    }
+
+    fn response(self) -> Response<UpgradeBody> {
+        let (status, text) = self.answer();
+        let mut response = Response::new(Full::new(Bytes::from_static(text.as_bytes())));
+        *response.status_mut() = status;
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+        match self {
+            Self::Method => {
+                headers.insert(ALLOW, HeaderValue::from_static("GET"));
+            }
+            // RFC 9110 section 15.5.22: 426 names what to upgrade to; RFC 6455 section 4.2.2: and which version.
+            Self::NotAnUpgrade | Self::Version => {
+                headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+                headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+                headers.insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+            }
+            _ => {}
+        }
+        response
+    }
+}
+
+/// Answers a handshake, and when it succeeds, starts the connection's task.
+pub(crate) fn upgrade<B>(hub: &Arc<Inner>, mut request: Request<B>) -> Response<UpgradeBody> {
+    let accept = match check(hub, &request) {
+        Ok(accept) => accept,
+        Err(refusal) => return refusal.response(),
+    };
+    if request.extensions().get::<hyper::upgrade::OnUpgrade>().is_none() {
+        return Refusal::NoUpgrade.response();
+    }
+    let Some(slot) = Slot::take(hub) else {
+        return Refusal::Full.response();
+    };
+    let upgrade = hyper::upgrade::on(&mut request);
+    tokio::spawn(async move {
+        let hub = &slot.0;
+        match upgrade.await {
+            Ok(upgraded) => {
+                let socket = Socket::from_upgraded(upgraded);
+                let client = hub.make_client(socket.peer_address());
+                // Boxed: the waiting for the upgrade does not take the room of the connection.
+                Box::pin(super::run(Arc::clone(hub), client, socket)).await;
+            }
+            Err(error) => tracing::debug!(%error, "the peer left during the handshake"),
+        }
+    });
+    let mut response = Response::new(Full::default());
+    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    let headers = response.headers_mut();
+    headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+    headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+    headers.insert(SEC_WEBSOCKET_ACCEPT, accept);
+    response
+}
+
+/// One of the connections a hub may have, from the handshake to the end.
+struct Slot(Arc<Inner>);
+
+impl Slot {
+    fn take(hub: &Arc<Inner>) -> Option<Self> {
+        hub.take_slot().then(|| Self(Arc::clone(hub)))
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.0.give_slot_back();
+    }
+}
+
+/// What has to hold before anything is promised; answers the `Sec-WebSocket-Accept` (RFC 6455 section 4.2.2).
+fn check<B>(hub: &Arc<Inner>, request: &Request<B>) -> Result<HeaderValue, Refusal> {
+    let headers = request.headers();
+    if request.method() != Method::GET {
+        return Err(Refusal::Method);
+    }
+    if !has_token(headers, &UPGRADE, "websocket") || !has_token(headers, &CONNECTION, "upgrade") {
+        return Err(Refusal::NotAnUpgrade);
+    }
+    if headers.get(SEC_WEBSOCKET_VERSION).is_none_or(|version| version.as_bytes() != b"13") {
+        return Err(Refusal::Version);
+    }
+    let key = headers.get(SEC_WEBSOCKET_KEY).map(HeaderValue::as_bytes).filter(|key| is_key(key));
+    let key = key.ok_or(Refusal::Key)?;
+    if hub.is_stopping() {
+        return Err(Refusal::Stopping);
+    }
+    if !is_same_site(headers) {
+        return Err(Refusal::Forbidden);
+    }
+    match hub.admits(request.uri(), headers) {
+        Admission::Admit => {}
+        Admission::Unauthorised => return Err(Refusal::Unauthorised),
+        Admission::Forbidden => return Err(Refusal::Forbidden),
+    }
+    Ok(HeaderValue::from_str(&derive_accept_key(key)).expect("base64 is a valid header value"))
+}
+
+/// Whether a list-valued header has a token, in whatever case (RFC 9110 section 5.6.1).
+fn has_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
+    headers
+        .get_all(name)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .any(|value| value.split(',').any(|part| part.trim().eq_ignore_ascii_case(token)))
+}
+
+/// 16 bytes in base64: 22 characters of its alphabet and two of padding.
+fn is_key(key: &[u8]) -> bool {
+    key.len() == 24
+        && key.ends_with(b"==")
+        && key[..22].iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/'))
+}
+
+/// Whether the page that asks was served by this host, so that a foreign page can't use a visitor's browser to read what only
+/// they may reach (RFC 6455 section 10.2). Programs that are no browsers send no origin, and are let through.
+pub(crate) fn is_same_site(headers: &HeaderMap) -> bool {
+    let Some(origin) = headers.get(ORIGIN) else { return true };
+    let Some(origin) = origin.to_str().ok().and_then(|origin| origin.parse::<Uri>().ok()) else {
+        return false;
+    };
+    let Some(host) = headers.get(HOST).and_then(|host| host.to_str().ok()) else { return false };
+    let (Some(page), Ok(server)) = (origin.authority(), host.parse::<http::uri::Authority>()) else {
+        return false;
+    };
+    if is_loopback(page.host()) && is_loopback(server.host()) {
+        return true;
+    }
+    let default_port = if origin.scheme_str() == Some("https") { 443 } else { 80 };
+    page.host().eq_ignore_ascii_case(server.host())
+        && page.port_u16().unwrap_or(default_port) == server.port_u16().unwrap_or(default_port)
+}
+
+fn is_loopback(host: &str) -> bool {
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    host.eq_ignore_ascii_case("localhost")
+        || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(pairs: &[(HeaderName, &str)]) -> HeaderMap {
+        pairs.iter().map(|(name, value)| (name.clone(), HeaderValue::from_str(value).unwrap())).collect()
+    }
+
+    #[test]
+    fn pages_of_the_servers_own_host_are_let_in_and_others_are_not() {
+        for (origin, host, expected) in [
+            ("http://example.org", "example.org", true),
+            ("https://example.org", "example.org", true),
+            ("http://example.org:8080", "example.org:8080", true),
+            ("http://EXAMPLE.org", "example.ORG", true),
+            ("http://localhost:5173", "127.0.0.1:8080", true),
+            ("http://[::1]:5173", "localhost:8080", true),
+            ("http://evil.example", "example.org", false),
+            ("http://evil.example", "127.0.0.1:8080", false),
+            ("http://example.org:8081", "example.org:8080", false),
+            ("http://localhost.evil.example", "localhost:8080", false),
+            ("null", "example.org", false),
+            ("garbage garbage", "example.org", false),
+        ] {
+            let headers = headers(&[(ORIGIN, origin), (HOST, host)]);
+            assert_eq!(is_same_site(&headers), expected, "{origin} on {host}");
+        }
+        assert!(is_same_site(&headers(&[(HOST, "example.org")])), "no browser, no origin");
+    }
+
+    #[test]
+    fn tokens_are_found_in_lists_and_in_any_case() {
+        let headers = headers(&[(CONNECTION, "keep-alive, UPGRADE"), (UPGRADE, "WebSocket")]);
+        assert!(has_token(&headers, &CONNECTION, "upgrade"));
+        assert!(has_token(&headers, &UPGRADE, "websocket"));
+        assert!(!has_token(&headers, &CONNECTION, "close"));
+    }
+
+    #[test]
+    fn a_key_is_sixteen_bytes_in_base64() {
+        assert!(is_key(b"dGhlIHNhbXBsZSBub25jZQ=="));
+        for bad in
+            [&b""[..], b"dGhlIHNhbXBsZSBub25jZQ=", b"dGhlIHNhbXBsZSBub25jZQ=a", b"dGhlIHNhbXBsZSBub25j*Q=="]
+        {
+            assert!(!is_key(bad));
+        }
+    }
+}

@@ -1,0 +1,262 @@
+//! Stage 6 and the way in: one task owns one socket, reads its commands and writes its frames. The only place that names tungstenite.
+
+mod accept;
+mod heartbeat;
+mod reader;
+mod socket;
+mod writer;
+
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::time::{Instant, Sleep};
+
+use crate::channel::{Client, Subscription};
+use crate::encode::{close_frame, ping_frame};
+use crate::hub::Inner;
+use crate::protocol;
+use crate::reason::CloseReason;
+
+pub use accept::{Admission, UpgradeBody};
+
+pub(crate) use accept::{is_same_site, upgrade};
+pub(crate) use socket::Socket;
+
+use heartbeat::{Beat, Heartbeat};
+use reader::{Inbound, Reader};
+use writer::{Flushed, Writer};
+
+/// Messages a connection handles before it lets others run.
+const MESSAGES_IN_A_ROW: usize = 32;
+/// What a lingering connection still reads, to see the peer's close, before it is cut off.
+const MOST_LINGERING_BYTES: usize = 1024 * 1024;
+
+/// Where a connection is on its way to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Open,
+    /// What has to go out goes out: what waits, where the reason says so, and the close frame.
+    Closing {
+        reason: CloseReason,
+        framed: bool,
+    },
+    /// Our direction is ended; the peer's bytes are read and dropped, since closing a socket with unread bytes would
+    /// make the kernel reset it and lose the close frame on its way.
+    Lingering {
+        reason: CloseReason,
+        read: usize,
+    },
+}
+
+/// One client's connection. Owned by its task; when that ends, however it ends, dropping it takes the client out of the hub.
+struct Connection {
+    hub: Arc<Inner>,
+    client: Arc<Client>,
+    /// Its place among all clients.
+    membership: Arc<Subscription>,
+    socket: Socket,
+    reader: Reader,
+    writer: Writer,
+    heartbeat: Heartbeat,
+    phase: Phase,
+    deadline: Instant,
+    ended: Option<CloseReason>,
+}
+
+/// Runs a connection to its end.
+pub(crate) async fn run(hub: Arc<Inner>, client: Arc<Client>, socket: Socket) {
+    let now = Instant::now();
+    let mut connection = Connection {
+        heartbeat: Heartbeat::new(now, hub.config().ping_interval),
+        reader: Reader::new(),
+        writer: Writer::default(),
+        phase: Phase::Open,
+        deadline: now,
+        ended: None,
+        membership: hub.welcome(&client),
+        hub,
+        client,
+        socket,
+    };
+    connection.hub.tell_connected(&connection.client);
+    connection.deadline = connection.next_beat();
+    let mut timer = pin!(tokio::time::sleep_until(connection.deadline));
+    let reason = poll_fn(|cx| connection.poll(cx, timer.as_mut())).await;
+    connection.ended = Some(reason);
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        // No reason: the task was aborted with its runtime, or panicked.
+        let reason = self.ended.unwrap_or(if std::thread::panicking() {
+            CloseReason::Internal
+        } else {
+            CloseReason::PeerGone
+        });
+        self.hub.farewell(&self.membership, reason);
+    }
+}
+
+impl Connection {
+    fn poll(&mut self, cx: &mut Context<'_>, mut timer: Pin<&mut Sleep>) -> Poll<CloseReason> {
+        // First of all: what is pushed or asked after this line wakes the task.
+        self.client.outbox.register(cx);
+        if let (Phase::Open, Some(reason)) = (self.phase, self.client.outbox.close_asked()) {
+            self.begin_close(reason);
+        }
+        loop {
+            let before = self.phase;
+            let ended = match self.phase {
+                Phase::Open => self.poll_open(cx),
+                Phase::Closing { reason, framed } => self.poll_closing(reason, framed, cx),
+                Phase::Lingering { reason, read } => self.poll_lingering(reason, read, cx),
+            };
+            if let Poll::Ready(reason) = ended {
+                return Poll::Ready(reason);
+            }
+            if self.phase != before {
+                continue;
+            }
+            // The timer is set anew when it fires too early, not at each message: a beat that is put off costs nothing.
+            if timer.deadline() > self.deadline {
+                timer.as_mut().reset(self.deadline);
+            }
+            if timer.as_mut().poll(cx).is_pending() {
+                return Poll::Pending;
+            }
+            if let Some(reason) = self.time_is_up() {
+                return Poll::Ready(reason);
+            }
+            timer.as_mut().reset(self.deadline);
+        }
+    }
+
+    fn poll_open(&mut self, cx: &mut Context<'_>) -> Poll<CloseReason> {
+        for handled in 0.. {
+            if handled == MESSAGES_IN_A_ROW {
+                cx.waker().wake_by_ref();
+                break;
+            }
+            match self.reader.poll_next(&mut self.socket, &mut self.writer, cx) {
+                Poll::Pending => break,
+                Poll::Ready(Inbound::Control) => {}
+                Poll::Ready(Inbound::Message(message)) => self.command(&message),
+                Poll::Ready(Inbound::End(CloseReason::PeerGone)) => {
+                    return Poll::Ready(CloseReason::PeerGone);
+                }
+                Poll::Ready(Inbound::End(reason)) => {
+                    self.begin_close(reason);
+                    return Poll::Pending;
+                }
+            }
+            self.heartbeat.seen(Instant::now());
+        }
+        self.deadline = self.next_beat();
+        self.poll_flush(cx).map(|_| CloseReason::PeerGone)
+    }
+
+    /// Ready only when the socket has failed.
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match self.writer.poll_flush(&mut self.socket, &self.client, self.hub.core(), cx) {
+            Poll::Ready(Err(_)) => Poll::Ready(()),
+            Poll::Ready(Ok(Flushed::Some)) => {
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
+            Poll::Ready(Ok(Flushed::All)) | Poll::Pending => Poll::Pending,
+        }
+    }
+
+    fn command(&mut self, message: &[u8]) {
+        let mut message = message.to_vec();
+        match protocol::parse(&mut message) {
+            Ok(command) => self.hub.command(&self.client, command),
+            Err(_) => self.hub.core().totals.count_ignored(),
+        }
+    }
+
+    /// Takes the client out of its channels and begins to end the connection.
+    fn begin_close(&mut self, reason: CloseReason) {
+        self.hub.leave_all(&self.membership);
+        let config = self.hub.config();
+        let patience = if reason.flushes() { config.flush_timeout } else { config.close_timeout };
+        if !reason.flushes() {
+            self.writer.abandon();
+            self.hub.core().totals.count_discarded(self.client.outbox.discard() as u64);
+        }
+        self.phase = Phase::Closing { reason, framed: false };
+        self.deadline = Instant::now() + patience;
+    }
+
+    fn poll_closing(&mut self, reason: CloseReason, framed: bool, cx: &mut Context<'_>) -> Poll<CloseReason> {
+        match self.writer.poll_flush(&mut self.socket, &self.client, self.hub.core(), cx) {
+            Poll::Pending => return Poll::Pending,
+            Poll::Ready(Err(_)) => return Poll::Ready(reason),
+            Poll::Ready(Ok(Flushed::Some)) => {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            Poll::Ready(Ok(Flushed::All)) => {}
+        }
+        if !framed {
+            if let Some(code) = reason.code() {
+                self.writer.push_control(&close_frame(code, reason.name()));
+            }
+            self.phase = Phase::Closing { reason, framed: true };
+            return Poll::Pending;
+        }
+        match self.socket.poll_shutdown(cx) {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(Err(_)) => Poll::Ready(reason),
+            Poll::Ready(Ok(())) => {
+                self.deadline = Instant::now() + self.hub.config().close_timeout;
+                self.phase = Phase::Lingering { reason, read: 0 };
+                Poll::Pending
+            }
+        }
+    }
+
+    fn poll_lingering(
+        &mut self,
+        reason: CloseReason,
+        read: usize,
+        cx: &mut Context<'_>,
+    ) -> Poll<CloseReason> {
+        let mut scrap = [0; 4096];
+        match self.socket.poll_read(cx, &mut scrap) {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(Ok(n)) if n > 0 && read + n <= MOST_LINGERING_BYTES => {
+                self.phase = Phase::Lingering { reason, read: read + n };
+                Poll::Pending
+            }
+            Poll::Ready(_) => Poll::Ready(reason),
+        }
+    }
+
+    fn next_beat(&self) -> Instant {
+        self.heartbeat.next(self.hub.config().idle_timeout)
+    }
+
+    /// The deadline has passed. Answers the reason when that is the end.
+    fn time_is_up(&mut self) -> Option<CloseReason> {
+        match self.phase {
+            Phase::Closing { reason, .. } | Phase::Lingering { reason, .. } => Some(reason),
+            Phase::Open => {
+                let config = self.hub.config();
+                let (interval, timeout): (Duration, Duration) = (config.ping_interval, config.idle_timeout);
+                match self.heartbeat.beat(Instant::now(), interval, timeout) {
+                    Beat::Dead => self.begin_close(CloseReason::HeartbeatTimeout),
+                    Beat::Ping => self.writer.push_control(&ping_frame(b"")),
+                    Beat::Wait => {}
+                }
+                if self.phase == Phase::Open {
+                    self.deadline = self.next_beat();
+                }
+                None
+            }
+        }
+    }
+}

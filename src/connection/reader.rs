@@ -1,0 +1,102 @@
+//! The receiving half: tungstenite keeps the protocol (masking, fragments, UTF-8, close), we keep its buffers small.
+
+use std::io::{self, Read, Write};
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig, WebSocketContext};
+use tokio_tungstenite::tungstenite::{Error, Message, error::ProtocolError};
+
+use super::socket::Socket;
+use super::writer::Writer;
+use crate::config::MOST_INBOUND_BYTES;
+use crate::reason::CloseReason;
+
+/// Clients send a command now and then; a larger buffer would only be memory held for each of them.
+const READ_BUFFER: usize = 512;
+
+/// What came in.
+#[derive(Debug)]
+pub(crate) enum Inbound {
+    /// A text or binary message.
+    Message(Bytes),
+    /// A control frame; tungstenite has answered it.
+    Control,
+    /// The reading is over.
+    End(CloseReason),
+}
+
+/// Reads one connection's messages.
+#[derive(Debug)]
+pub(crate) struct Reader {
+    context: WebSocketContext,
+}
+
+impl Reader {
+    pub(crate) fn new() -> Self {
+        let config = WebSocketConfig::default()
+            .read_buffer_size(READ_BUFFER)
+            .write_buffer_size(0)
+            .max_message_size(Some(MOST_INBOUND_BYTES))
+            .max_frame_size(Some(MOST_INBOUND_BYTES));
+        Self { context: WebSocketContext::new(Role::Server, Some(config)) }
+    }
+
+    /// The next message. What the protocol answers (pong, close) goes to `writer`.
+    pub(crate) fn poll_next(
+        &mut self,
+        socket: &mut Socket,
+        writer: &mut Writer,
+        cx: &mut Context<'_>,
+    ) -> Poll<Inbound> {
+        let inbound = match self.context.read(&mut Duplex { socket, writer, cx }) {
+            Ok(Message::Text(text)) => Inbound::Message(text.into()),
+            Ok(Message::Binary(binary)) => Inbound::Message(binary),
+            Ok(Message::Ping(_) | Message::Pong(_) | Message::Close(_) | Message::Frame(_)) => {
+                Inbound::Control
+            }
+            Err(Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => return Poll::Pending,
+            Err(error) => Inbound::End(reason(&error)),
+        };
+        Poll::Ready(inbound)
+    }
+}
+
+/// RFC 6455 sections 7.1.7 and 7.4.1: which failure closes with which code.
+fn reason(error: &Error) -> CloseReason {
+    match error {
+        Error::ConnectionClosed => CloseReason::PeerClosed,
+        Error::Capacity(_) => CloseReason::MessageTooBig,
+        Error::Utf8(_) => CloseReason::InvalidUtf8,
+        Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => CloseReason::PeerGone,
+        Error::Protocol(_) => CloseReason::ProtocolViolation,
+        _ => CloseReason::PeerGone,
+    }
+}
+
+/// The socket as tungstenite sees it: reading never blocks, writing goes to the writer as whole frames.
+struct Duplex<'a, 'cx> {
+    socket: &'a mut Socket,
+    writer: &'a mut Writer,
+    cx: &'a mut Context<'cx>,
+}
+
+impl Read for Duplex<'_, '_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self.socket.poll_read(self.cx, buffer) {
+            Poll::Ready(result) => result,
+            Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
+        }
+    }
+}
+
+impl Write for Duplex<'_, '_> {
+    fn write(&mut self, frame: &[u8]) -> io::Result<usize> {
+        self.writer.push_control(frame);
+        Ok(frame.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

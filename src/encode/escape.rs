@@ -1,0 +1,297 @@
+//! JSON string escaping of bytes that need not be UTF-8: the hot path of the encoder.
+//!
+//! Most lines hold nothing to escape. So whole chunks are judged at once by a fold without branches, which the
+//! compiler turns into vector instructions, and copied as they are; only a chunk with something in it is gone
+//! through by words of 8 bytes, and only a word with something in it by what is to be escaped.
+
+/// Bytes judged at once.
+const CHUNK: usize = 32;
+/// Bytes looked at one by one in a chunk that is not clean.
+const WORD: usize = 8;
+
+/// What one byte becomes: up to 6 bytes, then how many.
+const ESCAPES: [[u8; WORD]; 256] = {
+    const HEX: &[u8; 16] = b"0123456789abcdef";
+    let mut table = [[0; WORD]; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        let short = match byte as u8 {
+            b'"' => b'"',
+            b'\\' => b'\\',
+            b'\n' => b'n',
+            b'\r' => b'r',
+            b'\t' => b't',
+            0x08 => b'b',
+            0x0C => b'f',
+            _ => 0,
+        };
+        table[byte] = if short != 0 {
+            [b'\\', short, 0, 0, 0, 0, 0, 2]
+        } else if byte < 0x20 {
+            [b'\\', b'u', b'0', b'0', HEX[byte >> 4], HEX[byte & 15], 0, 6]
+        } else {
+            [byte as u8, 0, 0, 0, 0, 0, 0, 1]
+        };
+        byte += 1;
+    }
+    table
+};
+
+/// Appends `text` as the inside of a JSON string. What is not UTF-8 becomes U+FFFD, as in
+/// [`String::from_utf8_lossy`]; U+2028 and U+2029, which some readers take for line ends, are escaped too.
+#[inline]
+pub fn escape_into(out: &mut Vec<u8>, text: &[u8]) {
+    let clean = clean_prefix::<ASCII>(text);
+    out.extend_from_slice(&text[..clean]);
+    if clean < text.len() {
+        escape_unchecked_rest(out, &text[clean..]);
+    }
+}
+
+/// The rest of a text from its first chunk on that is not clean ASCII.
+#[inline(never)]
+fn escape_unchecked_rest(out: &mut Vec<u8>, mut text: &[u8]) {
+    loop {
+        match str::from_utf8(text) {
+            Ok(valid) => return escape_valid(out, valid.as_bytes()),
+            Err(error) => {
+                let (valid, rest) = text.split_at(error.valid_up_to());
+                escape_valid(out, valid);
+                out.extend_from_slice("\u{FFFD}".as_bytes());
+                // Without a length, the text ends within a character.
+                let Some(invalid) = error.error_len() else { return };
+                text = &rest[invalid..];
+            }
+        }
+    }
+}
+
+/// Appends valid UTF-8.
+fn escape_valid(out: &mut Vec<u8>, mut text: &[u8]) {
+    if has_separator(text) {
+        while let Some(at) = text.windows(3).position(|window| is_separator(window[0], window[1], window[2]))
+        {
+            escape_special(out, &text[..at]);
+            out.extend_from_slice(if text[at + 2] == 0xA8 { b"\\u2028" } else { b"\\u2029" });
+            text = &text[at + 3..];
+        }
+    }
+    escape_special(out, text);
+}
+
+#[inline]
+fn is_separator(first: u8, second: u8, third: u8) -> bool {
+    (first == 0xE2) & (second == 0x80) & (third & 0xFE == 0xA8)
+}
+
+/// Clean: printable ASCII without `"` and `\`.
+const ASCII: bool = true;
+/// Clean: the same and all bytes above 0x7F, in text that is valid and has no separator.
+const UTF8: bool = false;
+
+#[inline]
+fn is_dirty<const KIND: bool>(byte: u8) -> bool {
+    // As a signed number, a byte above 0x7F is below 0x20 too: one comparison finds both.
+    let low = if KIND == ASCII { (byte as i8) < 0x20 } else { byte < 0x20 };
+    low | (byte == b'"') | (byte == b'\\')
+}
+
+#[inline]
+fn is_clean<const KIND: bool>(chunk: &[u8]) -> bool {
+    // No early exit: this is what lets the compiler judge 16 or 32 bytes with one instruction.
+    !chunk.iter().fold(false, |dirty, &byte| dirty | is_dirty::<KIND>(byte))
+}
+
+/// How many bytes of `text` are in clean chunks before the first chunk that is not: all, or a multiple of
+/// [`CHUNK`].
+#[inline]
+fn clean_prefix<const KIND: bool>(text: &[u8]) -> usize {
+    let Some(last) = text.len().checked_sub(CHUNK) else {
+        let mut padded = [b' '; CHUNK];
+        padded[..text.len()].copy_from_slice(text);
+        return if is_clean::<KIND>(&padded) { text.len() } else { 0 };
+    };
+    let (chunks, rest) = text.as_chunks::<CHUNK>();
+    for (index, chunk) in chunks.iter().enumerate() {
+        if !is_clean::<KIND>(chunk) {
+            return index * CHUNK;
+        }
+    }
+    // The last bytes are judged together with some that were judged before, so that they fill a chunk.
+    if rest.is_empty() || is_clean::<KIND>(&text[last..]) { text.len() } else { chunks.len() * CHUNK }
+}
+
+/// Whether valid UTF-8 has U+2028 or U+2029 in it: `E2 80 A8` or `E2 80 A9`.
+fn has_separator(text: &[u8]) -> bool {
+    let Some(starts) = text.len().checked_sub(2) else { return false };
+    let (first, second, third) = (&text[..starts], &text[1..starts + 1], &text[2..]);
+    first.chunks(CHUNK).zip(second.chunks(CHUNK)).zip(third.chunks(CHUNK)).any(|((first, second), third)| {
+        first
+            .iter()
+            .zip(second)
+            .zip(third)
+            .fold(false, |any, ((&first, &second), &third)| any | is_separator(first, second, third))
+    })
+}
+
+/// Appends valid UTF-8 without separators, chunk by chunk.
+fn escape_special(out: &mut Vec<u8>, mut text: &[u8]) {
+    loop {
+        let clean = clean_prefix::<UTF8>(text);
+        out.extend_from_slice(&text[..clean]);
+        text = &text[clean..];
+        if text.is_empty() {
+            return;
+        }
+        let (chunk, rest) = text.split_at(text.len().min(CHUNK));
+        escape_chunk(out, chunk);
+        text = rest;
+    }
+}
+
+/// Appends a chunk of at most [`CHUNK`] bytes, word by word.
+#[inline]
+fn escape_chunk(out: &mut Vec<u8>, chunk: &[u8]) {
+    // Every byte can become 6, and a word is always written whole.
+    let mut built = [0; CHUNK * 6 + WORD];
+    let mut len = 0;
+    for bytes in chunk.chunks(WORD) {
+        let mut padded = [b' '; WORD];
+        padded[..bytes.len()].copy_from_slice(bytes);
+        let mut word = u64::from_le_bytes(padded);
+        let mut dirty = dirty_bytes(word);
+        let mut left = bytes.len();
+        put(&mut built, len, word.to_le_bytes());
+        while dirty != 0 {
+            let clean = dirty.trailing_zeros() / 8;
+            let escape = ESCAPES[(word >> (8 * clean)) as u8 as usize];
+            len += clean as usize;
+            put(&mut built, len, escape);
+            len += escape[WORD - 1] as usize;
+            left -= clean as usize + 1;
+            // In two steps, since together they can be 64 bits.
+            word = word >> (8 * clean) >> 8;
+            dirty = dirty >> (8 * clean) >> 8;
+            put(&mut built, len, word.to_le_bytes());
+        }
+        len += left;
+    }
+    out.extend_from_slice(&built[..len]);
+}
+
+#[inline]
+fn put(built: &mut [u8], at: usize, word: [u8; WORD]) {
+    built[at..at + WORD].copy_from_slice(&word);
+}
+
+/// The top bit of every byte of `word` that is below 0x20, `"` or `\`, and no other bit.
+#[inline]
+fn dirty_bytes(word: u64) -> u64 {
+    const ONES: u64 = u64::from_le_bytes([1; WORD]);
+    const TOPS: u64 = 0x80 * ONES;
+    // Bytes of seven bits cannot carry into each other: every result is exact.
+    let low = word & !TOPS;
+    let not_control = low + (0x80 - 0x20) * ONES;
+    let not_quote = (low ^ (b'"' as u64 * ONES)) + 0x7F * ONES;
+    let not_backslash = (low ^ (b'\\' as u64 * ONES)) + 0x7F * ONES;
+    !((not_control & not_quote & not_backslash) | word) & TOPS
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn escaped(text: &[u8]) -> Vec<u8> {
+        let mut out = b"kept".to_vec();
+        escape_into(&mut out, text);
+        out.split_off(4)
+    }
+
+    /// The rules, one character at a time.
+    fn naive(text: &[u8]) -> String {
+        let mut out = String::new();
+        for c in String::from_utf8_lossy(text).chars() {
+            match c {
+                '"' => out.push_str("\\\""),
+                '\\' => out.push_str("\\\\"),
+                '\n' => out.push_str("\\n"),
+                '\r' => out.push_str("\\r"),
+                '\t' => out.push_str("\\t"),
+                '\u{8}' => out.push_str("\\b"),
+                '\u{c}' => out.push_str("\\f"),
+                '\u{2028}' | '\u{2029}' | '\0'..'\u{20}' => out.push_str(&format!("\\u{:04x}", c as u32)),
+                other => out.push(other),
+            }
+        }
+        out
+    }
+
+    fn assert_escaped(text: &[u8]) {
+        let out = escaped(text);
+        assert_eq!(String::from_utf8(out.clone()).unwrap(), naive(text), "{text:?}");
+        let read: String = serde_json::from_str(&format!("\"{}\"", str::from_utf8(&out).unwrap())).unwrap();
+        assert_eq!(read, String::from_utf8_lossy(text), "{text:?}");
+    }
+
+    #[test]
+    fn every_byte_at_every_place_around_a_chunk_is_escaped() {
+        for byte in 0..=255 {
+            for len in [1, 7, 8, 9, 31, 32, 33, 40, 63, 64, 65, 100] {
+                for at in (0..len).filter(|at| len < 34 || [0, 7, 8, 31, 32, 33, len - 1].contains(at)) {
+                    let mut text = vec![b'a'; len];
+                    text[at] = byte;
+                    assert_escaped(&text);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn separators_are_escaped_wherever_they_stand() {
+        for before in 0..70 {
+            for separator in
+                ["\u{2028}", "\u{2029}", "\u{2027}", "\u{202a}", "\u{2068}", "ｨ", "\u{2028}\u{2029}\""]
+            {
+                assert_escaped(format!("{}{separator}é{separator}", "x".repeat(before)).as_bytes());
+            }
+        }
+    }
+
+    #[test]
+    fn invalid_text_becomes_what_from_utf8_lossy_makes_of_it() {
+        for text in [
+            &b"\xff"[..],
+            b"a\xc3",
+            b"\xe2\x80",
+            b"\xe2\x80\xe2\x80\xa8",
+            b"\xf0\x9f\x98",
+            b"\xf0\x9f\x98\"",
+            b"\xed\xa0\x80",
+            b"\xc0\xaf\\",
+            b"\xf4\x90\x80\x80",
+            b"\x80\xa8\xe2",
+        ] {
+            assert_escaped(text);
+            assert_escaped(&[&[b' '; 31][..], text, &[b'x'; 40]].concat());
+        }
+    }
+
+    fn lines() -> impl Strategy<Value = Vec<u8>> {
+        let piece = prop_oneof![
+            "[a-z ]{0,40}".prop_map(String::into_bytes),
+            "\\PC{0,20}".prop_map(String::into_bytes),
+            "[\"\\\\\n\t\0\x1f\x7f]{0,12}".prop_map(String::into_bytes),
+            "[\u{2028}\u{2029}é…]{0,6}".prop_map(String::into_bytes),
+            prop::collection::vec(any::<u8>(), 0..12),
+        ];
+        prop::collection::vec(piece, 0..8).prop_map(|pieces| pieces.concat())
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_read_back_as_their_lossy_text(text in lines()) {
+            assert_escaped(&text);
+        }
+    }
+}

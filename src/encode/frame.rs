@@ -1,0 +1,153 @@
+//! RFC 6455 frames as a server sends them: final, unmasked.
+
+use bytes::Bytes;
+
+const FINAL: u8 = 0x80;
+const TEXT: u8 = FINAL | 0x1;
+const CLOSE: u8 = FINAL | 0x8;
+const PING: u8 = FINAL | 0x9;
+const PONG: u8 = FINAL | 0xA;
+
+/// The longest header: opcode, length byte, 64-bit length.
+pub(super) const MAX_HEADER: usize = 10;
+/// The most a control frame carries (RFC 6455 section 5.5).
+const MAX_CONTROL: usize = 125;
+
+/// How many bytes the header of a frame with so long a payload takes.
+#[inline]
+pub(super) fn header_len(payload: usize) -> usize {
+    match payload {
+        0..=125 => 2,
+        126..=0xFFFF => 4,
+        _ => 10,
+    }
+}
+
+/// Appends the header of a text frame with so long a payload.
+#[inline]
+pub(super) fn push_text_header(out: &mut Vec<u8>, payload: usize) {
+    match payload {
+        0..=125 => out.extend_from_slice(&[TEXT, payload as u8]),
+        126..=0xFFFF => {
+            let [high, low] = (payload as u16).to_be_bytes();
+            out.extend_from_slice(&[TEXT, 126, high, low]);
+        }
+        _ => {
+            out.extend_from_slice(&[TEXT, 127]);
+            out.extend_from_slice(&(payload as u64).to_be_bytes());
+        }
+    }
+}
+
+/// Corrects the header at `start`, written for a payload of `guessed` bytes, now that the payload is complete
+/// at the end of `out`. A payload only grows from the guess, so the header never shrinks; when it grows, the
+/// payload moves up: rare, and linear in it.
+#[cold]
+pub(super) fn correct_text_header(out: &mut Vec<u8>, start: usize, guessed: usize) {
+    let (old, mut end) = (header_len(guessed), out.len());
+    let payload = end - start - old;
+    let new = header_len(payload);
+    debug_assert!(new >= old);
+    if new > old {
+        out.resize(end + new - old, 0);
+        out.copy_within(start + old..end, start + new);
+        end = out.len();
+    }
+    debug_assert_eq!(end - start - new, payload);
+    match new {
+        2 => out[start + 1] = payload as u8,
+        4 => {
+            out[start + 1] = 126;
+            out[start + 2..start + 4].copy_from_slice(&(payload as u16).to_be_bytes());
+        }
+        _ => {
+            out[start + 1] = 127;
+            out[start + 2..start + 10].copy_from_slice(&(payload as u64).to_be_bytes());
+        }
+    }
+}
+
+/// A text frame around a payload that is ready.
+pub fn text_frame(payload: &[u8]) -> Bytes {
+    let mut frame = Vec::with_capacity(header_len(payload.len()) + payload.len());
+    push_text_header(&mut frame, payload.len());
+    frame.extend_from_slice(payload);
+    frame.into()
+}
+
+/// A close frame. A reason longer than a control frame holds (123 bytes) is cut at a character.
+pub fn close_frame(code: u16, reason: &str) -> Bytes {
+    let reason = &reason[..reason.floor_char_boundary(MAX_CONTROL - 2)];
+    let mut payload = code.to_be_bytes().to_vec();
+    payload.extend_from_slice(reason.as_bytes());
+    control_frame(CLOSE, &payload)
+}
+
+/// A ping. A payload longer than a control frame holds (125 bytes) is cut.
+pub fn ping_frame(payload: &[u8]) -> Bytes {
+    control_frame(PING, payload)
+}
+
+/// A pong: the payload of the ping it answers, cut to 125 bytes.
+pub fn pong_frame(payload: &[u8]) -> Bytes {
+    control_frame(PONG, payload)
+}
+
+fn control_frame(first: u8, payload: &[u8]) -> Bytes {
+    let payload = &payload[..payload.len().min(MAX_CONTROL)];
+    let mut frame = Vec::with_capacity(2 + payload.len());
+    frame.extend_from_slice(&[first, payload.len() as u8]);
+    frame.extend_from_slice(payload);
+    frame.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_header_is_as_long_as_its_payload_asks() {
+        for (payload, header) in [
+            (0, vec![0x81, 0]),
+            (125, vec![0x81, 125]),
+            (126, vec![0x81, 126, 0, 126]),
+            (65_535, vec![0x81, 126, 0xFF, 0xFF]),
+            (65_536, vec![0x81, 127, 0, 0, 0, 0, 0, 1, 0, 0]),
+        ] {
+            let frame = text_frame(&vec![b'x'; payload]);
+            assert_eq!(frame[..header_len(payload)], header);
+            assert_eq!(frame.len(), header.len() + payload);
+        }
+    }
+
+    #[test]
+    fn a_header_guessed_too_short_grows_and_leaves_the_payload_whole() {
+        for guess in [0, 1, 125, 126, 65_535, 65_536] {
+            for payload in [1, 125, 126, 127, 65_535, 65_536, 70_000] {
+                if payload <= guess {
+                    continue;
+                }
+                let text: Vec<u8> = (0..payload).map(|at| b'a' + (at % 26) as u8).collect();
+                let mut out = b"before".to_vec();
+                push_text_header(&mut out, guess);
+                out.extend_from_slice(&text);
+                correct_text_header(&mut out, 6, guess);
+                assert_eq!(out[..6], *b"before");
+                assert_eq!(out[6..], text_frame(&text), "{payload} bytes, guessed {guess}");
+            }
+        }
+    }
+
+    #[test]
+    fn control_frames_carry_no_more_than_they_may() {
+        assert_eq!(close_frame(1000, "")[..], [0x88, 2, 3, 0xE8]);
+        assert_eq!(close_frame(1013, "slow")[..], *b"\x88\x06\x03\xF5slow");
+        // 123 bytes would end within the last character.
+        let close = close_frame(1001, &"é".repeat(200));
+        assert_eq!(close[..2], [0x88, 2 + 122]);
+        assert_eq!(str::from_utf8(&close[4..]), Ok(&*"é".repeat(61)));
+        assert_eq!(ping_frame(b"")[..], [0x89, 0]);
+        assert_eq!(pong_frame(b"abc")[..], *b"\x8A\x03abc");
+        assert_eq!(pong_frame(&[b'x'; 300]).len(), 2 + 125);
+    }
+}

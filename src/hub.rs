@@ -1,0 +1,698 @@
+//! The public face: build, publish, look up. Wires the stages together and holds no algorithm.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_core::Stream;
+use http::{HeaderMap, Request, Response, Uri};
+use serde::Serialize;
+use tokio::sync::Notify;
+
+use crate::channel::{Channel, Client, ClientId, Core, Overflow, Publisher, Registry, Run, Subscription};
+use crate::config::Config;
+use crate::connection::{self, Admission, UpgradeBody};
+use crate::encode::{Envelope, single};
+use crate::error::ConfigError;
+use crate::message::{
+    Action, ChannelName, Lines, Message, MessageType, NameError, ProcessEvent, ProcessId, Status,
+};
+use crate::protocol::{Command, Refusal};
+use crate::reason::CloseReason;
+use crate::stats::{ChannelStats, Stats};
+use crate::sync::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+
+type OnConnect = Box<dyn Fn(&Arc<Client>) + Send + Sync>;
+type OnDisconnect = Box<dyn Fn(&Arc<Client>, CloseReason) + Send + Sync>;
+type OnUpgrade = Box<dyn Fn(&Uri, &HeaderMap) -> Admission + Send + Sync>;
+type OnSubscribe = Box<dyn Fn(&Arc<Client>, &ChannelName) -> bool + Send + Sync>;
+
+/// What the application hooked into a hub.
+#[derive(Default)]
+struct Callbacks {
+    connect: Option<OnConnect>,
+    disconnect: Option<OnDisconnect>,
+    upgrade: Option<OnUpgrade>,
+    subscribe: Option<OnSubscribe>,
+}
+
+/// The fan-out engine: takes messages, and delivers them to the WebSocket clients that subscribed.
+///
+/// Cloning is cheap; all clones are one hub. A hub needs no runtime to be made or published to; connections run in the tokio runtime
+/// in which they are accepted. It lives until its last clone and its last connection are gone; [`Hub::shutdown`] ends the connections.
+///
+/// Publishing never blocks and never waits for a client, and may be done from any thread. Every `send` answers how many subscribers
+/// there were at that moment: 0 means nobody, and that nothing was encoded. A subscriber whose queue is full is spared the message; that is
+/// counted (see [`Hub::stats`]) and never retried.
+///
+/// ```
+/// use outrace::Hub;
+///
+/// let hub = Hub::new();
+/// let watching = hub.send_process_output("web", "listening on :3000")?;
+/// assert_eq!(watching, 0);
+/// # Ok::<(), outrace::NameError>(())
+/// ```
+#[derive(Clone)]
+pub struct Hub {
+    inner: Arc<Inner>,
+}
+
+/// Settings for a [`Hub`].
+///
+/// ```
+/// use std::time::Duration;
+/// let hub = outrace::Hub::builder()
+///     .queue(1024)
+///     .max_flush_interval(Duration::from_millis(5))
+///     .on_disconnect(|client, reason| println!("{} left: {reason}", client.id()))
+///     .build()?;
+/// # Ok::<(), outrace::ConfigError>(())
+/// ```
+#[must_use = "a builder does nothing until build"]
+#[derive(Default)]
+pub struct HubBuilder {
+    config: Config,
+    callbacks: Callbacks,
+}
+
+impl HubBuilder {
+    /// Messages that may wait for one client: 256 by default, 1 to 4,194,304. A block of lines is shared by all who wait for it, so a longer
+    /// queue costs little.
+    pub fn queue(mut self, messages: usize) -> Self {
+        self.config.queue = messages;
+        self
+    }
+
+    /// Bytes that may wait for one client: 4 MiB by default. An empty queue takes one message of any size.
+    pub fn queue_bytes(mut self, bytes: usize) -> Self {
+        self.config.queue_bytes = bytes;
+        self
+    }
+
+    /// The longest time a message waits to be sent together with others: 10 ms by default, at most 10 s. The hub flushes as often as
+    /// keeps that within a tenth of a core, and at once when it is idle; zero means always at once.
+    pub fn max_flush_interval(mut self, interval: Duration) -> Self {
+        self.config.max_flush_interval = interval;
+        self
+    }
+
+    /// Connections there may be at once: 100,000 by default. One more is refused with 503.
+    pub fn max_connections(mut self, connections: usize) -> Self {
+        self.config.max_connections = connections;
+        self
+    }
+
+    /// Subscriptions one client may have: 1,024 by default.
+    pub fn max_subscriptions(mut self, subscriptions: usize) -> Self {
+        self.config.max_subscriptions = subscriptions;
+        self
+    }
+
+    /// A protocol ping every `interval` (30 s by default); a peer from which nothing came for `timeout` (60 s) is closed.
+    pub fn heartbeat(mut self, interval: Duration, timeout: Duration) -> Self {
+        self.config.ping_interval = interval;
+        self.config.idle_timeout = timeout;
+        self
+    }
+
+    /// How long a close handshake may take (2 s by default), and how long a shutdown flushes what waits (5 s).
+    pub fn close_timeouts(mut self, handshake: Duration, flush: Duration) -> Self {
+        self.config.close_timeout = handshake;
+        self.config.flush_timeout = flush;
+        self
+    }
+
+    /// Called when a client has connected, in its connection's task: keep it short. A panic ends that connection alone.
+    pub fn on_connect(mut self, callback: impl Fn(&Arc<Client>) + Send + Sync + 'static) -> Self {
+        self.callbacks.connect = Some(Box::new(callback));
+        self
+    }
+
+    /// Called once for each client that had connected, when it has left every channel. A panic is logged and ends nothing.
+    pub fn on_disconnect(
+        mut self,
+        callback: impl Fn(&Arc<Client>, CloseReason) + Send + Sync + 'static,
+    ) -> Self {
+        self.callbacks.disconnect = Some(Box::new(callback));
+        self
+    }
+
+    /// Judges a request for a connection by its address and headers, before the upgrade. A panic refuses.
+    pub fn on_upgrade(
+        mut self,
+        callback: impl Fn(&Uri, &HeaderMap) -> Admission + Send + Sync + 'static,
+    ) -> Self {
+        self.callbacks.upgrade = Some(Box::new(callback));
+        self
+    }
+
+    /// Says whether a client may subscribe to a channel. A panic refuses.
+    pub fn on_subscribe(
+        mut self,
+        callback: impl Fn(&Arc<Client>, &ChannelName) -> bool + Send + Sync + 'static,
+    ) -> Self {
+        self.callbacks.subscribe = Some(Box::new(callback));
+        self
+    }
+
+    /// Makes the hub.
+    ///
+    /// # Errors
+    /// A setting is out of its range.
+    pub fn build(self) -> Result<Hub, ConfigError> {
+        self.config.check()?;
+        Ok(Hub { inner: Arc::new(Inner::new(self.config, self.callbacks)) })
+    }
+}
+
+impl fmt::Debug for HubBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HubBuilder").field("config", &self.config).finish_non_exhaustive()
+    }
+}
+
+impl Default for Hub {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Hub {
+    /// A hub with the default settings.
+    pub fn new() -> Self {
+        Self { inner: Arc::new(Inner::new(Config::default(), Callbacks::default())) }
+    }
+
+    /// A hub with settings of one's own.
+    pub fn builder() -> HubBuilder {
+        HubBuilder::default()
+    }
+
+    /// Publishes one line of a process to `process:ID`. Invalid UTF-8 becomes U+FFFD; the line is without its terminator.
+    ///
+    /// # Errors
+    /// The process id is not valid.
+    pub fn send_process_output(&self, process_id: &str, line: impl AsRef<[u8]>) -> Result<usize, NameError> {
+        let channel = self.inner.process_channel(process_id)?;
+        Ok(channel.map_or(0, |channel| {
+            if channel.listeners() == 0 {
+                channel.pass_over(1);
+                return 0;
+            }
+            channel.publish(Run::Line(Bytes::copy_from_slice(line.as_ref())))
+        }))
+    }
+
+    /// Publishes a run of lines of a process at once: as many messages, nobody else's between them.
+    ///
+    /// # Errors
+    /// The process id is not valid.
+    pub fn send_process_lines(&self, process_id: &str, lines: Lines) -> Result<usize, NameError> {
+        let channel = self.inner.process_channel(process_id)?;
+        Ok(channel.map_or(0, |channel| channel.publish(Run::Lines(lines))))
+    }
+
+    /// Publishes a change of a process's status. The exit code is 0 for a status that is no exit. A status has a reserve in each
+    /// client's queue, so that it is not lost behind a flood of lines.
+    ///
+    /// # Errors
+    /// The process id is not valid.
+    pub fn send_process_status(
+        &self,
+        process_id: &str,
+        status: impl Into<Status>,
+        exit_code: i32,
+    ) -> Result<usize, NameError> {
+        let channel = self.inner.process_channel(process_id)?;
+        let id = ProcessId::parse(process_id)?;
+        Ok(channel.map_or(0, |channel| {
+            channel.publish(message_run(Message::status(&status.into(), exit_code).with_process(id)))
+        }))
+    }
+
+    /// Publishes a message to a channel.
+    ///
+    /// # Errors
+    /// The channel name is not valid.
+    pub fn send_to_channel(&self, channel: &str, message: Message) -> Result<usize, NameError> {
+        let channel = self.inner.channel(channel)?;
+        Ok(channel.map_or(0, |channel| channel.publish(message_run(message))))
+    }
+
+    /// Sends a message to every client, subscribed or not; answers how many clients there are. A client whose queue is full is
+    /// disconnected with close code 1013.
+    pub fn broadcast(&self, message: Message) -> usize {
+        self.inner.everyone.publish(message_run(message))
+    }
+
+    /// Sends `{"event":name,"data":data}` to every client, as [`Hub::broadcast`].
+    ///
+    /// # Errors
+    /// The data can't be serialized. With no client connected it is not tried.
+    pub fn send_event(
+        &self,
+        name: &str,
+        data: &(impl Serialize + ?Sized),
+    ) -> Result<usize, serde_json::Error> {
+        if self.client_count() == 0 {
+            return Ok(0);
+        }
+        Ok(self.broadcast(Message::event(name, data)?))
+    }
+
+    /// Sends an error text to every client, as [`Hub::broadcast`].
+    pub fn send_error(&self, text: &str) -> usize {
+        self.broadcast(Message::error(text.to_owned()))
+    }
+
+    /// A handle to publish to one channel without looking it up.
+    ///
+    /// # Errors
+    /// The channel name is not valid.
+    pub fn publisher(&self, channel: &str) -> Result<Publisher, NameError> {
+        Ok(Publisher::new(Arc::clone(&self.inner.registry), &ChannelName::parse(channel)?))
+    }
+
+    /// Publishes what a process manager has to tell; answers how many subscribers the process's channel had.
+    pub fn handle(&self, event: ProcessEvent) -> usize {
+        let sent = match &event {
+            ProcessEvent::Started { id } => self.send_process_status(id.as_str(), Status::Running, 0),
+            ProcessEvent::Output { id, line } => self.send_process_output(id.as_str(), line),
+            ProcessEvent::Exited { id, code } => self.send_process_status(id.as_str(), Status::Exited, *code),
+            ProcessEvent::Crashed { id, code } => {
+                self.send_process_status(id.as_str(), Status::Crashed, *code)
+            }
+            ProcessEvent::Stopped { id } => self.send_process_status(id.as_str(), Status::Stopped, 0),
+        };
+        sent.expect("a ProcessId is valid")
+    }
+
+    /// Publishes all events of a stream, until it ends.
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves the stream with the events it has not yielded yet; none that it yielded is lost.
+    pub async fn forward(&self, events: impl Stream<Item = ProcessEvent>) {
+        let mut events = std::pin::pin!(events);
+        while let Some(event) = std::future::poll_fn(|cx| events.as_mut().poll_next(cx)).await {
+            self.handle(event);
+        }
+    }
+
+    /// Does what an action asks for.
+    pub fn act(&self, action: Action) -> Reply {
+        self.inner.act(self, action)
+    }
+
+    /// Connected clients.
+    pub fn client_count(&self) -> usize {
+        self.inner.everyone.listeners()
+    }
+
+    /// Channels with at least one subscriber.
+    pub fn channel_count(&self) -> usize {
+        self.inner.registry.live()
+    }
+
+    /// The subscribers of a channel; 0 for one that does not exist or whose name is not valid.
+    pub fn channel_subscriber_count(&self, channel: &str) -> usize {
+        self.inner.registry.find(channel).map_or(0, |channel| channel.listeners())
+    }
+
+    /// The hub's counters. Linear in clients and channels.
+    pub fn stats(&self) -> Stats {
+        let inner = &self.inner;
+        let queued = inner.everyone.clients().iter().map(|client| client.queued() as u64).sum();
+        let subscribers = inner.registry.all().iter().map(|channel| channel.listeners()).sum();
+        inner.core.totals.stats(self.client_count(), self.channel_count(), subscribers, queued)
+    }
+
+    /// The clients connected now.
+    pub fn clients(&self) -> impl ExactSizeIterator<Item = Arc<Client>> + use<> {
+        self.inner.everyone.clients().into_iter()
+    }
+
+    /// The channels that have subscribers now, by name.
+    pub fn channels(&self) -> impl ExactSizeIterator<Item = ChannelStats> + use<> {
+        let mut channels: Vec<_> = self
+            .inner
+            .registry
+            .all()
+            .iter()
+            .filter(|channel| channel.listeners() > 0)
+            .filter_map(|channel| {
+                Some(ChannelStats {
+                    channel: channel.name()?.clone(),
+                    subscribers: channel.listeners(),
+                    published: channel.published(),
+                    skipped: channel.skipped(),
+                })
+            })
+            .collect();
+        channels.sort_unstable_by(|a, b| a.channel.as_str().cmp(b.channel.as_str()));
+        channels.into_iter()
+    }
+
+    /// The clients subscribed to a channel now.
+    pub fn subscribers(&self, channel: &str) -> impl ExactSizeIterator<Item = Arc<Client>> + use<> {
+        self.inner.registry.find(channel).map(|channel| channel.clients()).unwrap_or_default().into_iter()
+    }
+
+    /// Answers a WebSocket handshake and, when it succeeds, serves the client in a task of its own. For any server built on hyper 1: the
+    /// connection has to be served `with_upgrades`.
+    ///
+    /// A request that is no handshake, comes from a page of another site, is not admitted or comes while the hub is full or
+    /// stopping is answered with a refusal, and `text/plain`.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime with I/O and time enabled.
+    pub fn upgrade<B>(&self, request: Request<B>) -> Response<UpgradeBody> {
+        connection::upgrade(&self.inner, request)
+    }
+
+    /// Whether [`Hub::shutdown`] has been called.
+    pub fn is_stopping(&self) -> bool {
+        self.inner.is_stopping()
+    }
+
+    /// Ends the hub: refuses new connections, sends every client what waits for it, then close code 1001. Returns when all
+    /// connections have ended, which they do within the timeouts of [`HubBuilder::close_timeouts`].
+    ///
+    /// # Cancel safety
+    /// A dropped future ends the waiting; the hub goes on ending. Calling it again waits again.
+    pub async fn shutdown(&self) {
+        let inner = &self.inner;
+        // Release, paired with `is_stopping`.
+        inner.stopping.store(true, Ordering::Release);
+        for channel in inner.registry.all() {
+            channel.seal();
+        }
+        inner.everyone.seal();
+        loop {
+            let empty = inner.emptied.notified();
+            // Each time round: a client whose handshake was under way joins after the first look.
+            for client in inner.everyone.clients() {
+                client.outbox.ask_to_close(CloseReason::Shutdown);
+            }
+            if inner.slots.load(Ordering::Acquire) == 0 {
+                return;
+            }
+            tokio::select! {
+                () = empty => {}
+                () = tokio::time::sleep(Duration::from_millis(20)) => {}
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Hub {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hub")
+            .field("clients", &self.client_count())
+            .field("channels", &self.channel_count())
+            .finish_non_exhaustive()
+    }
+}
+
+fn message_run(message: Message) -> Run {
+    Run::Message(Box::new(message))
+}
+
+/// What an [`Action`] answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+#[non_exhaustive]
+pub enum Reply {
+    /// A message was published; so many were there to get it.
+    Sent {
+        /// Subscribers or clients at that moment.
+        subscribers: usize,
+    },
+    /// A count was asked for.
+    Count {
+        /// The count.
+        count: usize,
+    },
+    /// `ws.stats`.
+    Stats {
+        /// Connected clients.
+        clients: usize,
+        /// Channels with at least one subscriber.
+        channels: usize,
+        /// Subscriptions of all clients together.
+        subscribers: usize,
+    },
+}
+
+/// A hub's parts.
+pub(crate) struct Inner {
+    core: Arc<Core>,
+    registry: Arc<Registry>,
+    /// The channel of all clients: each is in it from its first moment to its last.
+    everyone: Arc<Channel>,
+    callbacks: Callbacks,
+    next_client: AtomicU64,
+    /// Connections and handshakes under way.
+    slots: AtomicUsize,
+    stopping: AtomicBool,
+    emptied: Notify,
+}
+
+impl Inner {
+    fn new(config: Config, callbacks: Callbacks) -> Self {
+        let core = Arc::new(Core::new(config));
+        Self {
+            registry: Arc::new(Registry::new(Arc::clone(&core))),
+            everyone: Arc::new(Channel::new(Arc::clone(&core), None, Overflow::Disconnect)),
+            core,
+            callbacks,
+            next_client: AtomicU64::new(1),
+            slots: AtomicUsize::new(0),
+            stopping: AtomicBool::new(false),
+            emptied: Notify::new(),
+        }
+    }
+
+    pub(crate) fn config(&self) -> &Config {
+        &self.core.config
+    }
+
+    pub(crate) fn core(&self) -> &Core {
+        &self.core
+    }
+
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Acquire)
+    }
+
+    /// The channel of a process, if it exists. No allocation.
+    fn process_channel(&self, process_id: &str) -> Result<Option<Arc<Channel>>, NameError> {
+        const PREFIX: &[u8] = b"process:";
+        let mut name = [0; 8 + 128];
+        let found = name.get_mut(..PREFIX.len() + process_id.len()).and_then(|name| {
+            name[..PREFIX.len()].copy_from_slice(PREFIX);
+            name[PREFIX.len()..].copy_from_slice(process_id.as_bytes());
+            self.registry.find(std::str::from_utf8(name).ok()?)
+        });
+        // Only a name that is not known needs to be judged.
+        if found.is_none() {
+            ProcessId::parse(process_id)?;
+        }
+        Ok(found)
+    }
+
+    fn channel(&self, name: &str) -> Result<Option<Arc<Channel>>, NameError> {
+        let found = self.registry.find(name);
+        if found.is_none() {
+            ChannelName::parse(name)?;
+        }
+        Ok(found)
+    }
+
+    fn act(&self, hub: &Hub, action: Action) -> Reply {
+        let sent = |subscribers| Reply::Sent { subscribers };
+        match action {
+            Action::Broadcast { channel, message } => sent(hub.broadcast(match channel {
+                Some(channel) => message.in_channel(channel),
+                None => message,
+            })),
+            Action::SendChannel { channel, message } => {
+                sent(self.registry.find(channel.as_str()).map_or(0, |c| c.publish(message_run(message))))
+            }
+            Action::SendEvent { message } | Action::SendError { message } => sent(hub.broadcast(message)),
+            Action::SendProcessOutput { process_id, output } => {
+                sent(hub.send_process_output(process_id.as_str(), output).expect("a ProcessId is valid"))
+            }
+            Action::SendProcessStatus { process_id, status, exit_code } => sent(
+                hub.send_process_status(process_id.as_str(), status, exit_code)
+                    .expect("a ProcessId is valid"),
+            ),
+            Action::ClientCount => Reply::Count { count: hub.client_count() },
+            Action::ChannelCount => Reply::Count { count: hub.channel_count() },
+            Action::SubscriberCount { channel } => {
+                Reply::Count { count: hub.channel_subscriber_count(channel.as_str()) }
+            }
+            Action::Stats => {
+                let stats = hub.stats();
+                Reply::Stats {
+                    clients: stats.clients,
+                    channels: stats.channels,
+                    subscribers: stats.subscribers,
+                }
+            }
+        }
+    }
+
+    /// Takes one of the connections there may be.
+    pub(crate) fn take_slot(&self) -> bool {
+        let most = self.config().max_connections;
+        // AcqRel, as in `give_slot_back`: who sees the last slot given back sees what its connection did.
+        self.slots
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |slots| (slots < most).then_some(slots + 1))
+            .is_ok()
+    }
+
+    pub(crate) fn give_slot_back(&self) {
+        if self.slots.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.emptied.notify_waiters();
+        }
+    }
+
+    pub(crate) fn make_client(&self, address: Option<SocketAddr>) -> Arc<Client> {
+        // Relaxed: only has to be unique.
+        let id = ClientId(self.next_client.fetch_add(1, Ordering::Relaxed));
+        Arc::new(Client::new(id, address, self.config().limits()))
+    }
+
+    /// What the application says to a request for a connection.
+    pub(crate) fn admits(&self, uri: &Uri, headers: &HeaderMap) -> Admission {
+        let Some(upgrade) = &self.callbacks.upgrade else { return Admission::Admit };
+        guarded("on_upgrade", || upgrade(uri, headers)).unwrap_or(Admission::Forbidden)
+    }
+
+    /// Makes a client one of all.
+    pub(crate) fn welcome(&self, client: &Arc<Client>) -> Arc<Subscription> {
+        self.core.ticker.start();
+        self.core.totals.count_connected();
+        let membership = Arc::new(Subscription::new(Arc::clone(client), Arc::clone(&self.everyone)));
+        self.everyone.join(&membership);
+        if self.is_stopping() {
+            client.outbox.ask_to_close(CloseReason::Shutdown);
+        }
+        membership
+    }
+
+    /// Calls the connect callback. A panic is the connection's end.
+    pub(crate) fn tell_connected(&self, client: &Arc<Client>) {
+        tracing::debug!(client = %client.id(), address = ?client.address(), "connected");
+        if let Some(connect) = &self.callbacks.connect {
+            connect(client);
+        }
+    }
+
+    /// Takes a client out of every channel, that of all included. The second call does nothing.
+    pub(crate) fn leave_all(&self, membership: &Arc<Subscription>) {
+        if membership.has_left() {
+            return;
+        }
+        self.everyone.leave(membership);
+        let subscriptions = std::mem::take(&mut *membership.client.lock());
+        for subscription in subscriptions.into_values() {
+            self.leave(&subscription);
+        }
+    }
+
+    /// A connection has ended: counts what is discarded with it, and tells the application.
+    pub(crate) fn farewell(&self, membership: &Arc<Subscription>, reason: CloseReason) {
+        self.leave_all(membership);
+        let client = &membership.client;
+        self.core.totals.count_discarded(client.outbox.discard() as u64);
+        self.core.totals.count_closed(reason);
+        tracing::debug!(client = %client.id(), %reason, "disconnected");
+        if let Some(disconnect) = &self.callbacks.disconnect {
+            guarded("on_disconnect", || disconnect(client, reason));
+        }
+    }
+
+    /// Does what a client asks for.
+    pub(crate) fn command(&self, client: &Arc<Client>, command: Command<'_>) {
+        match command {
+            Command::Subscribe { channel, options } => {
+                let subscribed = match options {
+                    Ok(_) => self.subscribe(client, channel),
+                    Err(_) => Err(Refusal::Options),
+                };
+                if let Err(refusal) = subscribed {
+                    self.core.totals.count_refused();
+                    self.answer(client, Message::error(refusal.as_str()));
+                }
+            }
+            Command::Unsubscribe { channel } => self.unsubscribe(client, channel),
+            Command::Ping => self.answer(client, Message::new(MessageType::Pong)),
+        }
+    }
+
+    fn answer(&self, client: &Client, message: Message) {
+        let frame = single(&Envelope::new(None), &message, &Core::timestamp());
+        let accepted = client.outbox.offer_one(frame);
+        self.core.totals.count_single(accepted);
+        if !accepted {
+            client.count_skipped(1);
+        }
+    }
+
+    fn subscribe(&self, client: &Arc<Client>, channel: &str) -> Result<(), Refusal> {
+        let name = ChannelName::parse(channel).map_err(|error| match error {
+            NameError::Process(_) => Refusal::ProcessId,
+            NameError::Channel(_) => Refusal::ChannelName,
+        })?;
+        if let Some(authorise) = &self.callbacks.subscribe
+            && !guarded("on_subscribe", || authorise(client, &name)).unwrap_or(false)
+        {
+            return Err(Refusal::Unauthorised);
+        }
+        let mut subscriptions = client.lock();
+        if subscriptions.contains_key(&name) {
+            return Ok(());
+        }
+        if subscriptions.len() >= self.config().max_subscriptions {
+            return Err(Refusal::Limit);
+        }
+        let channel = self.registry.pin(&name);
+        let subscription = Arc::new(Subscription::new(Arc::clone(client), Arc::clone(&channel)));
+        subscriptions.insert(name, Arc::clone(&subscription));
+        drop(subscriptions);
+        if channel.join(&subscription) {
+            self.registry.count_live();
+        }
+        Ok(())
+    }
+
+    fn unsubscribe(&self, client: &Client, channel: &str) {
+        let removed = client.lock().remove(channel);
+        if let Some(subscription) = removed {
+            self.leave(&subscription);
+        }
+    }
+
+    fn leave(&self, subscription: &Arc<Subscription>) {
+        if subscription.channel.leave(subscription) {
+            self.registry.count_dead();
+        }
+        self.registry.unpin(&subscription.channel);
+    }
+}
+
+/// Calls into the application. A panic there is logged, and is the answer `None`.
+fn guarded<T>(callback: &'static str, call: impl FnOnce() -> T) -> Option<T> {
+    match catch_unwind(AssertUnwindSafe(call)) {
+        Ok(answer) => Some(answer),
+        Err(_) => {
+            tracing::error!(callback, "a callback of the application panicked");
+            None
+        }
+    }
+}

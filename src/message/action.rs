@@ -1,0 +1,418 @@
+//! Actions: what an application asks of a hub as data.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
+
+use super::{ChannelName, Message, MessageType, NameError, ProcessId, Status};
+
+/// One request to a hub, checked: names are valid, what is required is there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Action {
+    /// `ws.broadcast`: a message to every client, which may name a channel.
+    Broadcast {
+        /// The channel the message says it is of.
+        channel: Option<ChannelName>,
+        /// What to send.
+        message: Message,
+    },
+    /// `ws.send_channel`: a message to the subscribers of a channel.
+    SendChannel {
+        /// The channel.
+        channel: ChannelName,
+        /// What to send.
+        message: Message,
+    },
+    /// `ws.send_event`: an event to every client.
+    SendEvent {
+        /// The event, ready to send.
+        message: Message,
+    },
+    /// `ws.send_error`: an error text to every client.
+    SendError {
+        /// The error, ready to send.
+        message: Message,
+    },
+    /// `ws.send_process_output`: one line of a process.
+    SendProcessOutput {
+        /// The process.
+        process_id: ProcessId,
+        /// The line.
+        output: String,
+    },
+    /// `ws.send_process_status`: a process started or ended.
+    SendProcessStatus {
+        /// The process.
+        process_id: ProcessId,
+        /// Its status.
+        status: Status,
+        /// Its exit code; 0 if none was given.
+        exit_code: i32,
+    },
+    /// `ws.client_count`: how many clients there are.
+    ClientCount,
+    /// `ws.channel_count`: how many channels there are.
+    ChannelCount,
+    /// `ws.subscriber_count`: how many clients are subscribed to a channel.
+    SubscriberCount {
+        /// The channel.
+        channel: ChannelName,
+    },
+    /// `ws.stats`: clients, channels and subscribers.
+    Stats,
+}
+
+/// An action that cannot be carried out as it was asked.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ActionError {
+    /// Not JSON, or not an object or an array of objects.
+    #[error("an action is a JSON object, or an array of them: {0}")]
+    Json(#[from] serde_json::Error),
+    /// The object does not say which action.
+    #[error("action is required")]
+    NoAction,
+    /// No action of that name.
+    #[error("unknown action: {0}")]
+    Unknown(String),
+    /// A key that the action needs is missing, `null`, or a name that is empty.
+    #[error("{action}: {key} is required")]
+    Missing {
+        /// The action.
+        action: &'static str,
+        /// The key.
+        key: &'static str,
+    },
+    /// A key's value has the wrong type.
+    #[error("{action}: {key} must be {expected}")]
+    WrongType {
+        /// The action.
+        action: &'static str,
+        /// The key.
+        key: &'static str,
+        /// What it must be.
+        expected: &'static str,
+    },
+    /// A channel or a process id breaks the rule for names.
+    #[error("{action}: {source}")]
+    Name {
+        /// The action.
+        action: &'static str,
+        /// What is wrong with it.
+        source: NameError,
+    },
+}
+
+/// Reading actions from JSON.
+#[derive(Clone, Copy, Debug)]
+pub struct Actions;
+
+impl Actions {
+    /// Reads one action, or an array of them. Keys that an action does not know are ignored.
+    ///
+    /// ```
+    /// use outrace::{Action, Actions, ProcessId};
+    /// let actions = Actions::parse(br#"{"action":"ws.send_process_output","process_id":"web","output":"hi"}"#)?;
+    /// let process_id = ProcessId::parse("web")?;
+    /// assert_eq!(actions, [Action::SendProcessOutput { process_id, output: "hi".into() }]);
+    ///
+    /// let error = Actions::parse(br#"[{"action":"ws.stats"},{"action":"ws.subscriber_count"}]"#).unwrap_err();
+    /// assert_eq!(error.to_string(), "ws.subscriber_count: channel is required");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// The first thing that is wrong with any of them; then none is returned.
+    pub fn parse(json: &[u8]) -> Result<Vec<Action>, ActionError> {
+        if json.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[') {
+            let requests: Vec<Request<'_>> = serde_json::from_slice(json)?;
+            requests.iter().map(Request::action).collect()
+        } else {
+            let request: Request<'_> = serde_json::from_slice(json)?;
+            Ok(vec![request.action()?])
+        }
+    }
+}
+
+/// The keys of one request with their values unread. Of a key given twice the last counts.
+#[derive(serde::Deserialize)]
+#[serde(transparent)]
+struct Request<'a>(#[serde(borrow)] BTreeMap<Key<'a>, &'a RawValue>);
+
+/// A key is borrowed unless it has escapes.
+#[derive(serde::Deserialize, PartialEq, Eq, PartialOrd, Ord)]
+#[serde(transparent)]
+struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
+
+impl std::borrow::Borrow<str> for Key<'_> {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Request<'_> {
+    fn action(&self) -> Result<Action, ActionError> {
+        let name = match self.0.get("action") {
+            None => return Err(ActionError::NoAction),
+            Some(name) => serde_json::from_str::<String>(name.get()).map_err(|_| ActionError::NoAction)?,
+        };
+        let keys = |action| Keys { action, request: self };
+        Ok(match name.as_str() {
+            "ws.broadcast" => {
+                let keys = keys("ws.broadcast");
+                let message = keys.message()?;
+                let channel = keys.filled("channel")?;
+                let channel = channel.map(|name| keys.name(ChannelName::parse(&name))).transpose()?;
+                Action::Broadcast { channel, message }
+            }
+            "ws.send_channel" => {
+                let keys = keys("ws.send_channel");
+                Action::SendChannel { channel: keys.channel()?, message: keys.message()? }
+            }
+            "ws.send_event" => {
+                let keys = keys("ws.send_event");
+                let event = keys.required(keys.filled("event"), "event")?;
+                // Without data the payload is `null`: `data` holds the event and its payload, always both.
+                let message = Message::event(&event, &self.0.get("data"))?;
+                Action::SendEvent { message }
+            }
+            "ws.send_error" => {
+                let keys = keys("ws.send_error");
+                Action::SendError { message: Message::error(keys.required(keys.text("message"), "message")?) }
+            }
+            "ws.send_process_output" => {
+                let keys = keys("ws.send_process_output");
+                let process_id = keys.required_process_id()?;
+                // An empty line is a line: only a missing one is refused.
+                let output = keys.required(keys.text("output"), "output")?;
+                Action::SendProcessOutput { process_id, output }
+            }
+            "ws.send_process_status" => {
+                let keys = keys("ws.send_process_status");
+                Action::SendProcessStatus {
+                    process_id: keys.required_process_id()?,
+                    status: keys.required(keys.filled("status"), "status")?.into(),
+                    exit_code: keys.value("exit_code", "a 32-bit integer")?.unwrap_or(0),
+                }
+            }
+            "ws.client_count" => Action::ClientCount,
+            "ws.channel_count" => Action::ChannelCount,
+            "ws.subscriber_count" => {
+                Action::SubscriberCount { channel: keys("ws.subscriber_count").channel()? }
+            }
+            "ws.stats" => Action::Stats,
+            _ => return Err(ActionError::Unknown(name.chars().take(64).collect())),
+        })
+    }
+}
+
+/// The keys of a request whose action is known.
+struct Keys<'a> {
+    action: &'static str,
+    request: &'a Request<'a>,
+}
+
+impl Keys<'_> {
+    fn value<T: DeserializeOwned>(
+        &self,
+        key: &'static str,
+        expected: &'static str,
+    ) -> Result<Option<T>, ActionError> {
+        match self.request.0.get(key) {
+            None => Ok(None),
+            Some(value) => serde_json::from_str(value.get()).map_err(|_| ActionError::WrongType {
+                action: self.action,
+                key,
+                expected,
+            }),
+        }
+    }
+
+    fn text(&self, key: &'static str) -> Result<Option<String>, ActionError> {
+        self.value(key, "a string")
+    }
+
+    /// A text; an empty one counts as missing.
+    fn filled(&self, key: &'static str) -> Result<Option<String>, ActionError> {
+        Ok(self.text(key)?.filter(|text| !text.is_empty()))
+    }
+
+    fn required<T>(
+        &self,
+        value: Result<Option<T>, ActionError>,
+        key: &'static str,
+    ) -> Result<T, ActionError> {
+        value?.ok_or(ActionError::Missing { action: self.action, key })
+    }
+
+    fn name<T>(&self, name: Result<T, NameError>) -> Result<T, ActionError> {
+        name.map_err(|source| ActionError::Name { action: self.action, source })
+    }
+
+    fn channel(&self) -> Result<ChannelName, ActionError> {
+        let channel = self.required(self.filled("channel"), "channel")?;
+        self.name(ChannelName::parse(&channel))
+    }
+
+    fn process_id(&self) -> Result<Option<ProcessId>, ActionError> {
+        self.filled("process_id")?.map(|id| self.name(ProcessId::parse(&id))).transpose()
+    }
+
+    fn required_process_id(&self) -> Result<ProcessId, ActionError> {
+        self.required(self.process_id(), "process_id")
+    }
+
+    /// The message of `type`, `process_id` and `data`.
+    fn message(&self) -> Result<Message, ActionError> {
+        let kind = self.required(self.filled("type"), "type")?;
+        let mut message = Message::new(MessageType::from(kind.as_str()));
+        if let Some(id) = self.process_id()? {
+            message = message.with_process(id);
+        }
+        if let Some(&data) = self.request.0.get("data") {
+            message = message.with_raw_json(data.to_owned());
+        }
+        Ok(message)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::Data;
+
+    fn one(json: &str) -> Action {
+        let mut actions = Actions::parse(json.as_bytes()).expect(json);
+        assert_eq!(actions.len(), 1);
+        actions.remove(0)
+    }
+
+    fn refusal(json: &str) -> String {
+        Actions::parse(json.as_bytes()).expect_err(json).to_string()
+    }
+
+    fn json_data(message: &Message) -> &[u8] {
+        match message.data() {
+            Data::Json(json) => json,
+            other => panic!("not JSON: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_missing_key_is_named_with_its_action() {
+        for (action, given, missing) in [
+            ("ws.broadcast", "", "type"),
+            ("ws.send_channel", r#","type":"x""#, "channel"),
+            ("ws.send_channel", r#","channel":"c""#, "type"),
+            ("ws.send_event", r#","data":1"#, "event"),
+            ("ws.send_error", r#","message":null"#, "message"),
+            ("ws.send_process_output", r#","output":"x""#, "process_id"),
+            ("ws.send_process_output", r#","process_id":"web""#, "output"),
+            ("ws.send_process_status", r#","status":"exited""#, "process_id"),
+            ("ws.send_process_status", r#","process_id":"web","status":"""#, "status"),
+            ("ws.subscriber_count", r#","channel":"""#, "channel"),
+        ] {
+            let text = refusal(&format!(r#"{{"action":"{action}"{given}}}"#));
+            assert_eq!(text, format!("{action}: {missing} is required"));
+        }
+    }
+
+    #[test]
+    fn data_is_kept_as_sent_on_one_line() {
+        let action =
+            one("{\"action\":\"ws.broadcast\",\n\"type\":\"t\",\"data\":{\n \"b\": 1.50,\n\"a\":\"x y\" } }");
+        let Action::Broadcast { channel: None, message } = action else { panic!("{action:?}") };
+        assert_eq!(json_data(&message), br#"{"b":1.50,"a":"x y"}"#);
+        let Action::Broadcast { message, .. } = one(r#"{"action":"ws.broadcast","type":"t","data":null}"#)
+        else {
+            panic!()
+        };
+        assert_eq!(json_data(&message), b"null");
+        let Action::Broadcast { message, .. } = one(r#"{"action":"ws.broadcast","type":"t"}"#) else {
+            panic!()
+        };
+        assert_eq!(*message.data(), Data::None);
+    }
+
+    #[test]
+    fn an_event_keeps_its_payload() {
+        let Action::SendEvent { message } =
+            one("{\"action\":\"ws.send_event\",\"event\":\"e\",\"data\":[1,\n2]}")
+        else {
+            panic!()
+        };
+        assert_eq!(json_data(&message), br#"{"event":"e","data":[1,2]}"#);
+        let Action::SendEvent { message } = one(r#"{"action":"ws.send_event","event":"e"}"#) else {
+            panic!()
+        };
+        assert_eq!(json_data(&message), br#"{"event":"e","data":null}"#);
+    }
+
+    #[test]
+    fn every_action_reads() {
+        let web = ProcessId::parse("web").unwrap();
+        assert_eq!(
+            one(r#"{"action":"ws.send_process_output","process_id":"web","output":""}"#),
+            Action::SendProcessOutput { process_id: web.clone(), output: String::new() }
+        );
+        assert_eq!(
+            one(r#"{"action":"ws.send_process_status","process_id":"web","status":"exited","exit_code":-9}"#),
+            Action::SendProcessStatus { process_id: web.clone(), status: Status::Exited, exit_code: -9 }
+        );
+        assert_eq!(
+            one(r#"{"action":"ws.send_channel","channel":"c","type":"deploy","process_id":"web"}"#),
+            Action::SendChannel {
+                channel: ChannelName::parse("c").unwrap(),
+                message: Message::new(MessageType::from("deploy")).with_process(web)
+            }
+        );
+        assert_eq!(
+            one(r#"{"action":"ws.send_error","message":"x"}"#),
+            Action::SendError { message: Message::error("x") }
+        );
+        assert_eq!(
+            one(r#"{"action":"ws.subscriber_count","channel":"c"}"#),
+            Action::SubscriberCount { channel: ChannelName::parse("c").unwrap() }
+        );
+        assert_eq!(one(r#" {"action":"ws.client_count","more":{}}"#), Action::ClientCount);
+        assert_eq!(one(r#"{"\u0061ction":"ws.channel_count"}"#), Action::ChannelCount);
+        assert_eq!(one(r#"[{"action":"ws.stats"}]"#), Action::Stats);
+        assert_eq!(Actions::parse(b"[]").unwrap(), []);
+    }
+
+    #[test]
+    fn one_bad_action_refuses_the_whole_array() {
+        assert_eq!(refusal(r#"[{"action":"ws.stats"},{"action":"ws.nope"}]"#), "unknown action: ws.nope");
+        assert_eq!(refusal("{}"), "action is required");
+        assert_eq!(refusal(r#"{"action":7}"#), "action is required");
+        assert_eq!(
+            refusal(r#"{"action":"ws.send_process_status","process_id":"w","status":"x","exit_code":"1"}"#),
+            "ws.send_process_status: exit_code must be a 32-bit integer"
+        );
+        assert_eq!(
+            refusal(r#"{"action":"ws.send_process_output","process_id":7,"output":"x"}"#),
+            "ws.send_process_output: process_id must be a string"
+        );
+        for bad in ["", "7", "null", "[7]", r#"{"action":"ws.stats"} x"#, "{", &"[".repeat(32_000)] {
+            assert!(matches!(Actions::parse(bad.as_bytes()), Err(ActionError::Json(_))), "{bad:.20}");
+        }
+        for bad in [r#"{"action":"ws.subscriber_count","channel":"a b"}"#] {
+            assert!(matches!(Actions::parse(bad.as_bytes()), Err(ActionError::Name { .. })), "{bad}");
+        }
+    }
+
+    #[test]
+    fn deeply_nested_data_does_not_blow_the_stack() {
+        let depth = 100_000;
+        let json = format!(
+            r#"{{"action":"ws.broadcast","type":"t","data":{}{}}}"#,
+            "[".repeat(depth),
+            "]".repeat(depth)
+        );
+        let Action::Broadcast { message, .. } = one(&json) else { panic!() };
+        assert_eq!(json_data(&message).len(), 2 * depth);
+    }
+}

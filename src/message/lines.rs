@@ -1,0 +1,216 @@
+//! A run of lines, published with one call.
+
+use bytes::Bytes;
+
+/// A run of lines without their terminators: one text and where each line stands in it.
+///
+/// What one read of a pipe brings is one `Lines` and one publish: the lines share the buffer.
+///
+/// ```
+/// use outrace::Lines;
+/// let lines = Lines::split("one\r\ntwo\nthree");
+/// assert!(lines.iter().eq(["one", "two", "three"].map(str::as_bytes)));
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct Lines {
+    text: Text,
+    spans: Vec<(u32, u32)>,
+    bytes: usize,
+}
+
+#[derive(Clone, Debug)]
+enum Text {
+    Shared(Bytes),
+    Owned(Vec<u8>),
+}
+
+impl Default for Text {
+    fn default() -> Self {
+        Self::Owned(Vec::new())
+    }
+}
+
+impl std::ops::Deref for Text {
+    type Target = [u8];
+    fn deref(&self) -> &[u8] {
+        match self {
+            Self::Shared(text) => text,
+            Self::Owned(text) => text,
+        }
+    }
+}
+
+impl Lines {
+    /// No lines.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds one line, copied to the end of the text.
+    ///
+    /// # Panics
+    /// If the text would pass 4 GiB.
+    pub fn push(&mut self, line: &[u8]) {
+        if let Text::Shared(shared) = &mut self.text {
+            self.text = Text::Owned(std::mem::take(shared).into());
+        }
+        let Text::Owned(text) = &mut self.text else { unreachable!("made owned above") };
+        let start = offset(text.len());
+        let end = offset(text.len() + line.len());
+        text.extend_from_slice(line);
+        self.spans.push((start, end));
+        self.bytes += line.len();
+    }
+
+    /// Takes a text and the `(start, end)` byte offsets of its lines, without copying. What no span covers
+    /// (terminators) is not sent; the order of the spans is the order of the lines.
+    ///
+    /// # Panics
+    /// If a span ends before it starts or after the text.
+    pub fn from_parts(text: Bytes, spans: Vec<(u32, u32)>) -> Self {
+        let mut bytes = 0;
+        for &(start, end) in &spans {
+            assert!(
+                start <= end && end as usize <= text.len(),
+                "a line at {start}..{end} is not within a text of {} bytes",
+                text.len()
+            );
+            bytes += (end - start) as usize;
+        }
+        Self { text: Text::Shared(text), spans, bytes }
+    }
+
+    /// The lines of a text, which end at `\n` or `\r\n`; a last one without a terminator counts too.
+    ///
+    /// # Panics
+    /// If the text is longer than 4 GiB.
+    pub fn split(text: impl Into<Bytes>) -> Self {
+        let text = text.into();
+        let end_of_text = offset(text.len());
+        let mut spans = Vec::new();
+        let mut start = 0;
+        for newline in memchr::memchr_iter(b'\n', &text) {
+            let end =
+                if newline > start as usize && text[newline - 1] == b'\r' { newline - 1 } else { newline };
+            spans.push((start, offset(end)));
+            start = offset(newline) + 1;
+        }
+        if start < end_of_text {
+            spans.push((start, end_of_text));
+        }
+        Self::from_parts(text, spans)
+    }
+
+    /// How many lines.
+    pub fn len(&self) -> usize {
+        self.spans.len()
+    }
+
+    /// Whether there is no line at all. One empty line is a line.
+    pub fn is_empty(&self) -> bool {
+        self.spans.is_empty()
+    }
+
+    /// How many bytes the lines have together, without terminators.
+    pub fn byte_len(&self) -> usize {
+        self.bytes
+    }
+
+    /// The lines in order.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = &[u8]> {
+        let text: &[u8] = &self.text;
+        self.spans.iter().map(move |&(start, end)| &text[start as usize..end as usize])
+    }
+
+    /// The text and the `(start, end)` offsets of the lines in it; the inverse of
+    /// [`from_parts`](Self::from_parts). Copies nothing.
+    pub fn into_parts(self) -> (Bytes, Vec<(u32, u32)>) {
+        let text = match self.text {
+            Text::Shared(text) => text,
+            Text::Owned(text) => text.into(),
+        };
+        (text, self.spans)
+    }
+}
+
+fn offset(at: usize) -> u32 {
+    u32::try_from(at).expect("a run of lines holds at most 4 GiB")
+}
+
+impl<T: AsRef<[u8]>> FromIterator<T> for Lines {
+    fn from_iter<I: IntoIterator<Item = T>>(lines: I) -> Self {
+        let mut run = Self::new();
+        run.extend(lines);
+        run
+    }
+}
+
+impl<T: AsRef<[u8]>> Extend<T> for Lines {
+    fn extend<I: IntoIterator<Item = T>>(&mut self, lines: I) {
+        for line in lines {
+            self.push(line.as_ref());
+        }
+    }
+}
+
+/// The same lines in the same order, wherever they stand in the text.
+impl PartialEq for Lines {
+    fn eq(&self, other: &Self) -> bool {
+        self.iter().eq(other.iter())
+    }
+}
+
+impl Eq for Lines {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn lines_end_at_newlines_and_a_last_one_without_counts() {
+        let of = |text: &'static str| Lines::split(text).iter().map(<[u8]>::to_vec).collect::<Vec<_>>();
+        assert!(of("").is_empty());
+        assert_eq!(of("\n"), [b""]);
+        assert_eq!(of("\r\n"), [b""]);
+        assert_eq!(of("a\n\nb"), [&b"a"[..], b"", b"b"]);
+        assert_eq!(of("a\r\r\nb\r"), [&b"a\r"[..], b"b\r"]);
+    }
+
+    #[test]
+    #[should_panic(expected = "is not within a text of 3 bytes")]
+    fn a_span_outside_the_text_is_refused() {
+        Lines::from_parts(Bytes::from_static(b"abc"), vec![(0, 4)]);
+    }
+
+    #[test]
+    fn a_line_can_be_added_to_a_shared_text() {
+        let text = Bytes::from_static(b"one\n");
+        let mut lines = Lines::split(text.clone());
+        lines.push(b"two");
+        assert_eq!(lines, ["one", "two"].into_iter().collect());
+        assert_eq!(text, "one\n");
+    }
+
+    proptest! {
+        #[test]
+        fn what_was_joined_is_what_is_split(lines: Vec<Vec<u8>>, last in "[^\r\n]{1,8}") {
+            let lines: Vec<Vec<u8>> =
+                lines.into_iter().map(|line| line.into_iter().filter(|b| !b"\r\n".contains(b)).collect()).collect();
+            let mut text = Vec::new();
+            for (i, line) in lines.iter().enumerate() {
+                text.extend_from_slice(line);
+                text.extend_from_slice(if i % 2 == 0 { b"\n" } else { b"\r\n" });
+            }
+            text.extend_from_slice(last.as_bytes());
+            let split = Lines::split(text);
+            let expected: Lines = lines.iter().map(Vec::as_slice).chain([last.as_bytes()]).collect();
+            prop_assert_eq!(split.len(), lines.len() + 1);
+            prop_assert_eq!(split.iter().len(), split.len());
+            prop_assert_eq!(split.byte_len(), split.iter().map(<[u8]>::len).sum::<usize>());
+            prop_assert_eq!(&split, &expected);
+            let (text, spans) = expected.clone().into_parts();
+            prop_assert_eq!(Lines::from_parts(text, spans), expected);
+        }
+    }
+}

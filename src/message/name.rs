@@ -1,0 +1,237 @@
+//! Names: which bytes a channel and a process may be called by.
+
+use std::borrow::Borrow;
+use std::ffi::OsStr;
+use std::fmt;
+use std::path::Path;
+use std::str::FromStr;
+use std::sync::Arc;
+
+const PROCESS_PREFIX: &str = "process:";
+const MAX_CHANNEL_BYTES: usize = 256;
+const MAX_PROCESS_BYTES: usize = 128;
+/// How much of a refused name an error shows: a hostile name must not fill a log.
+const SHOWN_CHARS: usize = 64;
+
+/// The name of a channel: 1-256 bytes of `[A-Za-z0-9_.:-]`.
+///
+/// A name that begins with `process:` goes on with a valid [`ProcessId`]. Cloning shares the text.
+///
+/// ```
+/// use outrace::{ChannelName, ProcessId};
+/// let channel = ChannelName::parse("process:web-1")?;
+/// assert_eq!(channel.process_id(), Some("web-1"));
+/// assert_eq!(ChannelName::process(&ProcessId::parse("web-1")?), channel);
+/// assert!(ChannelName::parse("no spaces").is_err());
+/// # Ok::<(), outrace::NameError>(())
+/// ```
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ChannelName(Arc<str>);
+
+/// The id of a process: 1-128 bytes of `[A-Za-z0-9_.-]`. Cloning shares the text.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ProcessId(Arc<str>);
+
+/// A name that breaks the rule for its kind.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum NameError {
+    /// Not a channel name.
+    #[error("{0:?} is not a channel name: 1 to 256 bytes of A-Z a-z 0-9 _ . : -")]
+    Channel(String),
+    /// Not a process id, or a `process:` channel that does not go on with one.
+    #[error("{0:?} is not a process id: 1 to 128 bytes of A-Z a-z 0-9 _ . -")]
+    Process(String),
+}
+
+impl ChannelName {
+    /// Takes `name` if it obeys the rule.
+    ///
+    /// # Errors
+    /// [`NameError::Process`] if it begins with `process:` and the rest is not a process id, else
+    /// [`NameError::Channel`].
+    pub fn parse(name: &str) -> Result<Self, NameError> {
+        if let Some(id) = name.strip_prefix(PROCESS_PREFIX) {
+            if !is_process_id(id) {
+                return Err(NameError::Process(shown(id)));
+            }
+        } else if !within(name, MAX_CHANNEL_BYTES, |byte| is_process_byte(byte) || byte == b':') {
+            return Err(NameError::Channel(shown(name)));
+        }
+        Ok(Self(name.into()))
+    }
+
+    /// The channel of a process: `process:` and the id.
+    pub fn process(id: &ProcessId) -> Self {
+        Self([PROCESS_PREFIX, id.as_str()].concat().into())
+    }
+
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The id of the process whose channel this is; `None` for any other channel.
+    pub fn process_id(&self) -> Option<&str> {
+        self.0.strip_prefix(PROCESS_PREFIX)
+    }
+}
+
+impl ProcessId {
+    /// Takes `id` if it obeys the rule.
+    ///
+    /// # Errors
+    /// [`NameError::Process`] if it does not.
+    pub fn parse(id: &str) -> Result<Self, NameError> {
+        if is_process_id(id) { Ok(Self(id.into())) } else { Err(NameError::Process(shown(id))) }
+    }
+
+    /// An id for a command without one: the program's base name, with `-` for what an id cannot hold,
+    /// cut to 128 bytes; `process` if nothing is left.
+    ///
+    /// ```
+    /// use outrace::ProcessId;
+    /// assert_eq!(ProcessId::from_command("/usr/bin/my tool".as_ref()).as_str(), "my-tool");
+    /// ```
+    pub fn from_command(program: &OsStr) -> Self {
+        let base = Path::new(program).file_name().unwrap_or_default().to_string_lossy();
+        let id: String = base
+            .chars()
+            .take(MAX_PROCESS_BYTES)
+            .map(|c| if c.is_ascii() && is_process_byte(c as u8) { c } else { '-' })
+            .collect();
+        Self(if id.is_empty() { "process".into() } else { id.into() })
+    }
+
+    /// The id as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+fn is_process_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-')
+}
+
+fn is_process_id(id: &str) -> bool {
+    within(id, MAX_PROCESS_BYTES, is_process_byte)
+}
+
+fn within(name: &str, most: usize, allowed: impl Fn(u8) -> bool) -> bool {
+    (1..=most).contains(&name.len()) && name.bytes().all(allowed)
+}
+
+fn shown(name: &str) -> String {
+    let mut chars = name.chars();
+    let mut shown: String = chars.by_ref().take(SHOWN_CHARS).collect();
+    if chars.next().is_some() {
+        shown.push('…');
+    }
+    shown
+}
+
+macro_rules! name_traits {
+    ($name:ident) => {
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(&self.0)
+            }
+        }
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Debug::fmt(&self.0, f)
+            }
+        }
+        impl AsRef<str> for $name {
+            fn as_ref(&self) -> &str {
+                &self.0
+            }
+        }
+        // `Hash` and `Eq` are derived over the same `str`, as `Borrow` demands.
+        impl Borrow<str> for $name {
+            fn borrow(&self) -> &str {
+                &self.0
+            }
+        }
+        impl FromStr for $name {
+            type Err = NameError;
+            fn from_str(text: &str) -> Result<Self, NameError> {
+                Self::parse(text)
+            }
+        }
+        impl TryFrom<&str> for $name {
+            type Error = NameError;
+            fn try_from(text: &str) -> Result<Self, NameError> {
+                Self::parse(text)
+            }
+        }
+        impl serde::Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(&self.0)
+            }
+        }
+    };
+}
+
+name_traits!(ChannelName);
+name_traits!(ProcessId);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn channel_names_keep_to_the_alphabet_and_the_length() {
+        for good in ["a", "process:web-1", "a:b:c", ":", "process", "Process:a:b", &"x".repeat(256)] {
+            assert_eq!(ChannelName::parse(good).map(|name| name.as_str().to_owned()), Ok(good.to_owned()));
+        }
+        for bad in ["", " ", "a b", "é", "a/b", "a\n", &"x".repeat(257)] {
+            assert!(matches!(ChannelName::parse(bad), Err(NameError::Channel(_))), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_process_channel_needs_a_process_id() {
+        for bad in ["process:", "process:a:b", "process:a b", &format!("process:{}", "x".repeat(129))] {
+            assert!(matches!(ChannelName::parse(bad), Err(NameError::Process(_))), "{bad:?}");
+        }
+        assert!(ChannelName::parse(&format!("process:{}", "x".repeat(128))).is_ok());
+        assert_eq!(ChannelName::parse("processes").unwrap().process_id(), None);
+    }
+
+    #[test]
+    fn an_error_shows_the_rule_and_no_more_than_a_piece_of_the_name() {
+        let text = ChannelName::parse(&"é".repeat(5000)).unwrap_err().to_string();
+        assert!(text.contains("1 to 256 bytes"), "{text}");
+        assert!(text.len() < 300, "{}", text.len());
+    }
+
+    #[test]
+    fn a_command_without_a_usable_base_name_still_has_an_id() {
+        for command in ["", "/", ".."] {
+            assert_eq!(ProcessId::from_command(command.as_ref()).as_str(), "process");
+        }
+        assert_eq!(ProcessId::from_command("./ümlaut".as_ref()).as_str(), "-mlaut");
+    }
+
+    proptest! {
+        #[test]
+        fn every_command_makes_a_valid_id(command in ".{0,300}") {
+            let id = ProcessId::from_command(command.as_ref());
+            prop_assert_eq!(ProcessId::parse(id.as_str()), Ok(id.clone()));
+            prop_assert_eq!(ChannelName::parse(ChannelName::process(&id).as_str()), Ok(ChannelName::process(&id)));
+        }
+
+        #[test]
+        fn a_channel_is_taken_exactly_when_the_rule_says_so(name in "(process:)?[a-c:_. é-]{0,12}") {
+            let letters = |text: &str, colon: bool| !text.is_empty()
+                && text.chars().all(|c| c.is_ascii_alphanumeric() || "_.-".contains(c) || (colon && c == ':'));
+            let expected = match name.strip_prefix("process:") {
+                Some(id) => letters(id, false),
+                None => letters(&name, true),
+            };
+            prop_assert_eq!(ChannelName::parse(&name).is_ok(), expected);
+        }
+    }
+}

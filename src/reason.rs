@@ -1,0 +1,115 @@
+//! Why a message was skipped or a client closed: each has a name, a counter, and a close code where there is one.
+
+use std::fmt;
+
+/// Why a connection ended.
+///
+/// The close codes are those of RFC 6455 section 7.4.1 and its registry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum CloseReason {
+    /// The peer sent a close frame, and was answered.
+    PeerClosed,
+    /// The peer vanished: end of stream or reset without a close frame.
+    PeerGone,
+    /// The hub is shutting down: close code 1001.
+    Shutdown,
+    /// The peer broke the protocol (RFC 6455): close code 1002.
+    ProtocolViolation,
+    /// A text message held invalid UTF-8 (RFC 6455 section 8.1): close code 1007.
+    InvalidUtf8,
+    /// An inbound message or frame exceeded the limit: close code 1009.
+    MessageTooBig,
+    /// A message to all clients did not fit into this client's queue: close code 1013.
+    Overflow,
+    /// Nothing came from the peer for the heartbeat's time: close code 1001.
+    HeartbeatTimeout,
+    /// The application asked for it, with [`Client::close`](crate::Client::close): close code 1008.
+    Kicked,
+    /// Handling this connection panicked (a callback of the application, as a rule): close code 1011.
+    Internal,
+}
+
+impl CloseReason {
+    /// Every reason, in the order in which statistics list them.
+    pub const ALL: [Self; 10] = [
+        Self::PeerClosed,
+        Self::PeerGone,
+        Self::Shutdown,
+        Self::ProtocolViolation,
+        Self::InvalidUtf8,
+        Self::MessageTooBig,
+        Self::Overflow,
+        Self::HeartbeatTimeout,
+        Self::Kicked,
+        Self::Internal,
+    ];
+
+    /// The close code the peer is sent, `None` where it began the close itself or is gone.
+    pub fn code(self) -> Option<u16> {
+        match self {
+            Self::PeerClosed | Self::PeerGone => None,
+            Self::Shutdown | Self::HeartbeatTimeout => Some(1001),
+            Self::ProtocolViolation => Some(1002),
+            Self::InvalidUtf8 => Some(1007),
+            Self::Kicked => Some(1008),
+            Self::MessageTooBig => Some(1009),
+            Self::Internal => Some(1011),
+            Self::Overflow => Some(1013),
+        }
+    }
+
+    /// The name in statistics and logs; also the text of the close frame.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::PeerClosed => "peer closed",
+            Self::PeerGone => "peer gone",
+            Self::Shutdown => "server shutting down",
+            Self::ProtocolViolation => "protocol violation",
+            Self::InvalidUtf8 => "invalid UTF-8",
+            Self::MessageTooBig => "message too big",
+            Self::Overflow => "queue overflow",
+            Self::HeartbeatTimeout => "heartbeat timeout",
+            Self::Kicked => "closed by the server",
+            Self::Internal => "internal error",
+        }
+    }
+
+    /// Whether what waits is still sent before the close frame.
+    pub(crate) fn flushes(self) -> bool {
+        matches!(self, Self::Shutdown | Self::Overflow | Self::Kicked)
+    }
+
+    pub(crate) fn index(self) -> usize {
+        self as usize
+    }
+
+    /// Never 0.
+    pub(crate) fn to_u8(self) -> u8 {
+        self as u8 + 1
+    }
+
+    pub(crate) fn from_u8(value: u8) -> Option<Self> {
+        Self::ALL.get((value as usize).checked_sub(1)?).copied()
+    }
+}
+
+impl fmt::Display for CloseReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reasons_survive_the_way_through_a_byte_and_keep_their_place() {
+        for (index, reason) in CloseReason::ALL.into_iter().enumerate() {
+            assert_eq!(reason.index(), index);
+            assert_eq!(CloseReason::from_u8(reason.to_u8()), Some(reason));
+        }
+        assert_eq!(CloseReason::from_u8(0), None);
+    }
+}

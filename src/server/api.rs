@@ -1,0 +1,60 @@
+//! `/api`: publish, and look.
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+
+use crate::hub::Reply;
+use crate::message::Actions;
+use crate::{ChannelStats, Hub, Stats};
+
+/// Publishes. One result for each action, in order; an array for an array, an object for an object. One bad action refuses
+/// the whole request.
+///
+/// The content type has to be JSON: a foreign page can't send that without the browser asking first (a "simple request" has none of
+/// it), and a page of another site is refused whatever it sends.
+pub(super) async fn actions(State(hub): State<Hub>, headers: HeaderMap, body: Bytes) -> Response {
+    if !crate::connection::is_same_site(&headers) {
+        return refuse(StatusCode::FORBIDDEN, "Forbidden");
+    }
+    if !is_json(&headers) {
+        return refuse(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "Actions are sent with Content-Type: application/json.",
+        );
+    }
+    let actions = match Actions::parse(&body) {
+        Ok(actions) => actions,
+        Err(error) => return refuse(StatusCode::BAD_REQUEST, &error.to_string()),
+    };
+    let is_array = body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[');
+    let mut replies: Vec<Reply> = actions.into_iter().map(|action| hub.act(action)).collect();
+    match replies.pop() {
+        Some(reply) if !is_array => Json(reply).into_response(),
+        last => {
+            replies.extend(last);
+            Json(replies).into_response()
+        }
+    }
+}
+
+pub(super) async fn stats(State(hub): State<Hub>) -> Json<Stats> {
+    Json(hub.stats())
+}
+
+pub(super) async fn channels(State(hub): State<Hub>) -> Json<Vec<ChannelStats>> {
+    Json(hub.channels().collect())
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let media_type = content_type.split(';').next().unwrap_or_default().trim();
+    media_type.eq_ignore_ascii_case("application/json")
+}
+
+fn refuse(status: StatusCode, text: &str) -> Response {
+    (status, text.to_owned()).into_response()
+}

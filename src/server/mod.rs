@@ -1,0 +1,73 @@
+//! The HTTP side: the routes, and an accept loop to serve them.
+
+mod accept;
+mod api;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{any, get, post};
+
+use crate::Hub;
+
+pub use accept::{Options, serve, serve_with};
+
+/// The most bytes a request's body may have: about as many lines as one would want to publish in one request.
+const MOST_BODY_BYTES: usize = 4 * 1024 * 1024;
+
+impl Hub {
+    /// The routes of a hub, to serve or to mount in an axum application:
+    ///
+    /// | route | what |
+    /// |---|---|
+    /// | `GET /ws` | the WebSocket endpoint |
+    /// | `POST /api/actions` | one action or an array of them, as JSON |
+    /// | `GET /api/stats` | [`Hub::stats`] |
+    /// | `GET /api/channels` | [`Hub::channels`] |
+    /// | `GET /healthz` | `ok`, or 503 when stopping |
+    ///
+    /// Everything else is answered with 404 and a text that lists these. A page of another site can neither connect nor publish.
+    ///
+    /// ```no_run
+    /// # async fn run() -> std::io::Result<()> {
+    /// let hub = outrace::Hub::new();
+    /// let app = axum::Router::new().nest("/live", hub.router());
+    /// let listener = tokio::net::TcpListener::bind("127.0.0.1:8080").await?;
+    /// axum::serve(listener, app).await
+    /// # }
+    /// ```
+    pub fn router(&self) -> Router {
+        Router::new()
+            .route("/ws", any(websocket))
+            .route("/api/actions", post(api::actions).layer(DefaultBodyLimit::max(MOST_BODY_BYTES)))
+            .route("/api/stats", get(api::stats))
+            .route("/api/channels", get(api::channels))
+            .route("/healthz", get(health))
+            .fallback(not_found)
+            .with_state(self.clone())
+    }
+}
+
+async fn websocket(State(hub): State<Hub>, request: Request) -> Response {
+    hub.upgrade(request).map(Body::new)
+}
+
+async fn health(State(hub): State<Hub>) -> Response {
+    if hub.is_stopping() {
+        (StatusCode::SERVICE_UNAVAILABLE, "stopping\n").into_response()
+    } else {
+        "ok\n".into_response()
+    }
+}
+
+async fn not_found() -> Response {
+    const HELP: &str = "Not found. Here are:\n\
+        GET  /ws            WebSocket: {\"type\":\"subscribe\",\"channel\":\"process:ID\"}\n\
+        POST /api/actions   publish, as JSON: {\"action\":\"ws.send_process_output\",\"process_id\":\"ID\",\"output\":\"line\"}\n\
+        GET  /api/stats     counters\n\
+        GET  /api/channels  the channels somebody is subscribed to\n\
+        GET  /healthz       whether the server is up\n";
+    (StatusCode::NOT_FOUND, HELP).into_response()
+}

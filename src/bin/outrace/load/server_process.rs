@@ -141,7 +141,7 @@ fn listen_to(stderr: ChildStderr, words: Arc<Mutex<VecDeque<String>>>) -> Receiv
         for line in BufReader::new(stderr.take(1 << 30)).lines() {
             let Ok(line) = line else { break };
             if let Some(at) = line.find("ws://") {
-                let url = line[at..].split_whitespace().next().unwrap_or_default().to_owned();
+                let url = line[at..].split([' ', ',']).next().unwrap_or_default().to_owned();
                 if let Some(found) = found.take() {
                     // Nobody waits any more when the patience is over.
                     let _ = found.send(url);

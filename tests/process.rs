@@ -1,6 +1,7 @@
 //! Spawning processes through the library, watched over real sockets.
 
 #![cfg(all(feature = "process", feature = "server"))]
+#![allow(clippy::unwrap_used)] // as in tests, also in what they share
 
 mod support;
 
@@ -141,7 +142,8 @@ async fn a_descendant_that_never_stops_writing_does_not_hold_up_the_report() {
     bounded(async {
         let hub = Hub::new();
         let mut client = Client::subscribe(&serve(&hub).await, "process:it").await;
-        let process = hub.spawn("it", sh("(while :; do echo more; sleep 0.02; done) & echo $!; exit 0")).unwrap();
+        let process =
+            hub.spawn("it", sh("(while :; do echo more; sleep 0.02; done) & echo $!; exit 0")).unwrap();
         let mut writer = client.line().await;
         while writer == "more" {
             writer = client.line().await;
@@ -156,7 +158,8 @@ async fn a_descendant_that_never_stops_writing_does_not_hold_up_the_report() {
 #[tokio::test]
 async fn what_a_descendant_writes_just_after_the_end_is_before_the_final_status() {
     // The subshell sees its parent until that has been waited for.
-    let (lines, statuses) = watched("(while kill -0 $$ 2>/dev/null; do :; done; echo late) & echo early").await;
+    let (lines, statuses) =
+        watched("(while kill -0 $$ 2>/dev/null; do :; done; echo late) & echo early").await;
     assert_eq!(lines, ["early", "late"]);
     assert_eq!(statuses, final_status("exited", 0));
 }
@@ -166,7 +169,8 @@ async fn a_signal_reaches_the_whole_group() {
     bounded(async {
         let hub = Hub::new();
         let mut client = Client::subscribe(&serve(&hub).await, "process:it").await;
-        let script = r#"sh -c 'trap "echo heard; exit" TERM; echo ready; while :; do sleep 0.05; done' & wait"#;
+        let script =
+            r#"sh -c 'trap "echo heard; exit" TERM; echo ready; while :; do sleep 0.05; done' & wait"#;
         let process = hub.spawn("it", sh(script)).unwrap();
         client.line_that_is("ready").await;
         process.signal(Signal::Terminate).unwrap();
@@ -184,7 +188,8 @@ async fn stopping_asks_first_and_kills_after_the_grace() {
     bounded(async {
         let hub = Hub::new();
         let mut client = Client::subscribe(&serve(&hub).await, "process:it").await;
-        let polite = hub.spawn("it", sh("trap 'exit 5' TERM; echo ready; while :; do sleep 0.05; done")).unwrap();
+        let polite =
+            hub.spawn("it", sh("trap 'exit 5' TERM; echo ready; while :; do sleep 0.05; done")).unwrap();
         client.line_that_is("ready").await;
         assert_eq!(polite.stop(Duration::from_secs(3600)).await.code, 5);
 

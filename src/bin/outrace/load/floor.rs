@@ -1,6 +1,7 @@
 //! What the kernel alone costs: frames encoded beforehand in blocks of a given size, and nothing per socket but a bare
 //! non-blocking `write`. Only the stamps in a block are made anew, once per block and not per client, so that the
-//! same receivers can check order, completeness and latency. It never skips: it waits for the slowest.
+//! same receivers can check order, completeness and latency. It never skips: no client gets further ahead of the
+//! slowest than [`RING`] blocks.
 
 use super::clock;
 use super::frame::push_server_text;
@@ -11,6 +12,9 @@ use std::io::{BufRead, ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::ops::ControlFlow;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+
+/// Ready blocks at a time: enough that writing goes on while the slowest client reads, few enough to stay in a cache.
+const RING: u64 = 4;
 
 #[derive(clap::Args, Clone, Debug)]
 pub(crate) struct FloorArgs {
@@ -52,7 +56,10 @@ pub(crate) fn run(args: &FloorArgs) -> Result<(), String> {
     let mut last = Vec::new();
     push_server_text(&mut last, br#"{"type":"process_status","channel":"process:load","processId":"load","data":{"status":"exited","exitCode":0},"timestamp":"2026-01-01T00:00:00.000Z"}"#);
     last.extend_from_slice(&[0x88, 2, 0x03, 0xe9]);
-    floor.write_to_all(&last).map_err(failed)
+    for mut socket in floor.lanes.into_iter().map(|lane| lane.socket) {
+        socket.set_nonblocking(false).and_then(|()| socket.write_all(&last)).map_err(failed)?;
+    }
+    Ok(())
 }
 
 /// One client: upgrade, then whatever it subscribes to, until its ping.
@@ -120,9 +127,12 @@ fn read_until(
 }
 
 struct Floor {
-    sockets: Vec<TcpStream>,
-    block: Vec<u8>,
-    /// Where each frame's stamp stands in the block.
+    lanes: Vec<Lane>,
+    /// Block `n` is in place `n % RING`.
+    ring: Vec<Vec<u8>>,
+    /// Blocks made ready so far.
+    ready: u64,
+    /// Where each frame's stamp stands in a block.
     stamps: Vec<usize>,
     rate: Option<u64>,
     origin: u64,
@@ -130,8 +140,15 @@ struct Floor {
     lines: u64,
     writes: u64,
     bytes: u64,
-    /// Sockets that took only a part of the block, and how much; kept for its memory.
-    behind: Vec<(usize, usize)>,
+}
+
+struct Lane {
+    socket: TcpStream,
+    /// The block it gets next, and how much of it the kernel has taken.
+    block: u64,
+    offset: usize,
+    /// The kernel took less than it was offered.
+    full: bool,
 }
 
 impl Floor {
@@ -140,8 +157,12 @@ impl Floor {
         let stamp = memmem::find(&frame, b"\"~").map_or(0, |at| at + 1);
         let frames = (args.block_bytes as f64 / frame.len() as f64).round().max(1.0) as usize;
         Floor {
-            sockets,
-            block: frame.repeat(frames),
+            lanes: sockets
+                .into_iter()
+                .map(|socket| Lane { socket, block: 0, offset: 0, full: false })
+                .collect(),
+            ring: (0..RING).map(|_| frame.repeat(frames)).collect(),
+            ready: 0,
             stamps: (0..frames).map(|i| i * frame.len() + stamp).collect(),
             rate: args.rate,
             origin,
@@ -149,35 +170,37 @@ impl Floor {
             lines: 0,
             writes: 0,
             bytes: 0,
-            behind: Vec::new(),
         }
     }
 
-    /// Blocks of lines, each when its last line is due.
+    /// Blocks of lines to all, each when its last line is due, until the end and until all have them.
     fn write_all(&mut self) -> std::io::Result<()> {
         clock::sleep_until(self.origin);
-        let mut block = std::mem::take(&mut self.block);
         loop {
-            let last = self.lines + self.stamps.len() as u64 - 1;
-            if let Some(due) = self.intended(last) {
-                if due >= self.end {
-                    break;
-                }
-                clock::sleep_until(due);
-            }
+            let next = self.next_due();
             let now = clock::now();
-            if self.rate.is_none() && now >= self.end {
-                break;
+            let has_room = self.slowest() + RING > self.ready;
+            if let Some(due) = next
+                && due <= now
+                && has_room
+            {
+                self.make_ready(now);
             }
-            for (i, at) in self.stamps.iter().enumerate() {
-                let sequence = self.lines + i as u64;
-                let sent = self.intended(sequence).unwrap_or(now);
-                Stamp { publisher: 0, sequence, sent }.write(&mut block[*at..*at + STAMP_BYTES]);
+            self.write_ready()?;
+            let all_written = self.slowest() == self.ready;
+            match self.next_due() {
+                None if all_written => return Ok(()),
+                // All are full: whatever is due waits for them.
+                next => self.wait_for_room(next.filter(|_| self.slowest() + RING > self.ready))?,
             }
-            self.write_to_all(&block)?;
-            self.lines = last + 1;
         }
-        Ok(())
+    }
+
+    /// When the next block can be written; nothing after the end.
+    fn next_due(&self) -> Option<u64> {
+        let last = self.lines + self.stamps.len() as u64 - 1;
+        let due = self.intended(last).unwrap_or_else(clock::now);
+        (due < self.end).then_some(due)
     }
 
     fn intended(&self, line: u64) -> Option<u64> {
@@ -185,52 +208,62 @@ impl Floor {
         Some(self.origin + (u128::from(line) * u128::from(clock::SECOND) / u128::from(rate)) as u64)
     }
 
-    /// A write to every socket; those whose buffer is full get the rest when they have read.
-    fn write_to_all(&mut self, block: &[u8]) -> std::io::Result<()> {
-        let mut behind = std::mem::take(&mut self.behind);
-        for index in 0..self.sockets.len() {
-            let written = self.write(index, block)?;
-            if written < block.len() {
-                behind.push((index, written));
+    /// Linear in the number of clients, each of which costs a system call for the same block.
+    fn slowest(&self) -> u64 {
+        self.lanes.iter().map(|lane| lane.block).min().unwrap_or(self.ready)
+    }
+
+    /// Stamps the next block.
+    fn make_ready(&mut self, now: u64) {
+        let place = (self.ready % RING) as usize;
+        for (i, at) in self.stamps.iter().enumerate() {
+            let sequence = self.lines + i as u64;
+            let sent = self.intended(sequence).unwrap_or(now);
+            Stamp { publisher: 0, sequence, sent }.write(&mut self.ring[place][*at..*at + STAMP_BYTES]);
+        }
+        self.lines += self.stamps.len() as u64;
+        self.ready += 1;
+    }
+
+    /// Writes what is ready to every socket that has room.
+    fn write_ready(&mut self) -> std::io::Result<()> {
+        for lane in &mut self.lanes {
+            while lane.block < self.ready && !lane.full {
+                let rest = &self.ring[(lane.block % RING) as usize][lane.offset..];
+                let written = match lane.socket.write(rest) {
+                    Ok(n) => n,
+                    Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => 0,
+                    Err(e) => return Err(e),
+                };
+                self.writes += u64::from(written > 0);
+                self.bytes += written as u64;
+                lane.full = written < rest.len();
+                lane.offset += written;
+                if !lane.full {
+                    lane.block += 1;
+                    lane.offset = 0;
+                }
             }
         }
-        while !behind.is_empty() {
-            let mut waiting: Vec<PollFd<'_>> =
-                behind.iter().map(|(index, _)| PollFd::new(&self.sockets[*index], PollFlags::OUT)).collect();
-            poll(&mut waiting, None)?;
-            let ready: Vec<bool> = waiting.iter().map(|fd| !fd.revents().is_empty()).collect();
-            let mut at = 0;
-            let mut error = None;
-            behind.retain_mut(|(index, written)| {
-                at += 1;
-                if !ready[at - 1] || error.is_some() {
-                    return true;
-                }
-                match self.write(*index, &block[*written..]) {
-                    Ok(n) => *written += n,
-                    Err(e) => error = Some(e),
-                }
-                *written < block.len()
-            });
-            if let Some(e) = error {
-                return Err(e);
-            }
-        }
-        self.behind = behind;
         Ok(())
     }
 
-    #[inline]
-    fn write(&mut self, index: usize, bytes: &[u8]) -> std::io::Result<usize> {
-        match (&self.sockets[index]).write(bytes) {
-            Ok(n) => {
-                self.writes += 1;
-                self.bytes += n as u64;
-                Ok(n)
-            }
-            Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => Ok(0),
-            Err(e) => Err(e),
+    /// Sleeps until `due`, or until a full socket has room.
+    fn wait_for_room(&mut self, due: Option<u64>) -> std::io::Result<()> {
+        let mut full: Vec<&mut Lane> = self.lanes.iter_mut().filter(|lane| lane.full).collect();
+        if full.is_empty() {
+            due.into_iter().for_each(clock::sleep_until);
+            return Ok(());
         }
+        let timeout = due.map(|due| clock::timespec(due.saturating_sub(clock::now())));
+        let mut waiting: Vec<PollFd<'_>> =
+            full.iter().map(|lane| PollFd::new(&lane.socket, PollFlags::OUT)).collect();
+        poll(&mut waiting, timeout.as_ref())?;
+        let room: Vec<bool> = waiting.iter().map(|fd| !fd.revents().is_empty()).collect();
+        for (lane, room) in full.iter_mut().zip(room) {
+            lane.full = !room;
+        }
+        Ok(())
     }
 }
 

@@ -18,6 +18,8 @@ pub(crate) struct Outcome {
     pub(crate) expected: u64,
     pub(crate) received: u64,
     pub(crate) skipped: u64,
+    /// Of those, what clients missed that read as fast as they could.
+    pub(crate) skipped_by_readers: u64,
     /// The server's own count of the same, where it has one.
     pub(crate) server_skipped: Option<u64>,
     /// Connections that churners made and left.

@@ -332,6 +332,7 @@ impl Measured {
         }
         let mut received = 0;
         let mut skipped = 0;
+        let mut skipped_by_readers = 0;
         let mut per_channel = vec![0_u64; workload.channels];
         for client in clients.iter_mut().filter(|client| client.role != Role::Churner) {
             if system != System::Remote && !client.has_ended() {
@@ -342,6 +343,7 @@ impl Measured {
                 close(account, client.number, workload.published(lines, channel), &mut tally);
                 received += account.received();
                 skipped += account.skipped();
+                skipped_by_readers += if client.role == Role::Reader { account.skipped() } else { 0 };
                 per_channel[channel] += account.skipped();
             }
         }
@@ -370,6 +372,7 @@ impl Measured {
             expected,
             received,
             skipped,
+            skipped_by_readers,
             server_skipped: self.figures.skipped,
             visits,
             delivered: tally.delivered,

@@ -109,6 +109,12 @@ fn notes(comparison: &Comparison) -> Vec<String> {
                 all(|o| o.generator_cores)
             ));
         }
+        if comparison.workload.stalled > 0 || comparison.workload.slow.is_some() {
+            notes.push(format!(
+                "{system}: of what was skipped, {:.0} deliveries were to clients that read as fast as they could",
+                all(|o| o.skipped_by_readers as f64)
+            ));
+        }
         if all(|o| o.visits as f64) > 0.0 {
             notes.push(format!(
                 "{system}: {:.0} visits of clients that come and go",

@@ -11,7 +11,7 @@ use std::time::Duration;
 use outrace::process::{ExitReport, MAX_LINE, Signal, Spawn, SpawnError};
 use outrace::{Hub, Status};
 use support::{Client, bounded, serve, sh};
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 fn final_status(status: &str, code: i64) -> Vec<(String, i64)> {
     vec![("running".into(), 0), (status.into(), code)]
@@ -229,6 +229,24 @@ async fn waiting_can_be_dropped_and_shared() {
         assert_eq!(one.code, 9);
         assert_eq!(one, other);
         assert_eq!(process.report(), Some(one));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn its_standard_input_can_be_written_until_it_is_dropped() {
+    bounded(async {
+        let hub = Hub::new();
+        let mut client = Client::subscribe(&serve(&hub).await, "process:it").await;
+        let mut command = tokio::process::Command::new("cat");
+        command.stdin(std::process::Stdio::piped());
+        let mut cat = hub.spawn("it", command).unwrap();
+        let mut stdin = cat.take_stdin().expect("it is piped");
+        assert!(cat.take_stdin().is_none());
+        stdin.write_all(b"there and back\n").await.unwrap();
+        assert_eq!(client.line().await, "there and back");
+        drop(stdin);
+        assert_eq!(client.until_end().await.1, [("exited".into(), 0)]);
     })
     .await;
 }

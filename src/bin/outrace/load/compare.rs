@@ -5,7 +5,7 @@ use super::floor;
 use super::outcome::Comparison;
 use super::progress::Progress;
 use super::round::{self, Subject};
-use super::server_process::pin_to;
+use super::server_process::Pinned;
 use super::system::System;
 use super::target::Target;
 use super::workload::{Rate, Workload};
@@ -13,15 +13,16 @@ use super::workload::{Rate, Workload};
 /// The engine's longest flush interval unless told, for guessing a floor's block when no engine runs beside it.
 const FLUSH_MS: f64 = 10.0;
 
-/// Runs what the arguments ask for.
-pub(crate) fn run(args: &LoadArgs, workloads: Vec<Workload>) -> Result<Vec<Comparison>, String> {
-    let progress = Progress::new(args.quiet);
+/// Runs what the arguments ask for, one workload after the other.
+pub(crate) fn run(
+    args: &LoadArgs,
+    workloads: Vec<Workload>,
+    progress: &Progress,
+) -> Result<Vec<Comparison>, String> {
     let remote = args.url.as_deref().map(|url| Target::parse(url, &args.headers)).transpose()?;
     let systems = systems(args, remote.is_some());
     let plan = Plan { systems, rounds: args.rounds.max(1), remote, floor_block: args.floor_block };
-    let comparisons = workloads.into_iter().map(|workload| plan.run(workload, &progress)).collect();
-    progress.finish();
-    comparisons
+    workloads.into_iter().map(|workload| plan.run(workload, progress)).collect()
 }
 
 fn systems(args: &LoadArgs, remote: bool) -> Vec<System> {
@@ -50,9 +51,7 @@ impl Plan {
         for system in &self.systems {
             system.check(&workload)?;
         }
-        if workload.pin {
-            pin_to(1)?;
-        }
+        let _pinned = if workload.pin { Some(Pinned::to(1)?) } else { None };
         let mut comparison = Comparison { workload, outcomes: Vec::new() };
         for number in 0..self.rounds {
             for system in &self.systems {

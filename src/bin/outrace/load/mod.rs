@@ -16,13 +16,18 @@ mod engine_server;
 mod feeder;
 mod floor;
 mod frame;
+mod html;
 mod http;
+mod machine;
 mod outcome;
+mod pipe_speed;
+mod plot;
 mod progress;
 mod receiver;
 mod round;
 mod server_process;
 mod stamp;
+mod suite;
 mod system;
 mod table;
 mod tally;
@@ -31,6 +36,9 @@ mod workload;
 
 use crate::failure::Failure;
 use args::LoadArgs;
+use outcome::Comparison;
+use progress::Progress;
+use suite::Suite;
 
 /// `load`, and the servers it starts.
 #[derive(clap::Subcommand, Debug)]
@@ -59,25 +67,57 @@ pub(crate) fn run(command: Command) -> Result<u8, Failure> {
 }
 
 fn load(args: &LoadArgs) -> Result<u8, Failure> {
-    let failed = |why: String| Failure::new(1, why);
     let workloads = args.workloads().map_err(Failure::usage)?;
     raise_file_limit();
-    let comparisons = compare::run(args, workloads).map_err(failed)?;
-    print!("{}", table::of(&comparisons));
-    if let Some(file) = &args.json {
-        let json = serde_json::to_string_pretty(&comparisons)
-            .map_err(|e| failed(format!("could not make JSON: {e}")))?;
-        write(file, &json).map_err(failed)?;
+    let progress = Progress::new(args.quiet);
+    let suite = if args.suite {
+        suite::run(args, &progress)
+    } else {
+        compare::run(args, workloads, &progress).map(|comparisons| Suite { comparisons, ..Suite::default() })
+    };
+    progress.finish();
+    let suite = suite.map_err(|why| Failure::new(1, why))?;
+    present(args, &suite).map_err(|why| Failure::new(1, why))?;
+    Ok(verdict(&suite.comparisons))
+}
+
+/// The tables on standard output, the files where they were asked for.
+fn present(args: &LoadArgs, suite: &Suite) -> Result<(), String> {
+    let rows = if suite.rows.is_empty() { Vec::new() } else { suite.table() };
+    if rows.is_empty() {
+        print!("{}", table::of(&suite.comparisons));
+    } else {
+        println!("outrace {} · {}\n", env!("CARGO_PKG_VERSION"), machine::description());
+        println!("{}\n{}", table::markdown(&rows), table::of(&suite.comparisons));
     }
+    if let Some(file) = &args.json {
+        let json = serde_json::json!({ "machine": machine::description(), "suite": suite });
+        write(file, &format!("{json:#}\n"))?;
+    }
+    match &args.report {
+        Some(file) => write(file, &html::page(&suite.comparisons, &rows)),
+        None => Ok(()),
+    }
+}
+
+/// Says which book does not close, and the exit code.
+fn verdict(comparisons: &[Comparison]) -> u8 {
     let mut code = 0;
-    for outcome in comparisons.iter().flat_map(|comparison| &comparison.outcomes).filter(|o| o.failed()) {
-        code = 1;
-        eprintln!("outrace: the {} failed its check with {} faults:", outcome.system, outcome.fault_count);
-        for fault in &outcome.faults {
-            eprintln!("  {fault}");
+    for comparison in comparisons {
+        for outcome in comparison.outcomes.iter().filter(|outcome| outcome.failed()) {
+            code = 1;
+            let faults =
+                if outcome.fault_count == 1 { "1 fault" } else { &format!("{} faults", outcome.fault_count) };
+            eprintln!(
+                "outrace: {}: the {} failed its check with {faults}:",
+                comparison.workload.name, outcome.system
+            );
+            for fault in &outcome.faults {
+                eprintln!("  {fault}");
+            }
         }
     }
-    Ok(code)
+    code
 }
 
 fn write(file: &std::path::Path, text: &str) -> Result<(), String> {

@@ -66,6 +66,8 @@ pub(crate) struct Late {
 pub(crate) struct MemoryUse {
     pub(crate) before_clients: u64,
     pub(crate) with_clients: u64,
+    /// When the measured time began, and when it ended.
+    pub(crate) at_start: u64,
     pub(crate) at_end: u64,
     pub(crate) peak: u64,
 }

@@ -39,6 +39,7 @@ pub(crate) struct Subject {
 /// What is read from the server when the measured time begins and ends.
 struct Reading {
     server: Option<Usage>,
+    memory: u64,
     generator: Usage,
     figures: OwnFigures,
 }
@@ -136,7 +137,7 @@ impl Round<'_> {
         }
         let figures = OwnFigures::ask(&self.target);
         let channels = ChannelFigures::ask(&self.target);
-        let at_end = server.as_ref().map(ServerProcess::memory);
+        let peak = server.as_ref().map(|server| server.memory().peak);
         self.control.enter(Phase::Ending);
         if let Some(server) = server {
             feeding.input = None;
@@ -144,11 +145,12 @@ impl Round<'_> {
                 faults.push(why);
             }
         }
-        let memory = at_end.map(|memory| MemoryUse {
+        let memory = peak.map(|peak| MemoryUse {
             before_clients: before,
             with_clients,
-            at_end: memory.resident,
-            peak: memory.peak,
+            at_start: feeding.first.memory,
+            at_end: feeding.last.memory,
+            peak,
         });
         Ok(Measured { feeding, memory, figures, channels, faults })
     }
@@ -251,6 +253,7 @@ impl Round<'_> {
         // The CPU first: asking for the figures costs the server some.
         Reading {
             server: server.as_ref().map(ServerProcess::usage),
+            memory: server.as_ref().map_or(0, |server| server.memory().resident),
             generator: Usage::of_this_process(),
             figures: if self.subject.system == System::Floor {
                 OwnFigures::default()

@@ -31,12 +31,9 @@ impl ServerProcess {
         let mut command = Command::new(program);
         command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         // A child inherits its parent thread's cores: pinned around the start, no code runs between fork and exec.
-        let before = if pin { Some(pin_to(0)?) } else { None };
+        let pinned = if pin { Some(Pinned::to(0)?) } else { None };
         let child = command.spawn();
-        if let Some(cores) = before {
-            sched_setaffinity(None, &cores)
-                .map_err(|e| format!("could not go back to the former cores: {e}"))?;
-        }
+        drop(pinned);
         let mut child = child.map_err(|e| format!("could not start {}: {e}", named()))?;
         let stderr = child.stderr.take().expect("standard error was asked to be a pipe");
         let stdout = child.stdout.take().map(BufReader::new);
@@ -122,15 +119,29 @@ impl Drop for ServerProcess {
     }
 }
 
-/// Pins the calling thread, and what it starts, to one core; returns the cores it had.
-pub(crate) fn pin_to(core: usize) -> Result<CpuSet, String> {
-    let before = sched_getaffinity(None).map_err(|e| format!("could not read this program's cores: {e}"))?;
-    let mut set = CpuSet::new();
-    set.set(core);
-    sched_setaffinity(None, &set).map_err(|e| {
-        format!("could not pin to core {core}: {e}; leave out --pin where there are fewer than two cores")
-    })?;
-    Ok(before)
+/// The calling thread, and what it starts, on one core until this is dropped.
+pub(crate) struct Pinned {
+    before: CpuSet,
+}
+
+impl Pinned {
+    pub(crate) fn to(core: usize) -> Result<Pinned, String> {
+        let before =
+            sched_getaffinity(None).map_err(|e| format!("could not read this program's cores: {e}"))?;
+        let mut set = CpuSet::new();
+        set.set(core);
+        sched_setaffinity(None, &set).map_err(|e| {
+            format!("could not pin to core {core}: {e}; leave out --pin where there are fewer than two cores")
+        })?;
+        Ok(Pinned { before })
+    }
+}
+
+impl Drop for Pinned {
+    fn drop(&mut self) {
+        // These were this thread's cores a moment ago; there is nothing better to do if they no longer can be.
+        let _ = sched_setaffinity(None, &self.before);
+    }
 }
 
 /// Reads the child's standard error to its end, and passes on the first address in it.

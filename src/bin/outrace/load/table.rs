@@ -27,13 +27,18 @@ pub(crate) fn of(comparisons: &[Comparison]) -> String {
     comparisons.iter().map(one).collect::<Vec<_>>().join("\n")
 }
 
-fn one(comparison: &Comparison) -> String {
+/// A row per system below a head.
+pub(crate) fn rows(comparison: &Comparison) -> Vec<Vec<String>> {
     let mut rows =
         vec![std::iter::once("system".to_owned()).chain(COLUMNS.iter().map(|c| c.0.to_owned())).collect()];
     for system in comparison.systems() {
         let figures = COLUMNS.iter().map(|(_, figure)| figure(comparison, system));
         rows.push(std::iter::once(system.to_string()).chain(figures).collect::<Vec<_>>());
     }
+    rows
+}
+
+fn one(comparison: &Comparison) -> String {
     let workload = &comparison.workload;
     let mut out = format!("{}, {} s", workload.name, workload.seconds);
     for (wanted, what) in [
@@ -51,7 +56,7 @@ fn one(comparison: &Comparison) -> String {
         }
     }
     out.push_str("\n\n");
-    out.push_str(&markdown(&rows));
+    out.push_str(&markdown(&rows(comparison)));
     for line in notes(comparison) {
         out.push_str(&format!("\n{line}\n"));
     }
@@ -84,7 +89,7 @@ pub(crate) fn markdown(rows: &[Vec<String>]) -> String {
 }
 
 /// Ratios between systems, and what a reader must know to trust the figures.
-fn notes(comparison: &Comparison) -> Vec<String> {
+pub(crate) fn notes(comparison: &Comparison) -> Vec<String> {
     let mut notes = Vec::new();
     for other in [System::Baseline, System::Floor] {
         let cpu = comparison.ratio(other, |o| o.server_cpu_ns_per_delivered);

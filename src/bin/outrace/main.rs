@@ -1,6 +1,7 @@
 //! The `outrace` binary: lines of a process to everyone who watches.
 
 mod failure;
+mod load;
 mod options;
 mod pipe;
 mod run;
@@ -34,6 +35,8 @@ enum Command {
     Serve(serve::Serve),
     /// Print the lines of channels as they come
     Watch(watch::Watch),
+    #[command(flatten)]
+    Load(load::Command),
 }
 
 fn main() -> ExitCode {
@@ -48,6 +51,9 @@ fn main() -> ExitCode {
 }
 
 fn start(command: Command) -> Result<u8, Failure> {
+    if let Command::Load(command) = command {
+        return load::run(command);
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -58,6 +64,7 @@ fn start(command: Command) -> Result<u8, Failure> {
             Command::Pipe(pipe) => pipe.start().await,
             Command::Serve(serve) => serve.start().await,
             Command::Watch(watch) => watch.start().await,
+            Command::Load(_) => unreachable!("it has no part in this runtime, and has returned above"),
         }
     });
     // A thread may be blocked in a read of standard input, and cannot be woken.

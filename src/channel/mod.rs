@@ -155,6 +155,12 @@ impl Channel {
         self.history.is_some() || self.listeners() > 0
     }
 
+    /// Whether what is published now waits for the hub's next flush.
+    #[cfg(feature = "process")]
+    pub(crate) fn is_paced(&self) -> bool {
+        self.listeners() > 0 && self.core.ticker.pace.next() > self.core.ticker.now()
+    }
+
     /// How many subscribers there are.
     pub(crate) fn listeners(&self) -> usize {
         // Acquire, paired with the AcqRel of `join`: who sees a subscriber here pushes after its join.

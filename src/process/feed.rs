@@ -1,5 +1,7 @@
 //! Bytes in, published lines out: what connects a [`LineSplitter`] with a [`Publisher`].
 
+use std::time::Duration;
+
 use crate::Publisher;
 
 use super::LineSplitter;
@@ -61,6 +63,23 @@ impl LineFeed {
             if count > 0 {
                 self.publisher.pass_over(count);
             }
+        }
+    }
+
+    /// Lets others run, and after a small read lets more arrive, for about a millisecond, while what is published would only wait for the hub's
+    /// next flush: to be awaited between two reads of one stream. At 10,000 single lines a second this takes 9 of 10 wake-ups off the
+    /// reader; the stream's writer does not notice, since a pipe has room for many times as much.
+    ///
+    /// Not for one of several streams whose order matters: what arrives meanwhile has lost it.
+    ///
+    /// # Cancel safety
+    /// Dropping the future loses nothing.
+    pub async fn linger(&self, n: usize) {
+        const SMALL: usize = 8 * 1024;
+        if n < SMALL && self.publisher.is_paced() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        } else {
+            tokio::task::yield_now().await;
         }
     }
 

@@ -109,7 +109,10 @@ async fn read_when_ready(
                 feed.finish();
                 return Ok(End::Eof);
             }
-            Ok(n) => feed.filled(n),
+            Ok(n) => {
+                feed.filled(n);
+                feed.linger(n).await;
+            }
             Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {
                 continue;
             }
@@ -118,7 +121,6 @@ async fn read_when_ready(
                 return Err(error);
             }
         }
-        tokio::task::yield_now().await;
     }
     feed.finish();
     Ok(End::Signal)

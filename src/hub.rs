@@ -403,8 +403,8 @@ impl Hub {
         connection::upgrade(&self.inner, request)
     }
 
-    #[cfg(any(fuzzing, feature = "internals"))]
-    pub(crate) fn inner(&self) -> &Inner {
+    #[cfg(any(fuzzing, feature = "internals", feature = "server"))]
+    pub(crate) fn inner(&self) -> &Arc<Inner> {
         &self.inner
     }
 
@@ -642,6 +642,12 @@ impl Inner {
         guarded("on_upgrade", || upgrade(uri, headers)).unwrap_or(Admission::Forbidden)
     }
 
+    /// Whether the application lets a client see a channel.
+    pub(crate) fn authorises(&self, client: &Arc<Client>, channel: &ChannelName) -> bool {
+        let Some(authorise) = &self.callbacks.subscribe else { return true };
+        guarded("on_subscribe", || authorise(client, channel)).unwrap_or(false)
+    }
+
     /// Makes a client one of all.
     pub(crate) fn welcome(&self, client: &Arc<Client>) -> Arc<Subscription> {
         self.core.start();
@@ -723,9 +729,7 @@ impl Inner {
         options: Option<Options>,
     ) -> Result<(), Refusal> {
         let name = ChannelName::parse(channel).map_err(|error| Refusal::from(&error))?;
-        if let Some(authorise) = &self.callbacks.subscribe
-            && !guarded("on_subscribe", || authorise(client, &name)).unwrap_or(false)
-        {
+        if !self.authorises(client, &name) {
             return Err(Refusal::Unauthorised);
         }
         let (known, count) = {

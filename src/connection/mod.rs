@@ -22,7 +22,9 @@ use crate::reason::CloseReason;
 
 pub use accept::{Admission, UpgradeBody};
 
-pub(crate) use accept::{is_same_site, upgrade};
+pub(crate) use accept::upgrade;
+#[cfg(feature = "server")]
+pub(crate) use accept::{Slot, is_same_site};
 pub(crate) use socket::Socket;
 
 use heartbeat::{Beat, Heartbeat};

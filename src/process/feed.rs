@@ -34,17 +34,21 @@ use super::LineSplitter;
 pub struct LineFeed {
     splitter: LineSplitter,
     publisher: Publisher,
+    /// The room that was given last.
+    room: usize,
 }
 
 impl LineFeed {
     /// A feed for the publisher's channel.
     pub fn new(publisher: Publisher) -> Self {
-        Self { splitter: LineSplitter::new(), publisher }
+        Self { splitter: LineSplitter::new(), publisher, room: 0 }
     }
 
     /// Room to read into, 4 to 256 KiB by the size of earlier reads.
     pub fn spare(&mut self) -> &mut [u8] {
-        self.splitter.spare()
+        let spare = self.splitter.spare();
+        self.room = spare.len();
+        spare
     }
 
     /// Publishes the lines that the first `n` bytes of [`spare`](Self::spare) complete. Never blocks.
@@ -66,21 +70,13 @@ impl LineFeed {
         }
     }
 
-    /// Lets others run, and after a small read lets more arrive, for about a millisecond, while what is published would only wait for the hub's
-    /// next flush: to be awaited between two reads of one stream. At 10,000 single lines a second this takes 9 of 10 wake-ups off the
-    /// reader; the stream's writer does not notice, since a pipe has room for many times as much.
+    /// How long to let more arrive after a read of `n` bytes: about a millisecond after a small one that took all there was, while what is published would only wait for
+    /// the hub's next flush; else nothing. The stream's writer does not notice, since a pipe has room for many times as much.
     ///
     /// Not for one of several streams whose order matters: what arrives meanwhile has lost it.
-    ///
-    /// # Cancel safety
-    /// Dropping the future loses nothing.
-    pub async fn linger(&self, n: usize) {
+    pub fn linger(&self, n: usize) -> Option<Duration> {
         const SMALL: usize = 8 * 1024;
-        if n < SMALL && self.publisher.is_paced() {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        } else {
-            tokio::task::yield_now().await;
-        }
+        (n < SMALL.min(self.room) && self.publisher.is_paced()).then_some(Duration::from_millis(1))
     }
 
     /// Publishes the lines that `chunk` completes, for bytes that are in memory already: they are copied.

@@ -388,9 +388,9 @@ impl Hub {
         // Release, paired with `is_stopping`.
         inner.stopping.store(true, Ordering::Release);
         for channel in inner.registry.all() {
-            channel.seal();
+            channel.sealed().await;
         }
-        inner.everyone.seal();
+        inner.everyone.sealed().await;
         loop {
             let empty = inner.emptied.notified();
             // Each time round: a client whose handshake was under way joins after the first look.

@@ -431,7 +431,10 @@ impl Hub {
         let inner = &self.inner;
         // Release, paired with `is_stopping`.
         inner.stopping.store(true, Ordering::Release);
-        inner.flush();
+        for channel in inner.registry.all() {
+            channel.sealed().await;
+        }
+        inner.everyone.sealed().await;
         loop {
             let empty = inner.emptied.notified();
             // Each time round: a client whose handshake was under way joins after the first look.

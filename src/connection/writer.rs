@@ -103,7 +103,8 @@ impl Writer {
 
     /// Takes what waits; false when there is nothing to write, and then the outbox's next push wakes the task.
     fn gather(&mut self, client: &Client) -> bool {
-        if !self.control.is_empty() {
+        // One parcel of control frames at a time: the rest stays where it is bounded.
+        if !self.control.is_empty() && self.in_flight.iter().take(2).all(|parcel| parcel.messages > 0) {
             let place = usize::from(self.written > 0);
             let frames = Bytes::from(std::mem::take(&mut self.control));
             self.in_flight.insert(place, Parcel { bytes: frames, messages: 0 });

@@ -108,7 +108,8 @@ impl Client {
     /// SeqCst fences, here and in [`Client::take_owed`]: either the sealer's second look sees the room that the writer made, or the writer's look
     /// sees the request.
     pub(super) fn owe(&self) {
-        self.owed.store(true, Ordering::Relaxed);
+        // Release, paired with the swap in `take_owed`: who takes this sees which subscription it is.
+        self.owed.store(true, Ordering::Release);
         fence(Ordering::SeqCst);
     }
 

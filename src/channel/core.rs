@@ -71,7 +71,7 @@ impl Core {
     pub(super) fn sweep(&self) {
         let Some(registry) = self.registry() else { return };
         for channel in registry.all() {
-            if channel.kept_bytes() > 0 {
+            if channel.is_held() {
                 channel.trim();
             }
         }

@@ -300,8 +300,6 @@ impl Channel {
                         let Some(begun) = self.begin_refetch(subscription, refetch, history, tally) else {
                             break 'given false;
                         };
-                        // What is published from here on comes from the history, after the replay.
-                        state.behind.get_or_insert(self.seq() + 1);
                         begun
                     }
                 };
@@ -432,15 +430,12 @@ impl Channel {
         let asked = &refetch.range;
         let same_epoch = asked.epoch == self.style.epoch;
         let oldest = history.oldest(self.core.keep).unwrap_or(u64::MAX);
-        let (from, to) = if same_epoch {
-            (asked.from.max(oldest).min(asked.to.saturating_add(1)), asked.to.min(self.seq()))
-        } else {
-            (asked.to.saturating_add(1), asked.to)
-        };
-        // Nothing kept: an empty range that ends where it was asked to.
-        let to = if from > to { from - 1 } else { to };
+        let (first, last) = (asked.from.max(oldest), asked.to.min(self.seq()));
+        // Nothing kept: an empty range where it was asked for.
+        let (from, to) =
+            if same_epoch && first <= last { (first, last) } else { (asked.from, asked.from - 1) };
         let kept = to + 1 - from;
-        let lost = (asked.to - asked.from + 1).saturating_sub(kept);
+        let lost = asked.to - asked.from + 1 - kept;
         let frame = encode::replay(self.known_name(), &self.style.epoch, from, to, lost, &Core::timestamp());
         if !self.offer_control(subscription, frame, tally) {
             return None;
@@ -487,7 +482,7 @@ impl Channel {
             return false;
         }
         state.welcomed = true;
-        state.behind = (start < next).then_some(start);
+        state.behind = (start < next || !state.refetches.is_empty()).then_some(start);
         true
     }
 

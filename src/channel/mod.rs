@@ -360,7 +360,7 @@ impl Channel {
         {
             let mut state = tracked.state();
             if let Some(range) = refetch {
-                state.ask_again(range);
+                state.ask_again(range, self.seq() + 1);
             }
             self.used.store(self.core.ticker.now(), Ordering::Relaxed);
             self.catch_up(subscription, tracked, &mut state, tally);
@@ -375,12 +375,12 @@ impl Channel {
     /// Changes the history, as the sealer. A channel with a history stays; one without, nobody on it and nobody publishing goes.
     fn change_history(self: &Arc<Self>, change: impl FnOnce(&mut History) -> history::Change) {
         let Some(mut history) = self.lock_history() else { return };
-        let was_empty = history.is_empty();
         let change = change(&mut history);
         let is_empty = history.is_empty();
         drop(history);
         self.charge_history(change);
-        if is_empty && !was_empty {
+        // Also when it was empty before: it may have been held since for what then was not kept.
+        if is_empty && self.is_held() {
             self.let_go();
         }
     }
@@ -394,6 +394,11 @@ impl Channel {
             // Relaxed: the publisher's own pin keeps the channel in the registry until this one counts.
             self.pins.fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    /// Whether the registry keeps the channel for its history's sake. Relaxed: a hint, for those who look again.
+    pub(crate) fn is_held(&self) -> bool {
+        self.held.load(Ordering::Relaxed)
     }
 
     /// The history is empty: the channel goes unless more is on its way to it, somebody is on it or has a handle. As the sealer.

@@ -50,10 +50,14 @@ pub(crate) struct State {
 }
 
 impl State {
-    /// Notes a range to be sent again; one too many is not, and its absence tells.
-    pub(crate) fn ask_again(&mut self, range: Range) {
+    /// Notes a range to be sent again; one too many is not, and its absence tells. `next` is the number of the next message published: from
+    /// that on all comes from the history, after the replay.
+    pub(crate) fn ask_again(&mut self, range: Range, next: u64) {
         if self.refetches.len() < MOST_REFETCHES {
             self.refetches.push_back(Refetch { range, begun: None });
+            if self.welcomed {
+                self.behind.get_or_insert(next);
+            }
         }
     }
 
@@ -126,7 +130,7 @@ impl Subscription {
     /// Asks the client's writer to come back for this subscription when it has room. The sealer tries once more after this: see
     /// [`Client::owe`].
     pub(crate) fn owe(&self) {
-        // Relaxed: `Client::owe` follows with a fence.
+        // Relaxed: `Client::owe` releases it.
         self.owed.store(true, Ordering::Relaxed);
         self.client.owe();
     }

@@ -135,8 +135,11 @@ impl Round<'_> {
         if let Err(why) = self.drain(feeding.lines) {
             faults.push(why);
         }
-        let figures = OwnFigures::ask(&self.target);
-        let channels = ChannelFigures::ask(&self.target);
+        let figures = self.own_figures();
+        let channels = match self.subject.system {
+            System::Engine | System::Remote => ChannelFigures::ask(&self.target),
+            System::Baseline | System::Floor => None,
+        };
         let peak = server.as_ref().map(|server| server.memory().peak);
         self.control.enter(Phase::Ending);
         if let Some(server) = server {
@@ -255,11 +258,16 @@ impl Round<'_> {
             server: server.as_ref().map(ServerProcess::usage),
             memory: server.as_ref().map_or(0, |server| server.memory().resident),
             generator: Usage::of_this_process(),
-            figures: if self.subject.system == System::Floor {
-                OwnFigures::default()
-            } else {
-                OwnFigures::ask(&self.target)
-            },
+            figures: self.own_figures(),
+        }
+    }
+
+    fn own_figures(&self) -> OwnFigures {
+        // The floor speaks no HTTP; its figures come with its end.
+        if self.subject.system == System::Floor {
+            OwnFigures::default()
+        } else {
+            OwnFigures::ask(&self.target)
         }
     }
 
@@ -367,7 +375,9 @@ impl Measured {
         let (latency, tally) = tally.into_latency();
         let seconds = workload.seconds;
         let Feeding { unsent, late, first, last, .. } = self.feeding;
-        let server_cpu = last.server.zip(first.server).map(|(last, first)| last.since(&first));
+        let usage = last.server.as_ref().zip(first.server.as_ref());
+        let server_cpu = usage.map(|(last, first)| last.since(first));
+        let server_waited = usage.map(|(last, first)| last.waited_since(first) as f64 / seconds / 1e9);
         Outcome {
             system,
             published: lines,
@@ -387,6 +397,8 @@ impl Measured {
                 .filter(|_| tally.delivered > 0)
                 .map(|ns| ns as f64 / tally.delivered as f64),
             server_cores: server_cpu.map(|ns| ns as f64 / seconds / 1e9),
+            server_waited,
+            generator_waited: last.generator.waited_since(&first.generator) as f64 / seconds / 1e9,
             generator_cores: last.generator.since(&first.generator) as f64 / seconds / 1e9,
             bytes_per_write: last.figures.bytes_per_write_since(&first.figures),
             latency_us: Latency::of(&latency),

@@ -9,9 +9,9 @@ use super::workload::Rate;
 
 const STYLE: &str = "
 :root { color-scheme: light dark; --ink: #1c2330; --paper: #fbfbfa; --faint: #d9dce1; --quiet: #667085;
-  --engine: #1666c5; --baseline: #c2571a; --floor: #3b8a4b; --remote: #7a4fb5; }
+  --engine: #1666c5; --baseline: #c2571a; --floor: #3b8a4b; --server: #7a4fb5; }
 @media (prefers-color-scheme: dark) { :root { --ink: #e4e7ec; --paper: #14181f; --faint: #2c3440; --quiet: #98a2b3;
-  --engine: #6db1ff; --baseline: #f2935c; --floor: #7fce8f; --remote: #b79cf0; } }
+  --engine: #6db1ff; --baseline: #f2935c; --floor: #7fce8f; --server: #b79cf0; } }
 body { margin: 2rem auto; max-width: 1040px; padding: 0 1rem; font: 15px/1.5 system-ui, sans-serif; color: var(--ink);
   background: var(--paper); }
 h1 { font-size: 1.5rem; } h2 { font-size: 1.15rem; margin-top: 2.5rem; }
@@ -24,8 +24,8 @@ figure { margin: 1.5rem 0; } svg { width: 100%; height: auto; } .legend span { m
 polyline { fill: none; stroke-width: 2; stroke-linejoin: round; } .dashed { stroke-dasharray: 5 4; }
 .grid { stroke: var(--faint); stroke-width: 1; } text.axis { fill: var(--quiet); font: 11px system-ui, sans-serif; }
 .engine { stroke: var(--engine); } .baseline { stroke: var(--baseline); } .floor { stroke: var(--floor); }
-.remote { stroke: var(--remote); } circle { stroke-width: 0; } circle.engine { fill: var(--engine); }
-circle.baseline { fill: var(--baseline); } circle.floor { fill: var(--floor); } circle.remote { fill: var(--remote); }
+.server { stroke: var(--server); } circle { stroke-width: 0; } circle.engine { fill: var(--engine); }
+circle.baseline { fill: var(--baseline); } circle.floor { fill: var(--floor); } circle.server { fill: var(--server); }
 ";
 
 /// `suite` is the suite's table, empty where there is none.

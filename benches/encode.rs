@@ -7,7 +7,9 @@ use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use outrace::ChannelName;
-use outrace::internals::{Envelope, FramesBuilder, Timestamp, escape_into};
+use outrace::internals::{
+    BatchBuilder, Envelope, EventsBuilder, Frames, FramesBuilder, TextBuilder, Timestamp, escape_into,
+};
 use serde::Serialize;
 
 /// The same message for a serialiser; it writes no frame header, and its timestamp is ready.
@@ -26,8 +28,13 @@ const RUN: usize = 64;
 const AT: i64 = 1_771_495_200_123;
 
 fn text(pattern: &str, len: usize) -> String {
-    let mut text: String = pattern.chars().cycle().take(len).collect();
-    text.truncate(text.floor_char_boundary(len));
+    let mut text = String::with_capacity(len);
+    for c in pattern.chars().cycle() {
+        if text.len() + c.len_utf8() > len {
+            break;
+        }
+        text.push(c);
+    }
     text
 }
 
@@ -96,12 +103,70 @@ fn lines(c: &mut Criterion) {
     }
 }
 
+/// The worst a publisher can send: nothing is UTF-8, so every byte becomes U+FFFD.
+fn binary(c: &mut Criterion) {
+    let mut group = c.benchmark_group("binary");
+    for len in [100, 16_000] {
+        let line = vec![0xFF; len];
+        group.throughput(Throughput::Bytes(len as u64));
+        group.bench_function(BenchmarkId::new("escape", len), |b| {
+            let mut out = Vec::with_capacity(6 * len);
+            b.iter(|| {
+                out.clear();
+                escape_into(&mut out, black_box(&line));
+                black_box(&mut out);
+            });
+        });
+    }
+}
+
+/// The same run in every encoding, timed per line; the bytes per line of each are printed once.
+fn encodings(c: &mut Criterion) {
+    const LEN: usize = 100;
+    let mut group = c.benchmark_group("encodings");
+    group.throughput(Throughput::Elements(RUN as u64));
+    let line = text("GET /api/v1/items/42 200 17ms user=alice; ", LEN);
+    let line = line.as_bytes();
+    let envelope = Envelope::new(Some(&ChannelName::parse("process:web-1").expect("a valid name")));
+    let now = Timestamp::from_unix_millis(AT);
+    let single = || {
+        let mut builder = FramesBuilder::with_capacity(RUN, RUN * LEN);
+        (0..RUN).for_each(|_| builder.push_line(&envelope, black_box(line), &now));
+        builder.finish()
+    };
+    let batch = || {
+        let mut builder = BatchBuilder::new(&envelope, &now, 1, RUN, RUN, RUN * LEN);
+        (0..RUN).for_each(|_| builder.push_line(black_box(line)));
+        builder.finish()
+    };
+    let text = || {
+        let mut builder = TextBuilder::new(RUN, RUN * LEN);
+        (0..RUN).for_each(|_| builder.push_line(black_box(line)));
+        builder.finish()
+    };
+    let events = || {
+        let mut builder = EventsBuilder::new(&envelope, &now, "1a2b3c4d", 1, RUN, RUN * LEN);
+        (0..RUN).for_each(|_| builder.push_line(black_box(line)));
+        builder.finish()
+    };
+    let encodings: [(&str, &dyn Fn() -> Frames); 4] =
+        [("single", &single), ("batch", &batch), ("text", &text), ("events", &events)];
+    for (name, encode) in encodings {
+        let frames = encode();
+        assert_eq!(frames.messages(), RUN);
+        let per_line = frames.byte_len() as f64 / RUN as f64;
+        println!("{name}: {per_line:.1} bytes per line of {LEN}, {} frames for {RUN} lines", frames.len());
+        group.bench_function(BenchmarkId::new(name, LEN), |b| b.iter(encode));
+    }
+    group.finish();
+}
+
 criterion_group! {
     name = encode;
     config = Criterion::default()
         .warm_up_time(std::time::Duration::from_millis(150))
         .measurement_time(std::time::Duration::from_millis(500))
         .sample_size(20);
-    targets = lines
+    targets = lines, encodings, binary
 }
 criterion_main!(encode);

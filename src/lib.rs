@@ -44,6 +44,7 @@ mod reason;
 pub mod server;
 mod stats;
 mod sync;
+mod wake;
 
 pub use channel::{Client, ClientId, Publisher};
 pub use connection::{Admission, UpgradeBody};
@@ -56,14 +57,9 @@ pub use message::{
 pub use reason::CloseReason;
 pub use stats::{ChannelStats, Stats};
 
-/// The private modules that the benches and the fuzz targets reach into. Not part of the interface: anything
-/// here may change or go at any time.
 #[cfg(any(fuzzing, feature = "internals"))]
 #[doc(hidden)]
-pub mod internals {
-    pub use crate::encode::{Envelope, Frames, FramesBuilder, Timestamp, escape_into, single};
-    pub use crate::protocol::{Command, Ignored, InvalidOptions, Options, Since, parse};
-}
+pub mod internals;
 
 #[cfg(feature = "process")]
 pub mod process;

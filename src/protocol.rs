@@ -5,6 +5,8 @@ use std::fmt;
 use simd_json::prelude::{TypedScalarValue, ValueAsScalar, ValueIntoString};
 use simd_json::tape::Value;
 
+use crate::message::NameError;
+
 /// A client's command. Names are as sent: the hub judges them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command<'a> {
@@ -36,6 +38,8 @@ pub struct Options {
     pub since: Option<Since>,
     /// Send runs of lines as one message.
     pub batch: bool,
+    /// Send these again, on a subscription that there is already.
+    pub range: Option<Range>,
 }
 
 /// Where a client left off.
@@ -47,7 +51,18 @@ pub struct Since {
     pub seq: u64,
 }
 
-/// `options` is not an object, or a known option has a wrong type.
+/// Messages a client asks for again, first and last included: what a gap skipped.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Range {
+    /// The numbering both belong to.
+    pub epoch: String,
+    /// The first, at least 1.
+    pub from: u64,
+    /// The last, at least `from`.
+    pub to: u64,
+}
+
+/// `options` is not an object, or a known option has a wrong type, or a range is none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct InvalidOptions;
 
@@ -103,6 +118,15 @@ impl Refusal {
             Self::Unauthorised => "Subscribe: subscription unauthorised",
             Self::Limit => "subscription limit exceeded",
             Self::Options => "Subscribe: invalid options",
+        }
+    }
+}
+
+impl From<&NameError> for Refusal {
+    fn from(error: &NameError) -> Self {
+        match error {
+            NameError::Channel(_) => Self::ChannelName,
+            NameError::Process(_) => Self::ProcessId,
         }
     }
 }
@@ -168,6 +192,7 @@ fn parse_options(value: Value<'_, '_>) -> Result<Option<Options>, InvalidOptions
             "tail" => options.tail = Some(value.as_u64().ok_or(InvalidOptions)?),
             "since" => options.since = Some(parse_since(value)?),
             "batch" => options.batch = value.as_bool().ok_or(InvalidOptions)?,
+            "range" => options.range = Some(parse_range(value)?),
             _ => {}
         }
     }
@@ -190,9 +215,29 @@ fn parse_since(value: Value<'_, '_>) -> Result<Since, InvalidOptions> {
     }
 }
 
+fn parse_range(value: Value<'_, '_>) -> Result<Range, InvalidOptions> {
+    let object = value.as_object().ok_or(InvalidOptions)?;
+    let (mut epoch, mut from, mut to) = (None, None, None);
+    for (key, value) in &object {
+        match key {
+            "epoch" => epoch = Some(value.into_string().ok_or(InvalidOptions)?),
+            "from" => from = Some(value.as_u64().ok_or(InvalidOptions)?),
+            "to" => to = Some(value.as_u64().ok_or(InvalidOptions)?),
+            _ => {}
+        }
+    }
+    match (epoch, from, to) {
+        (Some(epoch), Some(from), Some(to)) if 1 <= from && from <= to => {
+            Ok(Range { epoch: epoch.to_owned(), from, to })
+        }
+        _ => Err(InvalidOptions),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::message::ChannelName;
     use proptest::prelude::*;
     use std::time::{Duration, Instant};
 
@@ -266,7 +311,15 @@ mod tests {
                 gaps: true,
                 tail: Some(0),
                 since: Some(Since { epoch: "e".into(), seq: u64::MAX }),
-                batch: true
+                batch: true,
+                range: None,
+            }))
+        );
+        assert_eq!(
+            options(r#"{"range":{"epoch":"e","from":1,"to":18446744073709551615,"x":1}}"#),
+            Ok(Some(Options {
+                range: Some(Range { epoch: "e".into(), from: 1, to: u64::MAX }),
+                ..Options::default()
             }))
         );
         for wrong in [
@@ -285,8 +338,31 @@ mod tests {
             r#"{"since":{"epoch":"e","seq":-1}}"#,
             r#"{"since":{"epoch":7,"seq":1}}"#,
             r#"{"gaps":true,"batch":0}"#,
+            r#"{"range":null}"#,
+            r#"{"range":[1,2]}"#,
+            r#"{"range":{}}"#,
+            r#"{"range":{"from":1,"to":2}}"#,
+            r#"{"range":{"epoch":"e","from":1}}"#,
+            r#"{"range":{"epoch":"e","to":1}}"#,
+            r#"{"range":{"epoch":"e","from":0,"to":2}}"#,
+            r#"{"range":{"epoch":"e","from":3,"to":2}}"#,
+            r#"{"range":{"epoch":"e","from":1,"to":2.5}}"#,
+            r#"{"range":{"epoch":7,"from":1,"to":2}}"#,
         ] {
             assert_eq!(options(wrong), Err(InvalidOptions), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_bad_name_is_refused_in_the_words_of_the_wire() {
+        for (name, text) in [
+            ("", "Subscribe: invalid channel name"),
+            ("a b", "Subscribe: invalid channel name"),
+            ("process:", "Subscribe: invalid process ID"),
+            ("process:a:b", "Subscribe: invalid process ID"),
+        ] {
+            let error = ChannelName::parse(name).unwrap_err();
+            assert_eq!(Refusal::from(&error).to_string(), text);
         }
     }
 

@@ -9,6 +9,7 @@ use crossbeam_queue::SegQueue;
 
 use super::block::Run;
 use super::subscription::Subscription;
+use crate::protocol::Range;
 use crate::sync::{AtomicU64, Ordering};
 
 /// One push.
@@ -20,13 +21,21 @@ pub(crate) enum Entry {
     Join(Arc<Subscription>),
     /// A subscriber who gets nothing of what comes after.
     Leave(Arc<Subscription>),
+    /// A subscriber who is owed something, and has room again.
+    Resume(Arc<Subscription>),
+    /// A subscriber who wants a range of messages again.
+    Refetch(Arc<Subscription>, Range),
+    /// The history may hold what is too old.
+    Trim,
+    /// The history has to make room for other channels'.
+    Forget,
 }
 
 impl Entry {
     fn weight(&self) -> Waiting {
         match self {
             Self::Run(run) => Waiting { messages: run.messages(), bytes: run.bytes() },
-            Self::Join(_) | Self::Leave(_) => Waiting::default(),
+            _ => Waiting::default(),
         }
     }
 }

@@ -1,7 +1,8 @@
 //! When a channel may be sealed: as soon as flushing stays within its share of a core, for the whole hub.
 //!
-//! A flush costs one write for each client it wakes. After a seal that woke `n` sleeping writers, the next one has to wait until
-//! their writes are a tenth of the time that passed, at most the longest flush interval. So an idle hub seals at
+//! A flush costs one write for each client whose writer it wakes; a writer that is awake anyway takes the block along, but more and smaller
+//! blocks cost it too. After a seal, the next one has to wait until those writes are a tenth of the time that passed, at most the
+//! longest flush interval. So an idle hub seals at
 //! once, one busy subscriber is flushed every few hundred microseconds, a hundred every 10 ms. Pure: the clock comes in as an argument.
 
 use std::time::Duration;
@@ -12,8 +13,26 @@ use crate::sync::{AtomicU64, Ordering};
 const SHARE: u64 = 10;
 /// What a tick costs whomever it wakes: a timer, a wake-up of the runtime.
 const TICK_NS: u64 = 20_000;
+/// A client whose writer is awake is taken to cost one part in so many of a write.
+const AWAKE: u64 = 4;
 /// What one write is taken to cost until the first has been measured.
 const FIRST_WRITE_NS: u64 = 10_000;
+
+/// Whom a seal reached.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Reached {
+    /// Clients it was offered to.
+    pub(crate) clients: usize,
+    /// Those of them whose writer slept.
+    pub(crate) woken: usize,
+}
+
+impl std::ops::AddAssign for Reached {
+    fn add_assign(&mut self, other: Self) {
+        self.clients += other.clients;
+        self.woken += other.woken;
+    }
+}
 
 /// The hub's flush clock, in nanoseconds since the hub began.
 ///
@@ -39,12 +58,13 @@ impl Pace {
         self.next.load(Ordering::Relaxed)
     }
 
-    /// Tells that a seal at `now` woke so many writers.
-    pub(crate) fn spent(&self, now: u64, woken: usize) {
-        if woken == 0 || self.longest == 0 {
+    /// Tells that a seal at `now` reached so many clients, of which so many slept.
+    pub(crate) fn spent(&self, now: u64, reached: Reached) {
+        if reached.clients == 0 || self.longest == 0 {
             return;
         }
-        let cost = TICK_NS + self.write_ns.load(Ordering::Relaxed).saturating_mul(woken as u64);
+        let writes = reached.woken as u64 * AWAKE + (reached.clients - reached.woken) as u64;
+        let cost = TICK_NS + self.write_ns.load(Ordering::Relaxed).saturating_mul(writes) / AWAKE;
         let interval = cost.saturating_mul(SHARE);
         let bound = now.saturating_add(self.longest);
         let _ = self.next.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |next| {
@@ -66,32 +86,45 @@ mod tests {
 
     const MS: u64 = 1_000_000;
 
+    fn asleep(clients: usize) -> Reached {
+        Reached { clients, woken: clients }
+    }
+
     #[test]
     fn an_idle_hub_is_always_ready() {
         let pace = Pace::new(Duration::from_millis(10));
         assert_eq!(pace.next(), 0);
-        pace.spent(5 * MS, 0);
+        pace.spent(5 * MS, asleep(0));
         assert_eq!(pace.next(), 0);
     }
 
     #[test]
     fn the_interval_grows_with_the_sockets_touched_up_to_the_longest() {
         let pace = Pace::new(Duration::from_millis(10));
-        pace.spent(100 * MS, 1);
+        pace.spent(100 * MS, asleep(1));
         let one = pace.next() - 100 * MS;
         assert!(one < MS, "{one} ns for one subscriber");
-        pace.spent(200 * MS, 50);
+        pace.spent(200 * MS, asleep(50));
         let fifty = pace.next() - 200 * MS;
         assert!(fifty > 4 * MS && fifty < 10 * MS, "{fifty} ns for fifty subscribers");
-        pace.spent(300 * MS, 100_000);
+        pace.spent(300 * MS, asleep(100_000));
         assert_eq!(pace.next(), 310 * MS);
+    }
+
+    #[test]
+    fn writers_that_are_awake_cost_less_but_not_nothing() {
+        let pace = Pace::new(Duration::from_millis(10));
+        pace.spent(100 * MS, Reached { clients: 80, woken: 0 });
+        let awake = pace.next() - 100 * MS;
+        pace.spent(200 * MS, Reached { clients: 80, woken: 80 });
+        assert!(awake > MS && awake < pace.next() - 200 * MS, "{awake}");
     }
 
     #[test]
     fn several_seals_of_one_moment_add_up() {
         let pace = Pace::new(Duration::from_millis(10));
         for _ in 0..1000 {
-            pace.spent(100 * MS, 1);
+            pace.spent(100 * MS, asleep(1));
         }
         assert_eq!(pace.next(), 110 * MS);
     }
@@ -99,7 +132,7 @@ mod tests {
     #[test]
     fn a_longest_interval_of_zero_never_waits() {
         let pace = Pace::new(Duration::ZERO);
-        pace.spent(100 * MS, 1000);
+        pace.spent(100 * MS, asleep(1000));
         assert_eq!(pace.next(), 0);
     }
 

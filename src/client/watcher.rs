@@ -67,6 +67,8 @@ struct Open {
     frame: Utf8Bytes,
     read: usize,
     heard: Instant,
+    /// Whether anything came but a goodbye.
+    good: bool,
     pinged: bool,
     check: Pin<Box<Sleep>>,
 }
@@ -118,7 +120,6 @@ impl Watcher {
                 }
                 State::Connecting(connecting) => match ready!(connecting.as_mut().poll(cx)) {
                     Ok(socket) => {
-                        self.backoff.reset();
                         self.state = State::Open(Box::new(Open::new(socket, self.patience)));
                         return Poll::Ready(Some(Item::Connected));
                     }
@@ -142,6 +143,10 @@ impl Watcher {
     }
 
     fn lost(&mut self, reason: Lost) -> Item {
+        // A server that takes connections and drops them at once is not back yet.
+        if matches!(&self.state, State::Open(open) if open.good) {
+            self.backoff.reset();
+        }
         let retry_in = self.retry.then(|| self.backoff.next_pause());
         self.state = retry_in.map_or(State::Ended, |pause| State::Paused(Box::pin(sleep(pause))));
         Item::Disconnected { reason, retry_in }
@@ -196,6 +201,7 @@ impl Open {
             frame: Utf8Bytes::default(),
             read: 0,
             heard: Instant::now(),
+            good: false,
             pinged: false,
             check: Box::pin(sleep(ping_after(patience))),
         }
@@ -224,6 +230,7 @@ impl Open {
                 Poll::Ready(Some(Ok(message))) => {
                     self.heard = Instant::now();
                     self.pinged = false;
+                    self.good |= !message.is_close();
                     match message {
                         Message::Text(text) => {
                             self.frame = text;

@@ -31,6 +31,8 @@ use writer::{Flushed, Writer};
 
 /// Messages a connection handles before it lets others run.
 const MESSAGES_IN_A_ROW: usize = 32;
+/// Times a connection's queue is filled with what it is owed before it lets others run.
+const REFILLS_IN_A_ROW: usize = 4;
 /// What a lingering connection still reads, to see the peer's close, before it is cut off.
 const MOST_LINGERING_BYTES: usize = 1024 * 1024;
 
@@ -160,14 +162,16 @@ impl Connection {
 
     /// Ready only when the socket has failed.
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        match self.writer.poll_flush(&mut self.socket, &self.client, self.hub.core(), cx) {
-            Poll::Ready(Err(_)) => Poll::Ready(()),
-            Poll::Ready(Ok(Flushed::Some)) => {
-                cx.waker().wake_by_ref();
-                Poll::Pending
+        for _ in 0..REFILLS_IN_A_ROW {
+            match self.writer.poll_flush(&mut self.socket, &self.client, self.hub.core(), cx) {
+                Poll::Ready(Err(_)) => return Poll::Ready(()),
+                Poll::Ready(Ok(Flushed::Owed)) => self.hub.resume(&self.client),
+                Poll::Ready(Ok(Flushed::All)) | Poll::Pending => return Poll::Pending,
+                Poll::Ready(Ok(Flushed::Some)) => break,
             }
-            Poll::Ready(Ok(Flushed::All)) | Poll::Pending => Poll::Pending,
         }
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 
     fn command(&mut self, message: &[u8]) {
@@ -199,7 +203,8 @@ impl Connection {
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
-            Poll::Ready(Ok(Flushed::All)) => {}
+            // Nothing is owed to one who has left every channel.
+            Poll::Ready(Ok(Flushed::All | Flushed::Owed)) => {}
         }
         if !framed {
             if let Some(code) = reason.code() {

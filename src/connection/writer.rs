@@ -43,6 +43,8 @@ pub(crate) enum Flushed {
     All,
     /// There is more, but others have to run first: poll again.
     Some,
+    /// Everything is with the kernel, and a subscription is owed more: give it that, and poll again.
+    Owed,
 }
 
 impl Writer {
@@ -73,7 +75,7 @@ impl Writer {
             if !self.gather(client) {
                 // Nothing kept for a client that is idle.
                 self.in_flight = VecDeque::new();
-                return Poll::Ready(Ok(Flushed::All));
+                return Poll::Ready(Ok(if client.take_owed() { Flushed::Owed } else { Flushed::All }));
             }
             let mut slices = [IoSlice::new(&[]); MOST_SLICES];
             let mut count = 0;

@@ -399,9 +399,8 @@ mod tests {
         for bad in ["", "7", "null", "[7]", r#"{"action":"ws.stats"} x"#, "{", &"[".repeat(32_000)] {
             assert!(matches!(Actions::parse(bad.as_bytes()), Err(ActionError::Json(_))), "{bad:.20}");
         }
-        for bad in [r#"{"action":"ws.subscriber_count","channel":"a b"}"#] {
-            assert!(matches!(Actions::parse(bad.as_bytes()), Err(ActionError::Name { .. })), "{bad}");
-        }
+        let bad = Actions::parse(br#"{"action":"ws.subscriber_count","channel":"a b"}"#);
+        assert!(matches!(bad, Err(ActionError::Name { .. })), "{bad:?}");
     }
 
     #[test]

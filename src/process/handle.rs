@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rustix::process::{Pid, kill_process, kill_process_group};
+use tokio::process::ChildStdin;
 use tokio::sync::watch;
 
 use crate::message::{ProcessId, Status};
@@ -46,6 +47,7 @@ pub struct Process {
     pub(super) id: ProcessId,
     pub(super) target: Arc<Target>,
     pub(super) report: watch::Receiver<Option<ExitReport>>,
+    pub(super) stdin: Option<ChildStdin>,
     pub(super) kill_on_drop: bool,
 }
 
@@ -58,6 +60,12 @@ impl Process {
     /// The system's number for it. Meaningless once it has ended.
     pub fn pid(&self) -> u32 {
         self.target.pid.as_raw_nonzero().get().unsigned_abs()
+    }
+
+    /// The writing end of its standard input, once, if the command has
+    /// [`Stdio::piped`](std::process::Stdio::piped) there. Dropping it, or this handle, is the end of the input.
+    pub fn take_stdin(&mut self) -> Option<ChildStdin> {
+        self.stdin.take()
     }
 
     /// Waits until the process has ended, all its output is published, and so is its final status.

@@ -332,7 +332,8 @@ mod tests {
                 while got.len() < line.len() {
                     let piece = pieces.next().expect("the line goes on");
                     prop_assert!((1..=MAX_LINE).contains(&piece.len()));
-                    prop_assert!(got.len() % MAX_LINE == 0 || got.len() % MAX_LINE >= MAX_LINE - 6);
+                    let beyond = got.len() % MAX_LINE;
+                    prop_assert!(beyond == 0 || beyond >= MAX_LINE - 6, "a piece is shorter than it must be");
                     if std::str::from_utf8(line).is_ok() {
                         prop_assert!(std::str::from_utf8(&piece).is_ok(), "a character was cut");
                     }
@@ -385,6 +386,32 @@ mod tests {
             }
             count += splitter.finish().len() as u64;
             prop_assert_eq!(count, whole(&text).len() as u64);
+        }
+    }
+
+    /// What chance seldom hits: a line of just the longest length, its terminator cut anywhere by a read.
+    #[test]
+    fn the_longest_line_and_its_neighbours_are_cut_alike_by_splitting_and_counting() {
+        for length in MAX_LINE - 1..=MAX_LINE + 2 {
+            for terminator in ["\n", "\r\n", "\r\r\n", "\r", "\ra\n", ""] {
+                let text = [&[b'a'].repeat(length)[..], terminator.as_bytes(), b"next\n"].concat();
+                let expected: usize =
+                    contents(&text).iter().map(|line| line.len().div_ceil(MAX_LINE).max(1)).sum();
+                for cut in length - 1..=text.len() {
+                    let (mut split, mut counted) = (LineSplitter::new(), LineSplitter::new());
+                    let (mut lines, mut count) = (0, 0);
+                    for chunk in [&text[..cut], &text[cut..]] {
+                        split.push(chunk);
+                        lines += split.take().len();
+                        counted.push(chunk);
+                        count += counted.count() as usize;
+                        assert_eq!(count, lines, "{length} a and {terminator:?}, cut at {cut}");
+                    }
+                    lines += split.finish().len();
+                    assert_eq!(lines, expected, "{length} a and {terminator:?}, cut at {cut}");
+                    assert_eq!(count + counted.finish().len(), expected);
+                }
+            }
         }
     }
 

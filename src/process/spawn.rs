@@ -151,8 +151,9 @@ impl Spawn {
             child.stdout.take().map(|pipe| (pipe, self.stdout)),
             child.stderr.take().map(|pipe| (pipe, self.stderr)),
         );
+        let stdin = child.stdin.take();
         tokio::spawn(pump.run(child, Arc::clone(&target), report));
-        Ok(Process { id: self.id, target, report: received, kill_on_drop: self.kill_on_drop })
+        Ok(Process { id: self.id, target, report: received, stdin, kill_on_drop: self.kill_on_drop })
     }
 
     fn refused(&self, source: io::Error, publisher: &Publisher) -> SpawnError {
@@ -172,7 +173,8 @@ impl Hub {
     /// `process:<id>`: status `running`, then line by line in the order they are read, and after the last
     /// line `exited` with its exit code, or `crashed` with 128 + the signal that ended it.
     ///
-    /// The process leads a group of its own. Its standard input is what `command` says, or inherited: a
+    /// The process leads a group of its own. Its standard input is what `command` says (see
+    /// [`Process::take_stdin`] for a pipe), or inherited: a
     /// process that reads the terminal from its own group is stopped by the system (`SIGTTIN`), so give it
     /// [`Stdio::null`] or a pipe if yours is a terminal, or see [`Spawn::own_group`].
     ///

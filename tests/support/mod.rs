@@ -1,8 +1,8 @@
 //! What the tests of processes and of the binary share: a client that knows when it is subscribed, and the
 //! binary as a child.
 
-// Each test file uses its part.
-#![allow(dead_code)]
+// Each test file uses its part, and none is a crate that others depend on.
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
 
 use std::path::Path;
 use std::process::Stdio;
@@ -45,8 +45,14 @@ impl Client {
             socket.send(Message::text(message.to_string())).await.unwrap();
         }
         let mut client = Self { socket };
-        assert_eq!(client.next().await.expect("a pong")["type"], "pong");
-        client
+        // A process that has only just started may say so in between.
+        loop {
+            let message = client.next().await.expect("a pong");
+            if message["type"] == "pong" {
+                return client;
+            }
+            assert_eq!(message["data"]["status"], "running", "{message}");
+        }
     }
 
     /// The next message; `None` when the server has closed.
@@ -79,6 +85,12 @@ impl Client {
                 _ => panic!("an unexpected message: {message}"),
             }
         }
+    }
+
+    /// The lines up to the final status, and that.
+    pub async fn end(&mut self) -> (Vec<String>, (String, i64)) {
+        let (lines, mut statuses) = self.until_end().await;
+        (lines, statuses.pop().expect("it ends with one"))
     }
 
     /// Reads until there is this line. A shell may write more than it was told to, about what was killed.

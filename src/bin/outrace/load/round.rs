@@ -298,6 +298,10 @@ impl Round<'_> {
             if (received, noticed) != last.0 {
                 last = ((received, noticed), now);
             }
+            if self.control.ended() > 0 && now - last.1 > QUIET {
+                // Somebody was disconnected, which is a fault of its own, and nothing more comes to the others.
+                return Ok(());
+            }
             if now - last.1 > 50 * MILLISECOND && self.subject.system != System::Floor {
                 let skipped =
                     OwnFigures::ask(&self.target).skipped.map(|n| n - skipped_before.unwrap_or(0).min(n));

@@ -39,7 +39,8 @@ pub(crate) struct Account {
     received: u64,
     skipped: u64,
     started: bool,
-    recent: Option<Box<Vec<(u64, u64)>>>,
+    /// The last holes, each from its first sequence to the first after it.
+    recent: Vec<(u64, u64)>,
 }
 
 impl Account {
@@ -72,7 +73,7 @@ impl Account {
         }
         let expected = self.next;
         if sequence < expected {
-            let recent = self.recent.as_deref().map_or(&[][..], Vec::as_slice);
+            let recent = &self.recent;
             return Err(if recent.iter().any(|hole| (hole.0..hole.1).contains(&sequence)) {
                 Fault::Late { sequence, expected }
             } else if recent.len() == RECENT_HOLES && sequence < recent[0].0 {
@@ -83,11 +84,10 @@ impl Account {
         }
         let missing = sequence - expected;
         if missing > 0 {
-            let recent = self.recent.get_or_insert_default();
-            if recent.len() == RECENT_HOLES {
-                recent.remove(0);
+            if self.recent.len() == RECENT_HOLES {
+                self.recent.remove(0);
             }
-            recent.push((expected, sequence));
+            self.recent.push((expected, sequence));
         }
         self.skipped += missing;
         self.next = sequence + 1;

@@ -24,7 +24,7 @@ pub(crate) fn run(args: &EngineServerArgs) -> Result<(), Failure> {
         let hub = server.hub.clone();
         // Reading blocks, and publishing never does: a thread of its own, beside those that write to clients.
         let feeding = tokio::task::spawn_blocking(move || publish_input(&hub));
-        feeding.await.map_err(io::Error::other).flatten().map_err(failed)?;
+        feeding.await.map_err(io::Error::other).and_then(|fed| fed).map_err(failed)?;
         server.shut_down().await;
         Ok(())
     })

@@ -94,10 +94,8 @@ impl Feeder {
             self.control.set_published(sent);
             let written = clock::now();
             late.saturating_record(written.saturating_sub(first_intended).div_ceil(1_000).max(1));
-            if let Rate::Lines(_) = self.workload.rate {
-                if written > self.end + GRACE {
-                    break;
-                }
+            if matches!(self.workload.rate, Rate::Lines(_)) && written > self.end + GRACE {
+                break;
             }
         }
         let unsent = match self.workload.rate {

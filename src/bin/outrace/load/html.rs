@@ -1,7 +1,7 @@
 //! The report: one page that needs nothing else, with tables and plots, light or dark as the reader has it.
 
 use super::machine;
-use super::outcome::{Comparison, Outcome};
+use super::outcome::{Comparison, Moment, Outcome};
 use super::plot::{Plot, Scale, Series, escape};
 use super::system::System;
 use super::table;
@@ -9,9 +9,9 @@ use super::workload::Rate;
 
 const STYLE: &str = "
 :root { color-scheme: light dark; --ink: #1c2330; --paper: #fbfbfa; --faint: #d9dce1; --quiet: #667085;
-  --engine: #1666c5; --baseline: #c2571a; --floor: #3b8a4b; --remote: #7a4fb5; }
+  --engine: #1666c5; --baseline: #c2571a; --floor: #3b8a4b; --server: #7a4fb5; }
 @media (prefers-color-scheme: dark) { :root { --ink: #e4e7ec; --paper: #14181f; --faint: #2c3440; --quiet: #98a2b3;
-  --engine: #6db1ff; --baseline: #f2935c; --floor: #7fce8f; --remote: #b79cf0; } }
+  --engine: #6db1ff; --baseline: #f2935c; --floor: #7fce8f; --server: #b79cf0; } }
 body { margin: 2rem auto; max-width: 1040px; padding: 0 1rem; font: 15px/1.5 system-ui, sans-serif; color: var(--ink);
   background: var(--paper); }
 h1 { font-size: 1.5rem; } h2 { font-size: 1.15rem; margin-top: 2.5rem; }
@@ -24,8 +24,8 @@ figure { margin: 1.5rem 0; } svg { width: 100%; height: auto; } .legend span { m
 polyline { fill: none; stroke-width: 2; stroke-linejoin: round; } .dashed { stroke-dasharray: 5 4; }
 .grid { stroke: var(--faint); stroke-width: 1; } text.axis { fill: var(--quiet); font: 11px system-ui, sans-serif; }
 .engine { stroke: var(--engine); } .baseline { stroke: var(--baseline); } .floor { stroke: var(--floor); }
-.remote { stroke: var(--remote); } circle { stroke-width: 0; } circle.engine { fill: var(--engine); }
-circle.baseline { fill: var(--baseline); } circle.floor { fill: var(--floor); } circle.remote { fill: var(--remote); }
+.server { stroke: var(--server); } circle { stroke-width: 0; } circle.engine { fill: var(--engine); }
+circle.baseline { fill: var(--baseline); } circle.floor { fill: var(--floor); } circle.server { fill: var(--server); }
 ";
 
 /// `suite` is the suite's table, empty where there is none.
@@ -105,22 +105,14 @@ fn latency(comparison: &Comparison) -> Plot {
 }
 
 fn over_time(comparison: &Comparison) -> Plot {
-    // The last tenth of a second is not a whole one.
-    let whole = |outcome: &Outcome| outcome.timeline.len().saturating_sub(1);
     let delivered = |outcome: &Outcome| {
-        outcome.timeline[..outcome.timeline.len().saturating_sub(1)]
-            .iter()
-            .map(|moment| (moment.seconds, moment.delivered_per_second))
-            .collect()
+        whole_moments(outcome).iter().map(|moment| (moment.seconds, moment.delivered_per_second)).collect()
     };
     let skipped = |outcome: &Outcome| {
-        outcome.timeline[..outcome.timeline.len().saturating_sub(1)]
-            .iter()
-            .map(|moment| (moment.seconds, moment.skipped_per_second))
-            .collect()
+        whole_moments(outcome).iter().map(|moment| (moment.seconds, moment.skipped_per_second)).collect()
     };
     let mut lines = series(comparison, "", false, delivered);
-    if comparison.outcomes.iter().any(|outcome| outcome.skipped > 0 && whole(outcome) > 0) {
+    if comparison.outcomes.iter().any(|outcome| outcome.skipped > 0) {
         lines.extend(series(comparison, ", skipped", true, skipped));
     }
     Plot {
@@ -133,17 +125,28 @@ fn over_time(comparison: &Comparison) -> Plot {
     }
 }
 
-/// Over all workloads of one number of subscribers that have a rate.
+/// All but the last tenth of a second, which is not a whole one.
+fn whole_moments(outcome: &Outcome) -> &[Moment] {
+    outcome.timeline.split_last().map_or(&[], |(_, whole)| whole)
+}
+
+/// Over the workloads that differ from the first in little but their rate.
 fn cpu_against_rate(comparisons: &[Comparison]) -> Plot {
-    let mut systems: Vec<System> = comparisons.iter().flat_map(Comparison::systems).collect();
+    let shape = |c: &Comparison| {
+        let w = &c.workload;
+        (w.subscribers, w.channels, w.per_client, w.line_bytes, w.stalled, w.churn, w.pin)
+    };
+    let alike = || {
+        let with_rate = |c: &&Comparison| matches!(c.workload.rate, Rate::Lines(_));
+        comparisons.iter().filter(|c| shape(c) == shape(&comparisons[0])).filter(with_rate)
+    };
+    let mut systems: Vec<System> = alike().flat_map(Comparison::systems).collect();
     systems.sort_unstable();
     systems.dedup();
     let series = systems
         .into_iter()
         .map(|system| {
-            let mut points: Vec<(f64, f64)> = comparisons
-                .iter()
-                .filter(|comparison| matches!(comparison.workload.rate, Rate::Lines(n) if n > 10))
+            let mut points: Vec<(f64, f64)> = alike()
                 .filter_map(|comparison| {
                     let rate = comparison.median(system, |o| Some(o.delivered_per_second))?;
                     Some((rate, comparison.median(system, |o| o.server_cpu_ns_per_delivered)?))

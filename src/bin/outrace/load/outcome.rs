@@ -33,6 +33,9 @@ pub(crate) struct Outcome {
     pub(crate) server_cpu_ns_per_delivered: Option<f64>,
     pub(crate) server_cores: Option<f64>,
     pub(crate) generator_cores: f64,
+    /// How long threads that could run waited for a core, in seconds per second: what others took.
+    pub(crate) server_waited: Option<f64>,
+    pub(crate) generator_waited: f64,
     pub(crate) bytes_per_write: Option<f64>,
     pub(crate) latency_us: Option<Latency>,
     pub(crate) feeder_late_us: Late,

@@ -362,7 +362,7 @@ impl Receiver {
                 continue;
             }
             seat.visits += 1;
-            if seat.visits % 2 == 0 {
+            if seat.visits.is_multiple_of(2) {
                 // Every other visit ends without a word, as when a browser is closed.
                 seat.client.state = State::Left;
                 self.ended(index, End::Closed("left".to_owned()), phase)?;

@@ -8,11 +8,12 @@ use super::outcome::{Late, Latency, MemoryUse, Outcome, moments, percentiles};
 use super::progress::Progress;
 use super::receiver::{self, Gathered};
 use super::server_process::{ServerProcess, Usage};
-use super::system::{ChannelFigures, OwnFigures, System};
+use super::system::{self, OwnFigures, System};
 use super::tally::{Tally, empty_histogram};
 use super::target::Target;
 use super::workload::{Role, Workload};
 use hdrhistogram::Histogram;
+use std::collections::HashMap;
 use std::io::{BufRead, Write};
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -42,6 +43,12 @@ struct Reading {
     memory: u64,
     generator: Usage,
     figures: OwnFigures,
+}
+
+/// A server's own count of what it skipped, where it has one.
+struct Skips {
+    total: Option<u64>,
+    by_channel: HashMap<String, u64>,
 }
 
 /// What feeding came to.
@@ -115,8 +122,8 @@ struct Round<'a> {
 struct Measured {
     feeding: Feeding,
     memory: Option<MemoryUse>,
-    figures: OwnFigures,
-    channels: Option<Vec<ChannelFigures>>,
+    /// What the server itself counted as skipped in this round.
+    skips: Skips,
     faults: Vec<String>,
 }
 
@@ -129,14 +136,15 @@ impl Round<'_> {
     ) -> Result<Measured, String> {
         self.wait_for_joins(server, began)?;
         let with_clients = server.as_ref().map_or(0, |server| server.memory().resident);
+        // A server that is not a child may have skipped lines of other runs.
+        let skips_before = self.skips();
         let mut feeding = self.feed(server)?;
         let mut faults = Vec::new();
         self.control.enter(Phase::Drain);
-        if let Err(why) = self.drain(feeding.lines) {
+        if let Err(why) = self.drain(feeding.lines, skips_before.total) {
             faults.push(why);
         }
-        let figures = OwnFigures::ask(&self.target);
-        let channels = ChannelFigures::ask(&self.target);
+        let skips = self.skips().since(skips_before);
         let peak = server.as_ref().map(|server| server.memory().peak);
         self.control.enter(Phase::Ending);
         if let Some(server) = server {
@@ -152,7 +160,7 @@ impl Round<'_> {
             at_end: feeding.last.memory,
             peak,
         });
-        Ok(Measured { feeding, memory, figures, channels, faults })
+        Ok(Measured { feeding, memory, skips, faults })
     }
 
     fn wait_for_joins(&self, server: &mut Option<ServerProcess>, began: u64) -> Result<(), String> {
@@ -255,16 +263,29 @@ impl Round<'_> {
             server: server.as_ref().map(ServerProcess::usage),
             memory: server.as_ref().map_or(0, |server| server.memory().resident),
             generator: Usage::of_this_process(),
-            figures: if self.subject.system == System::Floor {
-                OwnFigures::default()
-            } else {
-                OwnFigures::ask(&self.target)
-            },
+            figures: self.own_figures(),
+        }
+    }
+
+    fn skips(&self) -> Skips {
+        let by_channel = match self.subject.system {
+            System::Engine | System::Remote => system::skipped_by_channel(&self.target),
+            System::Baseline | System::Floor => HashMap::new(),
+        };
+        Skips { total: self.own_figures().skipped, by_channel }
+    }
+
+    fn own_figures(&self) -> OwnFigures {
+        // The floor speaks no HTTP; its figures come with its end.
+        if self.subject.system == System::Floor {
+            OwnFigures::default()
+        } else {
+            OwnFigures::ask(&self.target)
         }
     }
 
     /// Waits until every line has been received, or is known to have been skipped.
-    fn drain(&self, lines: u64) -> Result<(), String> {
+    fn drain(&self, lines: u64, skipped_before: Option<u64>) -> Result<(), String> {
         let expected = self.workload.expected(lines);
         let until = clock::now() + DRAIN_PATIENCE;
         let mut last = (self.control.received(), clock::now());
@@ -277,8 +298,13 @@ impl Round<'_> {
             if (received, noticed) != last.0 {
                 last = ((received, noticed), now);
             }
+            if self.control.ended() > 0 && now - last.1 > QUIET {
+                // Somebody was disconnected, which is a fault of its own, and nothing more comes to the others.
+                return Ok(());
+            }
             if now - last.1 > 50 * MILLISECOND && self.subject.system != System::Floor {
-                let skipped = OwnFigures::ask(&self.target).skipped;
+                let skipped =
+                    OwnFigures::ask(&self.target).skipped.map(|n| n - skipped_before.unwrap_or(0).min(n));
                 let known = skipped.is_some_and(|skipped| received + skipped >= expected);
                 let no_count = skipped.is_none() || self.workload.churn > 0;
                 if known && self.workload.churn == 0 || no_count && now - last.1 > QUIET {
@@ -309,6 +335,16 @@ impl Round<'_> {
             std::thread::sleep(Duration::from_millis(1));
         }
         Ok(())
+    }
+}
+
+impl Skips {
+    fn since(mut self, earlier: Skips) -> Skips {
+        self.total = self.total.map(|total| total.saturating_sub(earlier.total.unwrap_or(0)));
+        for (channel, skipped) in &mut self.by_channel {
+            *skipped = skipped.saturating_sub(earlier.by_channel.get(channel).copied().unwrap_or(0));
+        }
+        self
     }
 }
 
@@ -350,14 +386,14 @@ impl Measured {
                 per_channel[channel] += account.skipped();
             }
         }
-        self.figures.skipped.into_iter().for_each(|server| {
-            check_skips("in all", skipped, server, workload.churn > 0, &mut tally);
-        });
-        for figures in self.channels.iter().flatten() {
-            let channel = (0..workload.channels).find(|c| workload.channel_name(*c) == figures.channel);
-            if let Some(channel) = channel {
-                let place = format!("on {}", figures.channel);
-                check_skips(&place, per_channel[channel], figures.skipped, workload.churn > 0, &mut tally);
+        let churn = workload.churn > 0;
+        if let Some(total) = self.skips.total {
+            check_skips("in all", skipped, total, churn, &mut tally);
+        }
+        for (channel, seen) in per_channel.iter().enumerate() {
+            let name = workload.channel_name(channel);
+            if let Some(counted) = self.skips.by_channel.get(&name) {
+                check_skips(&format!("on {name}"), *seen, *counted, churn, &mut tally);
             }
         }
         let expected = workload.expected(lines);
@@ -367,7 +403,9 @@ impl Measured {
         let (latency, tally) = tally.into_latency();
         let seconds = workload.seconds;
         let Feeding { unsent, late, first, last, .. } = self.feeding;
-        let server_cpu = last.server.zip(first.server).map(|(last, first)| last.since(&first));
+        let usage = last.server.as_ref().zip(first.server.as_ref());
+        let server_cpu = usage.map(|(last, first)| last.since(first));
+        let server_waited = usage.map(|(last, first)| last.waited_since(first) as f64 / seconds / 1e9);
         Outcome {
             system,
             published: lines,
@@ -376,7 +414,7 @@ impl Measured {
             received,
             skipped,
             skipped_by_readers,
-            server_skipped: self.figures.skipped,
+            server_skipped: self.skips.total,
             visits,
             delivered: tally.delivered,
             measured_seconds: seconds,
@@ -387,6 +425,8 @@ impl Measured {
                 .filter(|_| tally.delivered > 0)
                 .map(|ns| ns as f64 / tally.delivered as f64),
             server_cores: server_cpu.map(|ns| ns as f64 / seconds / 1e9),
+            server_waited,
+            generator_waited: last.generator.waited_since(&first.generator) as f64 / seconds / 1e9,
             generator_cores: last.generator.since(&first.generator) as f64 / seconds / 1e9,
             bytes_per_write: last.figures.bytes_per_write_since(&first.figures),
             latency_us: Latency::of(&latency),

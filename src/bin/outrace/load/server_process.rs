@@ -172,8 +172,8 @@ fn listen_to(stderr: ChildStderr, words: Arc<Mutex<VecDeque<String>>>) -> Receiv
 /// CPU time used so far.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Usage {
-    /// Nanoseconds per living thread, to the nanosecond.
-    threads: HashMap<String, u64>,
+    /// Per living thread the nanoseconds it ran, and those it could have run but waited for a core.
+    threads: HashMap<String, (u64, u64)>,
     /// Nanoseconds of the whole process with its ended threads, to two ticks of 10 ms.
     total: u64,
 }
@@ -203,8 +203,14 @@ impl Usage {
             // A thread has ended with what it used after `earlier`; only the process's own sum has it.
             return total;
         }
-        let sum = |usage: &Usage| usage.threads.values().sum::<u64>();
+        let sum = |usage: &Usage| usage.threads.values().map(|thread| thread.0).sum::<u64>();
         sum(self).saturating_sub(sum(earlier))
+    }
+
+    /// Nanoseconds that threads which could run waited for a core since `earlier`, those that have ended left out.
+    pub(crate) fn waited_since(&self, earlier: &Usage) -> u64 {
+        let before = |thread| earlier.threads.get(thread).map_or(0, |times: &(u64, u64)| times.1);
+        self.threads.iter().map(|(thread, times)| times.1.saturating_sub(before(thread))).sum()
     }
 }
 
@@ -216,8 +222,10 @@ fn ticks(stat: &str) -> Option<u64> {
     Some(user + system)
 }
 
-fn run_time(schedstat: &str) -> Option<u64> {
-    schedstat.split_ascii_whitespace().next()?.parse().ok()
+/// Time run and time waited, of `/proc/PID/task/TID/schedstat`.
+fn run_time(schedstat: &str) -> Option<(u64, u64)> {
+    let mut fields = schedstat.split_ascii_whitespace().map(|field| field.parse().ok());
+    Some((fields.next()??, fields.next()??))
 }
 
 /// Resident memory in bytes.
@@ -264,11 +272,12 @@ mod tests {
     #[test]
     fn a_thread_that_ended_makes_the_process_sum_count() {
         let usage = |threads: &[(&str, u64)], total| Usage {
-            threads: threads.iter().map(|(name, ns)| ((*name).to_owned(), *ns)).collect(),
+            threads: threads.iter().map(|(name, ns)| ((*name).to_owned(), (*ns, 2 * ns))).collect(),
             total,
         };
         let before = usage(&[("1", 5), ("2", 5)], 10_000_000);
-        assert_eq!(usage(&[("1", 9), ("2", 6), ("3", 2)], 30_000_000).since(&before), 7);
+        let after = usage(&[("1", 9), ("2", 6), ("3", 2)], 30_000_000);
+        assert_eq!((after.since(&before), after.waited_since(&before)), (7, 14));
         assert_eq!(usage(&[("1", 9)], 30_000_000).since(&before), 20_000_000);
     }
 }

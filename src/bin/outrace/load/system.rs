@@ -5,6 +5,7 @@ use super::http::Http;
 use super::target::Target;
 use super::workload::{Rate, Workload};
 use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -21,7 +22,7 @@ impl std::fmt::Display for System {
             System::Engine => "engine",
             System::Baseline => "baseline",
             System::Floor => "floor",
-            System::Remote => "remote",
+            System::Remote => "server",
         })
     }
 }
@@ -88,7 +89,7 @@ impl System {
     }
 }
 
-/// What a server says of itself: `GET /api/stats`.
+/// What a server says of itself: `GET /api/stats`, since it began.
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct OwnFigures {
@@ -115,18 +116,17 @@ impl OwnFigures {
     }
 }
 
-/// Skips per channel: `GET /api/channels`, where it exists.
-#[derive(Debug, Deserialize)]
-pub(crate) struct ChannelFigures {
-    pub(crate) channel: String,
-    pub(crate) skipped: u64,
-}
-
-impl ChannelFigures {
-    pub(crate) fn ask(target: &Target) -> Option<Vec<ChannelFigures>> {
-        match Http::connect(target).and_then(|mut http| http.request("GET", "/api/channels", b"")) {
-            Ok((200, body)) => serde_json::from_slice(&body).ok(),
-            _ => None,
-        }
+/// Skips by channel: `GET /api/channels`, nothing where it does not exist.
+pub(crate) fn skipped_by_channel(target: &Target) -> HashMap<String, u64> {
+    #[derive(Deserialize)]
+    struct Channel {
+        channel: String,
+        skipped: u64,
     }
+    let answer = Http::connect(target).and_then(|mut http| http.request("GET", "/api/channels", b""));
+    let channels: Vec<Channel> = match answer {
+        Ok((200, body)) => serde_json::from_slice(&body).unwrap_or_default(),
+        _ => Vec::new(),
+    };
+    channels.into_iter().map(|channel| (channel.channel, channel.skipped)).collect()
 }

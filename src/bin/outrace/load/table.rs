@@ -114,6 +114,13 @@ pub(crate) fn notes(comparison: &Comparison) -> Vec<String> {
                 all(|o| o.generator_cores)
             ));
         }
+        if all(|o| o.server_waited.unwrap_or(0.0)) > 0.05 || all(|o| o.generator_waited) > 0.2 {
+            notes.push(format!(
+                "{system}: the server's threads waited {:.2} s per second for a core, the generator's {:.2} s",
+                all(|o| o.server_waited.unwrap_or(0.0)),
+                all(|o| o.generator_waited)
+            ));
+        }
         if comparison.workload.stalled > 0 || comparison.workload.slow.is_some() {
             notes.push(format!(
                 "{system}: of what was skipped, {:.0} deliveries were to clients that read as fast as they could",

@@ -45,6 +45,14 @@ test("ANSI: 16, 256 and true colours, styles, and their ends", () => {
   ]);
 });
 
+test("ANSI: inverse swaps what is there, and what is not", () => {
+  assert.deepEqual(styles("\x1b[7mx\x1b[31my\x1b[42mz"), [
+    ["x", "a-fgback a-bgtext", null, null],
+    ["y", "a-fgback a-bg1", null, null],
+    ["z", "a-fg2 a-bg1", null, null],
+  ]);
+});
+
 test("ANSI: other sequences vanish, text between them stays", () => {
   assert.equal(plainText("a\x1b[2Jb\x1b]0;title\x07c\x1b]8;;http://x\x1b\\d\x1bP1$r\x1b\\e\x1b(Bf\x07\x00g"), "abcdefg");
 });

@@ -32,7 +32,6 @@ const CLASSES = [
   [ITALIC, "a-italic"],
   [UNDERLINE, "a-underline"],
   [BLINK, "a-blink"],
-  [INVERSE, "a-inverse"],
   [HIDDEN, "a-hidden"],
   [STRIKE, "a-strike"],
 ];
@@ -141,8 +140,15 @@ function addRun(runs, from, to, style) {
   }
   const classes = [];
   for (const [flag, name] of CLASSES) if (style.flags & flag) classes.push(name);
-  const fg = colour(style.fg, "a-fg", classes);
-  const bg = colour(style.bg, "a-bg", classes);
+  let fg = style.fg;
+  let bg = style.bg;
+  if (style.flags & INVERSE) {
+    [fg, bg] = [bg, fg];
+    if (fg === null) classes.push("a-fgback");
+    if (bg === null) classes.push("a-bgtext");
+  }
+  fg = colour(fg, "a-fg", classes);
+  bg = colour(bg, "a-bg", classes);
   runs.push({ from, to, style, classes: classes.join(" "), fg, bg });
 }
 

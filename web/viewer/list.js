@@ -96,7 +96,7 @@ export class List {
     this.#heights.clear(this.#view.first);
     this.#widest = 0;
     this.#content.style.minWidth = "";
-    if (id >= 0) this.#anchor = { ordinal: this.#view.ordinalOf(id), y: this.#anchor.y };
+    if (id >= 0) this.#anchor = { ordinal: this.#view.ordinalOf(id), y: Math.min(0, this.#placed.y) };
     this.#seenEnd = Math.min(this.#seenEnd, this.#view.end);
     this.invalidate();
   }
@@ -268,9 +268,7 @@ export class List {
     const to = kept > 0 ? rows.at(-1).ordinal + 1 : end;
     if (kept === 0) {
       // Nothing on the screen stays: the elements stay where they are, and take other rows.
-      const all = this.#free;
-      this.#free = [];
-      all.sort((a, b) => a.place - b.place);
+      const all = Array.from(this.#rowsElement.children, (child) => this.#rowOf.get(child));
       this.#rows = all;
       for (let ordinal = start; ordinal < end; ordinal += 1, filled += 1) {
         const row = all[ordinal - start] ?? this.#addRow();
@@ -292,10 +290,8 @@ export class List {
       }
       for (const row of rows) if (row.version !== version) this.#fill(row, row.ordinal);
     }
-    this.#rows.forEach((row, place) => (row.place = place));
     for (const row of this.#free) {
       row.ordinal = -1;
-      row.place = Infinity;
       row.element.hidden = true;
     }
     this.#turnover = end > start ? filled / (end - start) : 0;

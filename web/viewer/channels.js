@@ -10,6 +10,8 @@ const INTERVAL = 2_000;
 /** Channels that are listed: a list of ten thousand helps nobody. */
 const MOST_LISTED = 500;
 
+const ORDER = new Intl.Collator("en", { numeric: true });
+
 export class Channels {
   #list;
   #none;
@@ -33,9 +35,9 @@ export class Channels {
     this.#poll();
   }
 
-  /** The names there are, in order. */
+  /** The names there are, processes first. */
   get names() {
-    return [...this.#known.keys()].sort((a, b) => a.localeCompare(b, "en", { numeric: true }));
+    return [...this.#known.keys()].sort((a, b) => isProcess(b) - isProcess(a) || ORDER.compare(a, b));
   }
 
   set shown(channels) {
@@ -140,6 +142,10 @@ export class Channels {
   }
 }
 
+function isProcess(name) {
+  return name.startsWith("process:");
+}
+
 function makeItem(name) {
   const make = (tag, className, text = "") => {
     const made = document.createElement(tag);
@@ -158,7 +164,7 @@ function makeItem(name) {
   const badge = make("span", "badge");
   badge.hidden = true;
   const more = make("span", "more");
-  const kind = name.startsWith("process:") ? "process" : "channel";
+  const kind = isProcess(name) ? "process" : "channel";
   const speed = make("span", "speed");
   more.append(make("span", "alias", kind), speed);
   link.append(make("span", "name", shortName(name)), badge, more);

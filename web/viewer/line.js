@@ -17,7 +17,8 @@ export function describe(raw, { isWhole = false, isUnfolded = false } = {}) {
   }
   const most = isWhole ? SHOWN_WHOLE : SHOWN;
   // Escapes take no room on the screen: look a little further than what will be shown, but not through a megabyte.
-  const looked = raw.length > most * 4 ? raw.slice(0, most * 4) : raw;
+  // Of a progress line it is the end that counts, and little of it is laid out anyway.
+  const looked = raw.length > most * 4 && !raw.includes("\r") ? raw.slice(0, most * 4) : raw;
   const { text, runs } = parseAnsi(looked);
   const shown = cut(text, runs, isWhole);
   return { ...shown, rest: shown.rest + raw.length - looked.length, isJson: false, isUnfolded: false };

@@ -63,7 +63,7 @@ export class List {
     this.#content.append(this.#window);
     scroller.append(this.#content);
     scroller.addEventListener("scroll", () => this.#scrolled(), { passive: true });
-    scroller.addEventListener("wheel", (event) => event.deltaY < 0 && this.#leave(), { passive: true });
+    scroller.addEventListener("wheel", (event) => this.#wheeled(event.deltaY), { passive: true });
     this.#rowsElement.addEventListener("click", (event) => this.#clicked(event));
     document.addEventListener("selectionchange", () => this.#selected());
     new ResizeObserver(() => this.resize()).observe(scroller);
@@ -386,8 +386,15 @@ export class List {
     this.refresh(true);
   }
 
-  #leave() {
-    if (this.#heights.total * LINE_HEIGHT > this.#scroller.clientHeight) this.setFollowing(false);
+  // Up ends following before anything has moved. Down at the very end, where nothing can move, begins it again.
+  #wheeled(delta) {
+    if (this.#heights.total * LINE_HEIGHT <= this.#scroller.clientHeight) return;
+    if (delta < 0) this.setFollowing(false);
+    if (delta <= 0 || this.#isFollowing) return;
+    setTimeout(() => {
+      const { scrollTop, clientHeight } = this.#scroller;
+      if (scrollTop >= this.#lastHeight - clientHeight - 2 && this.#placed.end === this.#view.end) this.setFollowing(true);
+    }, REST);
   }
 
   #selected() {

@@ -497,6 +497,8 @@ $("pill").addEventListener("click", () => {
   list.setFollowing(true);
   $("lines").focus({ preventScroll: true });
 });
+// It lies over the lines, but the wheel is meant for them.
+$("pill").addEventListener("wheel", ({ deltaY }) => ($("lines").scrollTop += deltaY), { passive: true });
 $("follow").addEventListener("click", () => list.setFollowing(!list.isFollowing));
 $("toggle-channels").addEventListener("click", () => change("sidebar", !settings.sidebar));
 $("channel-list").addEventListener("click", (event) => {

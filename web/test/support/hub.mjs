@@ -195,9 +195,10 @@ export class Hub {
     for (let at = 0; at < messages.length; ) {
       let end = at + 1;
       if (options.batch && messages[at].type === "process_output") {
-        while (end < messages.length && messages[end].type === "process_output" && end - at < 500) end += 1;
-        const data = messages.slice(at, end).map((message) => message.data);
         const { seq, timestamp } = messages[at];
+        const belongs = (message) => message?.type === "process_output" && message.timestamp === timestamp;
+        while (belongs(messages[end]) && end - at < 500) end += 1;
+        const data = messages.slice(at, end).map((message) => message.data);
         say(peer, { type: "process_output_batch", ...origin, data, seq, timestamp });
       } else {
         const { type, data, timestamp } = messages[at];

@@ -6,7 +6,6 @@ const FINAL: u8 = 0x80;
 const TEXT: u8 = FINAL | 0x1;
 const CLOSE: u8 = FINAL | 0x8;
 const PING: u8 = FINAL | 0x9;
-const PONG: u8 = FINAL | 0xA;
 
 /// The longest header: opcode, length byte, 64-bit length.
 pub(super) const MAX_HEADER: usize = 10;
@@ -89,11 +88,6 @@ pub fn close_frame(code: u16, reason: &str) -> Bytes {
 /// A ping. A payload longer than a control frame holds (125 bytes) is cut.
 pub fn ping_frame(payload: &[u8]) -> Bytes {
     control_frame(PING, payload)
-}
-
-/// A pong: the payload of the ping it answers, cut to 125 bytes.
-pub fn pong_frame(payload: &[u8]) -> Bytes {
-    control_frame(PONG, payload)
 }
 
 fn control_frame(first: u8, payload: &[u8]) -> Bytes {

@@ -3,6 +3,8 @@
 mod accept;
 mod api;
 mod stream;
+#[cfg(feature = "viewer")]
+mod viewer;
 
 use axum::Router;
 use axum::body::Body;
@@ -14,6 +16,8 @@ use axum::routing::{any, get, post};
 use crate::Hub;
 
 pub use accept::{Options, serve, serve_with};
+#[cfg(feature = "viewer")]
+pub use viewer::viewer;
 
 /// The most bytes a request's body may have: about as many lines as one would want to publish in one request.
 const MOST_BODY_BYTES: usize = 4 * 1024 * 1024;

@@ -110,15 +110,9 @@ impl Writer {
             self.in_flight.insert(place, Parcel { bytes: frames, messages: 0 });
         }
         if !self.abandoned {
-            while self.in_flight.len() < MOST_SLICES
-                && let Some(parcel) = client.outbox.pop()
-            {
-                self.in_flight.push_back(parcel);
-            }
-            if self.in_flight.is_empty()
-                && let Some(parcel) = client.outbox.pop_or_sleep()
-            {
-                self.in_flight.push_back(parcel);
+            client.outbox.take(&mut self.in_flight);
+            if self.in_flight.is_empty() {
+                client.outbox.take_or_sleep(&mut self.in_flight);
             }
         }
         !self.in_flight.is_empty()

@@ -1,6 +1,7 @@
 //! Plain HTTP streams of a channel: text lines for curl, Server-Sent Events for browsers. Other encodings of the same blocks, through the same
 //! outbox, under the same rules.
 
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -101,6 +102,7 @@ fn answer(
     let body = Stream {
         membership: inner.welcome(&client),
         client,
+        waiting: VecDeque::new(),
         given: Used::default(),
         encoding,
         silence: Box::pin(tokio::time::sleep(KEEP_ALIVE)),
@@ -129,6 +131,8 @@ fn answer(
 struct Stream {
     client: Arc<Client>,
     membership: Arc<Subscription>,
+    /// Taken from the outbox; still on the client's account.
+    waiting: VecDeque<Parcel>,
     /// Handed to the HTTP connection and not yet given back: it asks for more when it has written that.
     given: Used,
     encoding: Encoding,
@@ -151,13 +155,14 @@ impl Stream {
     }
 
     fn next(&mut self) -> Option<Parcel> {
-        if let Some(parcel) = self.client.outbox.pop_or_sleep() {
-            return Some(parcel);
-        }
-        if self.client.take_owed() {
+        if self.waiting.is_empty()
+            && !self.client.outbox.take_or_sleep(&mut self.waiting)
+            && self.client.take_owed()
+        {
             self.hub().resume(&self.client);
+            self.client.outbox.take_or_sleep(&mut self.waiting);
         }
-        self.client.outbox.pop_or_sleep()
+        self.waiting.pop_front()
     }
 }
 

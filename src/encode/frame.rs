@@ -141,7 +141,7 @@ mod tests {
         assert_eq!(close[..2], [0x88, 2 + 122]);
         assert_eq!(str::from_utf8(&close[4..]), Ok(&*"é".repeat(61)));
         assert_eq!(ping_frame(b"")[..], [0x89, 0]);
-        assert_eq!(pong_frame(b"abc")[..], *b"\x8A\x03abc");
-        assert_eq!(pong_frame(&[b'x'; 300]).len(), 2 + 125);
+        assert_eq!(ping_frame(b"abc")[..], *b"\x89\x03abc");
+        assert_eq!(ping_frame(&[b'x'; 300]).len(), 2 + 125);
     }
 }

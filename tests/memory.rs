@@ -2,6 +2,7 @@
 //!
 //! Without the test harness, so that the figure is always printed.
 #![cfg_attr(not(feature = "server"), allow(dead_code, unused))]
+#![allow(clippy::unwrap_used)] // as in tests, also in what they share
 
 #[cfg(feature = "server")]
 mod sockets;

@@ -1,5 +1,6 @@
 //! One total order per channel, and every publisher's own order within it.
 #![cfg(feature = "server")]
+#![allow(clippy::unwrap_used)] // as in tests, also in what they share
 
 mod sockets;
 

@@ -1,5 +1,6 @@
 //! What happens to a client that does not keep up, and that the counters tell all of it.
 #![cfg(feature = "server")]
+#![allow(clippy::unwrap_used)] // as in tests, also in what they share
 
 mod sockets;
 

@@ -1,5 +1,6 @@
 //! Random programs of clients and publishers over real sockets, checked against the counters.
 #![cfg(feature = "server")]
+#![allow(clippy::unwrap_used)] // as in tests, also in what they share
 
 mod sockets;
 

@@ -174,9 +174,9 @@ mod tests {
     }
 
     #[test]
-    fn text_has_no_place_for_control_messages() {
+    fn in_text_a_gap_is_a_line_of_words_and_an_answer_is_nothing() {
         assert!(subscribed(Encoding::Text, &channel(), "k3", 41, 0, 0, &now()).is_empty());
-        assert!(gap(Encoding::Text, &channel(), 1, 2, &now()).is_empty());
+        assert_eq!(gap(Encoding::Text, &channel(), 5, 141, &now()), "… 137 lines skipped …\n");
     }
 
     #[test]

@@ -1,6 +1,12 @@
 //! A server on a port of its own, and clients on plain sockets that see every frame as it is.
 
-#![allow(dead_code, unreachable_pub, reason = "each test binary uses its part")]
+#![allow(
+    dead_code,
+    unused_imports,
+    unreachable_pub,
+    clippy::unwrap_used,
+    reason = "each test binary uses its part"
+)]
 
 pub mod http;
 pub mod socket;

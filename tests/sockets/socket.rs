@@ -17,6 +17,9 @@ pub const PONG: u8 = 0xa;
 const FIN: u8 = 0x80;
 const MASK: [u8; 4] = [0x12, 0x9a, 0x5c, 0xf3];
 
+/// A close frame's code and reason.
+pub type Close = (u16, String);
+
 /// One frame as it came.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Frame {
@@ -214,7 +217,7 @@ impl Socket {
     }
 
     /// Reads to the end of the stream, answering a close frame: the messages, and the close frame's code and reason if one came.
-    pub fn drain(&mut self) -> io::Result<(Vec<String>, Option<(u16, String)>)> {
+    pub fn drain(&mut self) -> io::Result<(Vec<String>, Option<Close>)> {
         let mut texts = Vec::new();
         let mut closed = None;
         while let Some(frame) = self.try_frame()? {

@@ -1,5 +1,6 @@
 //! What publishing allocates: nothing for a delivered line, a constant for a block.
 #![cfg(feature = "server")]
+#![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
 
 mod support;
 
@@ -51,7 +52,7 @@ fn allocations_of_a_run(server: &Server, lines: usize) -> f64 {
     };
     let written = || server.hub.clients().map(|client| client.written()).min().unwrap();
     let clients: Vec<_> = server.hub.clients().collect();
-    let mut publish_all = |runs: Vec<Lines>| {
+    let publish_all = |runs: Vec<Lines>| {
         let mut allocated = 0;
         for run in runs {
             let target = clients[0].written() + lines as u64;

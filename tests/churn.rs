@@ -1,5 +1,6 @@
 //! Joining, leaving and vanishing while everybody publishes.
 #![cfg(feature = "server")]
+#![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
 
 mod support;
 

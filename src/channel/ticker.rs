@@ -151,7 +151,7 @@ async fn run(running: Running) {
     }
 }
 
-#[cfg(all(test, loom))]
+#[cfg(all(test, outrace_loom))]
 mod models {
     use loom::sync::Arc;
     use loom::sync::atomic::AtomicUsize;

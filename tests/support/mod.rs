@@ -15,7 +15,7 @@ use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 
-pub use socket::{Frame, Socket};
+pub use socket::Socket;
 
 /// How long anything may take before a test fails. Nothing waits so long unless it is broken.
 pub const PATIENCE: Duration = Duration::from_secs(30);

@@ -29,7 +29,7 @@ impl Storm {
                 let (hub, stop) = (hub.clone(), Arc::clone(&stop));
                 thread::spawn(move || {
                     let handle = hub.publisher(CHANNELS[0]).unwrap();
-                    let mut sent = vec![0; CHANNELS.len()];
+                    let mut sent = vec![0_usize; CHANNELS.len()];
                     while !stop.load(Ordering::Relaxed) {
                         handle.send_line(format!("{number}:{}", sent[0]));
                         sent[0] += 1;
@@ -37,14 +37,14 @@ impl Storm {
                         sent[1] += 1;
                         let run: Lines = (0..5).map(|n| format!("{number}:{}", sent[2] + n)).collect();
                         let message = outrace::Message::output(format!("{number}:{}", sent[2]));
-                        if sent[2] % 2 == 0 {
+                        if sent[2].is_multiple_of(2) {
                             hub.publisher(CHANNELS[2]).unwrap().send_lines(run);
                             sent[2] += 5;
                         } else {
                             hub.send_to_channel(CHANNELS[2], message).unwrap();
                             sent[2] += 1;
                         }
-                        if sent[0] % 64 == 0 {
+                        if sent[0].is_multiple_of(64) {
                             hub.send_event("tick", &sent[0]).unwrap();
                         }
                     }

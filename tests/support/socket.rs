@@ -45,6 +45,9 @@ pub struct Socket {
     start: usize,
 }
 
+/// The messages that came to the end of a stream, and the code and reason of the close frame if one came.
+pub type Drained = (Vec<String>, Option<(u16, String)>);
+
 /// A frame as a client sends it, masked.
 pub fn masked(first: u8, payload: &[u8]) -> Vec<u8> {
     let mut frame = vec![first];
@@ -214,7 +217,7 @@ impl Socket {
     }
 
     /// Reads to the end of the stream, answering a close frame: the messages, and the close frame's code and reason if one came.
-    pub fn drain(&mut self) -> io::Result<(Vec<String>, Option<(u16, String)>)> {
+    pub fn drain(&mut self) -> io::Result<Drained> {
         let mut texts = Vec::new();
         let mut closed = None;
         while let Some(frame) = self.try_frame()? {

@@ -52,7 +52,7 @@ impl WakeFlag {
     }
 }
 
-#[cfg(all(test, loom))]
+#[cfg(all(test, outrace_loom))]
 mod models {
     use loom::sync::Arc;
     use loom::sync::atomic::AtomicUsize;
@@ -97,7 +97,10 @@ mod models {
 
     #[test]
     fn loom_no_parcel_is_slept_through() {
-        loom::model(|| {
+        let mut bounded = loom::model::Builder::new();
+        // Every interleaving with at most three preemptions; all of them take minutes.
+        bounded.preemption_bound = Some(3);
+        bounded.check(|| {
             let model = Arc::new(Model {
                 parcels: AtomicUsize::new(0),
                 woken: AtomicBool::new(false),

@@ -1,5 +1,6 @@
 //! Actions over HTTP (the wire contract's section 6).
 #![cfg(feature = "server")]
+#![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
 
 mod sockets;
 

@@ -1,6 +1,6 @@
 //! Joining, leaving and vanishing while everybody publishes.
 #![cfg(feature = "server")]
-#![allow(clippy::unwrap_used)] // as in tests, also in what they share
+#![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
 
 mod sockets;
 

@@ -1,6 +1,7 @@
 //! What a client costs the server's process. The server runs in a process of its own: this binary, started again.
 //!
 //! Without the test harness, so that the figure is always printed.
+#![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
 #![cfg_attr(not(feature = "server"), allow(dead_code, unused))]
 #![allow(clippy::unwrap_used)] // as in tests, also in what they share
 

@@ -1,6 +1,6 @@
 //! Random programs of clients and publishers over real sockets, checked against the counters.
 #![cfg(feature = "server")]
-#![allow(clippy::unwrap_used)] // as in tests, also in what they share
+#![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
 
 mod sockets;
 
@@ -64,8 +64,9 @@ struct Peer {
     client: Arc<Client>,
     subscribed: [bool; CHANNELS.len()],
     /// What was published to its channels while it was subscribed, as it reads: the texts of `data`.
-    expected: Vec<String>,
-    received: Vec<String>,
+    /// One channel beside the other: the order is a channel's.
+    expected: [Vec<String>; CHANNELS.len()],
+    received: [Vec<String>; CHANNELS.len()],
     /// Pongs that were sent to it.
     pongs: u64,
 }
@@ -79,8 +80,8 @@ impl Peer {
             socket,
             client,
             subscribed: [false; CHANNELS.len()],
-            expected: Vec::new(),
-            received: Vec::new(),
+            expected: Default::default(),
+            received: Default::default(),
             pongs: 1,
         }
     }
@@ -88,10 +89,15 @@ impl Peer {
     fn read(&mut self) {
         let texts = self.socket.ping();
         self.pongs += 1;
-        self.received.extend(texts.iter().map(|text| {
+        for text in &texts {
             let message: serde_json::Value = serde_json::from_str(text).unwrap();
-            message["data"].as_str().unwrap().to_owned()
-        }));
+            let channel = CHANNELS.iter().position(|channel| message["channel"] == *channel).unwrap();
+            self.received[channel].push(message["data"].as_str().unwrap().to_owned());
+        }
+    }
+
+    fn received(&self) -> u64 {
+        self.received.iter().map(Vec::len).sum::<usize>() as u64
     }
 
     fn command(&mut self, kind: &str, channel: usize) {
@@ -146,7 +152,7 @@ fn run(queue: usize, steps: Vec<Step>) {
                     }
                     let texts = lines.iter().map(|line| String::from_utf8_lossy(line).into_owned());
                     for peer in peers.iter_mut().filter(|peer| peer.subscribed[channel]) {
-                        peer.expected.extend(texts.clone());
+                        peer.expected[channel].extend(texts.clone());
                     }
                 }
                 for peer in &peers {
@@ -182,9 +188,12 @@ fn run(queue: usize, steps: Vec<Step>) {
         peer.read();
         until("its queue is empty", || peer.client.queued() == 0);
         peer.read();
-        assert_eq!(peer.received.len() as u64 + peer.client.skipped(), peer.expected.len() as u64);
-        assert!(is_subsequence(&peer.received, &peer.expected), "in order, and as they were published");
-        until("all is counted", || peer.client.written() == peer.received.len() as u64 + peer.pongs);
+        let expected = peer.expected.iter().map(Vec::len).sum::<usize>() as u64;
+        assert_eq!(peer.received() + peer.client.skipped(), expected);
+        for (received, expected) in peer.received.iter().zip(&peer.expected) {
+            assert!(is_subsequence(received, expected), "in order, and as they were published");
+        }
+        until("all is counted", || peer.client.written() == peer.received() + peer.pongs);
     }
     server.settle();
     drop(peers);

@@ -172,7 +172,7 @@ async fn run(running: Running, core: Weak<Core>) {
     }
 }
 
-#[cfg(all(test, loom))]
+#[cfg(all(test, outrace_loom))]
 mod models {
     use loom::sync::Arc;
     use loom::sync::atomic::AtomicUsize;

@@ -80,7 +80,7 @@ impl fmt::Debug for Queue {
     }
 }
 
-#[cfg(all(test, not(loom)))]
+#[cfg(all(test, not(outrace_loom)))]
 mod tests {
     use super::*;
     use bytes::Bytes;
@@ -156,7 +156,7 @@ mod tests {
     }
 }
 
-#[cfg(all(test, loom))]
+#[cfg(all(test, outrace_loom))]
 mod loom_tests {
     use super::*;
     use bytes::Bytes;

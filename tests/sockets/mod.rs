@@ -1,12 +1,6 @@
 //! A server on a port of its own, and clients on plain sockets that see every frame as it is.
 
-#![allow(
-    dead_code,
-    unused_imports,
-    unreachable_pub,
-    clippy::unwrap_used,
-    reason = "each test binary uses its part"
-)]
+#![allow(dead_code, unreachable_pub, reason = "each test binary uses its part")]
 
 pub mod http;
 pub mod socket;
@@ -21,7 +15,7 @@ use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 
-pub use socket::{Frame, Socket};
+pub use socket::Socket;
 
 /// How long anything may take before a test fails. Nothing waits so long unless it is broken.
 pub const PATIENCE: Duration = Duration::from_secs(30);

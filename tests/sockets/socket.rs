@@ -17,9 +17,6 @@ pub const PONG: u8 = 0xa;
 const FIN: u8 = 0x80;
 const MASK: [u8; 4] = [0x12, 0x9a, 0x5c, 0xf3];
 
-/// A close frame's code and reason.
-pub type Close = (u16, String);
-
 /// One frame as it came.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Frame {
@@ -47,6 +44,9 @@ pub struct Socket {
     buffer: Vec<u8>,
     start: usize,
 }
+
+/// The messages that came to the end of a stream, and the code and reason of the close frame if one came.
+pub type Drained = (Vec<String>, Option<(u16, String)>);
 
 /// A frame as a client sends it, masked.
 pub fn masked(first: u8, payload: &[u8]) -> Vec<u8> {
@@ -217,7 +217,7 @@ impl Socket {
     }
 
     /// Reads to the end of the stream, answering a close frame: the messages, and the close frame's code and reason if one came.
-    pub fn drain(&mut self) -> io::Result<(Vec<String>, Option<Close>)> {
+    pub fn drain(&mut self) -> io::Result<Drained> {
         let mut texts = Vec::new();
         let mut closed = None;
         while let Some(frame) = self.try_frame()? {

@@ -403,8 +403,8 @@ impl Hub {
         connection::upgrade(&self.inner, request)
     }
 
-    #[cfg(any(fuzzing, feature = "internals"))]
-    pub(crate) fn inner(&self) -> &Inner {
+    #[cfg(any(fuzzing, feature = "internals", feature = "server"))]
+    pub(crate) fn inner(&self) -> &Arc<Inner> {
         &self.inner
     }
 
@@ -431,7 +431,10 @@ impl Hub {
         let inner = &self.inner;
         // Release, paired with `is_stopping`.
         inner.stopping.store(true, Ordering::Release);
-        inner.flush();
+        for channel in inner.registry.all() {
+            channel.sealed().await;
+        }
+        inner.everyone.sealed().await;
         loop {
             let empty = inner.emptied.notified();
             // Each time round: a client whose handshake was under way joins after the first look.
@@ -642,6 +645,12 @@ impl Inner {
         guarded("on_upgrade", || upgrade(uri, headers)).unwrap_or(Admission::Forbidden)
     }
 
+    /// Whether the application lets a client see a channel.
+    pub(crate) fn authorises(&self, client: &Arc<Client>, channel: &ChannelName) -> bool {
+        let Some(authorise) = &self.callbacks.subscribe else { return true };
+        guarded("on_subscribe", || authorise(client, channel)).unwrap_or(false)
+    }
+
     /// Makes a client one of all.
     pub(crate) fn welcome(&self, client: &Arc<Client>) -> Arc<Subscription> {
         self.core.start();
@@ -723,9 +732,7 @@ impl Inner {
         options: Option<Options>,
     ) -> Result<(), Refusal> {
         let name = ChannelName::parse(channel).map_err(|error| Refusal::from(&error))?;
-        if let Some(authorise) = &self.callbacks.subscribe
-            && !guarded("on_subscribe", || authorise(client, &name)).unwrap_or(false)
-        {
+        if !self.authorises(client, &name) {
             return Err(Refusal::Unauthorised);
         }
         let (known, count) = {

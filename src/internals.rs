@@ -1,6 +1,7 @@
 //! What this package's own benches and fuzz targets reach into. Not part of the interface: anything here may change or go at any
 //! time.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::Hub;
@@ -49,7 +50,9 @@ impl Audience {
         for member in &self.members {
             let outbox = &member.client.outbox;
             let mut taken = Used::default();
-            while let Some(parcel) = outbox.pop() {
+            let mut parcels = VecDeque::new();
+            outbox.take(&mut parcels);
+            for parcel in parcels {
                 let weight = parcel.weight();
                 taken.messages += weight.messages;
                 taken.bytes += weight.bytes;

@@ -157,6 +157,12 @@ impl Channel {
         self.history.is_some() || self.listeners() > 0
     }
 
+    /// Whether what is published now waits for the hub's next flush.
+    #[cfg(feature = "process")]
+    pub(crate) fn is_paced(&self) -> bool {
+        self.listeners() > 0 && self.core.ticker.pace.next() > self.core.ticker.now()
+    }
+
     /// How many subscribers there are.
     pub(crate) fn listeners(&self) -> usize {
         // Acquire, paired with the AcqRel of `join`: who sees a subscriber here pushes after its join.
@@ -269,15 +275,15 @@ impl Channel {
         self.seal();
     }
 
-    /// Seals what waits, unless somebody is sealing: then that one will look again.
-    pub(crate) fn seal(self: &Arc<Self>) {
-        let Some(mut answered) = self.sealer.request() else { return };
+    /// Seals what waits and answers true, unless somebody is sealing: then that one will look again.
+    pub(crate) fn seal(self: &Arc<Self>) -> bool {
+        let Some(mut answered) = self.sealer.request() else { return false };
         let mut seals = 0;
         while seals < SEALS_IN_A_ROW || !self.core.ticker.is_running() {
             self.seal_once();
             seals += 1;
             match self.sealer.done(answered) {
-                None => return,
+                None => return true,
                 Some(more) => answered = more,
             }
         }
@@ -285,6 +291,15 @@ impl Channel {
         self.sealer.give_up(answered);
         if self.scheduled.raise() {
             self.core.ticker.schedule(Arc::clone(self));
+        }
+        true
+    }
+
+    /// Has everything sealed that was pushed before. Waits where somebody else is sealing, and not for what is pushed meanwhile.
+    pub(crate) async fn sealed(self: &Arc<Self>) {
+        let looks = self.sealer.looks();
+        while !self.seal() && self.sealer.looks().wrapping_sub(looks) < 2 {
+            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
         }
     }
 

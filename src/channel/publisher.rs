@@ -55,6 +55,12 @@ impl Publisher {
         self.channel.is_wanted()
     }
 
+    /// Whether what is published now waits for the hub's next flush.
+    #[cfg(feature = "process")]
+    pub(crate) fn is_paced(&self) -> bool {
+        self.channel.is_paced()
+    }
+
     /// Tells that so many lines were published while nobody listened. They enter the channel's numbering, as they would have by
     /// [`Publisher::send_lines`].
     pub fn pass_over(&self, lines: u64) {

@@ -171,3 +171,46 @@ async fn run(running: Running, core: Weak<Core>) {
         ticker.seal_due();
     }
 }
+
+#[cfg(all(test, outrace_loom))]
+mod models {
+    use loom::sync::Arc;
+    use loom::sync::atomic::AtomicUsize;
+    use loom::thread;
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Model {
+        due: AtomicUsize,
+        attendance: Attendance,
+    }
+
+    impl Model {
+        fn seal_due(&self) {
+            self.due.swap(0, Ordering::AcqRel);
+        }
+    }
+
+    #[test]
+    fn loom_what_becomes_due_while_the_task_ends_is_sealed_by_one_or_the_other() {
+        loom::model(|| {
+            let model = Arc::new(Model::default());
+            assert!(model.attendance.begin());
+            let publisher = {
+                let model = Arc::clone(&model);
+                thread::spawn(move || {
+                    // Relaxed: the fence alone has to do.
+                    model.due.fetch_add(1, Ordering::Relaxed);
+                    if !model.attendance.is_there_after_push() {
+                        model.seal_due();
+                    }
+                })
+            };
+            model.attendance.end();
+            model.seal_due();
+            publisher.join().unwrap();
+            assert_eq!(model.due.load(Ordering::Acquire), 0);
+        });
+    }
+}

@@ -22,7 +22,9 @@ use crate::reason::CloseReason;
 
 pub use accept::{Admission, UpgradeBody};
 
-pub(crate) use accept::{is_same_site, upgrade};
+pub(crate) use accept::upgrade;
+#[cfg(feature = "server")]
+pub(crate) use accept::{Slot, is_same_site};
 pub(crate) use socket::Socket;
 
 use heartbeat::{Beat, Heartbeat};
@@ -129,7 +131,10 @@ impl Connection {
             if timer.as_mut().poll(cx).is_pending() {
                 return Poll::Pending;
             }
-            if let Some(reason) = self.time_is_up() {
+            // It may have been set before the deadline moved on: for a beat, and now the connection is closing.
+            if Instant::now() >= self.deadline
+                && let Some(reason) = self.time_is_up()
+            {
                 return Poll::Ready(reason);
             }
             timer.as_mut().reset(self.deadline);
@@ -207,6 +212,9 @@ impl Connection {
             Poll::Ready(Ok(Flushed::All | Flushed::Owed)) => {}
         }
         if !framed {
+            // Nothing may follow the close frame: a seal that began before this client left may still offer its block.
+            self.writer.abandon();
+            self.hub.core().totals.count_discarded(self.client.outbox.discard() as u64);
             if let Some(code) = reason.code() {
                 self.writer.push_control(&close_frame(code, reason.name()));
             }

@@ -106,21 +106,16 @@ impl Writer {
 
     /// Takes what waits; false when there is nothing to write, and then the outbox's next push wakes the task.
     fn gather(&mut self, client: &Client) -> bool {
-        if !self.control.is_empty() {
+        // One parcel of control frames at a time: the rest stays where it is bounded.
+        if !self.control.is_empty() && self.in_flight.iter().take(2).all(|parcel| parcel.messages > 0) {
             let place = usize::from(self.written > 0);
             let frames = Bytes::from(std::mem::take(&mut self.control));
             self.in_flight.insert(place, Parcel { bytes: frames, messages: 0 });
         }
         if !self.abandoned {
-            while self.in_flight.len() < MOST_SLICES
-                && let Some(parcel) = client.outbox.pop()
-            {
-                self.in_flight.push_back(parcel);
-            }
-            if self.in_flight.is_empty()
-                && let Some(parcel) = client.outbox.pop_or_sleep()
-            {
-                self.in_flight.push_back(parcel);
+            client.outbox.take(&mut self.in_flight);
+            if self.in_flight.is_empty() {
+                client.outbox.take_or_sleep(&mut self.in_flight);
             }
         }
         !self.in_flight.is_empty()

@@ -33,9 +33,12 @@ pub fn subscribed(
 /// Messages `from` to `to` were skipped for this client. As an event it has no id, so that a client that resumes
 /// does so from the last message it was given, and is given these from the history.
 ///
-/// Empty in [`Encoding::Text`].
+/// In [`Encoding::Text`] a line that says so, in words.
 pub fn gap(encoding: Encoding, channel: &ChannelName, from: u64, to: u64, timestamp: &Timestamp) -> Bytes {
     debug_assert!(from <= to);
+    if encoding == Encoding::Text {
+        return format!("… {} lines skipped …\n", to - from + 1).into();
+    }
     let payload = message("gap", channel, timestamp, |out| {
         push_span(out, from, to);
         push_number(out, ",\"count\":", to - from + 1);
@@ -171,9 +174,9 @@ mod tests {
     }
 
     #[test]
-    fn text_has_no_place_for_control_messages() {
+    fn in_text_a_gap_is_a_line_of_words_and_an_answer_is_nothing() {
         assert!(subscribed(Encoding::Text, &channel(), "k3", 41, 0, 0, &now()).is_empty());
-        assert!(gap(Encoding::Text, &channel(), 1, 2, &now()).is_empty());
+        assert_eq!(gap(Encoding::Text, &channel(), 5, 141, &now()), "… 137 lines skipped …\n");
     }
 
     #[test]

@@ -6,7 +6,6 @@ const FINAL: u8 = 0x80;
 const TEXT: u8 = FINAL | 0x1;
 const CLOSE: u8 = FINAL | 0x8;
 const PING: u8 = FINAL | 0x9;
-const PONG: u8 = FINAL | 0xA;
 
 /// The longest header: opcode, length byte, 64-bit length.
 pub(super) const MAX_HEADER: usize = 10;
@@ -91,11 +90,6 @@ pub fn ping_frame(payload: &[u8]) -> Bytes {
     control_frame(PING, payload)
 }
 
-/// A pong: the payload of the ping it answers, cut to 125 bytes.
-pub fn pong_frame(payload: &[u8]) -> Bytes {
-    control_frame(PONG, payload)
-}
-
 fn control_frame(first: u8, payload: &[u8]) -> Bytes {
     let payload = &payload[..payload.len().min(MAX_CONTROL)];
     let mut frame = Vec::with_capacity(2 + payload.len());
@@ -147,7 +141,5 @@ mod tests {
         assert_eq!(close[..2], [0x88, 2 + 122]);
         assert_eq!(str::from_utf8(&close[4..]), Ok(&*"é".repeat(61)));
         assert_eq!(ping_frame(b"")[..], [0x89, 0]);
-        assert_eq!(pong_frame(b"abc")[..], *b"\x8A\x03abc");
-        assert_eq!(pong_frame(&[b'x'; 300]).len(), 2 + 125);
     }
 }

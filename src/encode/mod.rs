@@ -23,7 +23,7 @@ pub use encoding::Encoding;
 pub use envelope::Envelope;
 pub use escape::escape_into;
 pub use events::EventsBuilder;
-pub use frame::{close_frame, ping_frame, pong_frame, text_frame};
+pub use frame::{close_frame, ping_frame};
 pub use frames::Frames;
 pub use json::{FramesBuilder, single};
 pub use text::TextBuilder;

@@ -5,12 +5,13 @@
 
 mod budget;
 mod parcel;
+mod queue;
 
+use std::collections::VecDeque;
 use std::ops::Range;
 use std::task::Context;
 
 use bytes::Bytes;
-use crossbeam_queue::SegQueue;
 
 use crate::encode::Frames;
 use crate::reason::CloseReason;
@@ -21,6 +22,7 @@ pub(crate) use budget::{Admission, Limits, MOST_BYTES, MOST_MESSAGES, Used};
 pub(crate) use parcel::Parcel;
 
 use budget::Budget;
+use queue::Queue;
 
 /// The outcome of offering frames to a client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,7 +42,7 @@ pub(crate) struct Outbox {
     /// The reason why the connection has to end, 0 while it does not.
     closing: AtomicU8,
     limits: Limits,
-    queue: SegQueue<Parcel>,
+    queue: Queue,
 }
 
 impl Outbox {
@@ -50,7 +52,7 @@ impl Outbox {
             writer: WakeFlag::default(),
             closing: AtomicU8::new(0),
             limits,
-            queue: SegQueue::new(),
+            queue: Queue::new(),
         }
     }
 
@@ -113,15 +115,15 @@ impl Outbox {
         self.writer.register(cx);
     }
 
-    /// The next parcel; or `None`, and then the next push wakes the registered task. One caller at a time: the
-    /// connection.
-    pub(crate) fn pop_or_sleep(&self) -> Option<Parcel> {
-        self.queue.pop().or_else(|| self.writer.sleep_unless(|| self.queue.pop()))
+    /// Moves all that waits to the end of `into`; false when nothing does, and then the next push wakes the registered task. One caller at a
+    /// time: the connection.
+    pub(crate) fn take_or_sleep(&self, into: &mut VecDeque<Parcel>) -> bool {
+        self.take(into) || self.writer.sleep_unless(|| self.take(into).then_some(())).is_some()
     }
 
-    /// The next parcel if one waits, without asking to be woken.
-    pub(crate) fn pop(&self) -> Option<Parcel> {
-        self.queue.pop()
+    /// Moves all that waits to the end of `into`, without asking to be woken; answers whether there was anything.
+    pub(crate) fn take(&self, into: &mut VecDeque<Parcel>) -> bool {
+        self.queue.take(into)
     }
 
     /// Gives back the budget of what was written.
@@ -151,7 +153,7 @@ impl Outbox {
     /// call.
     pub(crate) fn discard(&self) -> usize {
         let left = self.budget.close().map_or(0, |used| used.messages);
-        while self.queue.pop().is_some() {}
+        self.take(&mut VecDeque::new());
         left
     }
 

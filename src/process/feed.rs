@@ -1,5 +1,7 @@
 //! Bytes in, published lines out: what connects a [`LineSplitter`] with a [`Publisher`].
 
+use std::time::Duration;
+
 use crate::{Lines, Lossless, Publisher};
 
 use super::LineSplitter;
@@ -35,12 +37,14 @@ pub struct LineFeed {
     lossless: Option<Lossless>,
     /// Lines that wait for [`LineFeed::settle`], in a feed that loses none.
     unpublished: Lines,
+    /// The room that was given last.
+    room: usize,
 }
 
 impl LineFeed {
     /// A feed for the publisher's channel.
     pub fn new(publisher: Publisher) -> Self {
-        Self { splitter: LineSplitter::new(), publisher, lossless: None, unpublished: Lines::new() }
+        Self { splitter: LineSplitter::new(), publisher, lossless: None, unpublished: Lines::new(), room: 0 }
     }
 
     /// A feed that waits for slow subscribers: what is filled is published by [`settle`](Self::settle), which has to be
@@ -74,7 +78,9 @@ impl LineFeed {
 
     /// Room to read into, 4 to 256 KiB by the size of earlier reads.
     pub fn spare(&mut self) -> &mut [u8] {
-        self.splitter.spare()
+        let spare = self.splitter.spare();
+        self.room = spare.len();
+        spare
     }
 
     /// Publishes the lines that the first `n` bytes of [`spare`](Self::spare) complete. Never blocks.
@@ -92,6 +98,15 @@ impl LineFeed {
                 self.publisher.pass_over(count);
             }
         }
+    }
+
+    /// How long to let more arrive after a read of `n` bytes: about a millisecond after a small one that took all there was, while what is published would only wait for
+    /// the hub's next flush; else nothing. The stream's writer does not notice, since a pipe has room for many times as much.
+    ///
+    /// Not for one of several streams whose order matters: what arrives meanwhile has lost it.
+    pub fn linger(&self, n: usize) -> Option<Duration> {
+        const SMALL: usize = 8 * 1024;
+        (n < SMALL.min(self.room) && self.publisher.is_paced()).then_some(Duration::from_millis(1))
     }
 
     /// Publishes the lines that `chunk` completes, for bytes that are in memory already: they are copied.

@@ -2,6 +2,7 @@
 
 mod catch_up;
 mod failure;
+mod load;
 mod options;
 mod pipe;
 mod run;
@@ -35,6 +36,8 @@ enum Command {
     Serve(serve::Serve),
     /// Print the lines of channels as they come
     Watch(watch::Watch),
+    #[command(flatten)]
+    Load(load::Command),
 }
 
 fn main() -> ExitCode {
@@ -49,6 +52,9 @@ fn main() -> ExitCode {
 }
 
 fn start(command: Command) -> Result<u8, Failure> {
+    if let Command::Load(command) = command {
+        return load::run(command);
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -59,6 +65,7 @@ fn start(command: Command) -> Result<u8, Failure> {
             Command::Pipe(pipe) => pipe.start().await,
             Command::Serve(serve) => serve.start().await,
             Command::Watch(watch) => watch.start().await,
+            Command::Load(_) => unreachable!("it has no part in this runtime, and has returned above"),
         }
     });
     // A thread may be blocked in a read of standard input, and cannot be woken.

@@ -36,10 +36,17 @@ impl Server {
             }
         }
         let (stop, stopped) = oneshot::channel::<()>();
-        let serving = tokio::spawn(outrace::server::serve(listener, hub.clone(), async {
-            // Stopped or dropped: the same.
-            let _ = stopped.await;
-        }));
+        let app = hub.router().merge(outrace::server::viewer());
+        let serving = tokio::spawn(outrace::server::serve_with(
+            listener,
+            hub.clone(),
+            app,
+            outrace::server::Options::default(),
+            async {
+                // Stopped or dropped: the same.
+                let _ = stopped.await;
+            },
+        ));
         Ok(Self { hub, stop, serving })
     }
 

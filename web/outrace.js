@@ -1,0 +1,711 @@
+// The Outrace client: one ES module without dependencies, for browsers and for Node.
+//
+//   import { connect } from "/outrace.js";
+//
+//   const outrace = connect("ws://127.0.0.1:8080/ws");
+//   outrace.on("line", ({ channel, seq, text }) => console.log(channel, seq, text));
+//   outrace.on("gap", ({ channel, from, to }) => outrace.refetch(channel, from, to).catch(console.warn));
+//   outrace.on("status", ({ channel, status, exitCode }) => console.log(channel, status, exitCode));
+//   outrace.subscribe("process:web", { tail: 100 });
+//
+// It connects, subscribes again and resumes after a break by itself, and knows the number of every message to the unit:
+// for each channel and epoch, received + skipped (`gap`) = published. It keeps no messages. Nothing a server sends makes it throw.
+
+/** What can be set when connecting. Times are in milliseconds. */
+const DEFAULTS = Object.freeze({
+  initialDelay: 1_000,
+  factor: 2,
+  maxDelay: 30_000,
+  retries: Infinity,
+  heartbeat: 30_000,
+  connectTimeout: 15_000,
+  refetchTimeout: 15_000,
+});
+
+/** The most `refetch` calls that may wait for one channel. */
+const MOST_REFETCHES = 64;
+
+const OPEN = 1;
+
+/** Types that only ever speak of a channel that was subscribed to: of another channel they are stale, and ignored. */
+const CHANNEL_TYPES = new Set([
+  "process_output",
+  "process_output_batch",
+  "process_status",
+  "gap",
+  "subscribed",
+  "replay",
+  "replayed",
+]);
+
+const REFUSAL = /^(Subscribe: |subscription limit exceeded)/;
+
+/**
+ * Connects to an Outrace (or go-ws) server. Without a URL, to the `ws` beside this module.
+ *
+ * @throws {TypeError} if the URL is none, or if there is no WebSocket class.
+ */
+export function connect(url, options) {
+  return new Outrace(url, options);
+}
+
+export class Outrace {
+  #url;
+  #options;
+  #WebSocket;
+  #state = "closed";
+  #socket = null;
+  #handlers = new Map();
+  #channels = new Map();
+
+  // What was asked and not yet answered, in order. A ping follows each request, so a `pong` without an answer before it
+  // tells that this server has none to give.
+  #asked = [];
+
+  #isExtended = false;
+  #isProven = false;
+  #wasSeen = false;
+  #failures = 0;
+  #retryTimer;
+  #openTimer;
+  #heartbeatTimer;
+  #wake = () => this.reconnect();
+
+  constructor(url = besideThisModule(), options = {}) {
+    this.#url = webSocketUrl(url);
+    this.#options = { ...DEFAULTS, ...withoutUndefined(options) };
+    this.#WebSocket = options.WebSocket ?? globalThis.WebSocket;
+    if (typeof this.#WebSocket !== "function") {
+      throw new TypeError("There is no WebSocket here: pass one as options.WebSocket");
+    }
+    globalThis.addEventListener?.("online", this.#wake);
+    this.#open();
+  }
+
+  /** `connecting`, `open`, `waiting` (for the next attempt) or `closed`. */
+  get state() {
+    return this.#state;
+  }
+
+  get url() {
+    return this.#url;
+  }
+
+  /** Calls `handler` for each `event`; returns a function that ends that. What a handler throws is reported, and harms nothing. */
+  on(event, handler) {
+    if (typeof handler !== "function") throw new TypeError("A handler is a function");
+    let handlers = this.#handlers.get(event);
+    if (!handlers) this.#handlers.set(event, (handlers = new Set()));
+    handlers.add(handler);
+    return () => handlers.delete(handler);
+  }
+
+  /** Subscribes, now and after every break. A channel that is subscribed to already stays as it is. */
+  subscribe(channel, options = {}) {
+    if (typeof channel !== "string" || channel === "") throw new TypeError("A channel is a non-empty string");
+    if (this.#state === "closed") throw new Error("The client is closed");
+    if (this.#channels.has(channel)) return;
+    const { gaps = true, batch = true, tail, since } = options;
+    const subscription = {
+      channel,
+      gaps,
+      batch,
+      tail,
+      since: since ? { epoch: since.epoch, seq: since.seq } : undefined,
+      isAwaiting: false,
+      wasActive: false,
+      epoch: since?.epoch ?? null,
+      seq: since?.seq ?? null,
+      replay: null,
+      refetches: [],
+    };
+    this.#channels.set(channel, subscription);
+    if (this.#socket?.readyState === OPEN) this.#ask(subscription);
+  }
+
+  unsubscribe(channel) {
+    const subscription = this.#channels.get(channel);
+    if (!subscription) return;
+    this.#channels.delete(channel);
+    failRefetches(subscription, "The channel was unsubscribed");
+    this.#send({ type: "unsubscribe", channel });
+  }
+
+  /** Where a channel stands: `{ epoch, seq }` to resume from later (`since`), or null while it is not known. */
+  position(channel) {
+    const subscription = this.#channels.get(channel);
+    if (!subscription || subscription.seq === null || subscription.epoch === null) return null;
+    return { epoch: subscription.epoch, seq: subscription.seq };
+  }
+
+  /**
+   * Asks for messages `from` to `to` again. They come as events like any other, marked `refetched`, before the promise is
+   * fulfilled with `{ from, to, lost }`: what came (nothing if `to < from`), and how many are no longer kept.
+   *
+   * The promise is rejected if the connection breaks, or if the server can't do it.
+   */
+  refetch(channel, from, to) {
+    const subscription = this.#channels.get(channel);
+    const refuse = (text) => Promise.reject(new Error(text));
+    if (!isCount(from) || !isCount(to) || from < 1 || to < from) return refuse("The range is not one");
+    if (!subscription || subscription.isAwaiting || this.#socket?.readyState !== OPEN) {
+      return refuse("The channel is not subscribed now");
+    }
+    if (subscription.epoch === null) return refuse("This server does not number its messages");
+    if (subscription.refetches.length >= MOST_REFETCHES) return refuse("Too many ranges were asked for at once");
+    return new Promise((resolve, reject) => {
+      subscription.refetches.push({ from, to, resolve, reject, timer: undefined });
+      if (subscription.refetches.length === 1) this.#askRange(subscription);
+    });
+  }
+
+  /** Does not wait for the next attempt. Nothing, unless `waiting`. */
+  reconnect() {
+    if (this.#state === "waiting") this.#open();
+  }
+
+  /** Ends it: no event comes after this but the `state` event itself. */
+  close(code = 1000, reason = "") {
+    if (this.#state === "closed") return;
+    this.#drop(code, reason);
+    this.#enterClosed();
+  }
+
+  // The connection.
+
+  #open() {
+    clearTimeout(this.#retryTimer);
+    this.#enter("connecting");
+    if (this.#state !== "connecting") return;
+    let socket;
+    try {
+      socket = new this.#WebSocket(this.#url);
+    } catch (error) {
+      this.#emit("error", { kind: "connection", message: String(error?.message ?? error), channel: null });
+      this.#retry();
+      return;
+    }
+    this.#socket = socket;
+    const ifCurrent = (handle) => (event) => {
+      if (this.#socket === socket) handle(event);
+    };
+    socket.addEventListener("open", ifCurrent(() => this.#opened()));
+    socket.addEventListener("message", ifCurrent((event) => this.#received(event.data)));
+    socket.addEventListener("close", ifCurrent((event) => this.#lost(event)));
+    // Says nothing of its own: a `close` follows, and tells what there is to tell.
+    socket.addEventListener("error", () => {});
+    this.#openTimer = setTimeout(() => this.#lost({ reason: "no answer" }), this.#options.connectTimeout);
+  }
+
+  #opened() {
+    clearTimeout(this.#openTimer);
+    this.#asked = [];
+    this.#isExtended = false;
+    this.#isProven = false;
+    this.#wasSeen = true;
+    const socket = this.#socket;
+    this.#enter("open");
+    if (this.#socket !== socket) return;
+    for (const subscription of this.#channels.values()) this.#ask(subscription);
+    this.#beat();
+    this.#heartbeatTimer = setInterval(() => this.#beat(), this.#options.heartbeat);
+    this.#heartbeatTimer.unref?.();
+  }
+
+  // A connection that is dead without having been closed shows in nothing but silence. What counts is whether anything came
+  // between two beats, not the clock: a page that was frozen must not blame the server.
+  #beat() {
+    if (!this.#wasSeen) {
+      this.#lost({ reason: "no sign of life" });
+      return;
+    }
+    this.#wasSeen = false;
+    this.#asked.push({ kind: "ping" });
+    this.#send({ type: "ping" });
+  }
+
+  #lost({ code, reason }) {
+    const wasOpen = this.#state === "open";
+    this.#drop(1000, "");
+    const why = [code, reason].filter(Boolean).join(" ");
+    const what = wasOpen ? "The connection broke" : "Could not connect";
+    this.#emit("error", { kind: "connection", message: why ? `${what}: ${why}` : what, channel: null });
+    if (this.#state !== "closed") this.#retry();
+  }
+
+  #retry() {
+    const { initialDelay, factor, maxDelay, retries } = this.#options;
+    if (this.#failures >= retries) {
+      this.#emit("error", { kind: "gave-up", message: `Gave up after ${retries} attempts`, channel: null });
+      if (this.#state !== "closed") this.#enterClosed();
+      return;
+    }
+    const most = Math.min(maxDelay, initialDelay * factor ** this.#failures);
+    // Half of it is chance, so that a server that comes back is not met by everybody at once.
+    const delay = most * (0.5 + Math.random() / 2);
+    this.#failures += 1;
+    this.#retryTimer = setTimeout(() => this.#open(), delay);
+    this.#enter("waiting", delay);
+  }
+
+  #drop(code, reason) {
+    clearTimeout(this.#retryTimer);
+    clearTimeout(this.#openTimer);
+    clearInterval(this.#heartbeatTimer);
+    const socket = this.#socket;
+    this.#socket = null;
+    this.#asked = [];
+    for (const subscription of this.#channels.values()) {
+      subscription.isAwaiting = true;
+      subscription.replay = null;
+      failRefetches(subscription, "The connection broke");
+    }
+    try {
+      socket?.close(code, reason);
+    } catch {
+      // A code that may not be sent: the socket still has to go.
+      socket.close();
+    }
+  }
+
+  #enterClosed() {
+    globalThis.removeEventListener?.("online", this.#wake);
+    this.#channels.clear();
+    this.#enter("closed");
+    this.#handlers.clear();
+  }
+
+  #enter(state, delay = null) {
+    this.#state = state;
+    this.#emit("state", { state, attempt: this.#failures, delay });
+  }
+
+  #send(message) {
+    if (this.#socket?.readyState !== OPEN) return;
+    try {
+      this.#socket.send(JSON.stringify(message));
+    } catch {
+      // Between two states: the `close` that follows says so.
+    }
+  }
+
+  // Requests.
+
+  #ask(subscription) {
+    const { channel, gaps, batch, tail, since, epoch, seq } = subscription;
+    const options = { gaps, batch };
+    // Without `gaps` the position is a guess, so it is not resumed from.
+    if (epoch !== null && seq !== null && (gaps || since)) options.since = { epoch, seq };
+    else if (tail !== undefined) options.tail = tail;
+    subscription.isAwaiting = true;
+    this.#asked.push({ kind: "subscribe", subscription, isAnswered: false });
+    this.#send({ type: "subscribe", channel, options });
+    this.#send({ type: "ping" });
+  }
+
+  #askRange(subscription) {
+    const refetch = subscription.refetches[0];
+    const { channel, epoch } = subscription;
+    this.#asked.push({ kind: "range", subscription, refetch, isAnswered: false });
+    this.#watch(subscription, refetch);
+    this.#send({ type: "subscribe", channel, options: { range: { epoch, from: refetch.from, to: refetch.to } } });
+    this.#send({ type: "ping" });
+  }
+
+  /** Gives a refetch up when nothing of it has come for a while. */
+  #watch(subscription, refetch) {
+    if (subscription.refetches[0] !== refetch) return;
+    clearTimeout(refetch.timer);
+    refetch.timer = setTimeout(
+      () => this.#failRefetch(subscription, refetch, "The server did not answer"),
+      this.#options.refetchTimeout,
+    );
+  }
+
+  #failRefetch(subscription, refetch, text) {
+    if (subscription.refetches[0] !== refetch) return;
+    subscription.refetches.shift();
+    clearTimeout(refetch.timer);
+    refetch.reject(new Error(text));
+    if (subscription.refetches.length > 0) this.#askRange(subscription);
+  }
+
+  // Messages.
+
+  #received(frame) {
+    this.#wasSeen = true;
+    if (typeof frame !== "string") {
+      this.#complain("A binary message");
+      return;
+    }
+    const whole = parse(frame);
+    if (whole !== undefined) {
+      this.#dispatch(whole);
+      return;
+    }
+    // go-ws joins messages that wait with newlines. Inside of JSON there is no raw newline, so they part again.
+    const socket = this.#socket;
+    for (const line of frame.split("\n")) {
+      if (line.trim() === "") continue;
+      const message = parse(line);
+      if (message === undefined) this.#complain("A message that is not JSON");
+      else this.#dispatch(message);
+      if (this.#socket !== socket) return;
+    }
+  }
+
+  #dispatch(message) {
+    if (message === null || typeof message !== "object" || typeof message.type !== "string") {
+      this.#complain("A message without a type");
+      return;
+    }
+    if (!this.#isProven) {
+      this.#isProven = true;
+      this.#failures = 0;
+    }
+    const { type } = message;
+    if (type === "pong") {
+      this.#answered();
+      return;
+    }
+    const channel = typeof message.channel === "string" ? message.channel : "";
+    if (type === "error" && channel === "") {
+      this.#errored(message);
+      return;
+    }
+    const subscription = channel === "" ? undefined : this.#channels.get(channel);
+    if (!subscription) {
+      if (type === "subscribed") this.#skipAnswer(channel);
+      if (!CHANNEL_TYPES.has(type)) this.#other(message, channel, null, false);
+      return;
+    }
+    if (type === "subscribed") {
+      this.#subscribed(subscription, message.data);
+      return;
+    }
+    // From before an unsubscribe that it crossed: the new subscription begins with its answer.
+    if (subscription.isAwaiting && this.#isExtended) return;
+    switch (type) {
+      case "gap":
+        this.#gap(subscription, message);
+        break;
+      case "replay":
+        this.#replayBegins(subscription, message.data);
+        break;
+      case "replayed":
+        this.#replayEnds(subscription);
+        break;
+      case "process_output_batch":
+        this.#batch(subscription, message);
+        break;
+      default:
+        this.#single(subscription, message);
+    }
+  }
+
+  #answered() {
+    const request = this.#asked.shift();
+    if (!request || request.kind !== "subscribe" || request.isAnswered) return;
+    const { subscription } = request;
+    if (this.#channels.get(subscription.channel) !== subscription || !subscription.isAwaiting) return;
+    // A server without extensions: subscribed, without a number.
+    const wasActive = subscription.wasActive;
+    subscription.isAwaiting = false;
+    subscription.wasActive = true;
+    subscription.epoch = null;
+    subscription.seq = null;
+    this.#tellSubscribed(subscription, wasActive, { epochChanged: null, lost: null, replayed: 0 });
+  }
+
+  #skipAnswer(channel) {
+    const request = this.#asked.find(
+      (asked) => asked.kind === "subscribe" && !asked.isAnswered && asked.subscription.channel === channel,
+    );
+    if (request) request.isAnswered = true;
+  }
+
+  #errored(message) {
+    const text = typeof message.data === "string" ? message.data : "";
+    const request = this.#asked[0];
+    if (REFUSAL.test(text) && request && request.kind !== "ping" && !request.isAnswered) {
+      request.isAnswered = true;
+      const { subscription } = request;
+      if (request.kind === "range") this.#failRefetch(subscription, request.refetch, text);
+      else this.#emit("error", { kind: "refused", message: text, channel: subscription.channel });
+      return;
+    }
+    this.#emit("error", { kind: "server", message: text, channel: null });
+  }
+
+  #subscribed(subscription, data) {
+    const { channel } = subscription;
+    if (!isObject(data) || typeof data.epoch !== "string" || !isCount(data.seq)) {
+      this.#complain("A `subscribed` without epoch and seq", channel);
+      return;
+    }
+    this.#isExtended = true;
+    const request = this.#asked.find((asked) => !asked.isAnswered && asked.subscription?.channel === channel);
+    if (request) request.isAnswered = true;
+    if (request && request.subscription !== subscription) return;
+    if (request?.kind === "range") {
+      this.#failRefetch(subscription, request.refetch, "The server knows no ranges");
+      return;
+    }
+    if (!subscription.isAwaiting && subscription.epoch === data.epoch) return;
+
+    const { epoch, seq } = data;
+    const wasActive = subscription.wasActive;
+    const resumesFrom = subscription.seq;
+    const epochChanged = subscription.epoch === null ? null : subscription.epoch !== epoch;
+    let missedFrom = 0;
+    if (epochChanged === true) {
+      missedFrom = 1;
+    } else if (epochChanged === false && resumesFrom !== null) {
+      missedFrom = resumesFrom + 1;
+      if (seq < resumesFrom) this.#complain(`Numbers went back from ${resumesFrom} to ${seq}`, channel);
+    }
+    const lost = missedFrom > 0 ? Math.max(0, seq - missedFrom + 1) : wasActive ? null : 0;
+    subscription.isAwaiting = false;
+    subscription.wasActive = true;
+    subscription.epoch = epoch;
+    subscription.seq = seq;
+    subscription.since = undefined;
+    const replayed = isCount(data.replayed) ? data.replayed : 0;
+    this.#tellSubscribed(subscription, wasActive, { epochChanged, lost, replayed });
+    if (lost > 0) {
+      this.#emit("gap", {
+        channel,
+        from: missedFrom,
+        to: seq,
+        count: lost,
+        isKept: false,
+        refetched: false,
+        timestamp: null,
+      });
+    }
+  }
+
+  #tellSubscribed(subscription, wasActive, { epochChanged, lost, replayed }) {
+    const { channel, epoch, seq } = subscription;
+    if (wasActive) this.#emit("reconnected", { channel, epoch, seq, epochChanged, lost, replayed });
+    else this.#emit("subscribed", { channel, epoch, seq, lost, replayed });
+  }
+
+  #gap(subscription, message) {
+    const { data } = message;
+    const { channel } = subscription;
+    if (!isObject(data) || !isCount(data.from) || !isCount(data.to) || data.to < data.from || data.from < 1) {
+      this.#complain("A `gap` without from and to", channel);
+      return;
+    }
+    const { from, to } = data;
+    const refetched = subscription.replay !== null;
+    if (refetched) {
+      subscription.replay.next = to + 1;
+    } else {
+      if (subscription.seq !== null && from !== subscription.seq + 1) {
+        this.#complain(`A gap from ${from} where ${subscription.seq + 1} was next`, channel);
+      }
+      subscription.seq = to;
+    }
+    const timestamp = textOrNull(message.timestamp);
+    this.#emit("gap", { channel, from, to, count: to - from + 1, isKept: true, refetched, timestamp });
+  }
+
+  /**
+   * The number of the first of `count` messages, and the cursor moved past them. Messages of a replay are counted apart:
+   * they lie behind what is live.
+   */
+  #advance(subscription, count, first) {
+    const { replay, channel } = subscription;
+    if (replay) {
+      if (replay.refetch) this.#watch(subscription, replay.refetch);
+      const at = first ?? replay.next;
+      if (at + count - 1 <= replay.to) {
+        replay.next = at + count;
+        return { seq: at, refetched: true };
+      }
+      this.#complain(`More than was promised: a replay went beyond ${replay.to}`, channel);
+      this.#replayEnds(subscription);
+    }
+    if (subscription.seq === null) return { seq: first ?? null, refetched: false };
+    const next = subscription.seq + 1;
+    const at = first ?? next;
+    if (at < next) this.#complain(`Numbers went back from ${next - 1} to ${at}`, channel);
+    subscription.seq = at + count - 1;
+    if (at > next) {
+      this.#emit("gap", {
+        channel,
+        from: next,
+        to: at - 1,
+        count: at - next,
+        isKept: true,
+        refetched: false,
+        timestamp: null,
+      });
+    }
+    // Skipped without being told: what a count of what came says of the number is only a guess.
+    const isKnown = subscription.gaps || first !== undefined;
+    return { seq: isKnown ? at : null, refetched: false };
+  }
+
+  #batch(subscription, message) {
+    const { data } = message;
+    const { channel } = subscription;
+    if (!Array.isArray(data) || data.length === 0 || !isCount(message.seq)) {
+      this.#complain("A batch without lines or seq", channel);
+      return;
+    }
+    for (let i = 0; i < data.length; i += 1) {
+      if (typeof data[i] !== "string") {
+        this.#complain("A batch with a line that is no text", channel);
+        data[i] = "";
+      }
+    }
+    const { seq, refetched } = this.#advance(subscription, data.length, message.seq);
+    this.#lines(subscription, message, data, seq, refetched);
+  }
+
+  #single(subscription, message) {
+    const { channel } = subscription;
+    const { seq, refetched } = this.#advance(subscription, 1);
+    const { type, data } = message;
+    if (type === "process_output" && typeof data === "string") {
+      this.#lines(subscription, message, [data], seq, refetched);
+    } else if (type === "process_status" && isObject(data) && typeof data.status === "string") {
+      this.#emit("status", {
+        channel,
+        processId: textOrNull(message.processId),
+        status: data.status,
+        exitCode: Number.isSafeInteger(data.exitCode) ? data.exitCode : 0,
+        seq,
+        refetched,
+        timestamp: textOrNull(message.timestamp),
+      });
+    } else {
+      this.#other(message, channel, seq, refetched);
+    }
+  }
+
+  #lines(subscription, message, texts, seq, refetched) {
+    const { channel } = subscription;
+    const processId = textOrNull(message.processId);
+    const timestamp = textOrNull(message.timestamp);
+    this.#emit("lines", { channel, processId, texts, seq, refetched, timestamp });
+    if (!this.#handlers.get("line")?.size) return;
+    for (let i = 0; i < texts.length; i += 1) {
+      // A handler may have unsubscribed or closed: then the rest is not its business any more.
+      if (this.#channels.get(channel) !== subscription) return;
+      const number = seq === null ? null : seq + i;
+      this.#emit("line", { channel, processId, text: texts[i], seq: number, refetched, timestamp });
+    }
+  }
+
+  #other(message, channel, seq, refetched) {
+    this.#emit("message", {
+      type: message.type,
+      channel: channel === "" ? null : channel,
+      processId: textOrNull(message.processId),
+      data: message.data,
+      seq,
+      refetched,
+      timestamp: textOrNull(message.timestamp),
+    });
+  }
+
+  #replayBegins(subscription, data) {
+    const request = this.#asked.find((asked) => asked.kind === "range" && asked.subscription === subscription);
+    if (request) request.isAnswered = true;
+    const refetch = subscription.refetches[0];
+    if (!isObject(data) || !isCount(data.from) || !isCount(data.to)) {
+      this.#complain("A `replay` without from and to", subscription.channel);
+      if (refetch) this.#failRefetch(subscription, refetch, "The server's answer made no sense");
+      return;
+    }
+    const lost = isCount(data.lost) ? data.lost : 0;
+    // The answer to a request that was given up may still come: its lines are good, but it isn't the answer to the next.
+    const isItsOwn = refetch && (data.to < data.from || (data.from >= refetch.from && data.to <= refetch.to));
+    const answers = isItsOwn ? refetch : null;
+    subscription.replay = { from: data.from, to: data.to, next: data.from, lost, refetch: answers };
+    if (answers) this.#watch(subscription, answers);
+  }
+
+  #replayEnds(subscription) {
+    const { replay } = subscription;
+    subscription.replay = null;
+    const refetch = replay?.refetch;
+    if (!refetch || subscription.refetches[0] !== refetch) return;
+    subscription.refetches.shift();
+    clearTimeout(refetch.timer);
+    refetch.resolve({ from: replay.from, to: replay.next - 1, lost: replay.lost });
+    if (subscription.refetches.length > 0) this.#askRange(subscription);
+  }
+
+  #complain(message, channel = null) {
+    this.#emit("error", { kind: "protocol", message, channel });
+  }
+
+  #emit(event, detail) {
+    const handlers = this.#handlers.get(event);
+    if (!handlers) return;
+    for (const handler of handlers) {
+      try {
+        handler(detail);
+      } catch (error) {
+        report(error);
+      }
+    }
+  }
+}
+
+function failRefetches(subscription, text) {
+  for (const refetch of subscription.refetches.splice(0)) {
+    clearTimeout(refetch.timer);
+    refetch.reject(new Error(text));
+  }
+}
+
+function parse(text) {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
+
+function isObject(value) {
+  return value !== null && typeof value === "object" && !Array.isArray(value);
+}
+
+function isCount(value) {
+  return Number.isSafeInteger(value) && value >= 0;
+}
+
+function textOrNull(value) {
+  return typeof value === "string" ? value : null;
+}
+
+function withoutUndefined(options) {
+  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
+}
+
+function besideThisModule() {
+  return new URL("ws", import.meta.url);
+}
+
+function webSocketUrl(url) {
+  const parsed = new URL(url, globalThis.location?.href);
+  if (parsed.protocol === "http:") parsed.protocol = "ws:";
+  if (parsed.protocol === "https:") parsed.protocol = "wss:";
+  if (parsed.protocol !== "ws:" && parsed.protocol !== "wss:") {
+    throw new TypeError(`${parsed.href} is no address of a WebSocket server`);
+  }
+  parsed.hash = "";
+  return parsed.href;
+}
+
+/** Not thrown on: in Node that would end the program for the mistake of one handler. */
+function report(error) {
+  if (typeof globalThis.reportError === "function") globalThis.reportError(error);
+  else console.error(error);
+}

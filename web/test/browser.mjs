@@ -1,0 +1,342 @@
+// The viewer in a browser, over a small hub that does what it is told when it is told: gaps, breaks, restarts.
+// `npm run browser`; skipped with a line where there is no Chromium or no playwright-core.
+
+import assert from "node:assert/strict";
+import { readFile } from "node:fs/promises";
+import { after, test } from "node:test";
+
+import { launch, openViewer } from "./support/browser.mjs";
+import { serveViewer } from "./support/site.mjs";
+
+const CHANNEL = "process:web";
+
+const browser = await launch();
+const skip = typeof browser === "string" ? browser : false;
+after(async () => skip || browser.close());
+
+async function setUp(t, { hash = `#${CHANNEL}`, lines = 0, search = "", ...options } = {}) {
+  const site = await serveViewer({ keeps: 5_000 });
+  t.after(() => site.stop());
+  site.hub.output(CHANNEL, ...Array.from({ length: lines }, (_, i) => `line ${i + 1}`));
+  const viewer = await openViewer(t, browser, site.url + search + hash, options);
+  return { ...site, viewer, page: viewer.page };
+}
+
+test("lines of the past and live ones are shown with their numbers, the newest in sight", { skip }, async (t) => {
+  const { hub, viewer } = await setUp(t, { lines: 300 });
+  await viewer.sees("line 300");
+  hub.output(CHANNEL, "and a live one");
+  await viewer.sees("and a live one");
+  const last = (await viewer.rows()).at(-1);
+  assert.deepEqual([last.number, last.text], ["301", "and a live one"]);
+});
+
+test("text of a process is text: no element and no script comes of it", { skip }, async (t) => {
+  const { hub, viewer, page } = await setUp(t);
+  const hostile = [
+    "<script>window.owned = 1</script>",
+    "<img src=x onerror='window.owned = 2'>",
+    '"><svg onload=window.owned=3>',
+    "\x1b]8;;javascript:window.owned=4\x1b\\click\x1b]8;;\x1b\\",
+    '{"<img src=x onerror=window.owned=5>":"</span><script>window.owned=6</script>"}',
+    "\x1b[31m<b>red</b>\x1b[0m &lt;&amp;",
+    "\u202eltr\u202c \u2066x",
+  ];
+  hub.output(CHANNEL, ...hostile);
+  hub.status(CHANNEL, "<b>mine</b>", 3);
+  hub.message(CHANNEL, "<i>type</i>", { html: "<u>" });
+  hub.toAll("error", "<img src=x onerror='window.owned = 7'>");
+  await viewer.sees("<i>type</i>");
+  await page.fill("#find-text", "<");
+  await viewer.sees("<script>");
+  const found = await page.evaluate(() => ({
+    owned: window.owned,
+    strange: document.querySelectorAll("#lines :is(script, img, svg, b, i, u, a:not(.num)), #toast *").length,
+  }));
+  assert.deepEqual(found, { owned: undefined, strange: 0 });
+  const texts = await viewer.texts();
+  assert.ok(texts.includes(hostile[0]));
+  assert.ok(texts.some((text) => text.includes("<b>mine</b>")));
+});
+
+test("ANSI bombs and lines of a megabyte are shown in part, and the page goes on", { skip }, async (t) => {
+  const { hub, viewer, page } = await setUp(t);
+  hub.output(CHANNEL, "\x1b[31mx\x1b[0m".repeat(50_000), "y".repeat(1_000_000), `${"z\r".repeat(400_000)}end`, "after");
+  await viewer.sees("after");
+  const rows = await viewer.rows();
+  assert.ok(rows.every(({ text }) => text.length < 6_000));
+  await page.locator(".whole").last().click();
+  await viewer.until((texts) => texts.some((text) => text.length === 1_000_000));
+  hub.output(CHANNEL, "still here");
+  await page.click("#pill");
+  await viewer.sees("still here");
+});
+
+test("follow ends when one scrolls up, what is read stays, the pill counts, and a click follows again", { skip }, async (t) => {
+  const { hub, viewer, page } = await setUp(t, { lines: 500 });
+  await viewer.sees("line 500");
+  await page.mouse.move(700, 400);
+  await page.mouse.wheel(0, -1_000);
+  await page.locator("#pill").waitFor();
+  await page.waitForTimeout(400);
+  const before = await viewer.texts();
+  assert.ok(!before.includes("line 500"));
+  for (let i = 1; i <= 20; i += 1) hub.output(CHANNEL, `new ${i}`);
+  await page.getByText("20 new").waitFor();
+  assert.deepEqual(await viewer.texts(), before);
+  await page.click("#pill");
+  await viewer.sees("new 20");
+  assert.equal(await page.locator("#follow").getAttribute("aria-pressed"), "true");
+  await page.mouse.wheel(0, -400);
+  await page.locator("#pill").waitFor();
+  await page.mouse.wheel(0, 4_000);
+  await page.locator("#pill").waitFor({ state: "hidden" });
+});
+
+test("what is read stays in its place while the oldest lines go", { skip }, async (t) => {
+  const { hub, viewer, page } = await setUp(t, { lines: 900, search: "?lines=1000" });
+  await viewer.sees("line 900");
+  await page.mouse.move(700, 400);
+  await page.mouse.wheel(0, -2_000);
+  await page.locator("#pill").waitFor();
+  await page.waitForTimeout(400);
+  const before = await viewer.texts();
+  for (let i = 0; i < 20; i += 1) hub.output(CHANNEL, ...Array.from({ length: 30 }, (_, k) => `new ${i} ${k}`));
+  await page.getByText("600 new").waitFor();
+  assert.deepEqual(await viewer.texts(), before);
+  await viewer.until(() => document.querySelector("#lines").dataset.kept === "1000");
+  await page.keyboard.press("g");
+  await viewer.sees("line 501");
+});
+
+test("a gap is told where it is, and a press fetches it into its place", { skip }, async (t) => {
+  const { hub, viewer, page } = await setUp(t);
+  hub.output(CHANNEL, "before");
+  await viewer.sees("before");
+  hub.skip(CHANNEL, "lost 1", "lost 2", "lost 3");
+  hub.output(CHANNEL, "after");
+  await viewer.sees("3 messages skipped");
+  assert.deepEqual((await viewer.rows()).map(({ number }) => number), ["1", "", "5"]);
+  await page.getByRole("button", { name: "Fetch messages 2 to 4 again" }).click();
+  await viewer.sees("lost 2");
+  assert.deepEqual(await viewer.texts(), ["before", "lost 1", "lost 2", "lost 3", "after"]);
+  assert.deepEqual((await viewer.rows()).map(({ number }) => number), ["1", "2", "3", "4", "5"]);
+});
+
+test("of a gap that is no longer kept in full, the rest is told", { skip }, async (t) => {
+  const { hub, viewer, page } = await setUp(t);
+  hub.output(CHANNEL, "before");
+  await viewer.sees("before");
+  hub.skip(CHANNEL, ...Array.from({ length: 6_000 }, (_, i) => `lost ${i + 2}`));
+  hub.output(CHANNEL, "after");
+  await viewer.sees("6,000 messages skipped");
+  await page.locator(".fetch").click();
+  await viewer.sees("lost 6001");
+  await page.keyboard.press("g");
+  await viewer.sees("no longer kept");
+  const texts = await viewer.texts();
+  assert.match(texts[1], /^1,001 messages skipped/);
+  assert.equal(texts[2], "lost 1003");
+});
+
+test("filter hides, find marks and steps, and both are in the link", { skip }, async (t) => {
+  const { hub, viewer, page } = await setUp(t, { lines: 1_000 });
+  await viewer.sees("line 1000");
+  await page.keyboard.press("/");
+  await page.keyboard.type("7$");
+  await page.getByText("Nothing matches").waitFor();
+  await page.click("#find-regex");
+  await viewer.sees("line 997");
+  assert.ok((await viewer.texts()).every((text) => text.endsWith("7")));
+  await page.locator("#find-count").getByText("100", { exact: true }).waitFor();
+  hub.output(CHANNEL, "line 1007", "line 1008");
+  await viewer.sees("line 1007");
+  assert.match(page.url(), /#process:web\?filter=7%24&regex=1$/);
+
+  await page.click("#find-hides");
+  await viewer.sees("line 1008");
+  await page.locator("#find-text").press("Enter");
+  await page.locator(".found mark").waitFor();
+  await page.locator("#find-text").press("Enter");
+  await page.getByText("100 of 101", { exact: true }).waitFor();
+  assert.equal(await page.locator(".found .text").innerText(), "line 997");
+  await page.fill("#find-text", "(");
+  await page.getByText("not a regular expression").waitFor();
+  await page.locator("#find-text").press("Escape");
+  assert.match(page.url(), /#process:web$/);
+});
+
+test("a link to a line shows it in its place, and a click on a number makes one", { skip }, async (t) => {
+  const { viewer, page } = await setUp(t, { lines: 2_000, hash: `#${CHANNEL}:777` });
+  await viewer.sees("line 777");
+  const chosen = page.locator(".row.chosen:not([hidden])");
+  assert.equal(await chosen.locator(".text").innerText(), "line 777");
+  await page.getByText("778", { exact: true }).click();
+  assert.match(page.url(), /#process:web:778$/);
+  await page.getByText("781", { exact: true }).click({ modifiers: ["Shift"] });
+  assert.equal(await chosen.count(), 4);
+  await page.keyboard.press("c");
+  await page.getByText("Copied 4 lines").waitFor();
+  const copied = await page.evaluate(() => navigator.clipboard.readText());
+  assert.equal(copied, "line 778\nline 779\nline 780\nline 781\n");
+});
+
+test("a break is told, the page comes back by itself, and nothing is missing", { skip }, async (t) => {
+  const { hub, viewer, page } = await setUp(t, { lines: 3 });
+  await viewer.sees("line 3");
+  hub.breakAll();
+  hub.output(CHANNEL, "while away");
+  await page.getByText("No connection to the server").waitFor();
+  await viewer.sees("while away");
+  await page.locator("#banner").waitFor({ state: "hidden" });
+  assert.ok((await viewer.texts()).some((text) => text.startsWith("Connected again")));
+  assert.deepEqual((await viewer.counts()).skipped, 0);
+  hub.restart("e2");
+  hub.output(CHANNEL, "first of the new");
+  await viewer.sees("The server was restarted");
+  await viewer.sees("first of the new");
+});
+
+test("several channels are one list, by time, each line with its channel; taking one out takes its lines out", { skip }, async (t) => {
+  const { hub, viewer, page } = await setUp(t, { hash: "#process:a" });
+  for (let i = 0; i < 5; i += 1) {
+    hub.output(i % 2 ? "process:b" : "process:a", `of ${i}`);
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+  await viewer.sees("of 4");
+  await page.getByLabel("Show process:b with the others").check();
+  await viewer.sees("of 3");
+  assert.deepEqual(await viewer.texts(), ["of 0", "of 1", "of 2", "of 3", "of 4"]);
+  assert.match(page.url(), /#process:a,process:b$/);
+  assert.equal(await page.locator(".row:not([hidden]) .chan").nth(1).innerText(), "b");
+  await page.getByLabel("Show process:a with the others").uncheck();
+  await viewer.until((texts) => texts.length === 2);
+});
+
+test("channels are listed with what became of them", { skip }, async (t) => {
+  const { hub, viewer, page } = await setUp(t, { lines: 1 });
+  hub.status(CHANNEL, "running");
+  hub.output("process:other", "x");
+  await page.getByRole("link", { name: "other" }).waitFor();
+  await page.locator("#badge", { hasText: "running" }).waitFor();
+  hub.status(CHANNEL, "exited", 1);
+  await page.locator("li.shown .badge", { hasText: "exited 1" }).waitFor();
+  await page.getByRole("link", { name: "other" }).click();
+  await viewer.until((texts) => texts.length === 1 && texts[0] === "x");
+  await page.keyboard.press("[");
+  await viewer.sees("line 1");
+});
+
+test("JSON is folded until one unfolds it, one line or all", { skip }, async (t) => {
+  const { hub, viewer, page } = await setUp(t);
+  hub.output(CHANNEL, '{"a":1,"b":{"c":[1,2]}}', '{"d":12345678901234567890}', "tail");
+  await viewer.sees("tail");
+  await page.getByRole("button", { name: "Unfold" }).first().click();
+  await viewer.until((texts) => texts[0].includes('\n  "a": 1,'));
+  assert.equal(await page.locator(".row:not([hidden])").first().evaluate((row) => row.offsetHeight), 9 * 20);
+  await page.getByRole("button", { name: "Fold", exact: true }).click();
+  await page.locator("#lines").focus();
+  await page.keyboard.press("u");
+  await viewer.until((texts) => texts[1].includes('\n  "d": 12345678901234567890\n'));
+});
+
+test("wrapped lines of any length scroll without jumps, and the end is the end", { skip }, async (t) => {
+  const { hub, viewer, page } = await setUp(t);
+  const lines = Array.from({ length: 400 }, (_, i) => `${i}: ${"word ".repeat((i * 37) % 200)}!`);
+  hub.output(CHANNEL, ...lines);
+  await viewer.sees("399: ");
+  await page.keyboard.press("w");
+  await page.mouse.move(700, 400);
+  // Wherever one stands, one wheel step up and one down again leads back to the same place.
+  const place = () =>
+    page.evaluate(() => {
+      const top = document.querySelector("#lines").getBoundingClientRect().top;
+      const row = Array.from(document.querySelectorAll(".row:not([hidden])")).find((r) => r.getBoundingClientRect().bottom > top);
+      return [row.querySelector(".num").textContent, Math.round(row.getBoundingClientRect().top - top)];
+    });
+  const rest = () => page.waitForTimeout(350);
+  for (let i = 0; i < 6; i += 1) {
+    await page.mouse.wheel(0, -700);
+    await rest();
+    const before = await place();
+    await page.mouse.wheel(0, -260);
+    await rest();
+    assert.notDeepEqual(await place(), before);
+    await page.mouse.wheel(0, 260);
+    await rest();
+    assert.deepEqual(await place(), before);
+  }
+  await page.keyboard.press("g");
+  await viewer.until((texts) => texts[0].startsWith("0: "));
+  await page.keyboard.press("G");
+  await viewer.sees("399: ");
+  const bottom = await page.evaluate(() => {
+    const last = Array.from(document.querySelectorAll(".row:not([hidden])")).at(-1).getBoundingClientRect().bottom;
+    return Math.round(last - document.querySelector("#lines").getBoundingClientRect().bottom);
+  });
+  assert.equal(bottom, 0);
+});
+
+test("a download has all lines that are shown, without escapes", { skip }, async (t) => {
+  const { hub, viewer, page } = await setUp(t);
+  hub.output(CHANNEL, "\x1b[31mred\x1b[0m", "plain");
+  await viewer.sees("plain");
+  const [download] = await Promise.all([page.waitForEvent("download"), page.click("#download")]);
+  assert.equal(download.suggestedFilename(), "web.log");
+  assert.equal(await readFile(await download.path(), "utf8"), "red\nplain\n");
+});
+
+test("themes, toggles and the list of keys; what was chosen is there after a reload", { skip }, async (t) => {
+  const { viewer, page } = await setUp(t, { lines: 3, dark: true });
+  await viewer.sees("line 3");
+  const theme = () => page.evaluate(() => document.documentElement.dataset.theme);
+  assert.equal(await theme(), "dark");
+  await page.getByLabel("View").click();
+  await page.getByLabel("Light").check();
+  assert.equal(await theme(), "light");
+  await page.getByLabel("Timestamps").uncheck();
+  assert.ok(await page.locator(".time").first().isHidden());
+  await page.reload();
+  await viewer.sees("line 3");
+  assert.equal(await theme(), "light");
+  assert.ok(await page.locator(".time").first().isHidden());
+  await page.locator("#lines").focus();
+  await page.keyboard.press("?");
+  await page.getByRole("dialog", { name: "Keyboard" }).waitFor();
+  await page.keyboard.press("Escape");
+  await page.getByRole("dialog").waitFor({ state: "hidden" });
+});
+
+test("on a phone the channels are a drawer, and nothing sticks out", { skip }, async (t) => {
+  const { viewer, page } = await setUp(t, { lines: 100, width: 390, height: 780 });
+  await viewer.sees("line 100");
+  assert.ok(await page.locator("#channels").isHidden());
+  await page.getByRole("button", { name: "Channels" }).click();
+  await page.getByRole("link", { name: "web" }).click();
+  assert.ok(await page.locator("#channels").isHidden());
+  const width = await page.evaluate(() => document.documentElement.scrollWidth);
+  assert.equal(width, 390);
+});
+
+test("every control has a name", { skip }, async (t) => {
+  const { viewer, page } = await setUp(t, { lines: 3 });
+  await viewer.sees("line 3");
+  await page.getByLabel("View").click();
+  const nameless = await page.evaluate(() =>
+    Array.from(document.querySelectorAll("button, input, summary, a[href], [role=log]"))
+      .filter((control) => control.checkVisibility())
+      .filter((control) => !(control.getAttribute("aria-label") ?? control.labels?.[0]?.textContent ?? control.textContent).trim())
+      .map((control) => control.outerHTML),
+  );
+  assert.deepEqual(nameless, []);
+});
+
+test("without extensions on the server, lines are shown without numbers", { skip }, async (t) => {
+  const site = await serveViewer({ hasExtensions: false });
+  t.after(() => site.stop());
+  const viewer = await openViewer(t, browser, `${site.url}#${CHANNEL}`);
+  await site.hub.heard(({ type }) => type === "subscribe");
+  site.hub.output(CHANNEL, "plain");
+  await viewer.sees("plain");
+  assert.equal((await viewer.rows())[0].number, "");
+});

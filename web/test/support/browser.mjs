@@ -1,0 +1,104 @@
+// A headless Chromium to test in, where there is one.
+
+import { existsSync } from "node:fs";
+
+const PATHS = [process.env.CHROMIUM, "/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"];
+
+const ARGUMENTS = [
+  "--no-sandbox",
+  "--disable-gpu",
+  "--disable-quic",
+  "--no-first-run",
+  "--disable-background-networking",
+  "--disable-component-update",
+  "--disable-sync",
+];
+
+/** A browser, or the sentence that says why there is none. */
+export async function launch() {
+  const executablePath = PATHS.find((path) => path && existsSync(path));
+  if (!executablePath) return "no Chromium here: install it, or name it in CHROMIUM";
+  let chromium;
+  try {
+    ({ chromium } = await import("playwright-core"));
+  } catch {
+    return "no playwright-core here: run `npm install` in web/test";
+  }
+  return chromium.launch({ executablePath, headless: true, args: ARGUMENTS });
+}
+
+/**
+ * A page with the viewer, as somebody who looks at it would have it. Fails the test at its end if the page reported an error,
+ * or if the policy forbade it something.
+ */
+export async function openViewer(t, browser, url, { width = 1280, height = 800, dark = false } = {}) {
+  const context = await browser.newContext({
+    viewport: { width, height },
+    colorScheme: dark ? "dark" : "light",
+    permissions: ["clipboard-read", "clipboard-write"],
+  });
+  const page = await context.newPage();
+  const complaints = [];
+  page.on("pageerror", (error) => complaints.push(error.stack ?? String(error)));
+  page.on("console", (message) => {
+    // What the browser itself says of a server that is gone is no mistake of the page.
+    const isNetwork = /WebSocket connection to|Failed to load resource|ERR_CONNECTION/.test(message.text());
+    if (message.type() === "error" && !isNetwork) complaints.push(message.text());
+  });
+  page.on("request", (request) => {
+    const { origin, protocol } = new URL(request.url());
+    if (origin !== new URL(url).origin && protocol !== "data:" && protocol !== "blob:") complaints.push(`asked for ${request.url()}`);
+  });
+  t.after(async () => {
+    await context.close();
+    if (complaints.length > 0) throw new Error(`The page complained:\n${complaints.join("\n")}`);
+  });
+  await page.goto(url);
+  return new Viewer(page);
+}
+
+/** The viewer as one sees it: rows from top to bottom, and what the status bar counts. */
+export class Viewer {
+  constructor(page) {
+    this.page = page;
+  }
+
+  /** The visible rows: `{ number, text, classes }`. */
+  rows() {
+    return this.page.evaluate(() =>
+      Array.from(document.querySelectorAll(".row:not([hidden])"), (row) => ({
+        number: row.querySelector(".num").textContent,
+        text: row.querySelector(".text").innerText,
+        classes: row.className,
+      })),
+    );
+  }
+
+  async texts() {
+    return (await this.rows()).map(({ text }) => text);
+  }
+
+  counts() {
+    return this.page.evaluate(() => {
+      const { received, skipped, kept } = document.querySelector("#lines").dataset;
+      return { received: Number(received), skipped: Number(skipped), kept: Number(kept) };
+    });
+  }
+
+  /** Waits until `isThere(texts of the visible rows, argument)`; it runs in the page. */
+  async until(isThere, argument, { timeout = 15_000 } = {}) {
+    const source = `(argument) => (${isThere})(
+      Array.from(document.querySelectorAll(".row:not([hidden]) .text"), (text) => text.textContent), argument)`;
+    // Not `waitForFunction` with a string of its own, which the page's policy forbids it to evaluate.
+    const until = performance.now() + timeout;
+    for (;;) {
+      if (await this.page.evaluate(`(${source})(${JSON.stringify(argument)})`)) return;
+      if (performance.now() > until) throw new Error(`Not within ${timeout} ms: ${isThere}; shown: ${JSON.stringify(await this.texts()).slice(0, 2_000)}`);
+      await new Promise((resolve) => setTimeout(resolve, 30));
+    }
+  }
+
+  sees(text, options) {
+    return this.until((texts, wanted) => texts.some((shown) => shown.includes(wanted)), text, options);
+  }
+}

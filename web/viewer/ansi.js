@@ -1,0 +1,215 @@
+// Terminal text to plain text and styled runs. Pure. Linear in the length of the text whatever it contains.
+//
+// Each line stands for itself: a colour that an earlier line left on is not carried over, since lines before may be gone.
+
+/** Runs of different style a line may have: beyond, the rest of it is plain. An "ANSI bomb" costs no more than this. */
+const MOST_RUNS = 400;
+
+/** Cells that are laid out where the cursor moves (`\r`, backspace): of a longer line, the end of it. */
+const MOST_CELLS = 8192;
+
+// CSI · OSC · DCS, SOS, PM, APC · other escapes · what has no picture. A sequence that never ends loses its ESC alone.
+const CONTROL =
+  /\x1b\[([0-?]*)([ -/]*)([@-~])|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b[PX^_][^\x1b]*\x1b\\|\x1b[ -/]*[0-~]|[\x00-\x08\x0a-\x1f\x7f-\x9f]/g;
+
+const HAS_CONTROL = /[\x00-\x08\x0a-\x1f\x7f-\x9f]/;
+const MOVES_CURSOR = /[\r\b]/;
+
+const PLAIN = Object.freeze({ flags: 0, fg: null, bg: null });
+
+const BOLD = 1;
+const DIM = 2;
+const ITALIC = 4;
+const UNDERLINE = 8;
+const BLINK = 16;
+const INVERSE = 32;
+const HIDDEN = 64;
+const STRIKE = 128;
+
+const CLASSES = [
+  [BOLD, "a-bold"],
+  [DIM, "a-dim"],
+  [ITALIC, "a-italic"],
+  [UNDERLINE, "a-underline"],
+  [BLINK, "a-blink"],
+  [HIDDEN, "a-hidden"],
+  [STRIKE, "a-strike"],
+];
+
+const SETS = { 1: BOLD, 2: DIM, 3: ITALIC, 4: UNDERLINE, 5: BLINK, 6: BLINK, 7: INVERSE, 8: HIDDEN, 9: STRIKE, 21: UNDERLINE };
+const CLEARS = { 22: BOLD | DIM, 23: ITALIC, 24: UNDERLINE, 25: BLINK, 27: INVERSE, 28: HIDDEN, 29: STRIKE };
+
+/** The text a reader sees, without styles. */
+export function plainText(text) {
+  if (!HAS_CONTROL.test(text)) return text;
+  if (MOVES_CURSOR.test(text)) return parseAnsi(text).text;
+  return text.replace(CONTROL, "");
+}
+
+/**
+ * The text a reader sees, and its styled runs `{ from, to, classes, fg, bg }` in order; unstyled parts have none.
+ * `fg` and `bg` are CSS colours, or null where a class (`a-fg1`) or nothing gives the colour.
+ */
+export function parseAnsi(text) {
+  if (!HAS_CONTROL.test(text)) return { text, runs: [] };
+  return MOVES_CURSOR.test(text) ? parseCells(text) : parseFlow(text);
+}
+
+function parseFlow(text) {
+  const runs = [];
+  let plain = "";
+  let style = PLAIN;
+  let at = 0;
+  const take = (to) => {
+    if (to <= at) return;
+    if (style !== PLAIN && runs.length < MOST_RUNS) addRun(runs, plain.length, plain.length + to - at, style);
+    plain += text.slice(at, to);
+  };
+  CONTROL.lastIndex = 0;
+  for (let match; (match = CONTROL.exec(text)); ) {
+    take(match.index);
+    at = CONTROL.lastIndex;
+    if (match[3] === "m" && match[2] === "") style = applySgr(style, match[1]);
+  }
+  take(text.length);
+  return { text: plain, runs };
+}
+
+function parseCells(whole) {
+  const text = whole.length > MOST_CELLS ? whole.slice(-MOST_CELLS) : whole;
+  const cells = [];
+  const styles = [];
+  let column = 0;
+  let style = PLAIN;
+  let at = 0;
+  const put = (to) => {
+    for (const character of text.slice(at, to)) {
+      while (cells.length < column) {
+        cells.push(" ");
+        styles.push(PLAIN);
+      }
+      cells[column] = character;
+      styles[column] = style;
+      column += 1;
+    }
+  };
+  CONTROL.lastIndex = 0;
+  for (let match; (match = CONTROL.exec(text)); ) {
+    put(match.index);
+    at = CONTROL.lastIndex;
+    if (match[0] === "\r") column = 0;
+    else if (match[0] === "\b") column = Math.max(0, column - 1);
+    else if (match[3] === "m" && match[2] === "") style = applySgr(style, match[1]);
+    else if (match[3] === "K") eraseInLine(cells, styles, column, match[1]);
+    else if (match[3] !== undefined) column = moveTo(column, match[3], match[1]);
+  }
+  put(text.length);
+
+  const runs = [];
+  let plain = "";
+  for (let i = 0; i < cells.length; ) {
+    const from = plain.length;
+    const first = styles[i];
+    while (i < cells.length && styles[i] === first) plain += cells[i++];
+    if (first !== PLAIN && runs.length < MOST_RUNS) addRun(runs, from, plain.length, first);
+  }
+  return { text: plain.trimEnd(), runs };
+}
+
+function eraseInLine(cells, styles, column, parameter) {
+  if (parameter === "" || parameter === "0") {
+    cells.length = styles.length = Math.min(cells.length, column);
+    return;
+  }
+  const to = parameter === "2" ? cells.length : Math.min(cells.length, column + 1);
+  cells.fill(" ", 0, to);
+  styles.fill(PLAIN, 0, to);
+}
+
+function moveTo(column, final, parameter) {
+  const count = Math.min(MOST_CELLS, Math.max(1, Number.parseInt(parameter, 10) || 1));
+  const to = final === "C" ? column + count : final === "D" ? column - count : final === "G" ? count - 1 : column;
+  return Math.min(MOST_CELLS, Math.max(0, to));
+}
+
+function addRun(runs, from, to, style) {
+  const last = runs.at(-1);
+  if (last && last.to === from && last.style === style) {
+    last.to = to;
+    return;
+  }
+  const classes = [];
+  for (const [flag, name] of CLASSES) if (style.flags & flag) classes.push(name);
+  let fg = style.fg;
+  let bg = style.bg;
+  if (style.flags & INVERSE) {
+    [fg, bg] = [bg, fg];
+    if (fg === null) classes.push("a-fgback");
+    if (bg === null) classes.push("a-bgtext");
+  }
+  fg = colour(fg, "a-fg", classes);
+  bg = colour(bg, "a-bg", classes);
+  runs.push({ from, to, style, classes: classes.join(" "), fg, bg });
+}
+
+// The first sixteen are the theme's, so that they can be read on light and on dark: a class. The others are what they are.
+function colour(code, prefix, classes) {
+  if (code === null) return null;
+  if (typeof code === "string") return code;
+  if (code < 16) {
+    classes.push(prefix + code);
+    return null;
+  }
+  return indexedColour(code);
+}
+
+function indexedColour(index) {
+  if (index >= 232) {
+    const grey = 8 + (index - 232) * 10;
+    return `rgb(${grey},${grey},${grey})`;
+  }
+  const cube = index - 16;
+  const level = (value) => (value === 0 ? 0 : 55 + value * 40);
+  return `rgb(${level(Math.floor(cube / 36))},${level(Math.floor(cube / 6) % 6)},${level(cube % 6)})`;
+}
+
+function applySgr(style, parameters) {
+  if (parameters === "" || parameters === "0") return PLAIN;
+  let { flags, fg, bg } = style;
+  const codes = parameters.slice(0, 256).split(";");
+  for (let i = 0; i < codes.length; i += 1) {
+    const parts = codes[i].split(":");
+    const code = parts[0] === "" ? 0 : Number(parts[0]);
+    if (code === 0) {
+      flags = 0;
+      fg = bg = null;
+    } else if (code === 4 && parts[1] === "0") flags &= ~UNDERLINE;
+    else if (code in SETS) flags |= SETS[code];
+    else if (code in CLEARS) flags &= ~CLEARS[code];
+    else if (code >= 30 && code <= 37) fg = code - 30;
+    else if (code >= 40 && code <= 47) bg = code - 40;
+    else if (code >= 90 && code <= 97) fg = code - 90 + 8;
+    else if (code >= 100 && code <= 107) bg = code - 100 + 8;
+    else if (code === 39) fg = null;
+    else if (code === 49) bg = null;
+    else if (code === 38 || code === 48 || code === 58) {
+      const isInOne = parts.length > 1;
+      const given = isInOne ? parts.slice(1) : codes.slice(i + 1, i + 5);
+      const [value, used] = extendedColour(given, isInOne);
+      if (!isInOne) i += used;
+      if (value === undefined || code === 58) continue;
+      if (code === 38) fg = value;
+      else bg = value;
+    }
+  }
+  return flags === 0 && fg === null && bg === null ? PLAIN : { flags, fg, bg };
+}
+
+/** The colour that `5;n` or `2;r;g;b` names, and how many codes that took; with colons, `2::r:g:b` is the usual form. */
+function extendedColour(codes, isInOne) {
+  const byte = (text) => (/^\d{1,3}$/.test(text ?? "") && Number(text) < 256 ? Number(text) : undefined);
+  if (codes[0] === "5") return [byte(codes[1]), 2];
+  if (codes[0] !== "2") return [undefined, 1];
+  const rgb = (isInOne && codes.length >= 5 ? codes.slice(2, 5) : codes.slice(1, 4)).map(byte);
+  return [rgb.length === 3 && !rgb.includes(undefined) ? `rgb(${rgb.join(",")})` : undefined, 4];
+}

@@ -1,0 +1,221 @@
+// From the connection into the store: lines, gaps, statuses, what came back, what was asked for again. No elements here.
+
+import { GAP, LINE, NOTICE, STATUS } from "./store.js";
+import { shortName } from "./row.js";
+
+/** Messages of the past to ask for: more than a server keeps by default, so that it is all there is. */
+const TAIL = 10_000;
+
+/** Messages that are asked for again at once. */
+const MOST_FETCHED = 20_000;
+
+const MOST_NOTICE = 2_000;
+
+export class Feed {
+  #client;
+  #store;
+  #channels = new Map();
+  /** Messages that came for the channels that are shown, and those that were skipped, since the page was opened. */
+  received = 0;
+  skipped = 0;
+  onChange = () => {};
+  onReplaced = () => {};
+  onStatus = () => {};
+  onProblem = () => {};
+
+  constructor(client, store) {
+    this.#client = client;
+    this.#store = store;
+    client.on("lines", (run) => this.#lines(run));
+    client.on("status", (status) => this.#status(status));
+    client.on("gap", (gap) => this.#gap(gap));
+    client.on("subscribed", (subscribed) => this.#subscribed(subscribed));
+    client.on("reconnected", (reconnected) => this.#reconnected(reconnected));
+    client.on("message", (message) => this.#message(message));
+    client.on("error", (error) => this.#error(error));
+  }
+
+  get channels() {
+    return [...this.#channels.keys()];
+  }
+
+  /** Shows these channels and no others. What the others brought goes. */
+  show(names) {
+    let isLess = false;
+    for (const name of this.channels) {
+      if (names.includes(name)) continue;
+      this.#client.unsubscribe(name);
+      this.#channels.delete(name);
+      isLess = true;
+    }
+    if (isLess) this.#store.keepChannels((name) => this.#channels.has(name));
+    for (const name of names) {
+      if (this.#channels.has(name)) continue;
+      this.#channels.set(name, { name, count: 0, past: null, again: null });
+      this.#client.subscribe(name, { tail: TAIL });
+    }
+    this.onReplaced();
+  }
+
+  /** Messages of the channel that came so far. */
+  count(name) {
+    return this.#channels.get(name)?.count ?? 0;
+  }
+
+  /** Asks for what a gap left out, or for the end of it if it is a long one, and puts it in its place. */
+  async fetch(gap, name) {
+    const channel = this.#channels.get(name);
+    if (!channel || gap.state === "fetching" || !gap.isKept) return;
+    gap.state = "fetching";
+    gap.error = undefined;
+    const from = Math.max(gap.from, gap.to - MOST_FETCHED + 1);
+    const { to } = gap;
+    channel.again ??= [];
+    this.onReplaced();
+    try {
+      const { lost } = await this.#client.refetch(name, from, to);
+      gap.state = undefined;
+      const rows = channel.again.filter(({ seq }) => seq >= from && seq <= to);
+      channel.again = channel.again.filter(({ seq }) => seq < from || seq > to);
+      const missing = [];
+      if (from > gap.from) missing.push(gapRow(name, gap.time, gap.from, from - 1, true));
+      if (lost > 0) missing.push(gapRow(name, gap.time, from, from + lost - 1, false));
+      const id = this.#store.find(gap);
+      if (id >= 0) this.#store.replace(id, 1, [...missing, ...rows]);
+    } catch (error) {
+      gap.state = undefined;
+      gap.error = error.message;
+    }
+    this.onReplaced();
+  }
+
+  #lines({ channel: name, texts, seq, refetched, timestamp }) {
+    const channel = this.#channels.get(name);
+    if (!channel) return;
+    const time = parseTime(timestamp);
+    const first = seq ?? Number.NaN;
+    if (refetched || channel.past) {
+      const rows = texts.map((value, i) => ({ kind: LINE, channel: name, seq: first + i, time, value }));
+      this.#aside(channel, rows, refetched);
+      return;
+    }
+    for (let i = 0; i < texts.length; i += 1) this.#store.push(LINE, name, first + i, time, texts[i]);
+    this.#counted(channel, texts.length);
+  }
+
+  #status({ channel: name, status, exitCode, seq, refetched, timestamp }) {
+    const channel = this.#channels.get(name);
+    if (!channel) return;
+    const value = { status, exitCode, name: shortName(name) };
+    this.#one(channel, STATUS, seq, timestamp, value, refetched);
+    if (!refetched) this.onStatus(name, { status, exitCode });
+  }
+
+  #message({ type, channel: name, data, seq, refetched, timestamp }) {
+    const text = `${type}${data === undefined ? "" : ` ${typeof data === "string" ? data : JSON.stringify(data)}`}`.slice(0, MOST_NOTICE);
+    const channel = this.#channels.get(name);
+    if (channel) this.#one(channel, NOTICE, seq, timestamp, { text }, refetched);
+    else if (name === null && this.#channels.size > 0) this.#notice(this.channels[0], text, parseTime(timestamp));
+  }
+
+  #one(channel, kind, seq, timestamp, value, refetched) {
+    const row = { kind, channel: channel.name, seq: seq ?? Number.NaN, time: parseTime(timestamp), value };
+    if (refetched || channel.past) {
+      this.#aside(channel, [row], refetched);
+      return;
+    }
+    this.#store.push(kind, row.channel, row.seq, row.time, value);
+    this.#counted(channel, 1);
+  }
+
+  #counted(channel, number) {
+    channel.count += number;
+    this.received += number;
+    this.onChange();
+  }
+
+  // Kept apart until all of it is there: it belongs before what is shown already.
+  #aside(channel, rows, refetched) {
+    if (refetched) {
+      if (channel.again) for (const row of rows) channel.again.push(row);
+      return;
+    }
+    for (const row of rows) channel.past.rows.push(row);
+    channel.past.left -= rows.length;
+    if (channel.past.left <= 0) {
+      this.#store.merge(channel.past.rows);
+      channel.past = null;
+      this.onReplaced();
+    }
+    this.#counted(channel, rows.length);
+  }
+
+  #gap({ channel: name, from, to, count, isKept, refetched, timestamp }) {
+    const channel = this.#channels.get(name);
+    if (!channel || refetched) return;
+    this.skipped += count;
+    const last = this.#store.end - 1;
+    if (this.#store.has(last) && this.#store.kind(last) === GAP && this.#store.channel(last) === name) {
+      const before = this.#store.value(last);
+      if (before.to + 1 === from && before.isKept === isKept && before.state === undefined) {
+        before.to = to;
+        this.onReplaced();
+        return;
+      }
+    }
+    const row = gapRow(name, parseTime(timestamp), from, to, isKept);
+    this.#store.push(GAP, name, from, row.time, row.value);
+    this.onChange();
+  }
+
+  #subscribed({ channel: name, replayed }) {
+    const channel = this.#channels.get(name);
+    if (!channel) return;
+    // Of several channels, the past of each has to be put among the others'.
+    if (replayed > 0 && this.#channels.size > 1) channel.past = { left: replayed, rows: [] };
+    this.onChange();
+  }
+
+  #reconnected({ channel: name, epochChanged, lost, replayed }) {
+    const channel = this.#channels.get(name);
+    if (!channel) return;
+    channel.past = null;
+    channel.again = null;
+    const caughtUp = replayed > 0 ? ` · caught up with ${replayed.toLocaleString("en")} messages` : "";
+    if (epochChanged) {
+      this.#endEpoch(name);
+      this.#notice(name, `The server was restarted: numbers begin again${caughtUp}`);
+    } else if (lost === null) {
+      this.#notice(name, "Connected again: what came in between is not known");
+    } else {
+      this.#notice(name, `Connected again${caughtUp}`);
+    }
+    this.onReplaced();
+  }
+
+  /** What an earlier numbering left out can't be asked for any more. */
+  #endEpoch(name) {
+    const store = this.#store;
+    for (let id = store.first; id < store.end; id += 1) {
+      if (store.kind(id) === GAP && store.channel(id) === name) store.value(id).isKept = false;
+    }
+  }
+
+  #notice(name, text, time = Date.now()) {
+    this.#store.push(NOTICE, name, Number.NaN, time, { text });
+    this.onChange();
+  }
+
+  #error({ kind, message, channel }) {
+    if (kind === "refused") this.onProblem(`${channel}: ${message}`);
+    else if (kind === "server") this.onProblem(message);
+  }
+}
+
+function gapRow(channel, time, from, to, isKept) {
+  return { kind: GAP, channel, seq: from, time, value: { from, to, isKept, time, state: undefined, error: undefined } };
+}
+
+function parseTime(timestamp) {
+  return timestamp === null ? Number.NaN : Date.parse(timestamp);
+}

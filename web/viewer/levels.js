@@ -1,0 +1,62 @@
+// How serious a line says it is. Pure; looks at the beginning of a line alone.
+
+export const UNKNOWN = 0;
+export const TRACE = 1;
+export const DEBUG = 2;
+export const INFO = 3;
+export const WARN = 4;
+export const ERROR = 5;
+
+/** By number, as class names. */
+export const LEVEL_NAMES = ["", "trace", "debug", "info", "warn", "error"];
+
+const LOOKED_AT = 240;
+
+const WORDS = new Map(
+  Object.entries({
+    trace: TRACE,
+    verbose: TRACE,
+    debug: DEBUG,
+    dbg: DEBUG,
+    info: INFO,
+    inf: INFO,
+    notice: INFO,
+    warn: WARN,
+    warning: WARN,
+    wrn: WARN,
+    error: ERROR,
+    err: ERROR,
+    severe: ERROR,
+    fatal: ERROR,
+    critical: ERROR,
+    crit: ERROR,
+    alert: ERROR,
+    emerg: ERROR,
+    panic: ERROR,
+  }),
+);
+
+const NAMED = /["']?\b(?:level|lvl|severity|levelname)["']?\s*[=:]\s*["']?(\w+)/i;
+const SHOUTED = /\b(TRACE|VERBOSE|DEBUG|DBG|INFO|INF|NOTICE|WARN|WARNING|WRN|ERROR|ERR|SEVERE|FATAL|CRITICAL|CRIT|ALERT|EMERG|PANIC)\b/;
+const LEADING = /^\W{0,3}(trace|verbose|debug|info|notice|warn|warning|error|fatal|critical|panic)\W?[:\]|>)]/i;
+const BRACKETED = /[[<(](trace|verbose|debug|dbg|info|inf|notice|warn|warning|wrn|error|err|fatal|critical|crit|panic)[\])>]/i;
+
+export function levelOf(text) {
+  const start = text.length > LOOKED_AT ? text.slice(0, LOOKED_AT) : text;
+  const named = NAMED.exec(start);
+  if (named) {
+    const level = byName(named[1]);
+    if (level !== UNKNOWN) return level;
+  }
+  const found = SHOUTED.exec(start) ?? LEADING.exec(start) ?? BRACKETED.exec(start);
+  return found ? byName(found[1]) : UNKNOWN;
+}
+
+function byName(name) {
+  const level = WORDS.get(name.toLowerCase());
+  if (level !== undefined) return level;
+  // bunyan and pino count in tens.
+  const number = Number(name);
+  if (!Number.isInteger(number) || number < 10 || number > 60) return UNKNOWN;
+  return Math.min(ERROR, Math.floor(number / 10));
+}

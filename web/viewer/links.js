@@ -1,0 +1,67 @@
+// What a link says: `#process:web:1234`, `#process:web,process:db?filter=timeout&regex=1`. Pure.
+//
+// A channel, and after a colon a line's number. A process id has no colon in it, so `process:web:1234` and `process:80` can be
+// read in one way only. Any other name that itself ends in a colon and digits is written with one more colon: `#metrics:5:`.
+
+const CHANNEL = /^[A-Za-z0-9_.:-]{1,256}$/;
+const MOST_CHANNELS = 64;
+const MOST_FILTER = 1_000;
+
+/** `{ channels, line: { channel, seq } | null, filter: { text, isRegex, isCaseSensitive, hides } | null }` */
+export function parseLink(hash) {
+  const [path, query = ""] = splitOnce(hash.replace(/^#/, ""), "?");
+  const channels = [];
+  let line = null;
+  for (const part of path.split(",")) {
+    const [channel, seq] = splitLine(decode(part));
+    if (!CHANNEL.test(channel) || channels.includes(channel) || channels.length >= MOST_CHANNELS) continue;
+    channels.push(channel);
+    if (seq !== null && line === null) line = { channel, seq };
+  }
+  const parameters = new URLSearchParams(query);
+  const text = (parameters.get("filter") ?? parameters.get("find") ?? "").slice(0, MOST_FILTER);
+  const filter = text && {
+    text,
+    isRegex: parameters.get("regex") === "1",
+    isCaseSensitive: parameters.get("case") === "1",
+    hides: parameters.has("filter"),
+  };
+  return { channels, line, filter: filter || null };
+}
+
+export function formatLink({ channels, line = null, filter = null }) {
+  const parts = channels.map((channel) => (line?.channel === channel ? `${channel}:${line.seq}` : unambiguous(channel)));
+  const parameters = new URLSearchParams();
+  if (filter?.text) {
+    parameters.set(filter.hides ? "filter" : "find", filter.text);
+    if (filter.isRegex) parameters.set("regex", "1");
+    if (filter.isCaseSensitive) parameters.set("case", "1");
+  }
+  const query = parameters.toString();
+  return `#${parts.join(",")}${query && `?${query}`}`;
+}
+
+function splitLine(text) {
+  const process = /^(process:[A-Za-z0-9_.-]+)(?::(\d*))?$/.exec(text);
+  const found = process ?? /^(.*):(\d*)$/.exec(text);
+  if (!found) return [text, null];
+  const seq = Number(found[2] || Number.NaN);
+  return [found[1], Number.isSafeInteger(seq) ? seq : null];
+}
+
+function unambiguous(channel) {
+  return splitLine(channel)[0] === channel ? channel : `${channel}:`;
+}
+
+function splitOnce(text, separator) {
+  const at = text.indexOf(separator);
+  return at < 0 ? [text] : [text.slice(0, at), text.slice(at + 1)];
+}
+
+function decode(text) {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
+}

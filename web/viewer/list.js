@@ -1,0 +1,455 @@
+// The lines on the screen: only the visible rows have elements.
+//
+// Where one is in the list is a row and its distance from the top edge (the anchor), not a scroll position: so a row stays where it
+// is while others come at the end, go at the front, or turn out higher than was guessed. The browser's own scrolling moves an empty
+// tall element; how far it moved is added to the anchor, and when it rests, its position is put in line with the anchor.
+
+import { Heights } from "./heights.js";
+import { Row } from "./row.js";
+import { GAP, LINE, UNFOLDED, WHOLE } from "./store.js";
+
+const LINE_HEIGHT = 20;
+const GAP_LINES = 2;
+
+/** Browsers can't lay out much more; beyond, the scroll bar is a scale. */
+const MOST_PIXELS = 8_000_000;
+
+/** Milliseconds between two pictures while whole screens of lines go by: nobody reads faster, and the page stays free. */
+const FLOOD_INTERVAL = 66;
+
+const REST = 150;
+
+export class List {
+  #scroller;
+  #content;
+  #window;
+  #rowsElement;
+  #store;
+  #view;
+  #look;
+  #heights;
+  #rows = [];
+  #free = [];
+  #rowOf = new WeakMap();
+  #isFollowing = true;
+  #anchor = { ordinal: 0, y: 0 };
+  #placed = { start: 0, end: 0, y: 0 };
+  #seenEnd = 0;
+  #lastTop = 0;
+  #lastHeight = 0;
+  #lastScroll = -Infinity;
+  #lastRender = -Infinity;
+  #turnover = 0;
+  #frame = 0;
+  #timer = 0;
+  #columns = 80;
+  #widest = 0;
+  #wraps = false;
+  onFollow = () => {};
+  onAction = () => {};
+  onRender = () => {};
+
+  /** `look` is what rows are filled by; whoever changes it calls `invalidate`. */
+  constructor(scroller, store, view, look) {
+    this.#scroller = scroller;
+    this.#store = store;
+    this.#view = view;
+    this.#look = look;
+    this.#heights = new Heights(store.capacity);
+    this.#content = element("content");
+    this.#window = element("window");
+    this.#rowsElement = element("rows");
+    this.#window.append(this.#rowsElement);
+    this.#content.append(this.#window);
+    scroller.append(this.#content);
+    scroller.addEventListener("scroll", () => this.#scrolled(), { passive: true });
+    scroller.addEventListener("wheel", (event) => this.#wheeled(event.deltaY), { passive: true });
+    this.#rowsElement.addEventListener("click", (event) => this.#clicked(event));
+    document.addEventListener("selectionchange", () => this.#selected());
+    new ResizeObserver(() => this.resize()).observe(scroller);
+    this.resize();
+  }
+
+  get isFollowing() {
+    return this.#isFollowing;
+  }
+
+  /** Rows that came since following ended. */
+  get unseen() {
+    return this.#isFollowing ? 0 : Math.max(0, this.#view.end - this.#seenEnd);
+  }
+
+  set wraps(wraps) {
+    this.#wraps = wraps;
+    this.resize();
+  }
+
+  /** Shows another selection of rows; what was on the screen stays there if it can. */
+  setView(view) {
+    const id = this.#isFollowing ? -1 : this.#view.idAt(this.#placed.start);
+    this.#view = view;
+    this.reset(id);
+  }
+
+  /** Rows were replaced: guesses all heights anew, and keeps `id` at the top. */
+  reset(id = -1) {
+    this.#heights.clear(this.#view.first);
+    this.#widest = 0;
+    this.#content.style.minWidth = "";
+    if (id >= 0) this.#anchor = { ordinal: this.#view.ordinalOf(id), y: Math.min(0, this.#placed.y) };
+    this.#seenEnd = Math.min(this.#seenEnd, this.#view.end);
+    this.invalidate();
+  }
+
+  /** The row that is at the top, to keep it there over a `reset`. */
+  get topId() {
+    return this.#isFollowing || this.#placed.end <= this.#placed.start ? -1 : this.#view.idAt(this.#placed.start);
+  }
+
+  /** Fills all rows anew. */
+  invalidate() {
+    this.#look.version += 1;
+    this.refresh(true);
+  }
+
+  /** There may be something new to show. */
+  refresh(isUrgent = false) {
+    if (isUrgent && this.#timer) {
+      clearTimeout(this.#timer);
+      this.#timer = 0;
+    }
+    if (this.#frame || this.#timer) return;
+    const wait = isUrgent || this.#turnover < 0.5 ? 0 : this.#lastRender + FLOOD_INTERVAL - performance.now();
+    const request = () => {
+      this.#timer = 0;
+      this.#frame = requestAnimationFrame(() => {
+        this.#frame = 0;
+        this.#render();
+      });
+    };
+    if (wait > 4) this.#timer = setTimeout(request, wait);
+    else request();
+  }
+
+  resize() {
+    const style = getComputedStyle(this.#scroller);
+    const character = measureCharacter(this.#scroller);
+    const gutter = this.#gutter();
+    this.#columns = Math.max(8, Math.floor((this.#scroller.clientWidth - gutter - Number.parseFloat(style.paddingLeft || 0)) / character));
+    this.#window.style.height = `${this.#scroller.clientHeight}px`;
+    this.reset(this.topId);
+  }
+
+  setFollowing(isFollowing) {
+    if (this.#isFollowing === isFollowing) return;
+    this.#isFollowing = isFollowing;
+    if (!isFollowing) {
+      this.#anchor = { ordinal: this.#placed.start, y: this.#placed.y };
+      this.#seenEnd = this.#view.end;
+    }
+    this.onFollow(isFollowing);
+    this.refresh(true);
+  }
+
+  toTop() {
+    this.setFollowing(false);
+    this.#anchor = { ordinal: this.#view.first, y: 0 };
+    this.refresh(true);
+  }
+
+  scrollBy(pixels) {
+    if (pixels < 0) this.setFollowing(false);
+    this.#anchor.y -= pixels;
+    this.refresh(true);
+  }
+
+  get pageHeight() {
+    return this.#scroller.clientHeight - LINE_HEIGHT;
+  }
+
+  /** Puts a row in the middle of the screen. */
+  show(id) {
+    this.setFollowing(false);
+    this.#anchor = { ordinal: this.#view.ordinalOf(id), y: Math.floor(this.#scroller.clientHeight / 2) };
+    this.refresh(true);
+  }
+
+  // Where the rows are.
+
+  #render() {
+    const viewport = this.#scroller.clientHeight;
+    this.#lastRender = performance.now();
+    this.#syncHeights();
+    const reference = { ...this.#anchor };
+    // A guess may be wrong, and with it the rows that fit. Twice is nearly always enough.
+    for (let round = 0; round < 4; round += 1) {
+      this.#anchor = { ...reference };
+      const { start, end } = this.#isFollowing ? this.#lastRows(viewport) : this.#rowsFromAnchor(viewport);
+      this.#place(start, end);
+      if (!this.#measure()) break;
+    }
+    const { start, end } = this.#placed;
+    let height = 0;
+    for (let ordinal = start; ordinal < end; ordinal += 1) height += this.#height(ordinal);
+    let y = this.#anchor.y;
+    if (this.#isFollowing) y = start === this.#view.first && height < viewport ? 0 : viewport - height;
+    this.#placed.y = y;
+    this.#rowsElement.style.transform = `translateY(${y}px)`;
+    this.#syncScroll(viewport);
+    this.#growWidth();
+    this.onRender();
+  }
+
+  #syncHeights() {
+    const { first, end } = this.#view;
+    const heights = this.#heights;
+    if (heights.end < first || heights.end > end) heights.clear(first);
+    heights.dropUntil(first);
+    while (heights.end < end) heights.push(this.#guess(this.#view.idAt(heights.end)));
+  }
+
+  #guess(id) {
+    const store = this.#store;
+    const kind = store.kind(id);
+    if (kind === GAP) return GAP_LINES;
+    if (kind !== LINE || !this.#wraps) return 1;
+    return Math.max(1, Math.ceil(Math.min(store.value(id).length, 5_000) / this.#columns));
+  }
+
+  #height(ordinal) {
+    return this.#heights.at(ordinal) * LINE_HEIGHT;
+  }
+
+  #lastRows(viewport) {
+    const { first, end } = this.#view;
+    let start = end;
+    for (let height = 0; start > first && height < viewport; ) height += this.#height(--start);
+    return { start, end };
+  }
+
+  #rowsFromAnchor(viewport) {
+    const { first, end } = this.#view;
+    const anchor = this.#anchor;
+    if (anchor.ordinal < first) Object.assign(anchor, { ordinal: first, y: 0 });
+    if (anchor.ordinal >= end) Object.assign(anchor, { ordinal: Math.max(first, end - 1) });
+    this.#raise(anchor);
+    while (anchor.ordinal < end - 1 && anchor.y + this.#height(anchor.ordinal) <= 0) {
+      anchor.y += this.#height(anchor.ordinal);
+      anchor.ordinal += 1;
+    }
+    let stop = anchor.ordinal;
+    let bottom = anchor.y;
+    while (stop < end && bottom < viewport) bottom += this.#height(stop++);
+    if (stop === end && bottom < viewport) {
+      anchor.y += viewport - bottom;
+      this.#raise(anchor);
+    }
+    return { start: anchor.ordinal, end: stop };
+  }
+
+  /** Rows above, until the anchor is at the top edge; there is nothing above the first. */
+  #raise(anchor) {
+    while (anchor.y > 0 && anchor.ordinal > this.#view.first) {
+      anchor.ordinal -= 1;
+      anchor.y -= this.#height(anchor.ordinal);
+    }
+    if (anchor.y > 0) anchor.y = 0;
+  }
+
+  #place(start, end) {
+    const rows = this.#rows;
+    const version = this.#look.version;
+    while (rows.length > 0 && rows[0].ordinal < start) this.#free.push(rows.shift());
+    while (rows.length > 0 && rows.at(-1).ordinal >= end) this.#free.push(rows.pop());
+    if (rows.length > 0 && (rows[0].ordinal >= end || rows.at(-1).ordinal < start)) this.#free.push(...rows.splice(0));
+    const kept = rows.length;
+    let filled = 0;
+    const from = kept > 0 ? rows[0].ordinal : end;
+    const to = kept > 0 ? rows.at(-1).ordinal + 1 : end;
+    if (kept === 0) {
+      // Nothing on the screen stays: the elements stay where they are, and take other rows.
+      const all = Array.from(this.#rowsElement.children, (child) => this.#rowOf.get(child));
+      this.#rows = all;
+      for (let ordinal = start; ordinal < end; ordinal += 1, filled += 1) {
+        const row = all[ordinal - start] ?? this.#addRow();
+        this.#fill(row, ordinal);
+      }
+      this.#free = this.#rows.splice(end - start);
+    } else {
+      for (let ordinal = from - 1; ordinal >= start; ordinal -= 1, filled += 1) {
+        const row = this.#free.pop() ?? this.#newRow();
+        this.#rowsElement.insertBefore(row.element, rows[0].element);
+        rows.unshift(row);
+        this.#fill(row, ordinal);
+      }
+      for (let ordinal = to; ordinal < end; ordinal += 1, filled += 1) {
+        const row = this.#free.pop() ?? this.#newRow();
+        this.#rowsElement.insertBefore(row.element, rows.at(-1).element.nextSibling);
+        rows.push(row);
+        this.#fill(row, ordinal);
+      }
+      for (const row of rows) if (row.version !== version) this.#fill(row, row.ordinal);
+    }
+    for (const row of this.#free) {
+      row.ordinal = -1;
+      row.element.hidden = true;
+    }
+    this.#turnover = end > start ? filled / (end - start) : 0;
+    this.#placed = { start, end, y: this.#anchor.y };
+  }
+
+  #newRow() {
+    const row = new Row();
+    this.#rowOf.set(row.element, row);
+    return row;
+  }
+
+  #addRow() {
+    const row = this.#newRow();
+    this.#rowsElement.append(row.element);
+    this.#rows.push(row);
+    return row;
+  }
+
+  #fill(row, ordinal) {
+    row.ordinal = ordinal;
+    row.element.hidden = false;
+    row.fill(this.#store, this.#view.idAt(ordinal), this.#look);
+  }
+
+  /** Whether a height was not what it was guessed to be. */
+  #measure() {
+    let isChanged = false;
+    for (const row of this.#rows) {
+      const guessed = this.#heights.at(row.ordinal);
+      if (!this.#wraps && !row.isTall && guessed <= GAP_LINES) continue;
+      const lines = Math.max(1, Math.round(row.element.offsetHeight / LINE_HEIGHT));
+      if (lines === guessed) continue;
+      this.#heights.set(row.ordinal, lines);
+      isChanged = true;
+    }
+    return isChanged;
+  }
+
+  // The browser's scrolling.
+
+  #syncScroll(viewport) {
+    const total = this.#heights.total * LINE_HEIGHT;
+    const height = Math.max(viewport, Math.min(total, MOST_PIXELS));
+    if (height !== this.#lastHeight) {
+      this.#lastHeight = height;
+      this.#content.style.height = `${height}px`;
+    }
+    const isResting = performance.now() - this.#lastScroll > REST;
+    if (!this.#isFollowing && !isResting) {
+      setTimeout(() => this.refresh(true), REST);
+      return;
+    }
+    let top = height - viewport;
+    if (!this.#isFollowing && total > viewport) {
+      const offset = this.#heights.offsetOf(this.#placed.start) * LINE_HEIGHT - this.#placed.y;
+      top = Math.round((offset / (total - viewport)) * (height - viewport));
+    }
+    if (Math.abs(top - this.#lastTop) < 1) return;
+    this.#scroller.scrollTop = top;
+    this.#lastTop = top;
+  }
+
+  #scrolled() {
+    const scroller = this.#scroller;
+    const top = scroller.scrollTop;
+    const moved = top - this.#lastTop;
+    if (Math.abs(moved) < 1) return;
+    this.#lastTop = top;
+    const viewport = scroller.clientHeight;
+    const most = this.#lastHeight - viewport;
+    if (this.#window.style.height !== `${viewport}px`) {
+      this.refresh(true);
+      return;
+    }
+    this.#lastScroll = performance.now();
+    if (moved > 0 && top >= most - 2) {
+      this.setFollowing(true);
+      return;
+    }
+    this.setFollowing(false);
+    if (top <= 0) {
+      this.#anchor = { ordinal: this.#view.first, y: 0 };
+    } else if (Math.abs(moved) > 2 * viewport) {
+      const total = this.#heights.total;
+      const line = (top / most) * (total - viewport / LINE_HEIGHT);
+      const { ordinal, into } = this.#heights.rowAt(line);
+      this.#anchor = { ordinal, y: -Math.round(into * LINE_HEIGHT) };
+    } else {
+      this.#anchor.y -= moved;
+    }
+    this.refresh(true);
+  }
+
+  // Up ends following before anything has moved. Down at the very end, where nothing can move, begins it again.
+  #wheeled(delta) {
+    if (this.#heights.total * LINE_HEIGHT <= this.#scroller.clientHeight) return;
+    if (delta < 0) this.setFollowing(false);
+    if (delta <= 0 || this.#isFollowing) return;
+    setTimeout(() => {
+      const { scrollTop, clientHeight } = this.#scroller;
+      if (scrollTop >= this.#lastHeight - clientHeight - 2 && this.#placed.end === this.#view.end) this.setFollowing(true);
+    }, REST);
+  }
+
+  #selected() {
+    const selection = document.getSelection();
+    if (!this.#isFollowing || !selection || selection.isCollapsed) return;
+    if (this.#rowsElement.contains(selection.anchorNode)) this.setFollowing(false);
+  }
+
+  #clicked(event) {
+    const target = event.target instanceof Element ? event.target : null;
+    const row = this.#rowOf.get(target?.closest(".row"));
+    if (!row) return;
+    const action = target.closest("[data-action]")?.dataset.action;
+    if (action === "fold" || action === "whole") {
+      this.setFollowing(false);
+      this.#store.toggleFlag(row.id, action === "fold" ? UNFOLDED : WHOLE);
+      row.version = -1;
+      this.refresh(true);
+      // The button that was pressed is made anew: the focus goes to its successor.
+      requestAnimationFrame(() => row.element.querySelector(`.${action}`)?.focus({ preventScroll: true }));
+    } else if (action) {
+      this.onAction(action, row.id, event);
+    } else if (target.closest(".num[href]")) {
+      this.onAction("number", row.id, event);
+    }
+  }
+
+  #growWidth() {
+    if (this.#wraps) return;
+    // Grows only: a bar that comes and goes with every long line is worse than one that is there.
+    const width = this.#turnover < 0.5 ? this.#rowsElement.scrollWidth : 0;
+    if (width > this.#widest) {
+      this.#widest = width;
+      this.#content.style.minWidth = `${width}px`;
+    }
+  }
+
+  #gutter() {
+    const text = this.#rows[0]?.element.querySelector(".text");
+    return text ? text.offsetLeft + 16 : 160;
+  }
+}
+
+function element(className) {
+  const made = document.createElement("div");
+  made.className = className;
+  return made;
+}
+
+function measureCharacter(parent) {
+  const probe = document.createElement("span");
+  probe.className = "probe";
+  probe.textContent = "0".repeat(100);
+  parent.append(probe);
+  const width = probe.getBoundingClientRect().width / 100;
+  probe.remove();
+  return width || 8;
+}

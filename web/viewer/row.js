@@ -1,0 +1,164 @@
+// One row of the list, as elements that are used again for other rows. Text from a process goes into text nodes and nowhere else.
+
+import { count, counted, size, statusText, statusTone, timeOfDay } from "./format.js";
+import { LEVEL_NAMES, levelOf } from "./levels.js";
+import { describe, pieces } from "./line.js";
+import { GAP, LINE, STATUS, UNFOLDED, WHOLE } from "./store.js";
+
+const CHANNEL_COLOURS = 8;
+
+export class Row {
+  element = document.createElement("div");
+  ordinal = -1;
+  id = -1;
+  version = -1;
+  /** Whether it may be higher than one line without wrapping. */
+  isTall = false;
+  #number = document.createElement("a");
+  #time = document.createElement("span");
+  #channel = document.createElement("span");
+  #text = document.createElement("span");
+  #only = document.createTextNode("");
+
+  constructor() {
+    this.#number.className = "num";
+    this.#number.tabIndex = -1;
+    this.#time.className = "time";
+    this.#channel.className = "chan";
+    this.#text.className = "text";
+    this.#text.append(this.#only);
+    this.element.append(this.#number, this.#time, this.#channel, this.#text);
+  }
+
+  fill(store, id, look) {
+    this.id = id;
+    this.version = look.version;
+    const kind = store.kind(id);
+    const seq = store.seq(id);
+    const channel = store.channel(id);
+    const isNumbered = kind !== GAP && seq > 0;
+    setText(this.#number, isNumbered ? String(seq) : "");
+    if (isNumbered) this.#number.href = look.hrefOf(channel, seq);
+    else this.#number.removeAttribute("href");
+    setText(this.#time, timeOfDay(store.time(id)));
+    setText(this.#channel, look.showsChannel ? shortName(channel) : "");
+    this.#channel.className = look.showsChannel ? `chan c${colourOf(channel)}` : "chan";
+    this.isTall = false;
+
+    let classes = "row";
+    if (kind === LINE) classes += this.#fillLine(store, id, look);
+    else if (kind === GAP) classes += this.#fillGap(store.value(id));
+    else if (kind === STATUS) classes += this.#fillStatus(store.value(id));
+    else classes += this.#fillNotice(store.value(id));
+    if (look.isChosen(channel, seq, kind)) classes += " chosen";
+    if (id === look.foundId) classes += " found";
+    this.element.className = classes;
+  }
+
+  #fillLine(store, id, look) {
+    const isUnfolded = store.hasFlag(id, UNFOLDED) !== look.unfolds;
+    const line = describe(store.value(id), { isWhole: store.hasFlag(id, WHOLE), isUnfolded });
+    const { text, runs } = line;
+    const marks = look.matcher ? look.matcher.ranges(text) : [];
+    this.isTall = line.isUnfolded;
+    let classes = line.isJson ? " json" : "";
+    const level = levelOf(text);
+    if (level > 0) classes += ` l-${LEVEL_NAMES[level]}`;
+    if (runs.length > 0) classes += " styled";
+
+    if (runs.length === 0 && marks.length === 0 && line.rest === 0 && !line.isJson) {
+      this.#showOnly(text);
+      return classes;
+    }
+    const parts = document.createDocumentFragment();
+    if (line.isJson) parts.append(foldButton(isUnfolded));
+    for (const { from, to, run, isMarked } of pieces(text.length, runs, marks)) {
+      parts.append(piece(text.slice(from, to), run, isMarked));
+    }
+    if (line.rest > 0) parts.append(button("whole", `… ${size(line.rest)} more`, "Show the whole line"));
+    this.#text.replaceChildren(parts);
+    return classes;
+  }
+
+  #fillGap(gap) {
+    const number = gap.to - gap.from + 1;
+    const label = document.createElement("span");
+    label.className = "label";
+    const range = number === 1 ? count(gap.from) : `${count(gap.from)} to ${count(gap.to)}`;
+    label.textContent = `${counted(number, "message")} skipped`;
+    const where = document.createElement("span");
+    where.className = "range";
+    where.textContent = gap.isKept ? range : `${range} · no longer kept`;
+    const parts = [label, where];
+    if (gap.state === "fetching") where.textContent = `${range} · fetching…`;
+    else if (gap.isKept) parts.push(button("fetch", "Fetch", `Fetch messages ${range} again`));
+    if (gap.error) where.textContent = `${range} · ${gap.error}`;
+    this.#text.replaceChildren(...parts);
+    return " gap";
+  }
+
+  #fillStatus(status) {
+    const badge = document.createElement("span");
+    badge.className = `badge ${statusTone(status)}`;
+    badge.textContent = statusText(status);
+    const name = document.createTextNode(` ${status.name}`);
+    this.#text.replaceChildren(badge, name);
+    return " status";
+  }
+
+  #fillNotice(notice) {
+    this.#showOnly(notice.text);
+    return " notice";
+  }
+
+  #showOnly(text) {
+    if (this.#text.firstChild !== this.#only || this.#text.childNodes.length !== 1) this.#text.replaceChildren(this.#only);
+    if (this.#only.data !== text) this.#only.data = text;
+  }
+}
+
+/** The name without what all processes have in common. */
+export function shortName(channel) {
+  return channel.startsWith("process:") ? channel.slice("process:".length) : channel;
+}
+
+/** Which of the colours is the channel's: the same on every visit. */
+export function colourOf(channel) {
+  let hash = 0;
+  for (let i = 0; i < channel.length; i += 1) hash = (Math.imul(hash, 31) + channel.charCodeAt(i)) >>> 0;
+  return hash % CHANNEL_COLOURS;
+}
+
+function piece(text, run, isMarked) {
+  if (!run && !isMarked) return document.createTextNode(text);
+  const element = document.createElement(isMarked ? "mark" : "span");
+  element.textContent = text;
+  if (run) {
+    element.className = run.classes;
+    if (run.fg) element.style.color = run.fg;
+    if (run.bg) element.style.backgroundColor = run.bg;
+  }
+  return element;
+}
+
+function foldButton(isUnfolded) {
+  const fold = button("fold", isUnfolded ? "▾" : "▸", isUnfolded ? "Fold" : "Unfold");
+  fold.setAttribute("aria-expanded", String(isUnfolded));
+  return fold;
+}
+
+function button(action, text, label) {
+  const element = document.createElement("button");
+  element.type = "button";
+  element.className = action;
+  element.dataset.action = action;
+  element.textContent = text;
+  element.setAttribute("aria-label", label);
+  return element;
+}
+
+function setText(element, text) {
+  const node = element.firstChild;
+  if (!node) element.append(text);
+  else if (node.data !== text) node.data = text;
+}

@@ -1,0 +1,44 @@
+// Lines as text, out of the page: to the clipboard, or into a file.
+
+import { plainText } from "./ansi.js";
+import { statusText } from "./format.js";
+import { GAP, LINE, STATUS } from "./store.js";
+
+/** One row as text; with more than one channel shown, its channel before it. */
+export function rowText(store, id, showsChannel) {
+  const prefix = showsChannel ? `${store.channel(id)} ` : "";
+  const value = store.value(id);
+  const kind = store.kind(id);
+  if (kind === LINE) return prefix + plainText(value);
+  if (kind === GAP) return `${prefix}… ${value.to - value.from + 1} skipped (${value.from} to ${value.to}) …`;
+  if (kind === STATUS) return `${prefix}[${statusText(value)}]`;
+  return `${prefix}[${value.text}]`;
+}
+
+/** Whether it worked: pages that are not served from a secure place have no clipboard, but an old way into it. */
+export async function copyText(text) {
+  try {
+    await navigator.clipboard.writeText(text);
+    return true;
+  } catch {
+    const area = document.createElement("textarea");
+    area.value = text;
+    area.setAttribute("aria-hidden", "true");
+    area.className = "skip";
+    document.body.append(area);
+    area.select();
+    const isCopied = document.execCommand("copy");
+    area.remove();
+    return isCopied;
+  }
+}
+
+export function downloadParts(name, parts) {
+  const url = URL.createObjectURL(new Blob(parts, { type: "text/plain;charset=utf-8" }));
+  const link = document.createElement("a");
+  link.href = url;
+  link.download = name;
+  link.click();
+  // The browser reads it after this; a minute is enough to have begun.
+  setTimeout(() => URL.revokeObjectURL(url), 60_000);
+}

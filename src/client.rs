@@ -1,7 +1,8 @@
 //! A client that watches channels and comes back when the connection is lost.
 //!
-//! It speaks the plain protocol, so it watches any server of it, also one that joins several messages in
-//! one frame.
+//! It goes on where it left off: messages are numbered, what was missed during a break is asked for, and what cannot be had any more is told
+//! as an [`Item`]. A server without these extensions is watched too, also one that joins several messages in one frame; then what was
+//! published during a break is not seen.
 //!
 //! ```no_run
 //! use outrace::client::{Item, Watcher};
@@ -21,6 +22,7 @@
 mod backoff;
 mod builder;
 mod item;
+mod track;
 mod watcher;
 
 pub use backoff::Backoff;

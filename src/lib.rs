@@ -46,7 +46,7 @@ mod stats;
 mod sync;
 mod wake;
 
-pub use channel::{Client, ClientId, Publisher};
+pub use channel::{Client, ClientId, Lossless, Publisher};
 pub use connection::{Admission, UpgradeBody};
 pub use error::ConfigError;
 pub use hub::{Hub, HubBuilder, Reply};

@@ -71,6 +71,11 @@ async fn json_is_every_message_as_it_came() {
         subscribed(&hub, "process:a").await;
         hub.send_process_output("a", "x").unwrap();
         hub.send_event("deployed", &1).unwrap();
+        let subscribed = printed(&mut watcher).await;
+        assert!(
+            subscribed.starts_with(r#"{"type":"subscribed","channel":"process:a","data":{"epoch":""#),
+            "{subscribed}"
+        );
         let line = printed(&mut watcher).await;
         assert!(
             line.starts_with(r#"{"type":"process_output","channel":"process:a","processId":"a","data":"x","#)
@@ -209,10 +214,11 @@ async fn crude_server(frames: &'static [&'static str]) -> String {
             let (tcp, _) = listener.accept().await.unwrap();
             let mut socket = tokio_tungstenite::accept_async(tcp).await.unwrap();
             let subscribe = socket.next().await.unwrap().unwrap().into_text().unwrap();
-            assert_eq!(
-                serde_json::from_str::<serde_json::Value>(&subscribe).unwrap(),
-                serde_json::json!({"type": "subscribe", "channel": "process:a"})
-            );
+            let subscribe: serde_json::Value = serde_json::from_str(&subscribe).unwrap();
+            // Such a server reads the channel from `data`, and nothing of the options.
+            for (key, value) in [("type", "subscribe"), ("channel", "process:a"), ("data", "process:a")] {
+                assert_eq!(subscribe[key], value);
+            }
             for frame in frames {
                 socket.send(Message::text(*frame)).await.unwrap();
             }
@@ -237,7 +243,8 @@ async fn messages_joined_in_one_frame_are_told_apart() {
         let end = loop {
             match watcher.next().await.expect("a disconnect comes last") {
                 Item::Connected => {}
-                Item::Line { channel, text } => {
+                Item::Line { channel, text, seq, .. } => {
+                    assert_eq!(seq, None, "this server numbers nothing");
                     assert_eq!(channel.as_str(), "process:a");
                     lines.push(text);
                 }
@@ -311,6 +318,7 @@ async fn a_server_that_is_merely_idle_is_not_given_up() {
         let patience = Duration::from_millis(500);
         let mut watcher = Watcher::builder(&url).channel("process:a").patience(patience).build().unwrap();
         assert_eq!(watcher.next().await, Some(Item::Connected));
+        assert!(matches!(watcher.next().await, Some(Item::Subscribed { seq: 0, .. })));
         // Four times its patience, without a message: only pongs.
         assert!(tokio::time::timeout(4 * patience, watcher.next()).await.is_err());
         hub.send_process_output("a", "still there").unwrap();

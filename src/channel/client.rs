@@ -37,6 +37,8 @@ pub struct Client {
     skipped: AtomicU64,
     /// Some subscription is owed something that had no room.
     owed: AtomicBool,
+    /// A publisher waits for room in its queue.
+    awaited: AtomicBool,
 }
 
 impl Client {
@@ -50,6 +52,7 @@ impl Client {
             written: AtomicU64::new(0),
             skipped: AtomicU64::new(0),
             owed: AtomicBool::new(false),
+            awaited: AtomicBool::new(false),
         }
     }
 
@@ -117,6 +120,16 @@ impl Client {
     pub(crate) fn take_owed(&self) -> bool {
         fence(Ordering::SeqCst);
         self.owed.load(Ordering::Relaxed) && self.owed.swap(false, Ordering::AcqRel)
+    }
+
+    /// Asks the writer to tell when it has written everything. Relaxed: who asks looks again before long.
+    pub(super) fn await_room(&self) {
+        self.awaited.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether somebody has asked for that; for the writer. A load, as a rule.
+    pub(crate) fn take_awaited(&self) -> bool {
+        self.awaited.load(Ordering::Relaxed) && self.awaited.swap(false, Ordering::Relaxed)
     }
 
     /// The subscriptions to which something is owed. Linear in the client's subscriptions.

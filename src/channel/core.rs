@@ -4,6 +4,8 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use tokio::sync::Notify;
+
 use super::history::{self, Keep};
 use super::ingest::Waiting;
 use super::registry::Registry;
@@ -22,6 +24,8 @@ pub(crate) struct Core {
     pub(crate) config: Config,
     pub(crate) ticker: Arc<Ticker>,
     pub(crate) totals: Totals,
+    /// Tells publishers that wait for it that some client's queue has become empty.
+    pub(crate) room: Notify,
     /// What one channel's history keeps; nothing when it keeps no messages.
     pub(super) keep: Keep,
     /// Bytes of all histories.
@@ -47,6 +51,7 @@ impl Core {
             most_waiting: Waiting { messages: config.queue.max(1024), bytes: config.queue_bytes },
             ticker: Arc::new(Ticker::new(config.max_flush_interval)),
             totals: Totals::default(),
+            room: Notify::new(),
             keep: Keep {
                 messages: config.history_messages,
                 bytes: config.history_bytes,

@@ -304,12 +304,23 @@ impl Channel {
                     }
                 };
                 let (next, from, to) = begun;
-                let (next, room) =
-                    self.replay(subscription, tracked, None, history, next, to, &mut change, tally);
-                if let Some(refetch) = state.refetches.front_mut() {
-                    refetch.begun = Some((next, from, to));
-                }
-                if next <= to && !room {
+                let mut place = State { gap: refetch.gap, ..State::default() };
+                let (next, _) = self.replay(
+                    subscription,
+                    tracked,
+                    &mut place,
+                    false,
+                    history,
+                    next,
+                    to,
+                    &mut change,
+                    tally,
+                );
+                let told = next > to
+                    && self.tell_gap(subscription, tracked, &mut place, to + 1, &Core::timestamp(), tally);
+                refetch.begun = Some((next, from, to));
+                refetch.gap = place.gap;
+                if !told {
                     break 'given false;
                 }
                 let frame = encode::replayed(self.known_name(), from, to, &Core::timestamp());
@@ -323,7 +334,8 @@ impl Channel {
                 let (next, _) = self.replay(
                     subscription,
                     tracked,
-                    Some(&mut *state),
+                    state,
+                    true,
                     history,
                     behind,
                     last,
@@ -359,34 +371,32 @@ impl Channel {
     }
 
     /// Offers the kept messages from `next` to `last` while there is room. Answers the first that was not offered, and whether there was
-    /// room to the end. What is no longer kept is a gap of the subscription when `state` is given (it would have been delivered), and is passed
-    /// over otherwise (it had been announced).
+    /// room to the end. What is no longer kept is a gap in `state`, and counts as skipped when it is due for the first time.
     #[expect(clippy::too_many_arguments, reason = "one step of the above, with its parts")]
     fn replay(
         &self,
         subscription: &Arc<Subscription>,
         tracked: &Tracked,
-        mut state: Option<&mut State>,
+        state: &mut State,
+        first_time: bool,
         history: &mut History,
         mut next: u64,
         last: u64,
         change: &mut history::Change,
         tally: &mut Tally,
     ) -> (u64, bool) {
-        let mut aside = State::default();
         while next <= last {
             let Some(block) = history.find(next).cloned().filter(|block| block.first_seq() <= last) else {
-                self.pass_by(subscription, state.as_deref_mut(), next, last, tally);
+                self.pass_by(subscription, state, first_time, next, last, tally);
                 return (last + 1, true);
             };
             if block.first_seq() > next {
-                self.pass_by(subscription, state.as_deref_mut(), next, block.first_seq() - 1, tally);
+                self.pass_by(subscription, state, first_time, next, block.first_seq() - 1, tally);
                 next = block.first_seq();
             }
             let start = (next - block.first_seq()) as usize;
             let end = (block.last_seq().min(last) - block.first_seq() + 1) as usize;
-            let place = state.as_deref_mut().unwrap_or(&mut aside);
-            let progress = self.offer_from(subscription, tracked, place, &block, start..end, tally);
+            let progress = self.offer_from(subscription, tracked, state, &block, start..end, tally);
             *change += history.settle(&block);
             match progress {
                 Progress::Gone => return (next, false),
@@ -406,13 +416,14 @@ impl Channel {
     fn pass_by(
         &self,
         subscription: &Subscription,
-        state: Option<&mut State>,
+        state: &mut State,
+        first_time: bool,
         from: u64,
         to: u64,
         tally: &mut Tally,
     ) {
-        if let Some(state) = state {
-            state.gap.get_or_insert(from);
+        state.gap.get_or_insert(from);
+        if first_time {
             let messages = to - from + 1;
             tally.offered += messages;
             self.skip(subscription, messages as usize, tally);

@@ -131,6 +131,11 @@ impl Ingest {
         }
     }
 
+    /// What waits now.
+    pub(crate) fn waiting(&self) -> Waiting {
+        Waiting::unpack(self.waiting.load(Ordering::Relaxed))
+    }
+
     /// How many entries a seal that starts now takes: those pushed later are a later seal's, so that a seal ends.
     pub(crate) fn len(&self) -> usize {
         self.queue.len()

@@ -15,6 +15,7 @@ mod core;
 mod fanout;
 mod history;
 mod ingest;
+mod lossless;
 mod pace;
 mod publisher;
 mod registry;
@@ -32,6 +33,7 @@ use crate::protocol::Range;
 use crate::sync::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 pub use client::{Client, ClientId};
+pub use lossless::Lossless;
 pub use publisher::Publisher;
 
 pub(crate) use self::core::Core;

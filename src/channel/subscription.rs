@@ -54,7 +54,7 @@ impl State {
     /// that on all comes from the history, after the replay.
     pub(crate) fn ask_again(&mut self, range: Range, next: u64) {
         if self.refetches.len() < MOST_REFETCHES {
-            self.refetches.push_back(Refetch { range, begun: None });
+            self.refetches.push_back(Refetch { range, begun: None, gap: None });
             if self.welcomed {
                 self.behind.get_or_insert(next);
             }
@@ -73,6 +73,8 @@ pub(crate) struct Refetch {
     pub(crate) range: Range,
     /// Set once the replay has begun: what comes next, what was announced.
     pub(crate) begun: Option<(u64, u64, u64)>,
+    /// The first message of a hole in the replay that it has not been told of: what was dropped since it began.
+    pub(crate) gap: Option<u64>,
 }
 
 /// Ranges a subscription may have asked for and not yet got.
@@ -133,6 +135,11 @@ impl Subscription {
         // Relaxed: `Client::owe` releases it.
         self.owed.store(true, Ordering::Relaxed);
         self.client.owe();
+    }
+
+    /// Whether something is owed. Relaxed: a hint for those who look again.
+    pub(crate) fn is_owed(&self) -> bool {
+        self.owed.load(Ordering::Relaxed)
     }
 
     /// Whether something was owed; the caller sees to it.

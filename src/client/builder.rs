@@ -6,6 +6,7 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 
 use crate::message::{ChannelName, NameError};
 
+use super::track::Wishes;
 use super::watcher::Plan;
 use super::{Backoff, Watcher};
 
@@ -36,6 +37,8 @@ pub struct WatcherBuilder {
     retry: bool,
     raw: bool,
     patience: Duration,
+    retries: Option<u32>,
+    wishes: Wishes,
 }
 
 impl WatcherBuilder {
@@ -47,6 +50,8 @@ impl WatcherBuilder {
             retry: true,
             raw: false,
             patience: Duration::from_secs(75),
+            retries: None,
+            wishes: Wishes { tail: None, batch: true, resume: true },
         }
     }
 
@@ -66,6 +71,30 @@ impl WatcherBuilder {
     /// attempt fails.
     pub fn retry(mut self, retry: bool) -> Self {
         self.retry = retry;
+        self
+    }
+
+    /// Attempts to connect in a row that may fail before it ends; no limit by default. A connection on which something came counts anew.
+    pub fn retry_limit(mut self, failures: u32) -> Self {
+        self.retries = Some(failures);
+        self
+    }
+
+    /// Begins with up to so many of the last messages that the server has kept of each channel.
+    pub fn tail(mut self, messages: u64) -> Self {
+        self.wishes.tail = Some(messages);
+        self
+    }
+
+    /// Whether runs of lines may come in one message, which costs everybody less; they may by default. The items are the same.
+    pub fn batch(mut self, batch: bool) -> Self {
+        self.wishes.batch = batch;
+        self
+    }
+
+    /// Whether to number messages, be told of gaps and go on after a break where it left off; it does by default.
+    pub fn resume(mut self, resume: bool) -> Self {
+        self.wishes.resume = resume;
         self
     }
 
@@ -109,6 +138,8 @@ impl WatcherBuilder {
             retry: self.retry,
             raw: self.raw,
             patience: self.patience,
+            retries: self.retries,
+            wishes: self.wishes,
         }))
     }
 }

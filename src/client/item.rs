@@ -3,10 +3,6 @@
 use std::fmt;
 use std::time::Duration;
 
-use serde::Deserialize;
-use serde_json::value::RawValue;
-use std::borrow::Cow;
-
 use crate::message::{ChannelName, Status};
 
 /// One thing a [`Watcher`](super::Watcher) sees, in the order the server sent it.
@@ -21,6 +17,10 @@ pub enum Item {
         channel: ChannelName,
         /// The line, without a terminator.
         text: String,
+        /// Its number in the channel, when the server numbers messages.
+        seq: Option<u64>,
+        /// When it was published, in RFC 3339; empty when the server does not say.
+        timestamp: String,
     },
     /// A process's status changed.
     Status {
@@ -30,6 +30,66 @@ pub enum Item {
         status: Status,
         /// The exit code; 0 for a status that is no exit.
         code: i32,
+        /// Its number in the channel, when the server numbers messages.
+        seq: Option<u64>,
+        /// When it was published, in RFC 3339; empty when the server does not say.
+        timestamp: String,
+    },
+    /// The server has answered the first subscription to a channel. One that does not number messages gives no answer.
+    Subscribed {
+        /// The channel.
+        channel: ChannelName,
+        /// Names its numbering.
+        epoch: String,
+        /// The number of the last message before those that follow.
+        seq: u64,
+        /// How many of those that follow are from before the subscription.
+        replayed: u64,
+        /// How many that were asked for are no longer kept.
+        lost: u64,
+    },
+    /// The channel is subscribed to again after a break, and goes on where it left off.
+    Reconnected {
+        /// The channel.
+        channel: ChannelName,
+        /// The numbering began anew, as after a restart of the server: what was missed of the old one cannot be known.
+        epoch_changed: bool,
+        /// How many messages of the present numbering were missed and are no longer kept.
+        lost: u64,
+        /// How many missed messages follow.
+        replayed: u64,
+    },
+    /// Messages that the server skipped for this watcher, which did not read fast enough. Within a [`Item::Replay`]: those it dropped
+    /// while it was sending the others.
+    Gap {
+        /// The channel.
+        channel: ChannelName,
+        /// The number of the first.
+        from: u64,
+        /// The number of the last.
+        to: u64,
+        /// How many there are.
+        count: u64,
+    },
+    /// What follows on this channel, up to [`Item::Replayed`], is what [`Watcher::refetch`](super::Watcher::refetch) asked for.
+    Replay {
+        /// The channel.
+        channel: ChannelName,
+        /// The number of the first message that is still kept; of none if it is `to` + 1.
+        from: u64,
+        /// The number of the last.
+        to: u64,
+        /// How many that were asked for are no longer kept.
+        lost: u64,
+    },
+    /// The end of what [`Item::Replay`] began.
+    Replayed {
+        /// The channel.
+        channel: ChannelName,
+        /// As there.
+        from: u64,
+        /// As there.
+        to: u64,
     },
     /// The server refused something, or tells all its clients of an error.
     Error {
@@ -83,92 +143,6 @@ impl fmt::Display for Lost {
             Self::Closed(code, words) => write!(f, "the server closed the connection ({code}: {words})"),
             Self::Broken(reason) => write!(f, "the connection broke: {reason}"),
             Self::Silent => f.write_str("the server has fallen silent"),
-        }
-    }
-}
-
-#[derive(Deserialize)]
-struct Envelope<'a> {
-    #[serde(rename = "type", borrow)]
-    kind: Cow<'a, str>,
-    #[serde(borrow, default)]
-    channel: Option<Cow<'a, str>>,
-    #[serde(borrow, default)]
-    data: Option<&'a RawValue>,
-}
-
-#[derive(Deserialize)]
-struct StatusData<'a> {
-    #[serde(borrow)]
-    status: Cow<'a, str>,
-    #[serde(rename = "exitCode", default)]
-    exit_code: i32,
-}
-
-impl Item {
-    /// Reads one message. What is not one of the known shapes is `Other`, never an error: a newer server may
-    /// send what this client does not know. `channels` are those subscribed to, whose names are shared.
-    pub(super) fn parse<'a>(json: &str, channels: impl Iterator<Item = &'a ChannelName>) -> Self {
-        Self::typed(json, channels).unwrap_or_else(|| Self::Other { json: json.to_owned() })
-    }
-
-    fn typed<'a>(json: &str, mut channels: impl Iterator<Item = &'a ChannelName>) -> Option<Self> {
-        let envelope: Envelope<'_> = serde_json::from_str(json).ok()?;
-        let data = envelope.data?.get();
-        let mut channel = || {
-            let name = envelope.channel.as_deref()?;
-            channels.find(|known| known.as_str() == name).cloned().or_else(|| ChannelName::parse(name).ok())
-        };
-        match &*envelope.kind {
-            "process_output" => {
-                Some(Self::Line { channel: channel()?, text: serde_json::from_str(data).ok()? })
-            }
-            "process_status" => {
-                let StatusData { status, exit_code } = serde_json::from_str(data).ok()?;
-                Some(Self::Status { channel: channel()?, status: Status::from(&*status), code: exit_code })
-            }
-            "error" => Some(Self::Error { text: serde_json::from_str(data).ok()? }),
-            _ => None,
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn parse(json: &str) -> Item {
-        Item::parse(json, std::iter::empty())
-    }
-
-    #[test]
-    fn known_shapes_are_typed() {
-        let channel = ChannelName::parse("process:web").unwrap();
-        assert_eq!(
-            parse(
-                r#"{"type":"process_output","channel":"process:web","processId":"web","data":"a\"\u00e9","timestamp":"t"}"#
-            ),
-            Item::Line { channel: channel.clone(), text: "a\"é".into() }
-        );
-        assert_eq!(
-            parse(
-                r#"{"type":"process_status","channel":"process:web","data":{"status":"exited","exitCode":3}}"#
-            ),
-            Item::Status { channel, status: Status::Exited, code: 3 }
-        );
-        assert_eq!(parse(r#"{"type":"error","data":"no"}"#), Item::Error { text: "no".into() });
-    }
-
-    #[test]
-    fn what_is_not_known_is_kept_as_it_came() {
-        for json in [
-            r#"{"type":"event","data":{"event":"x","data":1},"timestamp":"t"}"#,
-            r#"{"type":"pong","timestamp":"t"}"#,
-            r#"{"type":"process_output","channel":"process:web","data":{"not":"a line"}}"#,
-            r#"{"type":"process_output","data":"no channel"}"#,
-            "not JSON",
-        ] {
-            assert_eq!(parse(json), Item::Other { json: json.into() });
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The connection's life: connect, subscribe, read, lose, wait, and again.
 
+use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -10,12 +11,14 @@ use futures_util::SinkExt;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep, timeout};
 use tokio_tungstenite::tungstenite::handshake::client::Request;
+use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::protocol::frame::Utf8Bytes;
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async_with_config};
 
 use crate::message::ChannelName;
 
+use super::track::{self, Subscription, Wishes};
 use super::{Backoff, Item, Lost, WatcherBuilder};
 
 type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
@@ -32,11 +35,20 @@ pub(super) struct Plan {
     pub(super) retry: bool,
     pub(super) raw: bool,
     pub(super) patience: Duration,
+    pub(super) retries: Option<u32>,
+    pub(super) wishes: Wishes,
 }
 
-/// Watches channels of one server and connects again when the connection is lost.
+/// Ranges that may be asked for and not yet sent, for each channel: a server forgets what goes beyond.
+const MOST_OUTSTANDING: usize = 16;
+
+/// The largest message: a batch of the longest lines, each byte of them escaped.
+const MOST_MESSAGE_BYTES: usize = 64 << 20;
+
+/// Watches channels of one server, connects again when the connection is lost, and goes on where it left off.
 ///
-/// What was published while it was away is not seen. It is a [`Stream`] of [`Item`]s too.
+/// It is a [`Stream`] of [`Item`]s too. It holds one message of the server's at a time, and reads the next when its items are taken: a watcher
+/// that is not asked for items slows nobody down but is skipped by the server, and told.
 pub struct Watcher {
     request: Request,
     channels: Vec<Subscription>,
@@ -44,12 +56,14 @@ pub struct Watcher {
     retry: bool,
     raw: bool,
     patience: Duration,
+    retries: Option<u32>,
+    failures: u32,
+    wishes: Wishes,
+    /// Of the message last read; taken before the next one is read.
+    items: VecDeque<Item>,
+    /// What has yet to be said to the server.
+    unsent: VecDeque<String>,
     state: State,
-}
-
-/// One channel that is watched, and what is known of it across connections.
-struct Subscription {
-    channel: ChannelName,
 }
 
 enum State {
@@ -70,6 +84,8 @@ struct Open {
     /// Whether anything came but a goodbye.
     good: bool,
     pinged: bool,
+    /// Something was handed to the socket and may not have left.
+    unflushed: bool,
     check: Pin<Box<Sleep>>,
 }
 
@@ -80,9 +96,21 @@ impl Watcher {
     }
 
     pub(super) fn new(plan: Plan) -> Self {
-        let Plan { request, channels, backoff, retry, raw, patience } = plan;
-        let channels = channels.into_iter().map(|channel| Subscription { channel }).collect();
-        Self { request, channels, backoff, retry, raw, patience, state: State::Fresh }
+        let Plan { request, channels, backoff, retry, raw, patience, retries, wishes } = plan;
+        Self {
+            request,
+            channels: channels.into_iter().map(Subscription::new).collect(),
+            backoff,
+            retry,
+            raw,
+            patience,
+            retries,
+            failures: 0,
+            wishes,
+            items: VecDeque::new(),
+            unsent: VecDeque::new(),
+            state: State::Fresh,
+        }
     }
 
     /// The channels watched, in the order they were named.
@@ -110,6 +138,23 @@ impl Watcher {
         }
     }
 
+    /// Asks for messages of a channel again, such as those of an [`Item::Gap`]. They come between [`Item::Replay`] and [`Item::Replayed`]; when
+    /// the connection is lost before that, they don't. False when they cannot be asked for: there is no connection, the server does
+    /// not number the channel's messages, the range is none, or 16 ranges of the channel are still to come.
+    pub fn refetch(&mut self, channel: &str, from: u64, to: u64) -> bool {
+        let State::Open(_) = self.state else { return false };
+        let Some(known) = self.channels.iter_mut().find(|known| known.channel.as_str() == channel) else {
+            return false;
+        };
+        if known.outstanding >= MOST_OUTSTANDING {
+            return false;
+        }
+        let Some(range) = known.range(from, to) else { return false };
+        known.outstanding += 1;
+        self.unsent.push_back(range);
+        true
+    }
+
     fn poll_item(&mut self, cx: &mut Context<'_>) -> Poll<Option<Item>> {
         loop {
             match &mut self.state {
@@ -126,13 +171,18 @@ impl Watcher {
                     Err(reason) => return Poll::Ready(Some(self.lost(reason))),
                 },
                 State::Open(open) => {
-                    if let Some(json) = open.next_joined() {
-                        return Poll::Ready(Some(if self.raw {
-                            Item::Other { json: json.to_owned() }
-                        } else {
-                            Item::parse(json, self.channels.iter().map(|subscription| &subscription.channel))
-                        }));
+                    if let Some(item) = self.items.pop_front() {
+                        return Poll::Ready(Some(item));
                     }
+                    if let Some(json) = open.next_joined() {
+                        track::read(json, &mut self.channels, &mut self.items);
+                        if self.raw {
+                            self.items.clear();
+                            self.items.push_back(Item::Other { json: json.to_owned() });
+                        }
+                        continue;
+                    }
+                    open.send(cx, &mut self.unsent);
                     if let Err(reason) = ready!(open.poll_frame(cx, self.patience)) {
                         return Poll::Ready(Some(self.lost(reason)));
                     }
@@ -146,22 +196,29 @@ impl Watcher {
         // A server that takes connections and drops them at once is not back yet.
         if matches!(&self.state, State::Open(open) if open.good) {
             self.backoff.reset();
+            self.failures = 0;
+        } else {
+            self.failures = self.failures.saturating_add(1);
         }
-        let retry_in = self.retry.then(|| self.backoff.next_pause());
+        self.unsent.clear();
+        self.channels.iter_mut().for_each(Subscription::lose);
+        let retry = self.retry && self.retries.is_none_or(|most| self.failures <= most);
+        let retry_in = retry.then(|| self.backoff.next_pause());
         self.state = retry_in.map_or(State::Ended, |pause| State::Paused(Box::pin(sleep(pause))));
         Item::Disconnected { reason, retry_in }
     }
 
     fn connect(&self) -> Connecting {
         let request = self.request.clone();
-        let subscribes: Vec<String> = self
-            .channels()
-            .map(|channel| serde_json::json!({"type": "subscribe", "channel": channel.as_str()}).to_string())
-            .collect();
+        let subscribes: Vec<String> =
+            self.channels.iter().map(|subscription| subscription.subscribe(self.wishes)).collect();
+        let config = WebSocketConfig::default()
+            .max_message_size(Some(MOST_MESSAGE_BYTES))
+            .max_frame_size(Some(MOST_MESSAGE_BYTES));
         let patience = self.patience.min(CONNECT_PATIENCE);
         Box::pin(async move {
             let connected = timeout(patience, async {
-                let (mut socket, _) = connect_async_with_config(request, None, true).await?;
+                let (mut socket, _) = connect_async_with_config(request, Some(config), true).await?;
                 for subscribe in subscribes {
                     socket.feed(Message::text(subscribe)).await?;
                 }
@@ -203,7 +260,22 @@ impl Open {
             heard: Instant::now(),
             good: false,
             pinged: false,
+            unflushed: false,
             check: Box::pin(sleep(ping_after(patience))),
+        }
+    }
+
+    /// Hands what is to be said to the socket, as far as it takes it. What it does not take goes with the next call, and a socket that
+    /// has failed says so when it is read.
+    fn send(&mut self, cx: &mut Context<'_>, unsent: &mut VecDeque<String>) {
+        while !unsent.is_empty()
+            && let Poll::Ready(Ok(())) = self.socket.poll_ready_unpin(cx)
+            && let Some(text) = unsent.pop_front()
+        {
+            self.unflushed = self.socket.start_send_unpin(Message::text(text)).is_ok();
+        }
+        if self.unflushed {
+            self.unflushed = self.socket.poll_flush_unpin(cx).is_pending();
         }
     }
 

@@ -75,6 +75,9 @@ impl Writer {
             if !self.gather(client) {
                 // Nothing kept for a client that is idle.
                 self.in_flight = VecDeque::new();
+                if client.take_awaited() {
+                    core.room.notify_waiters();
+                }
                 return Poll::Ready(Ok(if client.take_owed() { Flushed::Owed } else { Flushed::All }));
             }
             let mut slices = [IoSlice::new(&[]); MOST_SLICES];

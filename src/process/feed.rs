@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::Publisher;
+use crate::{Lines, Lossless, Publisher};
 
 use super::LineSplitter;
 
@@ -36,12 +36,44 @@ pub struct LineFeed {
     publisher: Publisher,
     /// The room that was given last.
     room: usize,
+    lossless: Option<Lossless>,
+    /// Lines that wait for [`LineFeed::settle`], in a feed that loses none.
+    unpublished: Lines,
 }
 
 impl LineFeed {
     /// A feed for the publisher's channel.
     pub fn new(publisher: Publisher) -> Self {
-        Self { splitter: LineSplitter::new(), publisher, room: 0 }
+        Self { splitter: LineSplitter::new(), publisher, room: 0, lossless: None, unpublished: Lines::new() }
+    }
+
+    /// A feed that waits for slow subscribers: what is filled is published by [`settle`](Self::settle), which has to be
+    /// awaited after each [`filled`](Self::filled), [`push`](Self::push) and [`finish`](Self::finish).
+    pub fn lossless(lossless: Lossless) -> Self {
+        Self { lossless: Some(lossless.clone()), ..Self::new(lossless.publisher().clone()) }
+    }
+
+    /// Publishes what is filled, in a [lossless](Self::lossless) feed, as subscribers have room; in any other there is nothing to do.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost by dropping the future: what is not published yet is by the next call.
+    pub async fn settle(&mut self) {
+        if let Some(lossless) = &self.lossless
+            && !self.unpublished.is_empty()
+        {
+            lossless.send_lines(&mut self.unpublished).await;
+        }
+    }
+
+    fn publish(&mut self, lines: Lines) {
+        match (&self.lossless, self.unpublished.is_empty()) {
+            _ if lines.is_empty() => {}
+            (None, _) => {
+                self.publisher.send_lines(lines);
+            }
+            (Some(_), true) => self.unpublished = lines,
+            (Some(_), false) => self.unpublished.extend(lines.iter()),
+        }
     }
 
     /// Room to read into, 4 to 256 KiB by the size of earlier reads.
@@ -57,11 +89,9 @@ impl LineFeed {
     /// When `n` is more than the room that was given.
     pub fn filled(&mut self, n: usize) {
         self.splitter.filled(n);
-        if self.publisher.wants_lines() {
+        if self.publisher.wants_lines() || !self.unpublished.is_empty() {
             let lines = self.splitter.take();
-            if !lines.is_empty() {
-                self.publisher.send_lines(lines);
-            }
+            self.publish(lines);
         } else {
             let count = self.splitter.count();
             if count > 0 {
@@ -93,9 +123,7 @@ impl LineFeed {
     /// The stream ended: publishes what is left as the last line. The feed may go on with another stream.
     pub fn finish(&mut self) {
         let lines = self.splitter.finish();
-        if !lines.is_empty() {
-            self.publisher.send_lines(lines);
-        }
+        self.publish(lines);
     }
 
     /// The publisher the lines go through.

@@ -9,6 +9,7 @@ use rustix::process::{Pid, kill_process, kill_process_group};
 use tokio::process::ChildStdin;
 use tokio::sync::watch;
 
+use crate::Lossless;
 use crate::message::{ProcessId, Status};
 
 use super::Signal;
@@ -49,6 +50,7 @@ pub struct Process {
     pub(super) report: watch::Receiver<Option<ExitReport>>,
     pub(super) stdin: Option<ChildStdin>,
     pub(super) kill_on_drop: bool,
+    pub(super) lossless: Option<Lossless>,
 }
 
 impl Process {
@@ -82,6 +84,13 @@ impl Process {
     /// The final report, if [`wait`](Self::wait) would not wait for it.
     pub fn report(&self) -> Option<ExitReport> {
         self.report.borrow().clone()
+    }
+
+    /// Waits for no subscriber from now on: for a [lossless](super::Spawn::lossless) process that has to end.
+    pub fn give_up_waiting(&self) {
+        if let Some(lossless) = &self.lossless {
+            lossless.give_up();
+        }
     }
 
     /// Sends a signal to the process group: the process and what it started. (To the process alone, if it

@@ -11,7 +11,7 @@ use tokio::process::Child;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
-use crate::Publisher;
+use crate::{Lossless, Publisher};
 
 use super::LineFeed;
 use super::handle::{ExitReport, Target};
@@ -37,6 +37,7 @@ pub(super) struct Pump {
 impl Pump {
     pub(super) fn new<O, E>(
         publisher: Publisher,
+        lossless: Option<&Lossless>,
         stdout: Option<(O, Option<Sink>)>,
         stderr: Option<(E, Option<Sink>)>,
     ) -> Self
@@ -44,11 +45,11 @@ impl Pump {
         O: AsyncRead + Send + 'static,
         E: AsyncRead + Send + 'static,
     {
-        Self {
-            stdout: Stream::new(publisher.clone(), stdout),
-            stderr: Stream::new(publisher.clone(), stderr),
-            publisher,
-        }
+        let feed = || match lossless {
+            Some(lossless) => LineFeed::lossless(lossless.clone()),
+            None => LineFeed::new(publisher.clone()),
+        };
+        Self { stdout: Stream::new(feed(), stdout), stderr: Stream::new(feed(), stderr), publisher }
     }
 
     pub(super) async fn run(
@@ -71,8 +72,10 @@ impl Pump {
             }
         };
         self.drain().await;
-        self.stdout.feed.finish();
-        self.stderr.feed.finish();
+        for feed in [&mut self.stdout.feed, &mut self.stderr.feed] {
+            feed.finish();
+            feed.settle().await;
+        }
         let exit = exit.map_or_else(|_| ExitReport::unknown(), ExitReport::of);
         self.publisher.send_status(exit.status.clone(), exit.code);
         report.send_replace(Some(exit));
@@ -112,7 +115,7 @@ struct Tee {
 }
 
 impl Stream {
-    fn new<R>(publisher: Publisher, pipe: Option<(R, Option<Sink>)>) -> Self
+    fn new<R>(feed: LineFeed, pipe: Option<(R, Option<Sink>)>) -> Self
     where
         R: AsyncRead + Send + 'static,
     {
@@ -121,7 +124,7 @@ impl Stream {
             None => (None, None),
         };
         let tee = sink.map(|sink| Tee { sink, raw: vec![0; TEE_BUFFER] });
-        Self { pipe, feed: LineFeed::new(publisher), tee }
+        Self { pipe, feed, tee }
     }
 
     fn is_open(&self) -> bool {
@@ -137,7 +140,7 @@ impl Stream {
         }
     }
 
-    /// Publishes what was read and passes it on; returns how long the latter took.
+    /// Publishes what was read and passes it on; returns how long it took to wait for others.
     async fn handle(&mut self, read: io::Result<usize>) -> Duration {
         let n = match read {
             Ok(0) | Err(_) => {
@@ -148,10 +151,13 @@ impl Stream {
         };
         let Some(tee) = &mut self.tee else {
             self.feed.filled(n);
-            return Duration::ZERO;
+            let begin = Instant::now();
+            self.feed.settle().await;
+            return begin.elapsed();
         };
         self.feed.push(&tee.raw[..n]);
         let begin = Instant::now();
+        self.feed.settle().await;
         if tee.pass_on(n).await.is_err() {
             // The process can still be watched: go on without the sink, at full size.
             self.tee = None;

@@ -3,6 +3,7 @@
 use std::io;
 use std::process::Stdio;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustix::process::Pid;
 use tokio::io::AsyncWrite;
@@ -10,7 +11,7 @@ use tokio::process::Command;
 use tokio::sync::watch;
 
 use crate::message::{ChannelName, NameError, ProcessId, Status};
-use crate::{Hub, Publisher};
+use crate::{Hub, Lossless, Publisher};
 
 use super::handle::Target;
 use super::pump::{Pump, Sink};
@@ -77,6 +78,7 @@ pub struct Spawn {
     stderr: Option<Sink>,
     own_group: bool,
     kill_on_drop: bool,
+    lossless: Option<Duration>,
 }
 
 impl Spawn {
@@ -92,6 +94,7 @@ impl Spawn {
             stderr: None,
             own_group: true,
             kill_on_drop: false,
+            lossless: None,
         })
     }
 
@@ -124,6 +127,14 @@ impl Spawn {
         self
     }
 
+    /// Whether subscribers without room are waited for, each time for at most so long, instead of being skipped: meanwhile nothing is read
+    /// from the process, which has to wait too once its pipe is full. See [`Lossless`].
+    #[must_use]
+    pub fn lossless(mut self, limit: impl Into<Option<Duration>>) -> Self {
+        self.lossless = limit.into();
+        self
+    }
+
     /// Starts it. See [`Hub::spawn`] for what happens then.
     ///
     /// # Errors
@@ -146,14 +157,23 @@ impl Spawn {
 
         let target = Arc::new(Target::new(pid, self.own_group));
         let (report, received) = watch::channel(None);
+        let lossless = self.lossless.map(|limit| Lossless::new(publisher.clone(), limit));
         let pump = Pump::new(
             publisher,
+            lossless.as_ref(),
             child.stdout.take().map(|pipe| (pipe, self.stdout)),
             child.stderr.take().map(|pipe| (pipe, self.stderr)),
         );
         let stdin = child.stdin.take();
         tokio::spawn(pump.run(child, Arc::clone(&target), report));
-        Ok(Process { id: self.id, target, report: received, stdin, kill_on_drop: self.kill_on_drop })
+        Ok(Process {
+            id: self.id,
+            target,
+            report: received,
+            stdin,
+            kill_on_drop: self.kill_on_drop,
+            lossless,
+        })
     }
 
     fn refused(&self, source: io::Error, publisher: &Publisher) -> SpawnError {

@@ -26,6 +26,22 @@ pub(crate) struct ServerOptions {
     #[arg(long, value_name = "TIME", default_value = "10ms", value_parser = duration)]
     max_flush_interval: Duration,
 
+    /// Messages of each channel to keep for those who come late, come back or missed some; 0 keeps none
+    #[arg(long, value_name = "MESSAGES", default_value_t = 1000)]
+    history: usize,
+
+    /// Bytes of each channel to keep, such as 1MiB or 512k
+    #[arg(long, value_name = "BYTES", default_value = "1MiB", value_parser = bytes)]
+    history_bytes: usize,
+
+    /// How long to keep a message, such as 10s, 30m or 1h
+    #[arg(long, value_name = "TIME", default_value = "1h", value_parser = duration)]
+    history_age: Duration,
+
+    /// Bytes of all channels together to keep; beyond that the channels used the longest ago forget theirs
+    #[arg(long, value_name = "BYTES", default_value = "256MiB", value_parser = bytes)]
+    history_total: usize,
+
     /// Clients that may be connected at once; others are answered 503
     #[arg(long, value_name = "CLIENTS")]
     max_connections: Option<usize>,
@@ -35,10 +51,28 @@ pub(crate) struct ServerOptions {
     log: String,
 }
 
+#[derive(Args, Debug)]
+pub(crate) struct Patience {
+    /// Wait for clients whose queue is full instead of skipping lines for them, each time for at most so many seconds
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "30",
+        value_parser = seconds
+    )]
+    pub(crate) lossless: Option<Duration>,
+}
+
 impl ServerOptions {
     pub(crate) fn hub(&self) -> Result<Hub, Failure> {
-        let mut hub: HubBuilder =
-            Hub::builder().queue(self.queue).max_flush_interval(self.max_flush_interval);
+        let mut hub: HubBuilder = Hub::builder()
+            .queue(self.queue)
+            .max_flush_interval(self.max_flush_interval)
+            .history(self.history, self.history_bytes)
+            .history_age(self.history_age)
+            .history_total(self.history_total);
         if let Some(bytes) = self.queue_bytes {
             hub = hub.queue_bytes(bytes);
         }
@@ -47,7 +81,7 @@ impl ServerOptions {
         }
         hub.build().map_err(|error| match error {
             ConfigError::OutOfRange { setting, value, least, most } => {
-                let option = setting.replace('_', "-");
+                let option = setting.replace("history_messages", "history").replace('_', "-");
                 Failure::usage(format!("--{option} is {value}, but has to be between {least} and {most}"))
             }
             error => Failure::usage(error),
@@ -74,9 +108,19 @@ fn address(text: &str) -> Result<String, String> {
     }
 }
 
-/// A time such as `10ms`, `1.5s`, `500us` or `2m`.
+/// A time in seconds, or with a unit.
+fn seconds(text: &str) -> Result<Duration, String> {
+    match text.parse::<f64>() {
+        Ok(seconds) => Duration::try_from_secs_f64(seconds).ok(),
+        Err(_) => duration(text).ok(),
+    }
+    .filter(|limit| *limit <= Duration::from_secs(365 * 24 * 3600))
+    .ok_or_else(|| "it must be a number of seconds, such as 30 or 0.5".to_owned())
+}
+
+/// A time such as `10ms`, `1.5s`, `500us`, `2m` or `1h`.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
-    let rule = || "it must be a number and us, ms, s or m, such as 10ms".to_owned();
+    let rule = || "it must be a number and us, ms, s, m or h, such as 10ms".to_owned();
     let unit_at = text.find(|c: char| c.is_ascii_alphabetic()).ok_or_else(rule)?;
     let (number, unit) = text.split_at(unit_at);
     let number: f64 = number.trim().parse().map_err(|_| rule())?;
@@ -85,26 +129,25 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
         "ms" => number / 1e3,
         "s" => number,
         "m" => number * 60.0,
+        "h" => number * 3600.0,
         _ => return Err(rule()),
     };
     Duration::try_from_secs_f64(seconds).map_err(|_| rule())
 }
 
-/// A size such as `65536`, `64k` or `4m`.
+/// A size such as `65536`, `64k`, `4m`, `1MiB` or `2GB`: units are powers of 1024.
 fn bytes(text: &str) -> Result<usize, String> {
-    let lower = text.to_ascii_lowercase();
-    let (number, unit) = match lower.strip_suffix('k') {
-        Some(number) => (number, 1 << 10),
-        None => match lower.strip_suffix('m') {
-            Some(number) => (number, 1 << 20),
-            None => (lower.as_str(), 1),
-        },
+    let unit_at = text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(unit_at);
+    let unit = match unit.to_ascii_lowercase().as_str() {
+        "" | "b" => Some(1),
+        "k" | "kb" | "kib" => Some(1 << 10),
+        "m" | "mb" | "mib" => Some(1 << 20),
+        "g" | "gb" | "gib" => Some(1 << 30),
+        _ => None,
     };
-    number
-        .parse::<usize>()
-        .ok()
-        .and_then(|number| number.checked_mul(unit))
-        .ok_or_else(|| "it must be a number of bytes, such as 4194304, 512k or 4m".to_owned())
+    unit.and_then(|unit| number.trim().parse::<usize>().ok()?.checked_mul(unit))
+        .ok_or_else(|| "it must be a number of bytes, such as 4194304, 512k or 4MiB".to_owned())
 }
 
 #[cfg(test)]
@@ -117,8 +160,9 @@ mod tests {
         assert_eq!(duration("500us"), Ok(Duration::from_micros(500)));
         assert_eq!(duration("1.5s"), Ok(Duration::from_millis(1500)));
         assert_eq!(duration("2m"), Ok(Duration::from_secs(120)));
+        assert_eq!(duration("1h"), Ok(Duration::from_secs(3600)));
         assert_eq!(duration("0s"), Ok(Duration::ZERO));
-        for wrong in ["", "10", "ms", "10 parsecs", "-1s", "1e400s", "nans", "10h"] {
+        for wrong in ["", "10", "ms", "10 parsecs", "-1s", "1e400s", "nans", "10d"] {
             assert!(duration(wrong).is_err(), "{wrong:?} was taken");
         }
     }
@@ -128,7 +172,11 @@ mod tests {
         assert_eq!(bytes("4096"), Ok(4096));
         assert_eq!(bytes("64k"), Ok(65536));
         assert_eq!(bytes("4M"), Ok(4 << 20));
-        for wrong in ["", "k", "-1", "1.5m", "99999999999999999999", "18446744073709551615k"] {
+        assert_eq!(bytes("1MiB"), Ok(1 << 20));
+        assert_eq!(bytes("2 GB"), Ok(2 << 30));
+        for wrong in
+            ["", "k", "-1", "1.5m", "4 parsecs", "4mm", "99999999999999999999", "18446744073709551615k"]
+        {
             assert!(bytes(wrong).is_err(), "{wrong:?} was taken");
         }
     }

@@ -2,15 +2,16 @@
 
 use clap::Args;
 use outrace::process::LineFeed;
-use outrace::{ChannelName, ProcessId, Status};
+use outrace::{ChannelName, Lossless, ProcessId, Status};
 
 use crate::failure::Failure;
-use crate::options::ServerOptions;
+use crate::options::{Patience, ServerOptions};
 use crate::server::Server;
 use crate::signals::Signals;
 use crate::stdin::{self, End};
 
-/// Standard input is read as fast as it comes: whoever writes it is never slowed down by a viewer.
+/// Standard input is read as fast as it comes: whoever writes it is never slowed down by a viewer, unless --lossless
+/// asks for it.
 #[derive(Args)]
 pub(crate) struct Pipe {
     /// The process's name: 1 to 128 of A-Z a-z 0-9 _ . -
@@ -26,6 +27,9 @@ pub(crate) struct Pipe {
     quiet: bool,
 
     #[command(flatten)]
+    patience: Patience,
+
+    #[command(flatten)]
     server: ServerOptions,
 }
 
@@ -38,7 +42,17 @@ impl Pipe {
         let publisher = server.hub.publisher(channel.as_str()).map_err(Failure::usage)?;
         publisher.send_status(Status::Running, 0);
 
-        let end = stdin::feed(LineFeed::new(publisher.clone()), &mut signals).await;
+        let lossless = self.patience.lossless.map(|limit| Lossless::new(publisher.clone(), limit));
+        let feed = match &lossless {
+            Some(lossless) => LineFeed::lossless(lossless.clone()),
+            None => LineFeed::new(publisher.clone()),
+        };
+        let end = stdin::feed(feed, &mut signals, || {
+            if let Some(lossless) = &lossless {
+                lossless.give_up();
+            }
+        })
+        .await;
         let code = match &end {
             Ok(End::Eof) => {
                 publisher.send_status(Status::Exited, 0);

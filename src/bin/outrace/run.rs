@@ -10,7 +10,7 @@ use outrace::{ChannelName, ProcessId, Status};
 use tokio::time::{Instant, sleep_until};
 
 use crate::failure::Failure;
-use crate::options::{ServerOptions, duration};
+use crate::options::{Patience, ServerOptions, duration};
 use crate::server::Server;
 use crate::signals::Signals;
 
@@ -34,6 +34,9 @@ pub(crate) struct Run {
     /// at once
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = duration)]
     grace: Duration,
+
+    #[command(flatten)]
+    patience: Patience,
 
     #[command(flatten)]
     server: ServerOptions,
@@ -61,7 +64,11 @@ impl Run {
         // leave us running behind a command that Ctrl-Z stopped.
         let terminal = std::io::stdin().is_terminal();
         let spawned = Spawn::new(id.as_str(), command).map_err(SpawnError::from).and_then(|spawn| {
-            spawn.tee(tokio::io::stdout(), tokio::io::stderr()).own_group(!terminal).start(&server.hub)
+            spawn
+                .tee(tokio::io::stdout(), tokio::io::stderr())
+                .own_group(!terminal)
+                .lossless(self.patience.lossless)
+                .start(&server.hub)
         });
         let process = match spawned {
             Ok(process) => process,
@@ -88,6 +95,7 @@ impl Run {
             tokio::select! {
                 report = process.wait() => return (report, !matches!(ending, Ending::No)),
                 signal = signals.next() => {
+                    process.give_up_waiting();
                     if matches!(ending, Ending::No) {
                         if !(terminal && signal == Signal::Interrupt && in_foreground()) {
                             // Fails only when it has ended, and then `wait` returns.

@@ -15,6 +15,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use outrace::process::{DRAIN_LIMIT, DRAIN_QUIET, LineFeed};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::net::unix::pipe::Receiver;
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout_at};
 
@@ -30,8 +31,8 @@ pub(crate) enum End {
 }
 
 /// Feeds standard input until it ends. A signal leaves it a short time to end by itself, since the same Ctrl-C
-/// may have gone to whoever writes it.
-pub(crate) async fn feed(feed: LineFeed, signals: &mut Signals) -> io::Result<End> {
+/// may have gone to whoever writes it. `on_signal` is called first.
+pub(crate) async fn feed(feed: LineFeed, signals: &mut Signals, on_signal: impl Fn()) -> io::Result<End> {
     // More room means fewer switches between the writer and us. Not a pipe, or not allowed: as it is.
     let _ = rustix::pipe::fcntl_setpipe_size(io::stdin(), PIPE_BYTES);
     let stdin = io::stdin().as_fd().try_clone_to_owned()?;
@@ -42,7 +43,7 @@ pub(crate) async fn feed(feed: LineFeed, signals: &mut Signals) -> io::Result<En
             let mut reading = tokio::spawn(read_when_ready(stdin, feed, stopped));
             tokio::select! {
                 end = &mut reading => return end?,
-                _ = signals.next() => {}
+                _ = signals.next() => on_signal(),
             }
             stop.send_replace(Some(Instant::now() + DRAIN_LIMIT));
             tokio::select! {
@@ -57,11 +58,12 @@ pub(crate) async fn feed(feed: LineFeed, signals: &mut Signals) -> io::Result<En
             let stop = Arc::new(AtomicBool::new(false));
             let mut reading = tokio::task::spawn_blocking({
                 let stop = Arc::clone(&stop);
-                move || read_blocking(feed, &stop)
+                let wait = Handle::current();
+                move || read_blocking(feed, &stop, &wait)
             });
             tokio::select! {
                 end = &mut reading => return end?,
-                _ = signals.next() => {}
+                _ = signals.next() => on_signal(),
             }
             // Relaxed: nothing else is told by it.
             stop.store(true, Ordering::Relaxed);
@@ -107,10 +109,12 @@ async fn read_when_ready(
         match read {
             Ok(0) => {
                 feed.finish();
+                feed.settle().await;
                 return Ok(End::Eof);
             }
             Ok(n) => {
                 feed.filled(n);
+                feed.settle().await;
                 match feed.linger(n) {
                     Some(pause) => stdin = unwatched(stdin, sleep(pause)).await?,
                     None => tokio::task::yield_now().await,
@@ -121,11 +125,13 @@ async fn read_when_ready(
             }
             Err(error) => {
                 feed.finish();
+                feed.settle().await;
                 return Err(error);
             }
         }
     }
     feed.finish();
+    feed.settle().await;
     Ok(End::Signal)
 }
 
@@ -148,21 +154,27 @@ fn has_input(stdin: BorrowedFd<'_>) -> io::Result<bool> {
     }
 }
 
-fn read_blocking(mut feed: LineFeed, stop: &AtomicBool) -> io::Result<End> {
+fn read_blocking(mut feed: LineFeed, stop: &AtomicBool, wait: &Handle) -> io::Result<End> {
     while !stop.load(Ordering::Relaxed) {
         match rustix::io::read(io::stdin(), feed.spare()) {
             Ok(0) => {
                 feed.finish();
+                wait.block_on(feed.settle());
                 return Ok(End::Eof);
             }
-            Ok(n) => feed.filled(n),
+            Ok(n) => {
+                feed.filled(n);
+                wait.block_on(feed.settle());
+            }
             Err(rustix::io::Errno::INTR) => {}
             Err(error) => {
                 feed.finish();
+                wait.block_on(feed.settle());
                 return Err(error.into());
             }
         }
     }
     feed.finish();
+    wait.block_on(feed.settle());
     Ok(End::Signal)
 }

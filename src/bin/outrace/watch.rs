@@ -1,14 +1,17 @@
 //! `outrace watch`: the lines of channels, as they come.
 
-use std::io::{self, BufWriter, ErrorKind, Write};
+use std::collections::VecDeque;
+use std::io::{self, BufWriter, ErrorKind, StdoutLock, Write};
 
 use clap::Args;
 use outrace::client::{Item, Lost, WatchError, Watcher};
 
+use crate::catch_up::{CatchUp, Step};
 use crate::failure::Failure;
 
 /// Lines go to standard output, changes of status to standard error. Connects again whenever the connection is
-/// lost, and also when the first attempt fails.
+/// lost, and also when the first attempt fails, and goes on where it left off. Lines that the server had to skip
+/// leave a line in their place that says how many.
 #[derive(Args)]
 pub(crate) struct Watch {
     /// The server's address, such as ws://127.0.0.1:8080/ws
@@ -18,6 +21,14 @@ pub(crate) struct Watch {
     #[arg(required = true, value_name = "CHANNEL")]
     channels: Vec<String>,
 
+    /// Begin with up to so many of the last lines that the server has kept
+    #[arg(long, short = 'n', value_name = "LINES")]
+    tail: Option<u64>,
+
+    /// Fetch skipped lines again, as far as the server has kept them, and print them in their place
+    #[arg(long, conflicts_with = "json")]
+    catch_up: bool,
+
     /// Print all messages as the JSON that came, a line each
     #[arg(long)]
     json: bool,
@@ -25,11 +36,21 @@ pub(crate) struct Watch {
     /// End when there is no connection: with 0 if the server ended it in good order, else with 1
     #[arg(long)]
     no_retry: bool,
+
+    /// End when so many attempts in a row to connect have failed
+    #[arg(long, value_name = "ATTEMPTS", conflicts_with = "no_retry")]
+    retry_limit: Option<u32>,
 }
 
 impl Watch {
     pub(crate) async fn start(self) -> Result<u8, Failure> {
-        let mut builder = Watcher::builder(&self.url).raw(self.json).retry(!self.no_retry);
+        let mut builder = Watcher::builder(&self.url).raw(self.json).batch(!self.json).retry(!self.no_retry);
+        if let Some(lines) = self.tail {
+            builder = builder.tail(lines);
+        }
+        if let Some(failures) = self.retry_limit {
+            builder = builder.retry_limit(failures);
+        }
         for channel in &self.channels {
             builder = builder.channel(channel);
         }
@@ -52,55 +73,113 @@ impl Watch {
 
     /// Until the last item; the value says how the connection was lost for good.
     async fn print(&self, mut watcher: Watcher) -> io::Result<Option<Lost>> {
-        let mut out = BufWriter::with_capacity(64 * 1024, io::stdout().lock());
-        let prefix = watcher.channels().len() > 1;
-        let mut away = false;
+        let mut printer = Printer {
+            out: BufWriter::with_capacity(64 * 1024, io::stdout().lock()),
+            url: &self.url,
+            prefix: watcher.channels().len() > 1,
+            json: self.json,
+            away: false,
+        };
+        let mut catch_up = self.catch_up.then(CatchUp::default);
+        let mut steps = VecDeque::new();
         loop {
             // Flushed when there is nothing more to read at once: a flood in large writes, a lone line at once.
             let item = match watcher.next_now() {
                 Some(item) => item,
                 None => {
-                    out.flush()?;
+                    printer.out.flush()?;
                     match watcher.next().await {
                         Some(item) => item,
                         None => return Ok(None),
                     }
                 }
             };
-            match item {
-                Item::Line { channel, text } if prefix => writeln!(out, "{channel}: {text}")?,
-                Item::Line { text, .. } => writeln!(out, "{text}")?,
-                Item::Other { json } if self.json => writeln!(out, "{json}")?,
-                Item::Other { .. } => {}
-                Item::Status { channel, status, code } => {
-                    out.flush()?;
-                    match status {
-                        outrace::Status::Exited | outrace::Status::Crashed => {
-                            eprintln!("outrace: {channel} {status} with code {code}");
+            match &mut catch_up {
+                Some(catch_up) => catch_up.take(item, &mut steps),
+                None => steps.push_back(Step::Show(item)),
+            }
+            while let Some(step) = steps.pop_front() {
+                match step {
+                    Step::Show(Item::Disconnected { reason, retry_in: None }) => {
+                        printer.out.flush()?;
+                        return Ok(Some(reason));
+                    }
+                    Step::Show(item) => printer.show(item)?,
+                    Step::Skipped { channel, count } => printer.skipped(&channel, count)?,
+                    Step::Fetch { channel, from, to } => {
+                        if !watcher.refetch(&channel, from, to)
+                            && let Some(catch_up) = &mut catch_up
+                        {
+                            let mut rest = VecDeque::new();
+                            catch_up.give_up(&channel, &mut rest);
+                            // In the place of what could not be fetched, before what came after it.
+                            rest.append(&mut steps);
+                            steps = rest;
                         }
-                        status => eprintln!("outrace: {channel} {status}"),
                     }
                 }
-                Item::Error { text } => eprintln!("outrace: the server says: {text}"),
-                Item::Connected if away => {
-                    away = false;
-                    eprintln!("outrace: {}: connected", self.url);
+            }
+        }
+    }
+}
+
+/// Where items go.
+struct Printer<'a> {
+    out: BufWriter<StdoutLock<'static>>,
+    url: &'a str,
+    /// Whether to say which channel a line is of.
+    prefix: bool,
+    json: bool,
+    away: bool,
+}
+
+impl Printer<'_> {
+    fn show(&mut self, item: Item) -> io::Result<()> {
+        match item {
+            Item::Line { channel, text, .. } if self.prefix => writeln!(self.out, "{channel}: {text}")?,
+            Item::Line { text, .. } => writeln!(self.out, "{text}")?,
+            Item::Gap { channel, count, .. } => self.skipped(channel.as_str(), count)?,
+            Item::Other { json } if self.json => writeln!(self.out, "{json}")?,
+            Item::Status { channel, status, code, .. } => {
+                self.out.flush()?;
+                match status {
+                    outrace::Status::Exited | outrace::Status::Crashed => {
+                        eprintln!("outrace: {channel} {status} with code {code}");
+                    }
+                    status => eprintln!("outrace: {channel} {status}"),
                 }
-                Item::Disconnected { reason, retry_in: None } => {
-                    out.flush()?;
-                    return Ok(Some(reason));
-                }
-                Item::Disconnected { reason, retry_in: Some(pause) } => {
-                    away = true;
-                    out.flush()?;
+            }
+            Item::Reconnected { channel, epoch_changed, lost, .. } => {
+                if epoch_changed {
+                    self.out.flush()?;
                     eprintln!(
-                        "outrace: {}: {reason}; trying again in {:.1} s",
-                        self.url,
-                        pause.as_secs_f32()
+                        "outrace: {channel} began anew, as after a restart of the server; lines may be missing"
                     );
                 }
-                _ => {}
+                self.skipped(channel.as_str(), lost)?;
             }
+            Item::Error { text } => eprintln!("outrace: the server says: {text}"),
+            Item::Connected if self.away => {
+                self.away = false;
+                eprintln!("outrace: {}: connected", self.url);
+            }
+            Item::Disconnected { reason, retry_in: Some(pause) } => {
+                self.away = true;
+                self.out.flush()?;
+                eprintln!("outrace: {}: {reason}; trying again in {:.1} s", self.url, pause.as_secs_f32());
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Says where lines are missing, among the lines.
+    fn skipped(&mut self, channel: &str, count: u64) -> io::Result<()> {
+        let lines = if count == 1 { "line" } else { "lines" };
+        match count {
+            0 => Ok(()),
+            _ if self.prefix => writeln!(self.out, "{channel}: … {count} {lines} skipped …"),
+            _ => writeln!(self.out, "… {count} {lines} skipped …"),
         }
     }
 }

@@ -7,7 +7,9 @@ use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use outrace::ChannelName;
-use outrace::internals::{Envelope, FramesBuilder, Timestamp, escape_into};
+use outrace::internals::{
+    BatchBuilder, Envelope, EventsBuilder, Frames, FramesBuilder, TextBuilder, Timestamp, escape_into,
+};
 use serde::Serialize;
 
 /// The same message for a serialiser; it writes no frame header, and its timestamp is ready.
@@ -118,12 +120,53 @@ fn binary(c: &mut Criterion) {
     }
 }
 
+/// The same run in every encoding, timed per line; the bytes per line of each are printed once.
+fn encodings(c: &mut Criterion) {
+    const LEN: usize = 100;
+    let mut group = c.benchmark_group("encodings");
+    group.throughput(Throughput::Elements(RUN as u64));
+    let line = text("GET /api/v1/items/42 200 17ms user=alice; ", LEN);
+    let line = line.as_bytes();
+    let envelope = Envelope::new(Some(&ChannelName::parse("process:web-1").expect("a valid name")));
+    let now = Timestamp::from_unix_millis(AT);
+    let single = || {
+        let mut builder = FramesBuilder::with_capacity(RUN, RUN * LEN);
+        (0..RUN).for_each(|_| builder.push_line(&envelope, black_box(line), &now));
+        builder.finish()
+    };
+    let batch = || {
+        let mut builder = BatchBuilder::new(&envelope, &now, 1, RUN, RUN, RUN * LEN);
+        (0..RUN).for_each(|_| builder.push_line(black_box(line)));
+        builder.finish()
+    };
+    let text = || {
+        let mut builder = TextBuilder::new(RUN, RUN * LEN);
+        (0..RUN).for_each(|_| builder.push_line(black_box(line)));
+        builder.finish()
+    };
+    let events = || {
+        let mut builder = EventsBuilder::new(&envelope, &now, "1a2b3c4d", 1, RUN, RUN * LEN);
+        (0..RUN).for_each(|_| builder.push_line(black_box(line)));
+        builder.finish()
+    };
+    let encodings: [(&str, &dyn Fn() -> Frames); 4] =
+        [("single", &single), ("batch", &batch), ("text", &text), ("events", &events)];
+    for (name, encode) in encodings {
+        let frames = encode();
+        assert_eq!(frames.messages(), RUN);
+        let per_line = frames.byte_len() as f64 / RUN as f64;
+        println!("{name}: {per_line:.1} bytes per line of {LEN}, {} frames for {RUN} lines", frames.len());
+        group.bench_function(BenchmarkId::new(name, LEN), |b| b.iter(encode));
+    }
+    group.finish();
+}
+
 criterion_group! {
     name = encode;
     config = Criterion::default()
         .warm_up_time(std::time::Duration::from_millis(150))
         .measurement_time(std::time::Duration::from_millis(500))
         .sample_size(20);
-    targets = lines, binary
+    targets = lines, encodings, binary
 }
 criterion_main!(encode);

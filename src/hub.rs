@@ -15,12 +15,13 @@ use tokio::sync::Notify;
 use crate::channel::{Channel, Client, ClientId, Core, Overflow, Publisher, Registry, Run, Subscription};
 use crate::config::Config;
 use crate::connection::{self, Admission, UpgradeBody};
-use crate::encode::{Envelope, single};
+use crate::encode::{Encoding, Envelope, single};
 use crate::error::ConfigError;
 use crate::message::{
     Action, ChannelName, Lines, Message, MessageType, NameError, ProcessEvent, ProcessId, Status,
 };
-use crate::protocol::{Command, Refusal};
+use crate::outbox::Offered;
+use crate::protocol::{Command, Options, Range, Refusal};
 use crate::reason::CloseReason;
 use crate::stats::{ChannelStats, Stats};
 use crate::sync::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -112,6 +113,26 @@ impl HubBuilder {
         self
     }
 
+    /// Keeps the last messages of each channel, for those who come late, come back or missed something: so many messages, in so many bytes.
+    /// 0 messages, the default, keeps nothing, and then a channel without subscribers costs nothing.
+    pub fn history(mut self, messages: usize, bytes: usize) -> Self {
+        self.config.history_messages = messages;
+        self.config.history_bytes = bytes;
+        self
+    }
+
+    /// How long a message is kept: an hour by default, at least a second. A channel outlives its last subscriber until then.
+    pub fn history_age(mut self, age: Duration) -> Self {
+        self.config.history_age = age;
+        self
+    }
+
+    /// Bytes that all histories may hold together: 256 MiB by default. Beyond that the channels used the longest ago forget theirs.
+    pub fn history_total(mut self, bytes: usize) -> Self {
+        self.config.history_total = bytes;
+        self
+    }
+
     /// A protocol ping every `interval` (30 s by default); a peer from which nothing came for `timeout` (60 s) is closed.
     pub fn heartbeat(mut self, interval: Duration, timeout: Duration) -> Self {
         self.config.ping_interval = interval;
@@ -199,7 +220,7 @@ impl Hub {
     pub fn send_process_output(&self, process_id: &str, line: impl AsRef<[u8]>) -> Result<usize, NameError> {
         let channel = self.inner.process_channel(process_id)?;
         Ok(channel.map_or(0, |channel| {
-            if channel.listeners() == 0 {
+            if !channel.is_wanted() {
                 channel.pass_over(1);
                 return 0;
             }
@@ -327,7 +348,13 @@ impl Hub {
         let inner = &self.inner;
         let queued = inner.everyone.clients().iter().map(|client| client.queued() as u64).sum();
         let subscribers = inner.registry.all().iter().map(|channel| channel.listeners()).sum();
-        inner.core.totals.stats(self.client_count(), self.channel_count(), subscribers, queued)
+        inner.core.totals.stats(
+            self.client_count(),
+            self.channel_count(),
+            subscribers,
+            queued,
+            inner.core.history_bytes(),
+        )
     }
 
     /// The clients connected now.
@@ -335,20 +362,23 @@ impl Hub {
         self.inner.everyone.clients().into_iter()
     }
 
-    /// The channels that have subscribers now, by name.
+    /// The channels that have subscribers or a history now, by name.
     pub fn channels(&self) -> impl ExactSizeIterator<Item = ChannelStats> + use<> {
         let mut channels: Vec<_> = self
             .inner
             .registry
             .all()
             .iter()
-            .filter(|channel| channel.listeners() > 0)
+            .filter(|channel| channel.listeners() > 0 || channel.kept_bytes() > 0)
             .filter_map(|channel| {
                 Some(ChannelStats {
                     channel: channel.name()?.clone(),
                     subscribers: channel.listeners(),
                     published: channel.published(),
                     skipped: channel.skipped(),
+                    epoch: channel.epoch().to_owned(),
+                    seq: channel.seq(),
+                    kept_bytes: channel.kept_bytes(),
                 })
             })
             .collect();
@@ -373,9 +403,18 @@ impl Hub {
         connection::upgrade(&self.inner, request)
     }
 
-    #[cfg(any(fuzzing, feature = "internals"))]
-    pub(crate) fn inner(&self) -> &Inner {
+    #[cfg(any(fuzzing, feature = "internals", feature = "server"))]
+    pub(crate) fn inner(&self) -> &Arc<Inner> {
         &self.inner
+    }
+
+    /// Starts the hub's flush clock in this runtime, which otherwise begins with the first client: without it, history ages only when
+    /// something is published.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime with I/O and time enabled.
+    pub fn start(&self) {
+        self.inner.core.start();
     }
 
     /// Whether [`Hub::shutdown`] has been called.
@@ -392,7 +431,10 @@ impl Hub {
         let inner = &self.inner;
         // Release, paired with `is_stopping`.
         inner.stopping.store(true, Ordering::Release);
-        inner.flush();
+        for channel in inner.registry.all() {
+            channel.sealed().await;
+        }
+        inner.everyone.sealed().await;
         loop {
             let empty = inner.emptied.notified();
             // Each time round: a client whose handshake was under way joins after the first look.
@@ -449,6 +491,24 @@ pub enum Reply {
     },
 }
 
+/// A channel to publish to once.
+enum Target {
+    Live(Arc<Channel>),
+    /// Kept from vanishing until its history holds what is published.
+    Kept(Publisher),
+}
+
+impl std::ops::Deref for Target {
+    type Target = Arc<Channel>;
+
+    fn deref(&self) -> &Arc<Channel> {
+        match self {
+            Self::Live(channel) => channel,
+            Self::Kept(publisher) => publisher.target(),
+        }
+    }
+}
+
 /// A hub's parts.
 pub(crate) struct Inner {
     core: Arc<Core>,
@@ -467,7 +527,7 @@ impl Inner {
     fn new(config: Config, callbacks: Callbacks) -> Self {
         let core = Arc::new(Core::new(config));
         Self {
-            registry: Arc::new(Registry::new(Arc::clone(&core))),
+            registry: Registry::new(Arc::clone(&core)),
             everyone: Arc::new(Channel::new(Arc::clone(&core), None, Overflow::Disconnect)),
             core,
             callbacks,
@@ -498,28 +558,30 @@ impl Inner {
         self.stopping.load(Ordering::Acquire)
     }
 
-    /// The channel of a process, if it exists. No allocation.
-    fn process_channel(&self, process_id: &str) -> Result<Option<Arc<Channel>>, NameError> {
+    /// The channel of a process, if anybody listens to it or what is published is kept. No allocation for one that exists.
+    fn process_channel(&self, process_id: &str) -> Result<Option<Target>, NameError> {
         const PREFIX: &[u8] = b"process:";
         let mut name = [0; 8 + 128];
-        let found = name.get_mut(..PREFIX.len() + process_id.len()).and_then(|name| {
-            name[..PREFIX.len()].copy_from_slice(PREFIX);
-            name[PREFIX.len()..].copy_from_slice(process_id.as_bytes());
-            self.registry.find(std::str::from_utf8(name).ok()?)
-        });
-        // Only a name that is not known needs to be judged.
-        if found.is_none() {
-            ProcessId::parse(process_id)?;
-        }
-        Ok(found)
+        let Some(name) = name.get_mut(..PREFIX.len() + process_id.len()) else {
+            return ProcessId::parse(process_id).map(|_| None);
+        };
+        name[..PREFIX.len()].copy_from_slice(PREFIX);
+        name[PREFIX.len()..].copy_from_slice(process_id.as_bytes());
+        let name = std::str::from_utf8(name).expect("two texts, one after the other");
+        self.channel(name).or_else(|_| ProcessId::parse(process_id).map(|_| None))
     }
 
-    fn channel(&self, name: &str) -> Result<Option<Arc<Channel>>, NameError> {
-        let found = self.registry.find(name);
-        if found.is_none() {
-            ChannelName::parse(name)?;
+    /// The channel of that name, if anybody listens to it or what is published is kept.
+    fn channel(&self, name: &str) -> Result<Option<Target>, NameError> {
+        if self.core.keeps_history() {
+            let name = ChannelName::parse(name)?;
+            return Ok(Some(Target::Kept(Publisher::new(Arc::clone(&self.registry), &name))));
         }
-        Ok(found)
+        match self.registry.find(name) {
+            Some(channel) => Ok(Some(Target::Live(channel))),
+            // Only a name that is not known needs to be judged.
+            None => ChannelName::parse(name).map(|_| None),
+        }
     }
 
     fn act(&self, hub: &Hub, action: Action) -> Reply {
@@ -530,7 +592,7 @@ impl Inner {
                 None => message,
             })),
             Action::SendChannel { channel, message } => {
-                sent(self.registry.find(channel.as_str()).map_or(0, |c| c.publish(message_run(message))))
+                sent(hub.send_to_channel(channel.as_str(), message).expect("a ChannelName is valid"))
             }
             Action::SendEvent { message } | Action::SendError { message } => sent(hub.broadcast(message)),
             Action::SendProcessOutput { process_id, output } => {
@@ -583,11 +645,18 @@ impl Inner {
         guarded("on_upgrade", || upgrade(uri, headers)).unwrap_or(Admission::Forbidden)
     }
 
+    /// Whether the application lets a client see a channel.
+    pub(crate) fn authorises(&self, client: &Arc<Client>, channel: &ChannelName) -> bool {
+        let Some(authorise) = &self.callbacks.subscribe else { return true };
+        guarded("on_subscribe", || authorise(client, channel)).unwrap_or(false)
+    }
+
     /// Makes a client one of all.
     pub(crate) fn welcome(&self, client: &Arc<Client>) -> Arc<Subscription> {
-        self.core.ticker.start();
+        self.core.start();
         self.core.totals.count_connected();
-        let membership = Arc::new(Subscription::new(Arc::clone(client), Arc::clone(&self.everyone)));
+        let membership =
+            Arc::new(Subscription::new(Arc::clone(client), Arc::clone(&self.everyone), Encoding::Json, None));
         self.everyone.join(&membership);
         if self.is_stopping() {
             client.outbox.ask_to_close(CloseReason::Shutdown);
@@ -632,7 +701,7 @@ impl Inner {
         match command {
             Command::Subscribe { channel, options } => {
                 let subscribed = match options {
-                    Ok(_) => self.subscribe(client, channel),
+                    Ok(options) => self.subscribe(client, channel, options),
                     Err(_) => Err(Refusal::Options),
                 };
                 if let Err(refusal) = subscribed {
@@ -647,38 +716,80 @@ impl Inner {
 
     fn answer(&self, client: &Client, message: Message) {
         let frame = single(&Envelope::new(None), &message, &Core::timestamp());
-        let accepted = client.outbox.offer_one(frame);
+        let accepted = matches!(client.outbox.offer_reserved(frame), Offered::Accepted { frames: 1, .. });
         self.core.totals.count_single(accepted);
         if !accepted {
             client.count_skipped(1);
         }
     }
 
-    fn subscribe(&self, client: &Arc<Client>, channel: &str) -> Result<(), Refusal> {
-        let name = ChannelName::parse(channel).map_err(|error| match error {
-            NameError::Process(_) => Refusal::ProcessId,
-            NameError::Channel(_) => Refusal::ChannelName,
-        })?;
-        if let Some(authorise) = &self.callbacks.subscribe
-            && !guarded("on_subscribe", || authorise(client, &name)).unwrap_or(false)
-        {
+    /// Subscribes a client, as it asks. Again is free; again with options is a new subscription in the old one's place, or, when a range is asked
+    /// for, a replay of that.
+    fn subscribe(
+        &self,
+        client: &Arc<Client>,
+        channel: &str,
+        options: Option<Options>,
+    ) -> Result<(), Refusal> {
+        let name = ChannelName::parse(channel).map_err(|error| Refusal::from(&error))?;
+        if !self.authorises(client, &name) {
             return Err(Refusal::Unauthorised);
         }
-        let mut subscriptions = client.lock();
-        if subscriptions.contains_key(&name) {
+        let (known, count) = {
+            let subscriptions = client.lock();
+            (subscriptions.get(&name).cloned(), subscriptions.len())
+        };
+        let mut options = options;
+        let range = options.as_mut().and_then(|options| options.range.take());
+        if let Some(known) = known {
+            let Some(options) = options else { return Ok(()) };
+            if let (Some(range), Some(_)) = (&range, known.tracked()) {
+                known.channel.refetch(&known, range.clone());
+                return Ok(());
+            }
+            self.unsubscribe(client, name.as_str());
+            self.join(client, name, Some(options), range);
             return Ok(());
         }
-        if subscriptions.len() >= self.config().max_subscriptions {
+        if count >= self.config().max_subscriptions {
             return Err(Refusal::Limit);
         }
+        self.join(client, name, options, range);
+        Ok(())
+    }
+
+    fn join(&self, client: &Arc<Client>, name: ChannelName, options: Option<Options>, range: Option<Range>) {
+        let batch = options.as_ref().is_some_and(|options| options.batch);
+        let encoding = if batch { Encoding::Batch } else { Encoding::Json };
+        self.join_as(client, name, encoding, options, range);
+    }
+
+    /// Subscribes a client to a channel to which it is not subscribed.
+    pub(crate) fn join_as(
+        &self,
+        client: &Arc<Client>,
+        name: ChannelName,
+        encoding: Encoding,
+        options: Option<Options>,
+        range: Option<Range>,
+    ) {
         let channel = self.registry.pin(&name);
-        let subscription = Arc::new(Subscription::new(Arc::clone(client), Arc::clone(&channel)));
-        subscriptions.insert(name, Arc::clone(&subscription));
-        drop(subscriptions);
+        let subscription =
+            Arc::new(Subscription::new(Arc::clone(client), Arc::clone(&channel), encoding, options));
+        client.lock().insert(name, Arc::clone(&subscription));
         if channel.join(&subscription) {
             self.registry.count_live();
         }
-        Ok(())
+        if let Some(range) = range {
+            channel.refetch(&subscription, range);
+        }
+    }
+
+    /// Gives a client what it is owed, now that its writer has written everything.
+    pub(crate) fn resume(&self, client: &Client) {
+        for subscription in client.owed_subscriptions() {
+            subscription.channel.resume(&subscription);
+        }
     }
 
     fn unsubscribe(&self, client: &Client, channel: &str) {

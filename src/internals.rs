@@ -9,8 +9,11 @@ use crate::outbox::Used;
 use crate::protocol::Command;
 use crate::reason::CloseReason;
 
-pub use crate::encode::{Envelope, Frames, FramesBuilder, Timestamp, escape_into, single};
-pub use crate::protocol::{Command as ClientCommand, Ignored, InvalidOptions, Options, Since, parse};
+pub use crate::encode::{
+    BatchBuilder, Encoding, Envelope, EventsBuilder, Frames, FramesBuilder, TextBuilder, Timestamp,
+    escape_into, single,
+};
+pub use crate::protocol::{Command as ClientCommand, Ignored, InvalidOptions, Options, Range, Since, parse};
 
 /// Subscribers without sockets: their queues are emptied by whoever holds them.
 #[derive(Debug)]

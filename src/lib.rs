@@ -44,6 +44,7 @@ mod reason;
 pub mod server;
 mod stats;
 mod sync;
+mod wake;
 
 pub use channel::{Client, ClientId, Publisher};
 pub use connection::{Admission, UpgradeBody};
@@ -59,3 +60,9 @@ pub use stats::{ChannelStats, Stats};
 #[cfg(any(fuzzing, feature = "internals"))]
 #[doc(hidden)]
 pub mod internals;
+
+#[cfg(feature = "process")]
+pub mod process;
+
+#[cfg(feature = "client")]
+pub mod client;

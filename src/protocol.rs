@@ -38,6 +38,8 @@ pub struct Options {
     pub since: Option<Since>,
     /// Send runs of lines as one message.
     pub batch: bool,
+    /// Send these again, on a subscription that there is already.
+    pub range: Option<Range>,
 }
 
 /// Where a client left off.
@@ -49,7 +51,18 @@ pub struct Since {
     pub seq: u64,
 }
 
-/// `options` is not an object, or a known option has a wrong type.
+/// Messages a client asks for again, first and last included: what a gap skipped.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Range {
+    /// The numbering both belong to.
+    pub epoch: String,
+    /// The first, at least 1.
+    pub from: u64,
+    /// The last, at least `from`.
+    pub to: u64,
+}
+
+/// `options` is not an object, or a known option has a wrong type, or a range is none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct InvalidOptions;
 
@@ -179,6 +192,7 @@ fn parse_options(value: Value<'_, '_>) -> Result<Option<Options>, InvalidOptions
             "tail" => options.tail = Some(value.as_u64().ok_or(InvalidOptions)?),
             "since" => options.since = Some(parse_since(value)?),
             "batch" => options.batch = value.as_bool().ok_or(InvalidOptions)?,
+            "range" => options.range = Some(parse_range(value)?),
             _ => {}
         }
     }
@@ -197,6 +211,25 @@ fn parse_since(value: Value<'_, '_>) -> Result<Since, InvalidOptions> {
     }
     match (epoch, seq) {
         (Some(epoch), Some(seq)) => Ok(Since { epoch: epoch.to_owned(), seq }),
+        _ => Err(InvalidOptions),
+    }
+}
+
+fn parse_range(value: Value<'_, '_>) -> Result<Range, InvalidOptions> {
+    let object = value.as_object().ok_or(InvalidOptions)?;
+    let (mut epoch, mut from, mut to) = (None, None, None);
+    for (key, value) in &object {
+        match key {
+            "epoch" => epoch = Some(value.into_string().ok_or(InvalidOptions)?),
+            "from" => from = Some(value.as_u64().ok_or(InvalidOptions)?),
+            "to" => to = Some(value.as_u64().ok_or(InvalidOptions)?),
+            _ => {}
+        }
+    }
+    match (epoch, from, to) {
+        (Some(epoch), Some(from), Some(to)) if 1 <= from && from <= to => {
+            Ok(Range { epoch: epoch.to_owned(), from, to })
+        }
         _ => Err(InvalidOptions),
     }
 }
@@ -278,7 +311,15 @@ mod tests {
                 gaps: true,
                 tail: Some(0),
                 since: Some(Since { epoch: "e".into(), seq: u64::MAX }),
-                batch: true
+                batch: true,
+                range: None,
+            }))
+        );
+        assert_eq!(
+            options(r#"{"range":{"epoch":"e","from":1,"to":18446744073709551615,"x":1}}"#),
+            Ok(Some(Options {
+                range: Some(Range { epoch: "e".into(), from: 1, to: u64::MAX }),
+                ..Options::default()
             }))
         );
         for wrong in [
@@ -297,6 +338,16 @@ mod tests {
             r#"{"since":{"epoch":"e","seq":-1}}"#,
             r#"{"since":{"epoch":7,"seq":1}}"#,
             r#"{"gaps":true,"batch":0}"#,
+            r#"{"range":null}"#,
+            r#"{"range":[1,2]}"#,
+            r#"{"range":{}}"#,
+            r#"{"range":{"from":1,"to":2}}"#,
+            r#"{"range":{"epoch":"e","from":1}}"#,
+            r#"{"range":{"epoch":"e","to":1}}"#,
+            r#"{"range":{"epoch":"e","from":0,"to":2}}"#,
+            r#"{"range":{"epoch":"e","from":3,"to":2}}"#,
+            r#"{"range":{"epoch":"e","from":1,"to":2.5}}"#,
+            r#"{"range":{"epoch":7,"from":1,"to":2}}"#,
         ] {
             assert_eq!(options(wrong), Err(InvalidOptions), "{wrong}");
         }

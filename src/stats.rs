@@ -33,6 +33,8 @@ pub struct Stats {
     pub discarded: u64,
     /// Bytes handed to the kernel, frame headers included.
     pub written_bytes: u64,
+    /// Bytes that the histories of all channels hold.
+    pub history_bytes: usize,
     /// Writes to sockets.
     pub writes: u64,
     /// Blocks fanned out.
@@ -57,6 +59,12 @@ pub struct ChannelStats {
     pub subscribers: usize,
     /// Messages published to it since it exists.
     pub published: u64,
+    /// Names its numbering.
+    pub epoch: String,
+    /// The number of the last message that was sealed.
+    pub seq: u64,
+    /// Bytes its history holds.
+    pub kept_bytes: usize,
     /// Messages x subscribers that were skipped.
     pub skipped: u64,
 }
@@ -78,8 +86,14 @@ pub(crate) struct Totals {
 }
 
 impl Totals {
-    pub(crate) fn count_block(&self, offered: u64, skipped: u64, discarded: u64) {
+    pub(crate) fn count_block(&self) {
         self.blocks.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn count_fan_out(&self, offered: u64, skipped: u64, discarded: u64) {
+        if offered == 0 {
+            return;
+        }
         self.offered.fetch_add(offered, Ordering::Relaxed);
         if skipped > 0 {
             self.skipped.fetch_add(skipped, Ordering::Relaxed);
@@ -124,7 +138,14 @@ impl Totals {
     }
 
     /// The counters, with what only the hub can tell beside them.
-    pub(crate) fn stats(&self, clients: usize, channels: usize, subscribers: usize, queued: u64) -> Stats {
+    pub(crate) fn stats(
+        &self,
+        clients: usize,
+        channels: usize,
+        subscribers: usize,
+        queued: u64,
+        history_bytes: usize,
+    ) -> Stats {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         Stats {
             clients,
@@ -136,6 +157,7 @@ impl Totals {
             skipped: read(&self.skipped),
             discarded: read(&self.discarded),
             written_bytes: read(&self.written_bytes),
+            history_bytes,
             writes: read(&self.writes),
             blocks: read(&self.blocks),
             connected: read(&self.connected),

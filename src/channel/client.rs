@@ -10,7 +10,7 @@ use super::subscription::Subscription;
 use crate::message::ChannelName;
 use crate::outbox::{Limits, Outbox};
 use crate::reason::CloseReason;
-use crate::sync::{AtomicU64, Ordering};
+use crate::sync::{AtomicBool, AtomicU64, Ordering, fence};
 
 /// Names a client for the life of its hub.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -35,6 +35,8 @@ pub struct Client {
     subscriptions: Mutex<BTreeMap<ChannelName, Arc<Subscription>>>,
     written: AtomicU64,
     skipped: AtomicU64,
+    /// Some subscription is owed something that had no room.
+    owed: AtomicBool,
 }
 
 impl Client {
@@ -47,6 +49,7 @@ impl Client {
             subscriptions: Mutex::new(BTreeMap::new()),
             written: AtomicU64::new(0),
             skipped: AtomicU64::new(0),
+            owed: AtomicBool::new(false),
         }
     }
 
@@ -98,6 +101,27 @@ impl Client {
 
     pub(crate) fn count_skipped(&self, messages: u64) {
         self.skipped.fetch_add(messages, Ordering::Relaxed);
+    }
+
+    /// Asks the writer to come back when it has written everything. The sealer looks for room once more after this.
+    ///
+    /// SeqCst fences, here and in [`Client::take_owed`]: either the sealer's second look sees the room that the writer made, or the writer's look
+    /// sees the request.
+    pub(super) fn owe(&self) {
+        // Release, paired with the swap in `take_owed`: who takes this sees which subscription it is.
+        self.owed.store(true, Ordering::Release);
+        fence(Ordering::SeqCst);
+    }
+
+    /// Whether something is owed; for the writer, after it gave back the room of all it wrote.
+    pub(crate) fn take_owed(&self) -> bool {
+        fence(Ordering::SeqCst);
+        self.owed.load(Ordering::Relaxed) && self.owed.swap(false, Ordering::AcqRel)
+    }
+
+    /// The subscriptions to which something is owed. Linear in the client's subscriptions.
+    pub(crate) fn owed_subscriptions(&self) -> Vec<Arc<Subscription>> {
+        self.lock().values().filter(|subscription| subscription.take_owed()).cloned().collect()
     }
 
     /// A panic while this lock was held leaves a map that is still whole: each change is one insertion or removal.

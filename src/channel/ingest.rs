@@ -9,7 +9,8 @@ use crossbeam_queue::SegQueue;
 
 use super::block::Run;
 use super::subscription::Subscription;
-use crate::sync::{AtomicU64, Ordering};
+use crate::protocol::Range;
+use crate::sync::{AtomicU64, AtomicUsize, Ordering};
 
 /// One push.
 #[derive(Debug)]
@@ -20,13 +21,26 @@ pub(crate) enum Entry {
     Join(Arc<Subscription>),
     /// A subscriber who gets nothing of what comes after.
     Leave(Arc<Subscription>),
+    /// A subscriber who is owed something, and has room again.
+    Resume(Arc<Subscription>),
+    /// A subscriber who wants a range of messages again.
+    Refetch(Arc<Subscription>, Range),
+    /// The history may hold what is too old.
+    Trim,
+    /// The history has to make room for other channels'.
+    Forget,
 }
 
 impl Entry {
+    /// Whether it may enter although the queue is at its bound: what must not be lost behind a flood.
+    fn is_reserved(&self) -> bool {
+        matches!(self, Self::Run(Run::Message(message)) if message.is_reserved())
+    }
+
     fn weight(&self) -> Waiting {
         match self {
             Self::Run(run) => Waiting { messages: run.messages(), bytes: run.bytes() },
-            Self::Join(_) | Self::Leave(_) => Waiting::default(),
+            _ => Waiting::default(),
         }
     }
 }
@@ -39,6 +53,8 @@ pub(crate) struct Waiting {
 }
 
 const BYTES_BITS: u32 = 40;
+/// Statuses and errors that may wait beyond the queue's bound.
+const MOST_RESERVED: usize = 1024;
 
 impl Waiting {
     fn unpack(word: u64) -> Self {
@@ -71,24 +87,39 @@ pub(crate) struct Ingest {
     waiting: AtomicU64,
     /// Messages that found the queue at its bound while somebody was sealing: they keep their numbers and are skipped for everybody.
     overflowed: AtomicU64,
+    /// Reserved messages that wait.
+    reserved: AtomicUsize,
 }
 
 impl Ingest {
     pub(crate) fn new() -> Self {
-        Self { queue: SegQueue::new(), waiting: AtomicU64::new(0), overflowed: AtomicU64::new(0) }
+        Self {
+            queue: SegQueue::new(),
+            waiting: AtomicU64::new(0),
+            overflowed: AtomicU64::new(0),
+            reserved: AtomicUsize::new(0),
+        }
     }
 
     /// Pushes an entry, without waiting for anybody; answers what waits now, this entry included. Over `bound` the entry is not
     /// pushed but counted.
     ///
+    /// A status or an error enters all the same, as it has a reserve in the clients' queues: a process's last lines may have filled this
+    /// queue just before its exit status. Of those too only so many may wait.
+    ///
     /// The bound is met only when publishers push faster than one of them can seal: an empty queue takes an entry of any size.
     pub(crate) fn push(&self, entry: Entry, bound: Waiting) -> Waiting {
         let weight = entry.weight();
         if weight.messages > 0 {
+            let reserved =
+                entry.is_reserved() && self.reserved.fetch_add(1, Ordering::Relaxed) < MOST_RESERVED;
             let mut waiting = Waiting::unpack(self.waiting.fetch_add(weight.pack(), Ordering::Relaxed));
-            if waiting.exceeds(bound) {
+            if waiting.exceeds(bound) && !reserved {
                 self.waiting.fetch_sub(weight.pack(), Ordering::Relaxed);
                 self.overflowed.fetch_add(weight.messages as u64, Ordering::Relaxed);
+                if entry.is_reserved() {
+                    self.reserved.fetch_sub(1, Ordering::Relaxed);
+                }
                 return waiting;
             }
             self.queue.push(entry);
@@ -106,7 +137,11 @@ impl Ingest {
     }
 
     pub(crate) fn pop(&self) -> Option<Entry> {
-        self.queue.pop()
+        let entry = self.queue.pop()?;
+        if entry.is_reserved() {
+            self.reserved.fetch_sub(1, Ordering::Relaxed);
+        }
+        Some(entry)
     }
 
     /// Gives back the room of what was taken.

@@ -12,21 +12,23 @@ mod alarm;
 mod block;
 mod client;
 mod core;
+mod fanout;
+mod history;
 mod ingest;
 mod pace;
 mod publisher;
 mod registry;
+mod seal;
 mod subscribers;
 mod subscription;
 mod ticker;
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::encode::Envelope;
 use crate::message::ChannelName;
-use crate::outbox::Offered;
-use crate::reason::CloseReason;
+use crate::protocol::Range;
 use crate::sync::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 pub use client::{Client, ClientId};
@@ -37,13 +39,18 @@ pub(crate) use block::Run;
 pub(crate) use registry::Registry;
 pub(crate) use subscription::Subscription;
 
-use block::Block;
+use block::{Block, Style};
+use fanout::Tally;
+use history::History;
 use ingest::{Entry, Ingest, Waiting};
-use pace::Reached;
+use seal::{ScheduleFlag, SealFlag};
 use subscribers::{Change, Subscribers};
 
 /// Seals one thread makes in a row because others kept asking, before it leaves the rest to the ticker: a publisher's call must end.
 const SEALS_IN_A_ROW: usize = 4;
+
+/// Lines in one batch frame at most: by then the envelope's share of a line is about a byte, and a queue's room is still used finely.
+const MOST_BATCH_LINES: usize = 128;
 
 /// What happens to a client whose queue is full.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,7 +66,7 @@ pub(crate) struct Channel {
     core: Arc<Core>,
     /// `None` for the channel of all clients, whose messages name no channel.
     name: Option<ChannelName>,
-    envelope: Envelope,
+    style: Style,
     overflow: Overflow,
     ingest: Ingest,
     subscribers: Subscribers,
@@ -67,21 +74,38 @@ pub(crate) struct Channel {
     listeners: AtomicUsize,
     /// Subscriptions and publisher handles: while there are any, the registry keeps the channel. Raised from 0 only under the registry's guard.
     pins: AtomicUsize,
-    /// Asks to seal that have not been answered; whoever raises it from 0 is the sealer.
-    requests: AtomicUsize,
-    /// True while the ticker is to seal this channel.
-    scheduled: AtomicBool,
+    sealer: SealFlag,
+    /// Raised while the ticker is to seal this channel.
+    scheduled: ScheduleFlag,
     /// The number of the last message sealed. Written by the sealer alone.
     seq: AtomicU64,
     /// Messages published while nobody listened; they enter the numbering at the next join.
     unheard: AtomicU64,
     skipped: AtomicU64,
+    /// The last blocks, when the hub keeps them. Locked by the sealer alone, so nobody ever waits for it.
+    history: Option<Mutex<History>>,
+    /// The registry keeps the channel for its history's sake.
+    held: AtomicBool,
+    /// Bytes the history holds.
+    kept: AtomicUsize,
+    /// When something was last published or replayed, in nanoseconds since the hub began.
+    used: AtomicU64,
 }
 
 impl Channel {
     pub(crate) fn new(core: Arc<Core>, name: Option<ChannelName>, overflow: Overflow) -> Self {
+        // The channel of all clients has neither latecomers nor options.
+        let history = (name.is_some() && core.keeps_history()).then(Mutex::default);
         Self {
-            envelope: Envelope::new(name.as_ref()),
+            style: Style {
+                envelope: Envelope::new(name.as_ref()),
+                epoch: core.epoch(),
+                batch_lines: (core.config.queue / 2).clamp(1, MOST_BATCH_LINES),
+            },
+            history,
+            held: AtomicBool::new(false),
+            kept: AtomicUsize::new(0),
+            used: AtomicU64::new(0),
             core,
             name,
             overflow,
@@ -89,8 +113,8 @@ impl Channel {
             subscribers: Subscribers::default(),
             listeners: AtomicUsize::new(0),
             pins: AtomicUsize::new(0),
-            requests: AtomicUsize::new(0),
-            scheduled: AtomicBool::new(false),
+            sealer: SealFlag::default(),
+            scheduled: ScheduleFlag::default(),
             seq: AtomicU64::new(0),
             unheard: AtomicU64::new(0),
             skipped: AtomicU64::new(0),
@@ -101,6 +125,42 @@ impl Channel {
         self.name.as_ref()
     }
 
+    /// The name of a channel whose subscriptions have options.
+    fn known_name(&self) -> &ChannelName {
+        self.name.as_ref().expect("only channels with a name are subscribed to with options")
+    }
+
+    /// Names the numbering: another one begins with another channel of the same name.
+    pub(crate) fn epoch(&self) -> &str {
+        &self.style.epoch
+    }
+
+    /// The number of the last message sealed.
+    pub(crate) fn seq(&self) -> u64 {
+        self.seq.load(Ordering::Relaxed)
+    }
+
+    /// Bytes its history holds.
+    pub(crate) fn kept_bytes(&self) -> usize {
+        self.kept.load(Ordering::Relaxed)
+    }
+
+    /// When something was last published or replayed.
+    fn last_used(&self) -> u64 {
+        self.used.load(Ordering::Relaxed)
+    }
+
+    /// Whether a message published now reaches anybody, or is kept.
+    pub(crate) fn is_wanted(&self) -> bool {
+        self.history.is_some() || self.listeners() > 0
+    }
+
+    /// Whether what is published now waits for the hub's next flush.
+    #[cfg(feature = "process")]
+    pub(crate) fn is_paced(&self) -> bool {
+        self.listeners() > 0 && self.core.ticker.pace.next() > self.core.ticker.now()
+    }
+
     /// How many subscribers there are.
     pub(crate) fn listeners(&self) -> usize {
         // Acquire, paired with the AcqRel of `join`: who sees a subscriber here pushes after its join.
@@ -109,7 +169,7 @@ impl Channel {
 
     /// Messages published to this channel since it exists.
     pub(crate) fn published(&self) -> u64 {
-        self.seq.load(Ordering::Relaxed) + self.unheard.load(Ordering::Relaxed)
+        self.seq() + self.unheard.load(Ordering::Relaxed)
     }
 
     /// Messages x subscribers that were skipped.
@@ -135,11 +195,14 @@ impl Channel {
     pub(crate) fn publish(self: &Arc<Self>, run: Run) -> usize {
         let listeners = self.listeners();
         let messages = run.messages();
-        if listeners == 0 || messages == 0 {
+        if messages == 0 || (listeners == 0 && self.history.is_none()) {
             self.pass_over(messages as u64);
             return listeners;
         }
         let waiting = self.ingest.push(Entry::Run(run), self.core.most_waiting);
+        if self.history.is_some() {
+            self.hold();
+        }
         if waiting.exceeds(self.core.enough_waiting) {
             self.seal();
         } else {
@@ -167,12 +230,33 @@ impl Channel {
         last
     }
 
+    /// Gives a subscriber what it is owed, now that it has room.
+    pub(crate) fn resume(self: &Arc<Self>, subscription: &Arc<Subscription>) {
+        self.ingest.push(Entry::Resume(Arc::clone(subscription)), self.core.most_waiting);
+        self.seal();
+    }
+
+    /// Sends a subscriber a range of messages again.
+    pub(crate) fn refetch(self: &Arc<Self>, subscription: &Arc<Subscription>, range: Range) {
+        self.ingest.push(Entry::Refetch(Arc::clone(subscription), range), self.core.most_waiting);
+        self.seal();
+    }
+
+    /// Drops what is too old.
+    pub(crate) fn trim(self: &Arc<Self>) {
+        self.ingest.push(Entry::Trim, self.core.most_waiting);
+        self.seal();
+    }
+
+    /// Drops the history.
+    fn forget(self: &Arc<Self>) {
+        self.ingest.push(Entry::Forget, self.core.most_waiting);
+        self.seal();
+    }
+
     /// Has the channel sealed: now if the pace allows it, else at the next tick.
-    ///
-    /// AcqRel swaps of `scheduled`, all in one modification order: who reads true here comes before the sealer's swap to
-    /// false, which therefore sees this thread's push.
     fn seal_soon(self: &Arc<Self>) {
-        if self.scheduled.swap(true, Ordering::AcqRel) {
+        if !self.scheduled.raise() {
             return;
         }
         let ticker = &self.core.ticker;
@@ -183,75 +267,157 @@ impl Channel {
         }
     }
 
-    /// Seals what made `scheduled` true.
+    /// Seals what raised `scheduled`.
     fn seal_scheduled(self: &Arc<Self>) {
-        self.scheduled.swap(false, Ordering::AcqRel);
+        self.scheduled.lower();
         self.seal();
     }
 
-    /// Seals what waits, unless somebody is sealing: then that one will look again.
-    ///
-    /// `requests` is a flag that counts. AcqRel throughout: the sealer's release at the end hands the channel's state (numbering,
-    /// places, gaps) to the next sealer, and an increment during a seal makes the closing exchange fail, whose Acquire then sees the
-    /// push that went before the increment.
-    pub(crate) fn seal(self: &Arc<Self>) {
-        if self.requests.fetch_add(1, Ordering::AcqRel) != 0 {
-            return;
-        }
-        let mut answered = 1;
+    /// Seals what waits and answers true, unless somebody is sealing: then that one will look again.
+    pub(crate) fn seal(self: &Arc<Self>) -> bool {
+        let Some(mut answered) = self.sealer.request() else { return false };
         let mut seals = 0;
         while seals < SEALS_IN_A_ROW || !self.core.ticker.is_running() {
             self.seal_once();
             seals += 1;
-            match self.requests.compare_exchange(answered, 0, Ordering::AcqRel, Ordering::Acquire) {
-                Ok(_) => return,
-                Err(requests) => answered = requests,
+            match self.sealer.done(answered) {
+                None => return true,
+                Some(more) => answered = more,
             }
         }
         // Others keep pushing. The flag is given up first, so that either the ticker or the next publisher finds it free.
-        self.requests.swap(0, Ordering::AcqRel);
-        if !self.scheduled.swap(true, Ordering::AcqRel) {
+        self.sealer.give_up(answered);
+        if self.scheduled.raise() {
             self.core.ticker.schedule(Arc::clone(self));
+        }
+        true
+    }
+
+    /// Has everything sealed that was pushed before. Waits where somebody else is sealing, and not for what is pushed meanwhile.
+    pub(crate) async fn sealed(self: &Arc<Self>) {
+        let looks = self.sealer.looks();
+        while !self.seal() && self.sealer.looks().wrapping_sub(looks) < 2 {
+            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
         }
     }
 
     /// One seal, as the sealer.
-    fn seal_once(&self) {
+    fn seal_once(self: &Arc<Self>) {
         let mut entries = self.ingest.len();
         let mut block = Block::with_capacity(entries.min(1024));
         let mut taken = Waiting::default();
         let mut changes = Vec::new();
-        let mut reached = Reached::default();
+        let mut tally = Tally::default();
         while entries > 0
             && let Some(entry) = self.ingest.pop()
         {
             entries -= 1;
+            if let Entry::Run(run) = entry {
+                taken += Waiting { messages: run.messages(), bytes: run.bytes() };
+                block.push(run);
+                continue;
+            }
+            // Everything else has its place between two blocks.
+            self.deliver(&mut block, &mut changes, &mut tally);
             match entry {
-                Entry::Run(run) => {
-                    self.subscribers.apply(&mut changes);
-                    taken += Waiting { messages: run.messages(), bytes: run.bytes() };
-                    block.push(run);
-                }
+                Entry::Run(_) => unreachable!("handled above"),
                 Entry::Join(subscription) => {
-                    reached += self.deliver(std::mem::take(&mut block));
                     self.number_unheard(&mut changes);
+                    self.owed(&subscription, None, &mut tally);
                     changes.push(Change::Join(subscription));
                 }
-                Entry::Leave(subscription) => {
-                    reached += self.deliver(std::mem::take(&mut block));
-                    changes.push(Change::Leave(subscription));
+                Entry::Leave(subscription) => changes.push(Change::Leave(subscription)),
+                Entry::Resume(subscription) => self.owed(&subscription, None, &mut tally),
+                Entry::Refetch(subscription, range) => self.owed(&subscription, Some(range), &mut tally),
+                Entry::Trim => {
+                    self.change_history(|history| history.trim(self.core.keep, self.core.ticker.now()))
                 }
+                Entry::Forget => self.change_history(History::clear),
             }
         }
+        self.deliver(&mut block, &mut changes, &mut tally);
         self.subscribers.apply(&mut changes);
         self.ingest.release(taken);
-        reached += self.deliver(block);
         let overflowed = self.ingest.take_overflowed();
         if overflowed > 0 {
-            self.skip_for_all(overflowed);
+            let first = self.seq() + 1;
+            self.seq.store(self.seq() + overflowed, Ordering::Relaxed);
+            for subscription in self.subscribers.load().iter().filter(|s| !s.has_left()) {
+                self.offer_nothing(subscription, first, overflowed, &mut tally);
+            }
         }
-        if reached.clients > 0 {
-            self.core.ticker.pace.spent(self.core.ticker.now(), reached);
+        self.skipped.fetch_add(tally.skipped, Ordering::Relaxed);
+        self.core.totals.count_fan_out(tally.offered, tally.skipped, tally.discarded);
+        if tally.reached.clients > 0 {
+            self.core.ticker.pace.spent(self.core.ticker.now(), tally.reached);
+        }
+    }
+
+    /// What a subscription with options is owed, as the sealer.
+    fn owed(&self, subscription: &Arc<Subscription>, refetch: Option<Range>, tally: &mut Tally) {
+        if let Some(tracked) = subscription.tracked()
+            && !subscription.has_left()
+        {
+            let mut state = tracked.state();
+            if let Some(range) = refetch {
+                state.ask_again(range, self.seq() + 1);
+            }
+            self.used.store(self.core.ticker.now(), Ordering::Relaxed);
+            self.catch_up(subscription, tracked, &mut state, tally);
+        }
+    }
+
+    fn lock_history(&self) -> Option<MutexGuard<'_, History>> {
+        // A panic while it was held leaves a history that is still whole: each change is one insertion or removal.
+        Some(self.history.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Changes the history, as the sealer. A channel with a history stays; one without, nobody on it and nobody publishing goes.
+    fn change_history(self: &Arc<Self>, change: impl FnOnce(&mut History) -> history::Change) {
+        let Some(mut history) = self.lock_history() else { return };
+        let change = change(&mut history);
+        let is_empty = history.is_empty();
+        drop(history);
+        self.charge_history(change);
+        // Also when it was empty before: it may have been held since for what then was not kept.
+        if is_empty && self.is_held() {
+            self.let_go();
+        }
+    }
+
+    /// Has the registry keep the channel for what was pushed, which its history will hold. For publishers, who pin the channel meanwhile.
+    ///
+    /// AcqRel swaps of `held`, all in one modification order: a publisher that finds it true comes before the swap in `let_go`, which then sees
+    /// the push.
+    fn hold(&self) {
+        if !self.held.swap(true, Ordering::AcqRel) {
+            // Relaxed: the publisher's own pin keeps the channel in the registry until this one counts.
+            self.pins.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether the registry keeps the channel for its history's sake. Relaxed: a hint, for those who look again.
+    pub(crate) fn is_held(&self) -> bool {
+        self.held.load(Ordering::Relaxed)
+    }
+
+    /// The history is empty: the channel goes unless more is on its way to it, somebody is on it or has a handle. As the sealer.
+    fn let_go(self: &Arc<Self>) {
+        if !self.held.swap(false, Ordering::AcqRel) {
+            return;
+        }
+        if self.ingest.len() > 0 && !self.held.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        if let Some(registry) = self.core.registry() {
+            registry.unpin(self);
+        }
+    }
+
+    fn charge_history(&self, change: history::Change) {
+        if change != 0 {
+            self.kept.fetch_add(change as usize, Ordering::Relaxed);
+            self.core.charge_history(change);
         }
     }
 
@@ -270,75 +436,35 @@ impl Channel {
         self.seq.store(self.seq.load(Ordering::Relaxed) + unheard, Ordering::Relaxed);
     }
 
-    /// Fans a block out, as the sealer; answers whom it reached.
+    /// Numbers a block, keeps it if there is a history, and fans it out, as the sealer. Leaves an empty block behind.
     ///
-    /// Linear in subscribers; the encoding is made when the first of them has room.
-    fn deliver(&self, block: Block) -> Reached {
+    /// Linear in subscribers; an encoding is made when the first of those who want it has room.
+    fn deliver(self: &Arc<Self>, block: &mut Block, changes: &mut Vec<Change>, tally: &mut Tally) {
         if block.is_empty() {
-            return Reached::default();
-        }
-        let messages = block.len();
-        self.seq.store(self.seq.load(Ordering::Relaxed) + messages as u64, Ordering::Relaxed);
-        let timestamp = Core::timestamp();
-        let mut reached = Reached::default();
-        let mut tally = Tally::default();
-        for subscription in self.subscribers.load().iter().filter(|s| !s.has_left()) {
-            let client = &subscription.client;
-            let skipped_whole = block.reserved().is_empty() && client.outbox.is_full();
-            let offered = if skipped_whole {
-                Offered::Accepted { messages: 0, woke: false }
-            } else {
-                client.outbox.offer(block.frames(&self.envelope, &timestamp), block.reserved())
-            };
-            reached.clients += 1;
-            tally.offered += messages as u64;
-            match offered {
-                Offered::Closed => tally.discarded += messages as u64,
-                Offered::Accepted { messages: accepted, woke } => {
-                    reached.woken += usize::from(woke);
-                    self.settle(client, (messages - accepted) as u64, &mut tally);
-                }
-            }
-        }
-        self.report(tally);
-        reached
-    }
-
-    /// Messages that no queue could take any more, as the sealer: they keep their numbers and are skipped for everybody.
-    fn skip_for_all(&self, messages: u64) {
-        self.seq.store(self.seq.load(Ordering::Relaxed) + messages, Ordering::Relaxed);
-        let mut tally = Tally::default();
-        for subscription in self.subscribers.load().iter().filter(|s| !s.has_left()) {
-            tally.offered += messages;
-            self.settle(&subscription.client, messages, &mut tally);
-        }
-        self.report(tally);
-    }
-
-    /// What a client could not take is counted, and ends the connection where the channel says so.
-    fn settle(&self, client: &Client, skipped: u64, tally: &mut Tally) {
-        if skipped == 0 {
             return;
         }
-        tally.skipped += skipped;
-        client.count_skipped(skipped);
-        if self.overflow == Overflow::Disconnect {
-            client.outbox.ask_to_close(CloseReason::Overflow);
+        self.subscribers.apply(changes);
+        let mut block = std::mem::replace(block, Block::with_capacity(0));
+        let (first, now) = (self.seq() + 1, self.core.ticker.now());
+        block.seal(first, Core::timestamp(), now);
+        // Relaxed: only the sealer writes it, and its flag orders one sealer's writes before the next one's reads.
+        self.seq.store(block.last_seq(), Ordering::Relaxed);
+        self.core.totals.count_block();
+        if self.history.is_none() {
+            return self.fan_out(&block, tally);
+        }
+        self.used.store(now, Ordering::Relaxed);
+        let block = Arc::new(block);
+        self.change_history(|history| history.append(Arc::clone(&block), self.core.keep, now));
+        self.fan_out(&block, tally);
+        self.change_history(|history| history.settle(&block));
+    }
+
+    fn fan_out(&self, block: &Block, tally: &mut Tally) {
+        for subscription in self.subscribers.load().iter().filter(|s| !s.has_left()) {
+            self.offer(subscription, block, tally);
         }
     }
-
-    fn report(&self, tally: Tally) {
-        self.skipped.fetch_add(tally.skipped, Ordering::Relaxed);
-        self.core.totals.count_block(tally.offered, tally.skipped, tally.discarded);
-    }
-}
-
-/// What became of one block, in messages x subscribers.
-#[derive(Default)]
-struct Tally {
-    offered: u64,
-    skipped: u64,
-    discarded: u64,
 }
 
 impl fmt::Debug for Channel {

@@ -63,7 +63,9 @@ impl Pace {
         if reached.clients == 0 || self.longest == 0 {
             return;
         }
-        let writes = reached.woken as u64 * AWAKE + (reached.clients - reached.woken) as u64;
+        // A client that was owed several things may have been woken for each.
+        let awake = reached.clients.saturating_sub(reached.woken);
+        let writes = reached.woken as u64 * AWAKE + awake as u64;
         let cost = TICK_NS + self.write_ns.load(Ordering::Relaxed).saturating_mul(writes) / AWAKE;
         let interval = cost.saturating_mul(SHARE);
         let bound = now.saturating_add(self.longest);

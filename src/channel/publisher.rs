@@ -30,6 +30,11 @@ pub struct Publisher {
 }
 
 impl Publisher {
+    /// The channel itself.
+    pub(crate) fn target(&self) -> &Arc<Channel> {
+        &self.channel
+    }
+
     pub(crate) fn new(registry: Arc<Registry>, name: &ChannelName) -> Self {
         Self { channel: registry.pin(name), registry }
     }
@@ -44,10 +49,16 @@ impl Publisher {
         self.channel.listeners()
     }
 
-    /// Whether publishing reaches anybody now. While it does not, a caller that has lines by the megabyte can spare
+    /// Whether publishing reaches anybody now, or is kept in a history. While it is not, a caller that has lines by the megabyte can spare
     /// making [`Lines`] of them: it counts them and calls [`Publisher::pass_over`].
     pub fn wants_lines(&self) -> bool {
-        self.channel.listeners() > 0
+        self.channel.is_wanted()
+    }
+
+    /// Whether what is published now waits for the hub's next flush.
+    #[cfg(feature = "process")]
+    pub(crate) fn is_paced(&self) -> bool {
+        self.channel.is_paced()
     }
 
     /// Tells that so many lines were published while nobody listened. They enter the channel's numbering, as they would have by
@@ -58,7 +69,7 @@ impl Publisher {
 
     /// Publishes one line of output: a `process_output` message. Invalid UTF-8 becomes U+FFFD. Copies the line unless nobody listens.
     pub fn send_line(&self, line: impl AsRef<[u8]>) -> usize {
-        if self.channel.listeners() == 0 {
+        if !self.channel.is_wanted() {
             self.channel.pass_over(1);
             return 0;
         }

@@ -21,8 +21,10 @@ pub(crate) struct Registry {
 }
 
 impl Registry {
-    pub(crate) fn new(core: Arc<Core>) -> Self {
-        Self { core, channels: DashMap::new(), live: AtomicUsize::new(0) }
+    pub(crate) fn new(core: Arc<Core>) -> Arc<Self> {
+        let registry = Arc::new(Self { core, channels: DashMap::new(), live: AtomicUsize::new(0) });
+        registry.core.set_registry(&registry);
+        registry
     }
 
     /// The channel of that name if there is one. A read lock of one shard.

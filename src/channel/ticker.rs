@@ -4,17 +4,18 @@
 //! without any timer while nothing waits.
 
 use std::future::poll_fn;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use atomic_waker::AtomicWaker;
 use crossbeam_queue::SegQueue;
 
 use super::Channel;
 use super::alarm::Alarm;
+use super::core::Core;
 use super::pace::Pace;
 use crate::sync::{AtomicBool, Ordering, fence};
+use crate::wake::WakeFlag;
 
 /// The flush clock of one hub, and the channels that wait for it.
 #[derive(Debug)]
@@ -22,11 +23,10 @@ pub(crate) struct Ticker {
     pub(crate) pace: Pace,
     start: Instant,
     due: SegQueue<Arc<Channel>>,
-    /// True while the task sleeps for want of channels: whoever turns it false wakes it.
-    asleep: AtomicBool,
-    running: AtomicBool,
+    /// The task's sleep for want of channels.
+    task: WakeFlag,
+    attendance: Attendance,
     stopped: AtomicBool,
-    waker: AtomicWaker,
 }
 
 impl Ticker {
@@ -35,10 +35,9 @@ impl Ticker {
             pace: Pace::new(longest),
             start: Instant::now(),
             due: SegQueue::new(),
-            asleep: AtomicBool::new(false),
-            running: AtomicBool::new(false),
+            task: WakeFlag::default(),
+            attendance: Attendance::default(),
             stopped: AtomicBool::new(false),
-            waker: AtomicWaker::new(),
         }
     }
 
@@ -48,25 +47,22 @@ impl Ticker {
     }
 
     /// Starts the task unless it runs. To be called within a tokio runtime.
-    pub(crate) fn start(self: &Arc<Self>) {
-        // AcqRel: the one who turns it true owns the task's state, which the last owner's guard released.
-        if !self.running.swap(true, Ordering::AcqRel) {
-            tokio::spawn(run(Running(Arc::clone(self))));
+    pub(super) fn start(self: &Arc<Self>, core: Weak<Core>) {
+        if self.attendance.begin() {
+            tokio::spawn(run(Running(Arc::clone(self)), core));
         }
     }
 
     /// Whether the task runs.
     pub(crate) fn is_running(&self) -> bool {
-        self.running.load(Ordering::Acquire)
+        self.attendance.is_there()
     }
 
     /// Has the channel sealed at the next tick.
     pub(crate) fn schedule(&self, channel: Arc<Channel>) {
         self.due.push(channel);
-        self.wake();
-        // SeqCst, paired with the fence in `Running`'s drop: either this load sees that the task has ended, or the drop sees the push.
-        fence(Ordering::SeqCst);
-        if !self.is_running() {
+        self.task.wake();
+        if !self.attendance.is_there_after_push() {
             self.seal_due();
         }
     }
@@ -74,31 +70,20 @@ impl Ticker {
     /// Ends the task.
     pub(crate) fn stop(&self) {
         self.stopped.store(true, Ordering::Release);
-        self.wake();
-    }
-
-    /// AcqRel, paired with the swap in `sleep`: as in the outbox, either this swap reads true and wakes, or the task's swap reads
-    /// this one's value and sees the push before it.
-    fn wake(&self) {
-        if self.asleep.swap(false, Ordering::AcqRel) {
-            self.waker.wake();
-        }
+        self.task.wake();
     }
 
     /// Sleeps until a channel is due; false when the hub has ended.
     async fn wait(&self) -> bool {
         poll_fn(|cx| {
-            self.waker.register(cx.waker());
-            self.asleep.swap(true, Ordering::AcqRel);
-            if self.stopped.load(Ordering::Acquire) {
-                return Poll::Ready(false);
-            }
-            if self.due.is_empty() {
-                return Poll::Pending;
-            }
-            // Relaxed: only spares a needless wake.
-            self.asleep.store(false, Ordering::Relaxed);
-            Poll::Ready(true)
+            self.task.register(cx);
+            let look = || {
+                if self.stopped.load(Ordering::Acquire) {
+                    return Some(false);
+                }
+                (!self.due.is_empty()).then_some(true)
+            };
+            self.task.sleep_unless(look).map_or(Poll::Pending, Poll::Ready)
         })
         .await
     }
@@ -112,21 +97,70 @@ impl Ticker {
     }
 }
 
+/// Whether somebody attends to the queue of channels that are due.
+#[derive(Debug, Default)]
+struct Attendance {
+    there: AtomicBool,
+}
+
+impl Attendance {
+    /// True when the caller is to attend from now on. AcqRel: it owns what the last one's `end` released.
+    fn begin(&self) -> bool {
+        !self.there.swap(true, Ordering::AcqRel)
+    }
+
+    fn is_there(&self) -> bool {
+        self.there.load(Ordering::Acquire)
+    }
+
+    /// After a push: false when the caller has to empty the queue itself. SeqCst, paired with the fence in `end`: either this load
+    /// sees the end, or who ended sees the push.
+    fn is_there_after_push(&self) -> bool {
+        fence(Ordering::SeqCst);
+        self.is_there()
+    }
+
+    /// Ends it. The caller empties the queue once more after this.
+    fn end(&self) {
+        self.there.store(false, Ordering::Release);
+        fence(Ordering::SeqCst);
+    }
+}
+
 /// Held by the task. When the runtime ends and drops the task, channels stop counting on it.
 struct Running(Arc<Ticker>);
 
 impl Drop for Running {
     fn drop(&mut self) {
-        self.0.running.store(false, Ordering::Release);
-        fence(Ordering::SeqCst);
+        self.0.attendance.end();
         self.0.seal_due();
     }
 }
 
-async fn run(running: Running) {
+/// Between two looks for history that is too old.
+fn sweep_interval(core: &Weak<Core>) -> Option<Duration> {
+    const LEAST: Duration = Duration::from_millis(250);
+    const MOST: Duration = Duration::from_secs(60);
+    let core = core.upgrade().filter(|core| core.keeps_history())?;
+    Some((core.config.history_age / 4).clamp(LEAST, MOST))
+}
+
+async fn run(running: Running, core: Weak<Core>) {
     let ticker = &*running.0;
     let mut alarm = Alarm::new();
-    while ticker.wait().await {
+    let interval = sweep_interval(&core);
+    let mut sweep = std::pin::pin!(tokio::time::sleep(interval.unwrap_or_default()));
+    loop {
+        tokio::select! {
+            alive = ticker.wait() => if !alive { return },
+            () = &mut sweep, if interval.is_some() => {
+                if let Some(core) = core.upgrade() {
+                    core.sweep();
+                }
+                sweep.as_mut().reset(tokio::time::Instant::now() + interval.unwrap_or_default());
+                continue;
+            }
+        }
         // What an earlier tick has woken writes first: on one core a clock that never yields would starve its own readers.
         tokio::task::yield_now().await;
         let next = ticker.pace.next();
@@ -135,5 +169,48 @@ async fn run(running: Running) {
             alarm.sleep(Duration::from_nanos(next - now)).await;
         }
         ticker.seal_due();
+    }
+}
+
+#[cfg(all(test, loom))]
+mod models {
+    use loom::sync::Arc;
+    use loom::sync::atomic::AtomicUsize;
+    use loom::thread;
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Model {
+        due: AtomicUsize,
+        attendance: Attendance,
+    }
+
+    impl Model {
+        fn seal_due(&self) {
+            self.due.swap(0, Ordering::AcqRel);
+        }
+    }
+
+    #[test]
+    fn loom_what_becomes_due_while_the_task_ends_is_sealed_by_one_or_the_other() {
+        loom::model(|| {
+            let model = Arc::new(Model::default());
+            assert!(model.attendance.begin());
+            let publisher = {
+                let model = Arc::clone(&model);
+                thread::spawn(move || {
+                    // Relaxed: the fence alone has to do.
+                    model.due.fetch_add(1, Ordering::Relaxed);
+                    if !model.attendance.is_there_after_push() {
+                        model.seal_due();
+                    }
+                })
+            };
+            model.attendance.end();
+            model.seal_due();
+            publisher.join().unwrap();
+            assert_eq!(model.due.load(Ordering::Acquire), 0);
+        });
     }
 }

@@ -122,11 +122,16 @@ pub(crate) fn upgrade<B>(hub: &Arc<Inner>, mut request: Request<B>) -> Response<
 }
 
 /// One of the connections a hub may have, from the handshake to the end.
-struct Slot(Arc<Inner>);
+pub(crate) struct Slot(Arc<Inner>);
 
 impl Slot {
-    fn take(hub: &Arc<Inner>) -> Option<Self> {
+    pub(crate) fn take(hub: &Arc<Inner>) -> Option<Self> {
         hub.take_slot().then(|| Self(Arc::clone(hub)))
+    }
+
+    #[cfg(feature = "server")]
+    pub(crate) fn hub(&self) -> &Arc<Inner> {
+        &self.0
     }
 }
 

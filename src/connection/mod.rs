@@ -22,7 +22,9 @@ use crate::reason::CloseReason;
 
 pub use accept::{Admission, UpgradeBody};
 
-pub(crate) use accept::{is_same_site, upgrade};
+pub(crate) use accept::upgrade;
+#[cfg(feature = "server")]
+pub(crate) use accept::{Slot, is_same_site};
 pub(crate) use socket::Socket;
 
 use heartbeat::{Beat, Heartbeat};
@@ -31,6 +33,8 @@ use writer::{Flushed, Writer};
 
 /// Messages a connection handles before it lets others run.
 const MESSAGES_IN_A_ROW: usize = 32;
+/// Times a connection's queue is filled with what it is owed before it lets others run.
+const REFILLS_IN_A_ROW: usize = 4;
 /// What a lingering connection still reads, to see the peer's close, before it is cut off.
 const MOST_LINGERING_BYTES: usize = 1024 * 1024;
 
@@ -127,7 +131,10 @@ impl Connection {
             if timer.as_mut().poll(cx).is_pending() {
                 return Poll::Pending;
             }
-            if let Some(reason) = self.time_is_up() {
+            // It may have been set before the deadline moved on: for a beat, and now the connection is closing.
+            if Instant::now() >= self.deadline
+                && let Some(reason) = self.time_is_up()
+            {
                 return Poll::Ready(reason);
             }
             timer.as_mut().reset(self.deadline);
@@ -160,14 +167,16 @@ impl Connection {
 
     /// Ready only when the socket has failed.
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        match self.writer.poll_flush(&mut self.socket, &self.client, self.hub.core(), cx) {
-            Poll::Ready(Err(_)) => Poll::Ready(()),
-            Poll::Ready(Ok(Flushed::Some)) => {
-                cx.waker().wake_by_ref();
-                Poll::Pending
+        for _ in 0..REFILLS_IN_A_ROW {
+            match self.writer.poll_flush(&mut self.socket, &self.client, self.hub.core(), cx) {
+                Poll::Ready(Err(_)) => return Poll::Ready(()),
+                Poll::Ready(Ok(Flushed::Owed)) => self.hub.resume(&self.client),
+                Poll::Ready(Ok(Flushed::All)) | Poll::Pending => return Poll::Pending,
+                Poll::Ready(Ok(Flushed::Some)) => break,
             }
-            Poll::Ready(Ok(Flushed::All)) | Poll::Pending => Poll::Pending,
         }
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 
     fn command(&mut self, message: &[u8]) {
@@ -199,9 +208,13 @@ impl Connection {
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
-            Poll::Ready(Ok(Flushed::All)) => {}
+            // Nothing is owed to one who has left every channel.
+            Poll::Ready(Ok(Flushed::All | Flushed::Owed)) => {}
         }
         if !framed {
+            // Nothing may follow the close frame: a seal that began before this client left may still offer its block.
+            self.writer.abandon();
+            self.hub.core().totals.count_discarded(self.client.outbox.discard() as u64);
             if let Some(code) = reason.code() {
                 self.writer.push_control(&close_frame(code, reason.name()));
             }

@@ -86,7 +86,11 @@ impl Socket {
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         match &mut self.io {
-            Io::Tcp(tcp) => Pin::new(tcp).poll_write_vectored(cx, slices),
+            // A plain write spares the kernel reading a list of one.
+            Io::Tcp(tcp) => match slices {
+                [slice] => Pin::new(tcp).poll_write(cx, slice),
+                slices => Pin::new(tcp).poll_write_vectored(cx, slices),
+            },
             Io::Other(stream) => {
                 let written = ready!(Pin::new(&mut *stream).poll_write_vectored(cx, slices))?;
                 // A stream with a buffer of its own (TLS) sends only when flushed; when it can't now, the next write or the shutdown does.

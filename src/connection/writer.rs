@@ -43,6 +43,8 @@ pub(crate) enum Flushed {
     All,
     /// There is more, but others have to run first: poll again.
     Some,
+    /// Everything is with the kernel, and a subscription is owed more: give it that, and poll again.
+    Owed,
 }
 
 impl Writer {
@@ -73,7 +75,7 @@ impl Writer {
             if !self.gather(client) {
                 // Nothing kept for a client that is idle.
                 self.in_flight = VecDeque::new();
-                return Poll::Ready(Ok(Flushed::All));
+                return Poll::Ready(Ok(if client.take_owed() { Flushed::Owed } else { Flushed::All }));
             }
             let mut slices = [IoSlice::new(&[]); MOST_SLICES];
             let mut count = 0;
@@ -101,7 +103,8 @@ impl Writer {
 
     /// Takes what waits; false when there is nothing to write, and then the outbox's next push wakes the task.
     fn gather(&mut self, client: &Client) -> bool {
-        if !self.control.is_empty() {
+        // One parcel of control frames at a time: the rest stays where it is bounded.
+        if !self.control.is_empty() && self.in_flight.iter().take(2).all(|parcel| parcel.messages > 0) {
             let place = usize::from(self.written > 0);
             let frames = Bytes::from(std::mem::take(&mut self.control));
             self.in_flight.insert(place, Parcel { bytes: frames, messages: 0 });

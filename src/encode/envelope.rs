@@ -1,9 +1,11 @@
 //! What all messages of one channel have in common, written once.
 
+use super::Timestamp;
 use super::escape::escape_into;
 use crate::message::{ChannelName, Data, Message, MessageType};
 
 const TYPE_KEY: &[u8] = br#"{"type":""#;
+const BATCH_HEAD: &[u8] = br#"{"type":"process_output_batch""#;
 const CHANNEL_KEY: &[u8] = br#","channel":""#;
 const PROCESS_KEY: &[u8] = br#","processId":""#;
 const DATA_KEY: &[u8] = br#","data":"#;
@@ -36,13 +38,38 @@ impl Envelope {
         }
     }
 
+    /// How long a line's payload is, if nothing in it needs escaping.
     #[inline]
-    pub(super) fn line_head(&self) -> &[u8] {
-        &self.line_head
+    pub(super) fn clean_line_len(&self, line: &[u8], timestamp: &Timestamp) -> usize {
+        // And the quote that ends the line.
+        self.line_head.len() + line.len() + 1 + timestamp.tail().len()
     }
 
-    /// How long a message's payload is before its timestamp, if nothing in it needs escaping.
-    pub(super) fn clean_len(&self, message: &Message) -> usize {
+    /// Appends a line's payload: a whole `process_output` message.
+    #[inline(always)]
+    pub(super) fn push_line(&self, out: &mut Vec<u8>, line: &[u8], timestamp: &Timestamp) {
+        out.extend_from_slice(&self.line_head);
+        escape_into(out, line);
+        out.push(b'"');
+        out.extend_from_slice(timestamp.tail());
+    }
+
+    /// Appends a batch's payload up to its first line, which is yet to be quoted.
+    pub(super) fn push_batch_head(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(BATCH_HEAD);
+        out.extend_from_slice(&self.channel);
+        out.extend_from_slice(&self.process);
+        out.extend_from_slice(DATA_KEY);
+        out.push(b'[');
+    }
+
+    /// How long [`push_batch_head`](Self::push_batch_head)'s part is.
+    pub(super) fn batch_head_len(&self) -> usize {
+        BATCH_HEAD.len() + self.channel.len() + self.process.len() + DATA_KEY.len() + 1
+    }
+
+    /// How long a message's payload is, if nothing in it needs escaping.
+    pub(super) fn clean_len(&self, message: &Message, timestamp: &Timestamp) -> usize {
         let process = match message.process_id() {
             Some(id) => PROCESS_KEY.len() + id.as_str().len() + 1,
             None if is_of_a_process(message) => self.process.len(),
@@ -57,11 +84,11 @@ impl Envelope {
             Some(name) => CHANNEL_KEY.len() + name.as_str().len() + 1,
             None => self.channel.len(),
         };
-        TYPE_KEY.len() + message.kind().as_str().len() + 1 + channel + process + data
+        TYPE_KEY.len() + message.kind().as_str().len() + 1 + channel + process + data + timestamp.tail().len()
     }
 
-    /// Appends a message up to its timestamp.
-    pub(super) fn push_message(&self, out: &mut Vec<u8>, message: &Message) {
+    /// Appends a message's payload.
+    pub(super) fn push_message(&self, out: &mut Vec<u8>, message: &Message, timestamp: &Timestamp) {
         out.extend_from_slice(TYPE_KEY);
         match message.kind() {
             MessageType::Other(name) => escape_into(out, name.as_bytes()),
@@ -96,6 +123,7 @@ impl Envelope {
                 out.extend_from_slice(json);
             }
         }
+        out.extend_from_slice(timestamp.tail());
     }
 }
 

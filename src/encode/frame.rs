@@ -6,7 +6,6 @@ const FINAL: u8 = 0x80;
 const TEXT: u8 = FINAL | 0x1;
 const CLOSE: u8 = FINAL | 0x8;
 const PING: u8 = FINAL | 0x9;
-const PONG: u8 = FINAL | 0xA;
 
 /// The longest header: opcode, length byte, 64-bit length.
 pub(super) const MAX_HEADER: usize = 10;
@@ -39,22 +38,22 @@ pub(super) fn push_text_header(out: &mut Vec<u8>, payload: usize) {
     }
 }
 
-/// Corrects the header at `start`, written for a payload of `guessed` bytes, now that the payload is complete
-/// at the end of `out`. A payload only grows from the guess, so the header never shrinks; when it grows, the
-/// payload moves up: rare, and linear in it.
+/// Puts the right header at `start`, where one of `reserved` bytes stands, now that the payload is complete at
+/// the end of `out`. Where the right one is not so long, the payload moves: rare, and linear in it.
 #[cold]
-pub(super) fn correct_text_header(out: &mut Vec<u8>, start: usize, guessed: usize) {
-    let (old, mut end) = (header_len(guessed), out.len());
-    let payload = end - start - old;
-    let new = header_len(payload);
-    debug_assert!(new >= old);
-    if new > old {
-        out.resize(end + new - old, 0);
-        out.copy_within(start + old..end, start + new);
-        end = out.len();
+pub(super) fn set_text_header(out: &mut Vec<u8>, start: usize, reserved: usize) {
+    let end = out.len();
+    let payload = end - start - reserved;
+    let header = header_len(payload);
+    if header > reserved {
+        out.resize(end + header - reserved, 0);
     }
-    debug_assert_eq!(end - start - new, payload);
-    match new {
+    if header != reserved {
+        out.copy_within(start + reserved..end, start + header);
+        out.truncate(start + header + payload);
+    }
+    out[start] = TEXT;
+    match header {
         2 => out[start + 1] = payload as u8,
         4 => {
             out[start + 1] = 126;
@@ -91,11 +90,6 @@ pub fn ping_frame(payload: &[u8]) -> Bytes {
     control_frame(PING, payload)
 }
 
-/// A pong: the payload of the ping it answers, cut to 125 bytes.
-pub fn pong_frame(payload: &[u8]) -> Bytes {
-    control_frame(PONG, payload)
-}
-
 fn control_frame(first: u8, payload: &[u8]) -> Bytes {
     let payload = &payload[..payload.len().min(MAX_CONTROL)];
     let mut frame = Vec::with_capacity(2 + payload.len());
@@ -124,19 +118,16 @@ mod tests {
     }
 
     #[test]
-    fn a_header_guessed_too_short_grows_and_leaves_the_payload_whole() {
-        for guess in [0, 1, 125, 126, 65_535, 65_536] {
-            for payload in [1, 125, 126, 127, 65_535, 65_536, 70_000] {
-                if payload <= guess {
-                    continue;
-                }
+    fn a_header_of_any_length_is_set_right_and_leaves_the_payload_whole() {
+        for reserved in [2, 4, 10] {
+            for payload in [0, 1, 125, 126, 127, 65_535, 65_536, 70_000] {
                 let text: Vec<u8> = (0..payload).map(|at| b'a' + (at % 26) as u8).collect();
                 let mut out = b"before".to_vec();
-                push_text_header(&mut out, guess);
+                out.extend_from_slice(&[0; MAX_HEADER][..reserved]);
                 out.extend_from_slice(&text);
-                correct_text_header(&mut out, 6, guess);
+                set_text_header(&mut out, 6, reserved);
                 assert_eq!(out[..6], *b"before");
-                assert_eq!(out[6..], text_frame(&text), "{payload} bytes, guessed {guess}");
+                assert_eq!(out[6..], text_frame(&text), "{payload} bytes, {reserved} reserved");
             }
         }
     }

@@ -9,7 +9,7 @@ const TEXT: usize = 24;
 /// What stands before the text where it closes a message.
 const KEY: &[u8] = b",\"timestamp\":\"";
 /// The end of a message: key, text, quote and brace.
-const TAIL: usize = KEY.len() + TEXT + 2;
+pub(super) const TAIL: usize = KEY.len() + TEXT + 2;
 /// The years RFC 3339 can write: 0000-01-01T00:00:00.000Z to 9999-12-31T23:59:59.999Z.
 const EARLIEST_MS: i64 = -62_167_219_200_000;
 const LATEST_MS: i64 = 253_402_300_799_999;

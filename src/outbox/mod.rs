@@ -6,26 +6,27 @@
 mod budget;
 mod parcel;
 
+use std::ops::Range;
 use std::task::Context;
 
-use atomic_waker::AtomicWaker;
 use bytes::Bytes;
 use crossbeam_queue::SegQueue;
 
 use crate::encode::Frames;
 use crate::reason::CloseReason;
-use crate::sync::{AtomicBool, AtomicU8, Ordering};
+use crate::sync::{AtomicU8, Ordering};
+use crate::wake::WakeFlag;
 
 pub(crate) use budget::{Admission, Limits, MOST_BYTES, MOST_MESSAGES, Used};
 pub(crate) use parcel::Parcel;
 
 use budget::Budget;
 
-/// The outcome of offering a block to a client.
+/// The outcome of offering frames to a client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Offered {
-    /// So many of the block's messages were accepted; the rest did not fit. `woke`: its writer slept until now.
-    Accepted { messages: usize, woke: bool },
+    /// So many of the frames were accepted; the rest did not fit. `woke`: the client's writer slept until now.
+    Accepted { frames: usize, woke: bool },
     /// The client is gone.
     Closed,
 }
@@ -34,12 +35,11 @@ pub(crate) enum Offered {
 #[derive(Debug)]
 pub(crate) struct Outbox {
     budget: Budget,
-    /// True while the writer sleeps for want of parcels: whoever turns it false wakes the writer.
-    asleep: AtomicBool,
+    /// The writer's sleep for want of parcels.
+    writer: WakeFlag,
     /// The reason why the connection has to end, 0 while it does not.
     closing: AtomicU8,
     limits: Limits,
-    waker: AtomicWaker,
     queue: SegQueue<Parcel>,
 }
 
@@ -47,10 +47,9 @@ impl Outbox {
     pub(crate) fn new(limits: Limits) -> Self {
         Self {
             budget: Budget::default(),
-            asleep: AtomicBool::new(false),
+            writer: WakeFlag::default(),
             closing: AtomicU8::new(0),
             limits,
-            waker: AtomicWaker::new(),
             queue: SegQueue::new(),
         }
     }
@@ -61,89 +60,63 @@ impl Outbox {
         self.budget.is_full(self.limits)
     }
 
-    /// Offers frames `first..` of a block: the first that fit are accepted, and after them those `reserved` ones (by
-    /// ascending index) that did not fit but have a place in the reserve.
+    /// Offers some of a block's frames: the first that fit are accepted.
     ///
     /// Never waits. Constant time but for a binary search in a block that fits only in part.
-    pub(crate) fn offer(&self, frames: &Frames, reserved: &[u32]) -> Offered {
-        let total = frames.len();
-        let mut accepted = match self.budget.admit(self.limits, false, |messages, bytes| {
-            let n = if messages >= total && bytes >= frames.byte_len() {
-                total
-            } else {
-                frames.fit(messages, bytes)
-            };
-            Used { messages: n, bytes: frames.bytes_before(n) }
-        }) {
-            Admission::Closed => return Offered::Closed,
-            Admission::Admitted(n) => n,
-        };
-        if accepted > 0 {
-            self.queue.push(Parcel { bytes: frames.slice(0..accepted), messages: accepted as u32 });
-        }
-        if accepted < total {
-            let prefix = accepted;
-            for &index in reserved.iter().filter(|&&index| index as usize >= prefix) {
-                let range = index as usize..index as usize + 1;
-                match self.offer_reserved(frames.slice(range)) {
-                    Admission::Admitted(n) => accepted += n,
-                    Admission::Closed => break,
-                }
+    pub(crate) fn offer(&self, frames: &Frames, wanted: Range<usize>) -> Offered {
+        let Range { start, end } = wanted;
+        let (messages_start, bytes_start) = (frames.messages_before(start), frames.bytes_before(start));
+        let all_messages = frames.messages_before(end) - messages_start;
+        let all_bytes = frames.bytes_before(end) - bytes_start;
+        let mut accepted = 0;
+        let admission = self.budget.admit(self.limits, false, |messages, bytes| {
+            if messages >= all_messages && bytes >= all_bytes {
+                accepted = end - start;
+                return Used { messages: all_messages, bytes: all_bytes };
+            }
+            accepted = frames.fit_from(start, messages, bytes).min(end - start);
+            Used {
+                messages: frames.messages_before(start + accepted) - messages_start,
+                bytes: frames.bytes_before(start + accepted) - bytes_start,
+            }
+        });
+        match admission {
+            Admission::Closed => Offered::Closed,
+            Admission::Admitted(0) => Offered::Accepted { frames: 0, woke: false },
+            Admission::Admitted(messages) => {
+                self.queue
+                    .push(Parcel { bytes: frames.slice(start..start + accepted), messages: messages as u32 });
+                Offered::Accepted { frames: accepted, woke: self.writer.wake() }
             }
         }
-        Offered::Accepted { messages: accepted, woke: accepted > 0 && self.wake() }
     }
 
-    /// Offers one message to this client alone (a refusal, a pong), which may use the reserve. True when it was accepted.
-    pub(crate) fn offer_one(&self, frame: Bytes) -> bool {
-        let accepted = matches!(self.offer_reserved(frame), Admission::Admitted(1));
-        if accepted {
-            self.wake();
-        }
-        accepted
-    }
-
-    fn offer_reserved(&self, frame: Bytes) -> Admission {
+    /// Offers one frame of one message that may use the reserve: a status, a gap, a refusal, a pong.
+    pub(crate) fn offer_reserved(&self, frame: Bytes) -> Offered {
         let weight = Used { messages: 1, bytes: frame.len() };
         let admission = self.budget.admit(self.limits, true, |_, bytes| {
             if weight.bytes <= bytes { weight } else { Used::default() }
         });
-        if admission == Admission::Admitted(1) {
-            self.queue.push(Parcel { bytes: frame, messages: 1 });
+        match admission {
+            Admission::Closed => Offered::Closed,
+            Admission::Admitted(0) => Offered::Accepted { frames: 0, woke: false },
+            Admission::Admitted(_) => {
+                self.queue.push(Parcel { bytes: frame, messages: 1 });
+                Offered::Accepted { frames: 1, woke: self.writer.wake() }
+            }
         }
-        admission
-    }
-
-    /// Wakes the writer if it sleeps; answers whether it did.
-    ///
-    /// AcqRel, paired with the swap in [`Outbox::pop_or_sleep`]: all changes of `asleep` stand in one modification order. If this
-    /// swap comes after the writer's, it reads true and wakes; if it comes before, the writer's swap reads this one's
-    /// value and thereby sees the push that went before it. Either way the parcel is not slept through.
-    fn wake(&self) -> bool {
-        let slept = self.asleep.swap(false, Ordering::AcqRel);
-        if slept {
-            self.waker.wake();
-        }
-        slept
     }
 
     /// Makes `cx`'s task the one that pushes and close requests wake. To be called at the start of each poll, before
     /// the queue and the close request are looked at: what comes after the look finds this waker.
     pub(crate) fn register(&self, cx: &Context<'_>) {
-        self.waker.register(cx.waker());
+        self.writer.register(cx);
     }
 
     /// The next parcel; or `None`, and then the next push wakes the registered task. One caller at a time: the
     /// connection.
     pub(crate) fn pop_or_sleep(&self) -> Option<Parcel> {
-        if let Some(parcel) = self.queue.pop() {
-            return Some(parcel);
-        }
-        self.asleep.swap(true, Ordering::AcqRel);
-        let parcel = self.queue.pop()?;
-        // Relaxed: only spares a needless wake; a producer that still reads true wakes an awake task.
-        self.asleep.store(false, Ordering::Relaxed);
-        Some(parcel)
+        self.queue.pop().or_else(|| self.writer.sleep_unless(|| self.queue.pop()))
     }
 
     /// The next parcel if one waits, without asking to be woken.
@@ -163,10 +136,9 @@ impl Outbox {
 
     /// Asks the connection to end. The first reason stands.
     pub(crate) fn ask_to_close(&self, reason: CloseReason) {
-        // AcqRel on both: the connection that reads the reason sees what led to it, and the wake below cannot be missed (as in `wake`).
+        // AcqRel: the connection that reads the reason sees what led to it.
         if self.closing.compare_exchange(0, reason.to_u8(), Ordering::AcqRel, Ordering::Acquire).is_ok() {
-            self.asleep.store(false, Ordering::Release);
-            self.waker.wake();
+            self.writer.wake_always();
         }
     }
 

@@ -55,6 +55,7 @@ pub async fn serve_with(
     options: Options,
     stop: impl Future<Output = ()>,
 ) -> io::Result<()> {
+    hub.start();
     let mut stop = pin!(stop);
     let (stopping, _) = watch::channel(());
     let mut requests = JoinSet::new();

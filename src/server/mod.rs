@@ -2,6 +2,9 @@
 
 mod accept;
 mod api;
+mod stream;
+#[cfg(feature = "viewer")]
+mod viewer;
 
 use axum::Router;
 use axum::body::Body;
@@ -13,6 +16,8 @@ use axum::routing::{any, get, post};
 use crate::Hub;
 
 pub use accept::{Options, serve, serve_with};
+#[cfg(feature = "viewer")]
+pub use viewer::viewer;
 
 /// The most bytes a request's body may have: about as many lines as one would want to publish in one request.
 const MOST_BODY_BYTES: usize = 4 * 1024 * 1024;
@@ -26,6 +31,8 @@ impl Hub {
     /// | `POST /api/actions` | one action or an array of them, as JSON |
     /// | `GET /api/stats` | [`Hub::stats`] |
     /// | `GET /api/channels` | [`Hub::channels`] |
+    /// | `GET /api/channels/{channel}/stream` | its lines as text; `?tail=N` for the last ones first |
+    /// | `GET /api/channels/{channel}/events` | the same as Server-Sent Events, which resume by `Last-Event-ID` |
     /// | `GET /healthz` | `ok`, or 503 when stopping |
     ///
     /// Everything else is answered with 404 and a text that lists these. A page of another site can neither connect nor publish.
@@ -44,6 +51,8 @@ impl Hub {
             .route("/api/actions", post(api::actions).layer(DefaultBodyLimit::max(MOST_BODY_BYTES)))
             .route("/api/stats", get(api::stats))
             .route("/api/channels", get(api::channels))
+            .route("/api/channels/{channel}/stream", get(stream::text))
+            .route("/api/channels/{channel}/events", get(stream::events))
             .route("/healthz", get(health))
             .fallback(not_found)
             .with_state(self.clone())
@@ -67,7 +76,9 @@ async fn not_found() -> Response {
         GET  /ws            WebSocket: {\"type\":\"subscribe\",\"channel\":\"process:ID\"}\n\
         POST /api/actions   publish, as JSON: {\"action\":\"ws.send_process_output\",\"process_id\":\"ID\",\"output\":\"line\"}\n\
         GET  /api/stats     counters\n\
-        GET  /api/channels  the channels somebody is subscribed to\n\
+        GET  /api/channels  the channels that have subscribers or a history\n\
+        GET  /api/channels/CHANNEL/stream?tail=N  the lines as text, for curl\n\
+        GET  /api/channels/CHANNEL/events?tail=N  the same as Server-Sent Events\n\
         GET  /healthz       whether the server is up\n";
     (StatusCode::NOT_FOUND, HELP).into_response()
 }

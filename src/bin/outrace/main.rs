@@ -1,3 +1,73 @@
-//! The `outrace` binary.
+//! The `outrace` binary: lines of a process to everyone who watches.
 
-fn main() {}
+mod failure;
+mod load;
+mod options;
+mod pipe;
+mod run;
+mod serve;
+mod server;
+mod signals;
+mod stdin;
+mod watch;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use failure::Failure;
+
+/// Live lines from processes and logs to everyone who watches, over WebSockets.
+#[derive(Parser)]
+#[command(version, propagate_version = true, arg_required_else_help = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run a command and stream its output to the channel process:ID
+    Run(run::Run),
+    /// Stream standard input to the channel process:ID
+    Pipe(pipe::Pipe),
+    /// Serve alone; others publish by POST /api/actions
+    Serve(serve::Serve),
+    /// Print the lines of channels as they come
+    Watch(watch::Watch),
+    #[command(flatten)]
+    Load(load::Command),
+}
+
+fn main() -> ExitCode {
+    match Arguments::try_parse().map_err(Failure::of_arguments).and_then(|arguments| start(arguments.command))
+    {
+        Ok(code) => ExitCode::from(code),
+        Err(failure) => {
+            failure.report();
+            ExitCode::from(failure.code())
+        }
+    }
+}
+
+fn start(command: Command) -> Result<u8, Failure> {
+    if let Command::Load(command) = command {
+        return load::run(command);
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::new(1, format!("cannot start: {error}")))?;
+    let code = runtime.block_on(async {
+        match command {
+            Command::Run(run) => run.start().await,
+            Command::Pipe(pipe) => pipe.start().await,
+            Command::Serve(serve) => serve.start().await,
+            Command::Watch(watch) => watch.start().await,
+            Command::Load(_) => unreachable!("it has no part in this runtime, and has returned above"),
+        }
+    });
+    // A thread may be blocked in a read of standard input, and cannot be woken.
+    runtime.shutdown_background();
+    code
+}

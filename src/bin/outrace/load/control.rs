@@ -1,0 +1,152 @@
+//! What the threads of one round share: the phase, the measured window, and the counters that show how far they are.
+
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
+
+/// Width of a bucket of the timeline.
+pub(crate) const BUCKET: u64 = 100 * super::clock::MILLISECOND;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd)]
+#[repr(u8)]
+pub(crate) enum Phase {
+    /// Clients join, lines flow.
+    Run,
+    /// All lines are fed: stalled and slow clients read too, nobody joins any more.
+    Drain,
+    /// The server was told to end: connections may close.
+    Ending,
+    /// Receivers return what they have.
+    Stop,
+}
+
+/// Every field is a plain value that one thread sets and others look at now and then; nothing else is published
+/// through them, so Relaxed is enough everywhere.
+#[derive(Debug)]
+pub(crate) struct Control {
+    phase: AtomicU8,
+    /// When the first line is due.
+    origin: AtomicU64,
+    from: AtomicU64,
+    until: AtomicU64,
+    published: AtomicU64,
+    /// Per steady client, lines received and lines noticed missing.
+    progress: Box<[AtomicU64]>,
+    joined: AtomicU64,
+    received: AtomicU64,
+    skipped: AtomicU64,
+    ended: AtomicU64,
+    visits: AtomicU64,
+    failed: AtomicU64,
+}
+
+impl Control {
+    pub(crate) fn new(subscribers: usize) -> Control {
+        Control {
+            phase: AtomicU8::new(Phase::Run as u8),
+            origin: AtomicU64::new(u64::MAX),
+            from: AtomicU64::new(u64::MAX),
+            until: AtomicU64::new(u64::MAX),
+            published: AtomicU64::new(0),
+            progress: (0..subscribers).map(|_| AtomicU64::new(0)).collect(),
+            joined: AtomicU64::new(0),
+            received: AtomicU64::new(0),
+            skipped: AtomicU64::new(0),
+            ended: AtomicU64::new(0),
+            visits: AtomicU64::new(0),
+            failed: AtomicU64::new(0),
+        }
+    }
+
+    pub(crate) fn phase(&self) -> Phase {
+        match self.phase.load(Relaxed) {
+            0 => Phase::Run,
+            1 => Phase::Drain,
+            2 => Phase::Ending,
+            _ => Phase::Stop,
+        }
+    }
+
+    pub(crate) fn enter(&self, phase: Phase) {
+        self.phase.store(phase as u8, Relaxed);
+    }
+
+    /// Lines intended within `from..until` count for latency, what arrives within it for throughput.
+    pub(crate) fn measure(&self, origin: u64, from: u64, until: u64) {
+        self.until.store(until, Relaxed);
+        self.from.store(from, Relaxed);
+        self.origin.store(origin, Relaxed);
+    }
+
+    pub(crate) fn window(&self) -> std::ops::Range<u64> {
+        self.from.load(Relaxed)..self.until.load(Relaxed)
+    }
+
+    pub(crate) fn origin(&self) -> u64 {
+        self.origin.load(Relaxed)
+    }
+
+    pub(crate) fn set_published(&self, lines: u64) {
+        self.published.store(lines, Relaxed);
+    }
+
+    pub(crate) fn published(&self) -> u64 {
+        self.published.load(Relaxed)
+    }
+
+    #[inline]
+    pub(crate) fn set_progress(&self, client: usize, lines: u64) {
+        if let Some(progress) = self.progress.get(client) {
+            progress.store(lines, Relaxed);
+        }
+    }
+
+    /// Lines the slowest steady client is done with. Linear in the number of clients.
+    pub(crate) fn slowest(&self) -> u64 {
+        self.progress.iter().map(|p| p.load(Relaxed)).min().unwrap_or(u64::MAX)
+    }
+
+    pub(crate) fn add_joined(&self) {
+        self.joined.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn joined(&self) -> u64 {
+        self.joined.load(Relaxed)
+    }
+
+    pub(crate) fn add_received(&self, received: u64, skipped: u64) {
+        self.received.fetch_add(received, Relaxed);
+        if skipped > 0 {
+            self.skipped.fetch_add(skipped, Relaxed);
+        }
+    }
+
+    /// Lines that steady clients received, and lines they noticed missing.
+    pub(crate) fn received(&self) -> (u64, u64) {
+        (self.received.load(Relaxed), self.skipped.load(Relaxed))
+    }
+
+    pub(crate) fn add_ended(&self) {
+        self.ended.fetch_add(1, Relaxed);
+    }
+
+    /// Steady clients that have the end of every channel, or were closed.
+    pub(crate) fn ended(&self) -> u64 {
+        self.ended.load(Relaxed)
+    }
+
+    pub(crate) fn add_visit(&self) {
+        self.visits.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn visits(&self) -> u64 {
+        self.visits.load(Relaxed)
+    }
+
+    /// A receiver thread gave up; its result says why.
+    pub(crate) fn fail(&self) {
+        self.failed.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn failed(&self) -> bool {
+        self.failed.load(Relaxed) > 0
+    }
+}

@@ -1,0 +1,145 @@
+//! The options that all servers share, and the forms of their values.
+
+use std::time::Duration;
+
+use clap::Args;
+use outrace::{ConfigError, Hub, HubBuilder};
+
+use crate::failure::Failure;
+
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Server options")]
+pub(crate) struct ServerOptions {
+    /// Where to serve; port 0 takes any free one
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:8080", value_parser = address)]
+    pub(crate) listen: String,
+
+    /// Messages that may wait for one client
+    #[arg(long, value_name = "MESSAGES", default_value_t = 8192)]
+    queue: usize,
+
+    /// Bytes that may wait for one client, such as 4194304, 512k or 4m
+    #[arg(long, value_name = "BYTES", value_parser = bytes)]
+    queue_bytes: Option<usize>,
+
+    /// The longest a line waits to be sent together with others, such as 10ms, 500us or 0s
+    #[arg(long, value_name = "TIME", default_value = "10ms", value_parser = duration)]
+    max_flush_interval: Duration,
+
+    /// Clients that may be connected at once; others are answered 503
+    #[arg(long, value_name = "CLIENTS")]
+    max_connections: Option<usize>,
+
+    /// What to log on standard error: error, warn, info, debug, trace, or a filter such as outrace=debug
+    #[arg(long, value_name = "LEVEL", default_value = "warn")]
+    log: String,
+}
+
+impl ServerOptions {
+    pub(crate) fn hub(&self) -> Result<Hub, Failure> {
+        let mut hub: HubBuilder =
+            Hub::builder().queue(self.queue).max_flush_interval(self.max_flush_interval);
+        if let Some(bytes) = self.queue_bytes {
+            hub = hub.queue_bytes(bytes);
+        }
+        if let Some(most) = self.max_connections {
+            hub = hub.max_connections(most);
+        }
+        hub.build().map_err(|error| match error {
+            ConfigError::OutOfRange { setting, value, least, most } => {
+                let option = setting.replace('_', "-");
+                Failure::usage(format!("--{option} is {value}, but has to be between {least} and {most}"))
+            }
+            error => Failure::usage(error),
+        })
+    }
+
+    pub(crate) fn start_logging(&self) -> Result<(), Failure> {
+        let filter = tracing_subscriber::EnvFilter::try_new(&self.log)
+            .map_err(|error| Failure::usage(format!("--log {}: {error}", self.log)))?;
+        tracing_subscriber::fmt()
+            .with_env_filter(filter)
+            .with_writer(std::io::stderr)
+            .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
+            .init();
+        Ok(())
+    }
+}
+
+/// Checks `HOST:PORT`; whether there is such a host is for the system to say.
+fn address(text: &str) -> Result<String, String> {
+    match text.rsplit_once(':') {
+        Some((host, port)) if !host.is_empty() && port.parse::<u16>().is_ok() => Ok(text.to_owned()),
+        _ => Err("it must be HOST:PORT, such as 127.0.0.1:8080 or 0.0.0.0:0".to_owned()),
+    }
+}
+
+/// A time such as `10ms`, `1.5s`, `500us` or `2m`.
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
+    let rule = || "it must be a number and us, ms, s or m, such as 10ms".to_owned();
+    let unit_at = text.find(|c: char| c.is_ascii_alphabetic()).ok_or_else(rule)?;
+    let (number, unit) = text.split_at(unit_at);
+    let number: f64 = number.trim().parse().map_err(|_| rule())?;
+    let seconds = match unit {
+        "us" => number / 1e6,
+        "ms" => number / 1e3,
+        "s" => number,
+        "m" => number * 60.0,
+        _ => return Err(rule()),
+    };
+    Duration::try_from_secs_f64(seconds).map_err(|_| rule())
+}
+
+/// A size such as `65536`, `64k` or `4m`.
+fn bytes(text: &str) -> Result<usize, String> {
+    let lower = text.to_ascii_lowercase();
+    let (number, unit) = match lower.strip_suffix('k') {
+        Some(number) => (number, 1 << 10),
+        None => match lower.strip_suffix('m') {
+            Some(number) => (number, 1 << 20),
+            None => (lower.as_str(), 1),
+        },
+    };
+    number
+        .parse::<usize>()
+        .ok()
+        .and_then(|number| number.checked_mul(unit))
+        .ok_or_else(|| "it must be a number of bytes, such as 4194304, 512k or 4m".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_have_a_number_and_a_unit() {
+        assert_eq!(duration("10ms"), Ok(Duration::from_millis(10)));
+        assert_eq!(duration("500us"), Ok(Duration::from_micros(500)));
+        assert_eq!(duration("1.5s"), Ok(Duration::from_millis(1500)));
+        assert_eq!(duration("2m"), Ok(Duration::from_secs(120)));
+        assert_eq!(duration("0s"), Ok(Duration::ZERO));
+        for wrong in ["", "10", "ms", "10 parsecs", "-1s", "1e400s", "nans", "10h"] {
+            assert!(duration(wrong).is_err(), "{wrong:?} was taken");
+        }
+    }
+
+    #[test]
+    fn sizes_are_bytes_or_have_a_unit() {
+        assert_eq!(bytes("4096"), Ok(4096));
+        assert_eq!(bytes("64k"), Ok(65536));
+        assert_eq!(bytes("4M"), Ok(4 << 20));
+        for wrong in ["", "k", "-1", "1.5m", "99999999999999999999", "18446744073709551615k"] {
+            assert!(bytes(wrong).is_err(), "{wrong:?} was taken");
+        }
+    }
+
+    #[test]
+    fn addresses_have_a_host_and_a_port() {
+        for right in ["127.0.0.1:8080", "[::1]:0", "localhost:65535"] {
+            assert!(address(right).is_ok(), "{right:?} was refused");
+        }
+        for wrong in ["8080", ":8080", "localhost", "localhost:", "localhost:65536"] {
+            assert!(address(wrong).is_err(), "{wrong:?} was taken");
+        }
+    }
+}

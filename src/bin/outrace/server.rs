@@ -1,0 +1,81 @@
+//! A hub that listens, for as long as the command needs it.
+
+use std::io;
+
+use outrace::Hub;
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+use crate::failure::Failure;
+use crate::options::ServerOptions;
+
+pub(crate) struct Server {
+    pub(crate) hub: Hub,
+    stop: oneshot::Sender<()>,
+    serving: JoinHandle<io::Result<()>>,
+}
+
+impl Server {
+    /// Listens, and says where on standard error unless it is to be quiet: with port 0 there is no other
+    /// way to know. `channel` is the one to watch, if there is one.
+    pub(crate) async fn start(
+        options: &ServerOptions,
+        channel: Option<&str>,
+        quiet: bool,
+    ) -> Result<Self, Failure> {
+        options.start_logging()?;
+        let hub = options.hub()?;
+        let listener =
+            TcpListener::bind(&options.listen).await.map_err(|error| refused(&options.listen, &error))?;
+        if !quiet {
+            let address = listener.local_addr().map_err(|error| refused(&options.listen, &error))?;
+            match channel {
+                Some(channel) => eprintln!("outrace: listening on ws://{address}/ws, channel {channel}"),
+                None => eprintln!("outrace: listening on ws://{address}/ws"),
+            }
+        }
+        let (stop, stopped) = oneshot::channel::<()>();
+        let app = hub.router().merge(outrace::server::viewer());
+        let serving = tokio::spawn(outrace::server::serve_with(
+            listener,
+            hub.clone(),
+            app,
+            outrace::server::Options::default(),
+            async {
+                // Stopped or dropped: the same.
+                let _ = stopped.await;
+            },
+        ));
+        Ok(Self { hub, stop, serving })
+    }
+
+    /// Ends in good order: every client gets what waits for it, in bounded time.
+    pub(crate) async fn shut_down(self) {
+        let _ = self.stop.send(());
+        if let Ok(Err(error)) = self.serving.await {
+            tracing::warn!(%error, "serving ended with an error");
+        }
+    }
+}
+
+fn refused(listen: &str, error: &io::Error) -> Failure {
+    let advice = match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            "; is another outrace running? choose another port with --listen, or port 0 for any free one"
+        }
+        io::ErrorKind::PermissionDenied => "; ports below 1024 need privileges: choose another with --listen",
+        io::ErrorKind::AddrNotAvailable => "; this machine has no such address: choose another with --listen",
+        _ => "",
+    };
+    Failure::new(1, format!("cannot listen on {listen}: {}{advice}", plain(error)))
+}
+
+/// The system's words without its number.
+fn plain(error: &io::Error) -> String {
+    let words = error.to_string();
+    match words.rfind(" (os error") {
+        Some(at) => words[..at].to_lowercase(),
+        None => words,
+    }
+}

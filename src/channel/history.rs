@@ -1,0 +1,186 @@
+//! The last blocks of a channel, for those who come late, come back or missed something.
+//!
+//! The very blocks that were fanned out, not copies: their raw messages, and those encodings that somebody has needed. Owned by the
+//! channel's sealer. Blocks are kept whole: the bound in messages is exact in what is replayed, and off by less than one block in what is held.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use super::block::Block;
+
+/// The bounds of one channel's history.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Keep {
+    /// Messages; 0 keeps no history.
+    pub(crate) messages: usize,
+    /// Bytes, of raw messages and of their encodings.
+    pub(crate) bytes: usize,
+    /// Nanoseconds.
+    pub(crate) age: u64,
+}
+
+/// What a channel with a history is charged beside its blocks: its queue, names and numbering.
+pub(crate) const CHANNEL_BYTES: usize = 4096;
+
+/// A channel's last blocks, oldest first.
+#[derive(Debug, Default)]
+pub(crate) struct History {
+    blocks: VecDeque<Arc<Block>>,
+    bytes: usize,
+}
+
+/// By how many bytes the history has changed.
+pub(crate) type Change = isize;
+
+impl History {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.blocks.is_empty()
+    }
+
+    /// Keeps a block, and drops what the bounds no longer hold.
+    pub(crate) fn append(&mut self, block: Arc<Block>, keep: Keep, now: u64) -> Change {
+        let mut change = 0;
+        if self.blocks.is_empty() {
+            change += CHANNEL_BYTES as isize;
+        }
+        let bytes = block.memory();
+        block.charge(bytes);
+        self.bytes += bytes;
+        self.blocks.push_back(block);
+        change + bytes as isize + self.trim(keep, now)
+    }
+
+    /// Drops what the bounds no longer hold at `now`.
+    pub(crate) fn trim(&mut self, keep: Keep, now: u64) -> Change {
+        let mut change = 0;
+        let needed_from = self.last_seq().saturating_sub(keep.messages as u64);
+        while let Some(front) = self.blocks.front() {
+            let too_old = now.saturating_sub(front.sealed_at()) > keep.age;
+            let too_many = front.last_seq() <= needed_from;
+            let too_large = self.bytes > keep.bytes && self.blocks.len() > 1;
+            if !(too_old || too_many || too_large) {
+                break;
+            }
+            self.bytes -= front.charged();
+            change -= front.charged() as isize;
+            self.blocks.pop_front();
+        }
+        if change < 0 && self.blocks.is_empty() {
+            change -= CHANNEL_BYTES as isize;
+        }
+        change
+    }
+
+    /// Drops everything.
+    pub(crate) fn clear(&mut self) -> Change {
+        if self.blocks.is_empty() {
+            return 0;
+        }
+        let change = self.bytes + CHANNEL_BYTES;
+        *self = Self::default();
+        -(change as isize)
+    }
+
+    /// Takes the encodings into account that a block has got since it was kept.
+    pub(crate) fn settle(&mut self, block: &Block) -> Change {
+        let grown = block.memory() - block.charged();
+        if grown == 0 || self.find(block.first_seq()).is_none_or(|kept| !std::ptr::eq(&**kept, block)) {
+            return 0;
+        }
+        block.charge(block.memory());
+        self.bytes += grown;
+        grown as isize
+    }
+
+    /// The number of the oldest message that is replayed; `None` when none is.
+    pub(crate) fn oldest(&self, keep: Keep) -> Option<u64> {
+        let first = self.blocks.front()?.first_seq();
+        Some(first.max((self.last_seq() + 1).saturating_sub(keep.messages as u64)))
+    }
+
+    /// The block that holds message `seq`, or else the next one after it.
+    pub(crate) fn find(&self, seq: u64) -> Option<&Arc<Block>> {
+        let index = self.blocks.partition_point(|block| block.last_seq() < seq);
+        self.blocks.get(index)
+    }
+
+    fn last_seq(&self) -> u64 {
+        self.blocks.back().map_or(0, |block| block.last_seq())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use proptest::prelude::*;
+
+    use super::super::Run;
+    use super::*;
+    use crate::encode::Timestamp;
+
+    const KEEP: Keep = Keep { messages: 10, bytes: 1 << 20, age: u64::MAX };
+
+    fn block(first_seq: u64, lines: usize, line: &'static [u8], at: u64) -> Arc<Block> {
+        let mut block = Block::with_capacity(lines);
+        for _ in 0..lines {
+            block.push(Run::Line(Bytes::from_static(line)));
+        }
+        block.seal(first_seq, Timestamp::from_unix_millis(0), at);
+        Arc::new(block)
+    }
+
+    #[test]
+    fn replays_exactly_as_many_messages_as_are_kept() {
+        let mut history = History::default();
+        history.append(block(1, 7, b"x", 0), KEEP, 0);
+        assert_eq!(history.oldest(KEEP), Some(1));
+        history.append(block(8, 7, b"x", 0), KEEP, 0);
+        assert_eq!(history.oldest(KEEP), Some(5));
+        history.append(block(15, 7, b"x", 0), KEEP, 0);
+        assert_eq!(history.oldest(KEEP), Some(12));
+        assert_eq!(history.find(12).map(|block| block.first_seq()), Some(8));
+        assert_eq!(
+            history.find(3).map(|block| block.first_seq()),
+            Some(8),
+            "the next one after what is gone"
+        );
+        assert!(history.find(22).is_none());
+    }
+
+    #[test]
+    fn old_blocks_go_even_if_nothing_comes_after_them() {
+        let keep = Keep { age: 100, ..KEEP };
+        let mut history = History::default();
+        let held = history.append(block(1, 3, b"x", 50), keep, 50);
+        assert_eq!(history.trim(keep, 150), 0);
+        assert_eq!(history.trim(keep, 151), -held);
+        assert!(history.is_empty());
+    }
+
+    proptest! {
+        #[test]
+        fn the_changes_add_up_to_what_is_held_and_stay_within_the_bounds(
+            blocks in prop::collection::vec((1..20usize, 0..3usize), 1..60),
+            bytes in 500..20_000usize,
+            messages in 1..100usize,
+        ) {
+            let lines: [&'static [u8]; 3] = [b"", b"short", &[b'x'; 900]];
+            let keep = Keep { messages, bytes, age: u64::MAX };
+            let mut history = History::default();
+            let (mut held, mut seq) = (0isize, 0u64);
+            for (count, line) in blocks {
+                let block = block(seq + 1, count, lines[line], 0);
+                seq += count as u64;
+                held += history.append(Arc::clone(&block), keep, 0);
+                let sum: usize = history.blocks.iter().map(|block| block.memory()).sum();
+                prop_assert_eq!(held, (sum + CHANNEL_BYTES) as isize);
+                prop_assert!(history.bytes <= bytes || history.blocks.len() == 1);
+                let oldest = history.oldest(keep).unwrap();
+                prop_assert!(seq + 1 - oldest <= messages as u64);
+                prop_assert!(history.find(oldest).unwrap().first_seq() <= oldest);
+            }
+            held += history.clear();
+            prop_assert_eq!(held, 0);
+        }
+    }
+}

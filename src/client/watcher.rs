@@ -1,0 +1,298 @@
+//! The connection's life: connect, subscribe, read, lose, wait, and again.
+
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use futures_core::Stream;
+use futures_util::SinkExt;
+use tokio::net::TcpStream;
+use tokio::time::{Instant, Sleep, sleep, timeout};
+use tokio_tungstenite::tungstenite::handshake::client::Request;
+use tokio_tungstenite::tungstenite::protocol::frame::Utf8Bytes;
+use tokio_tungstenite::tungstenite::{Error, Message};
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async_with_config};
+
+use crate::message::ChannelName;
+
+use super::{Backoff, Item, Lost, WatcherBuilder};
+
+type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
+type Connecting = Pin<Box<dyn Future<Output = Result<Socket, Lost>> + Send>>;
+
+/// The longest a connection may take to be made.
+const CONNECT_PATIENCE: Duration = Duration::from_secs(10);
+
+/// What the builder asked for.
+pub(super) struct Plan {
+    pub(super) request: Request,
+    pub(super) channels: Vec<ChannelName>,
+    pub(super) backoff: Backoff,
+    pub(super) retry: bool,
+    pub(super) raw: bool,
+    pub(super) patience: Duration,
+}
+
+/// Watches channels of one server and connects again when the connection is lost.
+///
+/// What was published while it was away is not seen. It is a [`Stream`] of [`Item`]s too.
+pub struct Watcher {
+    request: Request,
+    channels: Vec<Subscription>,
+    backoff: Backoff,
+    retry: bool,
+    raw: bool,
+    patience: Duration,
+    state: State,
+}
+
+/// One channel that is watched, and what is known of it across connections.
+struct Subscription {
+    channel: ChannelName,
+}
+
+enum State {
+    /// Nothing was asked for yet.
+    Fresh,
+    Connecting(Connecting),
+    Open(Box<Open>),
+    Paused(Pin<Box<Sleep>>),
+    Ended,
+}
+
+struct Open {
+    socket: Socket,
+    /// The frame being read, and how far: a server may join messages with newlines.
+    frame: Utf8Bytes,
+    read: usize,
+    heard: Instant,
+    /// Whether anything came but a goodbye.
+    good: bool,
+    pinged: bool,
+    check: Pin<Box<Sleep>>,
+}
+
+impl Watcher {
+    /// A watcher of the server at `url`, such as `ws://127.0.0.1:8080/ws`.
+    pub fn builder(url: &str) -> WatcherBuilder {
+        WatcherBuilder::new(url)
+    }
+
+    pub(super) fn new(plan: Plan) -> Self {
+        let Plan { request, channels, backoff, retry, raw, patience } = plan;
+        let channels = channels.into_iter().map(|channel| Subscription { channel }).collect();
+        Self { request, channels, backoff, retry, raw, patience, state: State::Fresh }
+    }
+
+    /// The channels watched, in the order they were named.
+    pub fn channels(&self) -> impl ExactSizeIterator<Item = &ChannelName> {
+        self.channels.iter().map(|subscription| &subscription.channel)
+    }
+
+    /// The next item; `None` after the last one, which only a watcher that does not
+    /// [retry](WatcherBuilder::retry) comes to.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost by dropping the future: attempts and pauses go on with the next call.
+    pub async fn next(&mut self) -> Option<Item> {
+        poll_fn(|cx| self.poll_item(cx)).await
+    }
+
+    /// The next item if it is here already. Does not wait, and does not connect.
+    pub fn next_now(&mut self) -> Option<Item> {
+        match self.state {
+            State::Open(_) => match self.poll_item(&mut Context::from_waker(std::task::Waker::noop())) {
+                Poll::Ready(item) => item,
+                Poll::Pending => None,
+            },
+            _ => None,
+        }
+    }
+
+    fn poll_item(&mut self, cx: &mut Context<'_>) -> Poll<Option<Item>> {
+        loop {
+            match &mut self.state {
+                State::Fresh => self.state = State::Connecting(self.connect()),
+                State::Paused(pause) => {
+                    ready!(pause.as_mut().poll(cx));
+                    self.state = State::Connecting(self.connect());
+                }
+                State::Connecting(connecting) => match ready!(connecting.as_mut().poll(cx)) {
+                    Ok(socket) => {
+                        self.state = State::Open(Box::new(Open::new(socket, self.patience)));
+                        return Poll::Ready(Some(Item::Connected));
+                    }
+                    Err(reason) => return Poll::Ready(Some(self.lost(reason))),
+                },
+                State::Open(open) => {
+                    if let Some(json) = open.next_joined() {
+                        return Poll::Ready(Some(if self.raw {
+                            Item::Other { json: json.to_owned() }
+                        } else {
+                            Item::parse(json, self.channels.iter().map(|subscription| &subscription.channel))
+                        }));
+                    }
+                    if let Err(reason) = ready!(open.poll_frame(cx, self.patience)) {
+                        return Poll::Ready(Some(self.lost(reason)));
+                    }
+                }
+                State::Ended => return Poll::Ready(None),
+            }
+        }
+    }
+
+    fn lost(&mut self, reason: Lost) -> Item {
+        // A server that takes connections and drops them at once is not back yet.
+        if matches!(&self.state, State::Open(open) if open.good) {
+            self.backoff.reset();
+        }
+        let retry_in = self.retry.then(|| self.backoff.next_pause());
+        self.state = retry_in.map_or(State::Ended, |pause| State::Paused(Box::pin(sleep(pause))));
+        Item::Disconnected { reason, retry_in }
+    }
+
+    fn connect(&self) -> Connecting {
+        let request = self.request.clone();
+        let subscribes: Vec<String> = self
+            .channels()
+            .map(|channel| serde_json::json!({"type": "subscribe", "channel": channel.as_str()}).to_string())
+            .collect();
+        let patience = self.patience.min(CONNECT_PATIENCE);
+        Box::pin(async move {
+            let connected = timeout(patience, async {
+                let (mut socket, _) = connect_async_with_config(request, None, true).await?;
+                for subscribe in subscribes {
+                    socket.feed(Message::text(subscribe)).await?;
+                }
+                socket.flush().await?;
+                Ok(socket)
+            });
+            match connected.await {
+                Ok(Ok(socket)) => Ok(socket),
+                Ok(Err(error)) => Err(Lost::Refused(refusal(error))),
+                Err(_) => Err(Lost::Refused(format!("no answer within {} s", patience.as_secs_f32()))),
+            }
+        })
+    }
+}
+
+impl Stream for Watcher {
+    type Item = Item;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Item>> {
+        self.poll_item(cx)
+    }
+}
+
+impl std::fmt::Debug for Watcher {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Watcher")
+            .field("url", &self.request.uri())
+            .field("channels", &self.channels().collect::<Vec<_>>())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Open {
+    fn new(socket: Socket, patience: Duration) -> Self {
+        Self {
+            socket,
+            frame: Utf8Bytes::default(),
+            read: 0,
+            heard: Instant::now(),
+            good: false,
+            pinged: false,
+            check: Box::pin(sleep(ping_after(patience))),
+        }
+    }
+
+    /// The next message of the frame being read.
+    fn next_joined(&mut self) -> Option<&str> {
+        let bytes = self.frame.as_bytes();
+        // JSON text holds no raw newline within a string, and a server's is compact: newlines only join.
+        while self.read < bytes.len() {
+            let start = self.read;
+            let end = memchr::memchr(b'\n', &bytes[start..]).map_or(bytes.len(), |found| start + found);
+            self.read = end + 1;
+            if start < end {
+                return Some(&self.frame[start..end]);
+            }
+        }
+        None
+    }
+
+    /// Reads until there is a frame of text.
+    fn poll_frame(&mut self, cx: &mut Context<'_>, patience: Duration) -> Poll<Result<(), Lost>> {
+        loop {
+            match Pin::new(&mut self.socket).poll_next(cx) {
+                Poll::Pending => break,
+                Poll::Ready(Some(Ok(message))) => {
+                    self.heard = Instant::now();
+                    self.pinged = false;
+                    self.good |= !message.is_close();
+                    match message {
+                        Message::Text(text) => {
+                            self.frame = text;
+                            self.read = 0;
+                            return Poll::Ready(Ok(()));
+                        }
+                        Message::Close(close) => {
+                            // One more read sends our half of the goodbye.
+                            let _ = Pin::new(&mut self.socket).poll_next(cx);
+                            return Poll::Ready(Err(close.map_or_else(
+                                || Lost::Closed(1005, String::new()),
+                                |close| Lost::Closed(close.code.into(), close.reason.to_string()),
+                            )));
+                        }
+                        _ => {}
+                    }
+                }
+                Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(Lost::Broken(refusal(error)))),
+                Poll::Ready(None) => {
+                    return Poll::Ready(Err(Lost::Broken("it ended without a word".to_owned())));
+                }
+            }
+        }
+        self.poll_silence(cx, patience).map(Err)
+    }
+
+    /// Ready when the server has been silent for too long; pings it before.
+    fn poll_silence(&mut self, cx: &mut Context<'_>, patience: Duration) -> Poll<Lost> {
+        loop {
+            ready!(self.check.as_mut().poll(cx));
+            let now = Instant::now();
+            if now >= self.heard + patience {
+                return Poll::Ready(Lost::Silent);
+            }
+            if !self.pinged && now >= self.heard + ping_after(patience) {
+                self.pinged = true;
+                let ping = Message::Ping(Default::default());
+                // A socket that takes no ping now will be silent, or fail when it is read.
+                if let Poll::Ready(Ok(())) = self.socket.poll_ready_unpin(cx)
+                    && self.socket.start_send_unpin(ping).is_ok()
+                {
+                    let _ = self.socket.poll_flush_unpin(cx);
+                }
+            }
+            let next = if self.pinged { patience } else { ping_after(patience) };
+            self.check.as_mut().reset(self.heard + next);
+        }
+    }
+}
+
+fn ping_after(patience: Duration) -> Duration {
+    patience * 2 / 5
+}
+
+/// The error in words for a person.
+fn refusal(error: Error) -> String {
+    match error {
+        Error::Io(error) => error.to_string(),
+        Error::Http(response) => {
+            let words = response.body().as_deref().map(String::from_utf8_lossy).unwrap_or_default();
+            format!("the server answers {} {}", response.status(), words.trim()).trim_end().to_owned()
+        }
+        error => error.to_string(),
+    }
+}

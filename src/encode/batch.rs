@@ -1,0 +1,302 @@
+//! Runs of lines that share a WebSocket frame: the head, the timestamp and the frame are paid once for all.
+
+use super::decimal::{MOST_DIGITS, push_decimal};
+use super::escape::escape_into;
+use super::frames::{Frames, Growing};
+use super::json::USUAL_OVERHEAD;
+use super::{Envelope, Timestamp, frame, timestamp};
+use crate::message::Message;
+
+/// The longest payload of a frame with more than one line: long enough that the head is nothing to it, short
+/// enough for a client's queue to take one when it is nearly full.
+pub(super) const MOST_PAYLOAD: usize = 32 * 1024;
+/// The header kept free for a frame that is not complete: right for every payload from 126 bytes to 64 KiB.
+const HEADER: usize = 4;
+const SEQ_KEY: &[u8] = br#"],"seq":"#;
+/// What follows the last line, at most.
+const CLOSING: usize = SEQ_KEY.len() + MOST_DIGITS + timestamp::TAIL;
+/// What a line takes beyond itself: quotes and comma.
+const LINE_OVERHEAD: usize = 3;
+
+/// Encodes messages as [`Encoding::Batch`](super::Encoding::Batch): a run of lines becomes
+/// `process_output_batch` frames, any other message a frame of its own, all in order.
+///
+/// A frame has at most so many lines as was said and, if more than one, at most 32 KiB. A run of a single line
+/// is a batch too.
+#[derive(Debug)]
+pub struct BatchBuilder<'a> {
+    envelope: &'a Envelope,
+    timestamp: &'a Timestamp,
+    run: Growing,
+    /// Messages up to the end of each complete frame.
+    counts: Vec<u32>,
+    first_seq: u64,
+    most_lines: usize,
+    /// The frame that lines are being added to.
+    open: Option<Open>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Open {
+    /// Where the frame starts.
+    start: usize,
+    lines: usize,
+}
+
+impl<'a> BatchBuilder<'a> {
+    /// A builder for messages from seq `first_seq` on, with at most `most_lines` lines in a frame (0 is taken
+    /// for 1), and room for so many messages with so many bytes of lines or data together.
+    pub fn new(
+        envelope: &'a Envelope,
+        timestamp: &'a Timestamp,
+        first_seq: u64,
+        most_lines: usize,
+        messages: usize,
+        payload_bytes: usize,
+    ) -> Self {
+        let most_lines = most_lines.max(1);
+        // Right for a run of lines; other messages among them make the buffer grow.
+        let frames = messages.div_ceil(most_lines) + payload_bytes / MOST_PAYLOAD;
+        let bytes = payload_bytes + messages * LINE_OVERHEAD + frames * USUAL_OVERHEAD;
+        Self {
+            envelope,
+            timestamp,
+            run: Growing::with_capacity(frames, bytes),
+            counts: Vec::with_capacity(frames),
+            first_seq,
+            most_lines,
+            open: None,
+        }
+    }
+
+    /// Appends one line. Linear in the line, which may be any bytes.
+    ///
+    /// # Panics
+    /// If all frames together pass 4 GiB.
+    #[inline]
+    pub fn push_line(&mut self, line: &[u8]) {
+        let taken = line.len() + LINE_OVERHEAD;
+        if self.open.is_some_and(|open| open.lines == self.most_lines || !self.has_room(open, taken)) {
+            self.close();
+        }
+        self.run.bytes.reserve(HEADER + self.envelope.batch_head_len() + taken + CLOSING);
+        let Some(open) = self.open else {
+            self.open();
+            return self.push_quoted(line);
+        };
+        let before = self.run.bytes.len();
+        self.run.bytes.push(b',');
+        self.push_quoted(line);
+        // Escapes can make of a line six times its length.
+        if self.has_room(open, 0) {
+            self.open = Some(Open { lines: open.lines + 1, ..open });
+        } else {
+            self.move_out(before);
+        }
+    }
+
+    /// Appends one message of any type, as a frame of its own. Its channel and process are chosen as
+    /// [`FramesBuilder`](super::FramesBuilder) does.
+    ///
+    /// # Panics
+    /// If all frames together pass 4 GiB.
+    pub fn push_message(&mut self, message: &Message) {
+        self.close();
+        let (envelope, timestamp) = (self.envelope, self.timestamp);
+        let guess = envelope.clean_len(message, timestamp);
+        self.run.push_text_frame(guess, |out| envelope.push_message(out, message, timestamp));
+        self.count(1);
+    }
+
+    /// The frames. Copies none.
+    pub fn finish(mut self) -> Frames {
+        self.close();
+        self.run.finish_counted(self.counts)
+    }
+
+    /// Whether so many more bytes leave the open frame within [`MOST_PAYLOAD`].
+    #[inline]
+    fn has_room(&self, open: Open, more: usize) -> bool {
+        self.run.bytes.len() - open.start - HEADER + more + CLOSING <= MOST_PAYLOAD
+    }
+
+    /// Starts a frame that a first line must follow.
+    fn open(&mut self) {
+        debug_assert!(self.open.is_none());
+        self.open = Some(Open { start: self.run.bytes.len(), lines: 1 });
+        self.run.bytes.extend_from_slice(&[0; HEADER]);
+        self.envelope.push_batch_head(&mut self.run.bytes);
+    }
+
+    #[inline]
+    fn push_quoted(&mut self, line: &[u8]) {
+        let out = &mut self.run.bytes;
+        out.push(b'"');
+        escape_into(out, line);
+        out.push(b'"');
+    }
+
+    /// Makes of the comma and the line from `before` on the first line of the next frame. Linear in the line.
+    #[cold]
+    fn move_out(&mut self, before: usize) {
+        let quoted = self.run.bytes[before + 1..].to_vec();
+        self.run.bytes.truncate(before);
+        self.close();
+        self.open();
+        self.run.bytes.extend_from_slice(&quoted);
+    }
+
+    /// Completes the open frame, if there is one.
+    fn close(&mut self) {
+        let Some(open) = self.open.take() else { return };
+        let seq = self.first_seq + u64::from(self.messages());
+        let out = &mut self.run.bytes;
+        out.extend_from_slice(SEQ_KEY);
+        push_decimal(out, seq);
+        out.extend_from_slice(self.timestamp.tail());
+        frame::set_text_header(out, open.start, HEADER);
+        self.run.end();
+        self.count(open.lines);
+    }
+
+    /// How many messages the complete frames carry.
+    fn messages(&self) -> u32 {
+        self.counts.last().copied().unwrap_or(0)
+    }
+
+    /// Notes that the frame just completed carries so many messages. There are fewer of them than bytes.
+    fn count(&mut self, messages: usize) {
+        self.counts.push(self.messages() + messages as u32);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{Item, channels, envelope, expected, items, now, payload, payloads};
+    use super::*;
+    use proptest::prelude::*;
+    use serde_json::Value;
+
+    fn batch(channel: &str, first_seq: u64, most_lines: usize, items: &[Item]) -> Frames {
+        let (envelope, now) = (envelope(channel), now());
+        let bytes = items.iter().map(Item::size).sum();
+        let mut builder = BatchBuilder::new(&envelope, &now, first_seq, most_lines, items.len(), bytes);
+        for item in items {
+            match item {
+                Item::Line(line) => builder.push_line(line),
+                Item::Message(message) => builder.push_message(message),
+            }
+        }
+        builder.finish()
+    }
+
+    fn lines(lines: &[&[u8]]) -> Vec<Item> {
+        lines.iter().map(|line| Item::Line(line.to_vec())).collect()
+    }
+
+    /// The lines of a payload that is a batch.
+    fn batched(payload: &Value) -> Option<&Vec<Value>> {
+        (payload["type"] == "process_output_batch").then(|| payload["data"].as_array().unwrap())
+    }
+
+    #[test]
+    fn a_batch_has_the_shape_of_the_wire() {
+        assert_eq!(
+            payload(batch("process:web-1", 41, 64, &lines(&[b"one", b"t\"wo", b""])).bytes()),
+            r#"{"type":"process_output_batch","channel":"process:web-1","processId":"web-1","data":["one","t\"wo",""],"seq":41,"timestamp":"2026-02-19T10:00:00.123Z"}"#
+        );
+        assert_eq!(
+            payload(batch("c", 1, 64, &lines(&[b""])).bytes()),
+            r#"{"type":"process_output_batch","channel":"c","data":[""],"seq":1,"timestamp":"2026-02-19T10:00:00.123Z"}"#
+        );
+    }
+
+    #[test]
+    fn a_message_among_lines_parts_the_batches_and_is_counted() {
+        let mut items = lines(&[b"a", b"b", b"c"]);
+        items.insert(2, Item::Message(Message::output("m")));
+        let frames = batch("c", 7, 64, &items);
+        let seqs: Vec<Value> = payloads(frames.bytes())
+            .iter()
+            .map(|text| serde_json::from_str::<Value>(text).unwrap()["seq"].clone())
+            .collect();
+        assert_eq!(seqs, [7.into(), Value::Null, 10.into()]);
+        assert_eq!((frames.len(), frames.messages()), (3, 4));
+    }
+
+    #[test]
+    fn a_line_that_escapes_lengthen_past_the_limit_starts_a_frame_of_its_own() {
+        let long = vec![0; 20_000];
+        let frames = batch("c", 1, 64, &lines(&[b"before", &long, b"after"]));
+        let read: Vec<Value> =
+            payloads(frames.bytes()).iter().map(|text| serde_json::from_str(text).unwrap()).collect();
+        assert_eq!(read.iter().map(|batch| batch["seq"].as_u64().unwrap()).collect::<Vec<_>>(), [1, 2, 3]);
+        assert_eq!(read[1]["data"][0], *String::from_utf8(long).unwrap());
+        assert_eq!(read[2]["data"][0], "after");
+    }
+
+    proptest! {
+        #[test]
+        fn every_message_reads_back_once_in_order_with_its_seq(
+            channel in channels(),
+            items in items(),
+            first_seq in prop_oneof![1u64..1000, Just(u64::MAX - 1000)],
+            most_lines in 0usize..20,
+        ) {
+            let frames = batch(&channel, first_seq, most_lines, &items);
+            let mut rest = &items[..];
+            let mut seq = first_seq;
+            for index in 0..frames.len() {
+                prop_assert_eq!(frames.messages_before(index) as u64, seq - first_seq);
+                let text = payload(&frames.slice(index..index + 1));
+                let read: Value = serde_json::from_str(&text).unwrap();
+                let carried = match batched(&read) {
+                    None => {
+                        prop_assert!(matches!(rest[0], Item::Message(_)));
+                        prop_assert_eq!(&read, &expected(Some(&channel), &rest[0].message()));
+                        1
+                    }
+                    Some(batched) => {
+                        prop_assert_eq!(&read["seq"], seq);
+                        prop_assert!(!batched.is_empty() && batched.len() <= most_lines.max(1));
+                        prop_assert!(batched.len() == 1 || text.len() <= MOST_PAYLOAD);
+                        for (item, line) in rest.iter().zip(batched) {
+                            prop_assert!(matches!(item, Item::Line(_)));
+                            let single = expected(Some(&channel), &item.message());
+                            prop_assert_eq!(line, &single["data"]);
+                            for key in ["channel", "processId", "timestamp"] {
+                                prop_assert_eq!(&read[key], &single[key]);
+                            }
+                        }
+                        batched.len()
+                    }
+                };
+                rest = &rest[carried..];
+                seq += carried as u64;
+            }
+            prop_assert!(rest.is_empty());
+            prop_assert_eq!(frames.messages(), items.len());
+        }
+
+        #[test]
+        fn a_frame_ends_only_where_the_next_line_has_no_place(
+            items in items(),
+            most_lines in 1usize..20,
+        ) {
+            let frames = batch("c", 1, most_lines, &items);
+            let read: Vec<(usize, Value)> = payloads(frames.bytes())
+                .iter()
+                .map(|text| (text.len(), serde_json::from_str(text).unwrap()))
+                .collect();
+            for pair in read.windows(2) {
+                let [(len, this), (_, next)] = pair else { unreachable!("windows of two") };
+                let (Some(this), Some(next)) = (batched(this), batched(next)) else { continue };
+                let mut escaped = Vec::new();
+                escape_into(&mut escaped, next[0].as_str().unwrap().as_bytes());
+                // The seq is counted at its longest.
+                let full = len + escaped.len() + LINE_OVERHEAD + MOST_DIGITS > MOST_PAYLOAD;
+                prop_assert!(this.len() == most_lines || full, "{} lines, {} bytes", this.len(), len);
+            }
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! What one client is told about its own subscription: complete messages that no seq counts.
+
+use bytes::Bytes;
+
+use super::decimal::push_decimal;
+use super::escape::escape_into;
+use super::{Encoding, Timestamp, events, frame};
+use crate::message::ChannelName;
+
+/// The answer to a `subscribe` with options: `seq` is that of the last message before the first that will be
+/// delivered, `replayed` how many of those are from the history, `lost` how many that were asked for are no
+/// longer there. As an event it has the id of `seq`, to resume from if nothing follows.
+///
+/// Empty in [`Encoding::Text`].
+pub fn subscribed(
+    encoding: Encoding,
+    channel: &ChannelName,
+    epoch: &str,
+    seq: u64,
+    replayed: u64,
+    lost: u64,
+    timestamp: &Timestamp,
+) -> Bytes {
+    let payload = message("subscribed", channel, timestamp, |out| {
+        push_epoch(out, epoch);
+        push_number(out, ",\"seq\":", seq);
+        push_number(out, ",\"replayed\":", replayed);
+        push_number(out, ",\"lost\":", lost);
+    });
+    wrap(encoding, "subscribed", Some((epoch, seq)), &payload)
+}
+
+/// Messages `from` to `to` were skipped for this client. As an event it has no id, so that a client that resumes
+/// does so from the last message it was given, and is given these from the history.
+///
+/// In [`Encoding::Text`] a line that says so, in words.
+pub fn gap(encoding: Encoding, channel: &ChannelName, from: u64, to: u64, timestamp: &Timestamp) -> Bytes {
+    debug_assert!(from <= to);
+    if encoding == Encoding::Text {
+        return format!("… {} lines skipped …\n", to - from + 1).into();
+    }
+    let payload = message("gap", channel, timestamp, |out| {
+        push_span(out, from, to);
+        push_number(out, ",\"count\":", to - from + 1);
+    });
+    wrap(encoding, "gap", None, &payload)
+}
+
+/// What follows, up to [`replayed`], is messages `from` to `to` again, as a client asked; `lost` of those it
+/// asked for are no longer there. A WebSocket frame.
+pub fn replay(
+    channel: &ChannelName,
+    epoch: &str,
+    from: u64,
+    to: u64,
+    lost: u64,
+    timestamp: &Timestamp,
+) -> Bytes {
+    frame::text_frame(&message("replay", channel, timestamp, |out| {
+        push_epoch(out, epoch);
+        out.push(b',');
+        push_span(out, from, to);
+        push_number(out, ",\"lost\":", lost);
+    }))
+}
+
+/// The end of what [`replay`] announced. A WebSocket frame.
+pub fn replayed(channel: &ChannelName, from: u64, to: u64, timestamp: &Timestamp) -> Bytes {
+    frame::text_frame(&message("replayed", channel, timestamp, |out| push_span(out, from, to)))
+}
+
+/// A message whose data is an object with these members.
+fn message(
+    kind: &str,
+    channel: &ChannelName,
+    timestamp: &Timestamp,
+    members: impl FnOnce(&mut Vec<u8>),
+) -> Vec<u8> {
+    let mut out = format!(r#"{{"type":"{kind}","channel":"{channel}","data":{{"#).into_bytes();
+    members(&mut out);
+    out.push(b'}');
+    out.extend_from_slice(timestamp.tail());
+    out
+}
+
+fn push_epoch(out: &mut Vec<u8>, epoch: &str) {
+    out.extend_from_slice(br#""epoch":""#);
+    escape_into(out, epoch.as_bytes());
+    out.push(b'"');
+}
+
+fn push_span(out: &mut Vec<u8>, from: u64, to: u64) {
+    push_number(out, "\"from\":", from);
+    push_number(out, ",\"to\":", to);
+}
+
+fn push_number(out: &mut Vec<u8>, key: &str, value: u64) {
+    out.extend_from_slice(key.as_bytes());
+    push_decimal(out, value);
+}
+
+fn wrap(encoding: Encoding, kind: &str, id: Option<(&str, u64)>, payload: &[u8]) -> Bytes {
+    match encoding {
+        Encoding::Json | Encoding::Batch => frame::text_frame(payload),
+        Encoding::Text => Bytes::new(),
+        Encoding::Events => {
+            let mut out = Vec::with_capacity(payload.len() + 64);
+            if let Some((epoch, seq)) = id {
+                events::push_id(&mut out, epoch, seq);
+            }
+            events::push_event(&mut out, Some(kind), |out| out.extend_from_slice(payload));
+            out.into()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::events::tests::{Event, read};
+    use super::super::testing::{now, payload};
+    use super::*;
+
+    fn channel() -> ChannelName {
+        ChannelName::parse("process:web").unwrap()
+    }
+
+    const AT: &str = r#","timestamp":"2026-02-19T10:00:00.123Z"}"#;
+
+    #[test]
+    fn control_messages_have_the_shapes_of_the_wire() {
+        let (c, now) = (channel(), now());
+        for (frame, head) in [
+            (
+                subscribed(Encoding::Json, &c, "k3", 41, 10, 2, &now),
+                r#"{"type":"subscribed","channel":"process:web","data":{"epoch":"k3","seq":41,"replayed":10,"lost":2}"#,
+            ),
+            (
+                gap(Encoding::Batch, &c, 5, 7, &now),
+                r#"{"type":"gap","channel":"process:web","data":{"from":5,"to":7,"count":3}"#,
+            ),
+            (
+                replay(&c, "k3", 5, 7, 1, &now),
+                r#"{"type":"replay","channel":"process:web","data":{"epoch":"k3","from":5,"to":7,"lost":1}"#,
+            ),
+            (
+                replayed(&c, 5, 7, &now),
+                r#"{"type":"replayed","channel":"process:web","data":{"from":5,"to":7}"#,
+            ),
+        ] {
+            assert_eq!(payload(&frame), format!("{head}{AT}"));
+        }
+        assert_eq!(
+            gap(Encoding::Json, &c, 5, 7, &now),
+            gap(Encoding::Batch, &c, 5, 7, &now),
+            "a batch subscription is told the same"
+        );
+    }
+
+    #[test]
+    fn an_event_of_a_gap_leaves_the_last_id_and_one_of_a_subscription_sets_it() {
+        let (c, now) = (channel(), now());
+        for (event, frame, id, kind) in [
+            (
+                subscribed(Encoding::Events, &c, "k3", 41, 0, 0, &now),
+                subscribed(Encoding::Json, &c, "k3", 41, 0, 0, &now),
+                Some("k3:41"),
+                "subscribed",
+            ),
+            (gap(Encoding::Events, &c, 1, 1, &now), gap(Encoding::Json, &c, 1, 1, &now), None, "gap"),
+        ] {
+            let expected = Event { id: id.map(str::to_owned), kind: kind.to_owned(), data: payload(&frame) };
+            assert_eq!(read(&event), [expected]);
+        }
+    }
+
+    #[test]
+    fn text_has_no_place_for_control_messages() {
+        assert!(subscribed(Encoding::Text, &channel(), "k3", 41, 0, 0, &now()).is_empty());
+        assert!(gap(Encoding::Text, &channel(), 1, 2, &now()).is_empty());
+    }
+
+    #[test]
+    fn an_epoch_of_any_text_reads_back() {
+        let epoch = "a\"\\\n\u{2028}";
+        let text = payload(&subscribed(Encoding::Json, &channel(), epoch, u64::MAX, 0, 0, &now()));
+        let message: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(message["data"]["epoch"], epoch);
+        assert_eq!(message["data"]["seq"], u64::MAX);
+    }
+}

@@ -1,0 +1,141 @@
+//! What the tests of several encodings need: messages to encode, what they should read back as, and a reader of
+//! WebSocket frames.
+
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::{Envelope, Timestamp};
+use crate::message::{ChannelName, Data, Message, MessageType, ProcessId};
+
+const AT: i64 = 1_771_495_200_123;
+
+pub(super) fn now() -> Timestamp {
+    Timestamp::from_unix_millis(AT)
+}
+
+pub(super) fn envelope(channel: &str) -> Envelope {
+    Envelope::new(Some(&ChannelName::parse(channel).unwrap()))
+}
+
+/// Reads frames as a client does: the payloads, in order.
+pub(super) fn payloads(mut bytes: &[u8]) -> Vec<String> {
+    let mut payloads = Vec::new();
+    while let [first, second, rest @ ..] = bytes {
+        assert_eq!(*first, 0x81, "a final text frame");
+        let (len, rest) = match second {
+            0..=125 => (*second as usize, rest),
+            126 => {
+                let len = u16::from_be_bytes(rest[..2].try_into().unwrap()) as usize;
+                assert!(len > 125, "the shortest length that fits");
+                (len, &rest[2..])
+            }
+            127 => {
+                let len = u64::from_be_bytes(rest[..8].try_into().unwrap()) as usize;
+                assert!(len > 0xFFFF, "the shortest length that fits");
+                (len, &rest[8..])
+            }
+            _ => panic!("masked"),
+        };
+        payloads.push(String::from_utf8(rest[..len].to_vec()).unwrap());
+        bytes = &rest[len..];
+    }
+    assert!(bytes.is_empty());
+    payloads
+}
+
+pub(super) fn payload(frame: &[u8]) -> String {
+    let mut payloads = payloads(frame);
+    assert_eq!(payloads.len(), 1);
+    payloads.remove(0)
+}
+
+pub(super) fn messages() -> impl Strategy<Value = Message> {
+    let id = || "[A-Za-z0-9_.-]{1,20}".prop_map(|id| ProcessId::parse(&id).unwrap());
+    let kind = prop_oneof!["\\PC{1,8}", Just("process_output".to_owned()), Just("process_status".to_owned())];
+    let bytes = || {
+        prop_oneof![
+            prop::collection::vec(any::<u8>(), 0..200),
+            ".{0,80}".prop_map(String::into_bytes),
+            ("[a-z\"]{1,9}", 60_000usize..70_000).prop_map(|(piece, len)| piece
+                .bytes()
+                .cycle()
+                .take(len)
+                .collect()),
+        ]
+    };
+    (kind, prop::option::of(id()), 0..3, bytes()).prop_map(|(kind, id, data, bytes)| {
+        let mut message = Message::new(MessageType::from(kind.as_str()));
+        if let Some(id) = id {
+            message = message.with_process(id);
+        }
+        match data {
+            0 => message,
+            1 => message.with_text(bytes),
+            _ => message.with_json(&json!({"k": String::from_utf8_lossy(&bytes)})).unwrap(),
+        }
+    })
+}
+
+pub(super) fn expected(channel: Option<&str>, message: &Message) -> Value {
+    let mut value = serde_json::Map::new();
+    value.insert("type".into(), message.kind().as_str().into());
+    if let Some(channel) = channel {
+        value.insert("channel".into(), channel.into());
+    }
+    let from_channel = ["process_output", "process_status"].contains(&message.kind().as_str());
+    let own = message.process_id().map(ProcessId::as_str);
+    let inherited = channel.filter(|_| from_channel).and_then(|name| name.strip_prefix("process:"));
+    if let Some(id) = own.or(inherited) {
+        value.insert("processId".into(), id.into());
+    }
+    match message.data() {
+        Data::None => {}
+        Data::Text(text) => {
+            value.insert("data".into(), String::from_utf8_lossy(text).into());
+        }
+        Data::Json(json) => {
+            value.insert("data".into(), serde_json::from_slice(json).unwrap());
+        }
+    }
+    value.insert("timestamp".into(), "2026-02-19T10:00:00.123Z".into());
+    value.into()
+}
+
+/// One thing pushed into a builder.
+#[derive(Clone, Debug)]
+pub(super) enum Item {
+    Line(Vec<u8>),
+    Message(Message),
+}
+
+impl Item {
+    /// The message it is.
+    pub(super) fn message(&self) -> Message {
+        match self {
+            Self::Line(line) => Message::output(line.clone()),
+            Self::Message(message) => message.clone(),
+        }
+    }
+
+    /// What it takes as a hint of its size.
+    pub(super) fn size(&self) -> usize {
+        self.message().size_hint()
+    }
+}
+
+/// Runs of which most are lines: usual ones, any bytes, and ones that escapes make several times as long.
+pub(super) fn items() -> impl Strategy<Value = Vec<Item>> {
+    let line = prop_oneof![
+        4 => prop::collection::vec(any::<u8>(), 0..120),
+        4 => "\\PC{0,80}".prop_map(String::into_bytes),
+        1 => (any::<u8>(), 0usize..12_000).prop_map(|(byte, len)| vec![byte; len]),
+        1 => (any::<u8>(), 32_000usize..33_500).prop_map(|(byte, len)| vec![byte; len]),
+    ];
+    let item = prop_oneof![8 => line.prop_map(Item::Line), 1 => messages().prop_map(Item::Message)];
+    prop::collection::vec(item, 0..24)
+}
+
+/// Names of channels of every kind.
+pub(super) fn channels() -> impl Strategy<Value = String> {
+    "(process:)?[A-Za-z0-9_.-]{1,120}"
+}

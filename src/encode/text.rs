@@ -1,0 +1,117 @@
+//! Lines alone, as text: what `curl` shows.
+
+use super::frames::{Frames, Growing};
+use crate::message::{Data, Message, MessageType};
+
+/// Encodes messages as [`Encoding::Text`](super::Encoding::Text): a line is its text and a newline; a message
+/// that is no line is a frame of no bytes.
+///
+/// Control bytes in a line, and with them the colours of a terminal, stay as they are.
+#[derive(Debug)]
+pub struct TextBuilder {
+    run: Growing,
+}
+
+impl TextBuilder {
+    /// A builder with room for so many messages with so many bytes of lines or data together.
+    pub fn new(messages: usize, payload_bytes: usize) -> Self {
+        Self { run: Growing::with_capacity(messages, payload_bytes + messages) }
+    }
+
+    /// Appends one line; what is not UTF-8 in it becomes U+FFFD. Linear in the line.
+    ///
+    /// # Panics
+    /// If all frames together pass 4 GiB.
+    #[inline]
+    pub fn push_line(&mut self, line: &[u8]) {
+        let out = &mut self.run.bytes;
+        if simdutf8::basic::from_utf8(line).is_ok() {
+            out.extend_from_slice(line);
+        } else {
+            push_lossy(out, line);
+        }
+        out.push(b'\n');
+        self.run.end();
+    }
+
+    /// Appends one message: a text of type `process_output` is a line, any other message takes no bytes.
+    ///
+    /// # Panics
+    /// If all frames together pass 4 GiB.
+    pub fn push_message(&mut self, message: &Message) {
+        match (message.kind(), message.data()) {
+            (MessageType::ProcessOutput, Data::Text(line)) => self.push_line(line),
+            _ => self.run.end(),
+        }
+    }
+
+    /// The frames. Copies none.
+    pub fn finish(self) -> Frames {
+        self.run.finish()
+    }
+}
+
+/// Appends text that is not UTF-8 throughout.
+#[cold]
+fn push_lossy(out: &mut Vec<u8>, text: &[u8]) {
+    for chunk in text.utf8_chunks() {
+        out.extend_from_slice(chunk.valid().as_bytes());
+        if !chunk.invalid().is_empty() {
+            out.extend_from_slice("\u{FFFD}".as_bytes());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{Item, items};
+    use super::*;
+    use crate::message::Status;
+    use proptest::prelude::*;
+
+    fn text(items: &[Item]) -> Frames {
+        let mut builder = TextBuilder::new(items.len(), 0);
+        for item in items {
+            match item {
+                Item::Line(line) => builder.push_line(line),
+                Item::Message(message) => builder.push_message(message),
+            }
+        }
+        builder.finish()
+    }
+
+    #[test]
+    fn colours_stay_and_bytes_that_are_no_text_are_replaced() {
+        let frames = text(&[
+            Item::Line(b"\x1b[31mred\x1b[0m\ttab\r".to_vec()),
+            Item::Line(b"a\xffb\xe2\x80".to_vec()),
+            Item::Message(Message::status(&Status::Exited, 1)),
+            Item::Message(Message::error("not a line")),
+            Item::Message(Message::output("a line")),
+        ]);
+        assert_eq!(
+            str::from_utf8(frames.bytes()),
+            Ok("\x1b[31mred\x1b[0m\ttab\r\na\u{FFFD}b\u{FFFD}\na line\n")
+        );
+        assert_eq!((frames.len(), frames.messages()), (5, 5));
+        assert!(frames.slice(2..4).is_empty());
+    }
+
+    proptest! {
+        #[test]
+        fn every_line_is_its_lossy_text_and_every_other_message_counts_for_nothing(items in items()) {
+            let frames = text(&items);
+            prop_assert_eq!((frames.len(), frames.messages()), (items.len(), items.len()));
+            for (index, item) in items.iter().enumerate() {
+                let message = item.message();
+                let expected = match message.data() {
+                    Data::Text(text) if message.kind().as_str() == "process_output" => {
+                        String::from_utf8_lossy(text).into_owned() + "\n"
+                    }
+                    _ => String::new(),
+                };
+                prop_assert_eq!(&frames.slice(index..index + 1)[..], expected.as_bytes());
+            }
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! Plain HTTP streams of a channel: text lines for curl, Server-Sent Events for browsers. Other encodings of the same blocks, through the same
+//! outbox, under the same rules.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::{Path, Query, State};
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue};
+use axum::http::{HeaderMap, StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use http_body::{Body as HttpBody, Frame};
+use serde::Deserialize;
+use tokio::time::{Instant, Sleep};
+
+use crate::Hub;
+use crate::channel::{Client, Subscription};
+use crate::connection::{Admission, Slot, is_same_site};
+use crate::encode::Encoding;
+use crate::hub::Inner;
+use crate::message::ChannelName;
+use crate::outbox::{Parcel, Used};
+use crate::protocol::{Options, Refusal, Since};
+use crate::reason::CloseReason;
+
+/// What may be asked for in the address.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct Wish {
+    /// Up to so many of the last lines first.
+    tail: Option<u64>,
+}
+
+/// An event stream that has nothing to say says so: proxies close what is silent, and a vanished reader is found by writing.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+
+/// `GET /api/channels/{channel}/stream`: the lines, each followed by `\n`. A gap shows as a line of its own.
+pub(super) async fn text(
+    State(hub): State<Hub>,
+    Path(channel): Path<String>,
+    Query(wish): Query<Wish>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Response {
+    let options = Options { gaps: true, tail: wish.tail, ..Options::default() };
+    answer(&hub, &channel, &uri, &headers, Encoding::Text, options)
+}
+
+/// `GET /api/channels/{channel}/events`: Server-Sent Events, each with the id `EPOCH:SEQ`, from which a browser resumes by itself.
+pub(super) async fn events(
+    State(hub): State<Hub>,
+    Path(channel): Path<String>,
+    Query(wish): Query<Wish>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Response {
+    let last = headers.get("last-event-id").and_then(|id| id.to_str().ok()).and_then(since);
+    // Where a stream goes on it has had its tail.
+    let tail = if last.is_some() { None } else { wish.tail };
+    let options = Options { gaps: true, tail, since: last, ..Options::default() };
+    answer(&hub, &channel, &uri, &headers, Encoding::Events, options)
+}
+
+fn since(id: &str) -> Option<Since> {
+    let (epoch, seq) = id.split_once(':')?;
+    Some(Since { epoch: epoch.to_owned(), seq: seq.parse().ok()? })
+}
+
+fn answer(
+    hub: &Hub,
+    channel: &str,
+    uri: &Uri,
+    headers: &HeaderMap,
+    encoding: Encoding,
+    options: Options,
+) -> Response {
+    let name = match ChannelName::parse(channel) {
+        Ok(name) => name,
+        Err(error) => return (StatusCode::BAD_REQUEST, error.to_string()).into_response(),
+    };
+    let inner = hub.inner();
+    if inner.is_stopping() {
+        return (StatusCode::SERVICE_UNAVAILABLE, "The server is shutting down.").into_response();
+    }
+    if !is_same_site(headers) {
+        return (StatusCode::FORBIDDEN, "Forbidden").into_response();
+    }
+    match inner.admits(uri, headers) {
+        Admission::Admit => {}
+        Admission::Unauthorised => return (StatusCode::UNAUTHORIZED, "Unauthorised").into_response(),
+        Admission::Forbidden => return (StatusCode::FORBIDDEN, "Forbidden").into_response(),
+    }
+    let Some(slot) = Slot::take(inner) else {
+        return (StatusCode::SERVICE_UNAVAILABLE, "The server has as many connections as it may.")
+            .into_response();
+    };
+    let client = inner.make_client(None);
+    let body = Stream {
+        membership: inner.welcome(&client),
+        client,
+        given: Used::default(),
+        encoding,
+        silence: Box::pin(tokio::time::sleep(KEEP_ALIVE)),
+        slot,
+    };
+    inner.tell_connected(&body.client);
+    if !inner.authorises(&body.client, &name) {
+        return (StatusCode::FORBIDDEN, Refusal::Unauthorised.as_str()).into_response();
+    }
+    inner.join_as(&body.client, name, encoding, Some(options), None);
+    let content_type = match encoding {
+        Encoding::Events => "text/event-stream",
+        _ => "text/plain; charset=utf-8",
+    };
+    let headers = [
+        (CONTENT_TYPE, HeaderValue::from_static(content_type)),
+        (CACHE_CONTROL, HeaderValue::from_static("no-store")),
+        // Proxies that collect a response before they pass it on are asked not to.
+        (HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no")),
+        (HeaderName::from_static("x-content-type-options"), HeaderValue::from_static("nosniff")),
+    ];
+    (headers, Body::new(body)).into_response()
+}
+
+/// A response's body that is a client of the hub.
+struct Stream {
+    client: Arc<Client>,
+    membership: Arc<Subscription>,
+    /// Handed to the HTTP connection and not yet given back: it asks for more when it has written that.
+    given: Used,
+    encoding: Encoding,
+    silence: Pin<Box<Sleep>>,
+    slot: Slot,
+}
+
+impl Stream {
+    fn hub(&self) -> &Arc<Inner> {
+        self.slot.hub()
+    }
+
+    fn settle(&mut self) {
+        let given = std::mem::take(&mut self.given);
+        if given.messages > 0 {
+            self.client.outbox.release(given);
+            self.client.count_written(given.messages as u64);
+            self.hub().core().totals.count_write(given.messages as u64, given.bytes as u64);
+        }
+    }
+
+    fn next(&mut self) -> Option<Parcel> {
+        if let Some(parcel) = self.client.outbox.pop_or_sleep() {
+            return Some(parcel);
+        }
+        if self.client.take_owed() {
+            self.hub().resume(&self.client);
+        }
+        self.client.outbox.pop_or_sleep()
+    }
+}
+
+impl HttpBody for Stream {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let this = &mut *self;
+        this.settle();
+        this.client.outbox.register(cx);
+        while let Some(parcel) = this.next() {
+            this.given = parcel.weight();
+            if !parcel.bytes.is_empty() {
+                this.silence.as_mut().reset(Instant::now() + KEEP_ALIVE);
+                return Poll::Ready(Some(Ok(Frame::data(parcel.bytes))));
+            }
+            // A message that has no text: nothing to hand on.
+            this.settle();
+        }
+        if this.client.outbox.close_asked().is_some() {
+            return Poll::Ready(None);
+        }
+        if this.encoding == Encoding::Events && this.silence.as_mut().poll(cx).is_ready() {
+            this.silence.as_mut().reset(Instant::now() + KEEP_ALIVE);
+            return Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(b":\n\n")))));
+        }
+        Poll::Pending
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        self.settle();
+        let reason = self.client.outbox.close_asked().unwrap_or(CloseReason::PeerGone);
+        self.hub().farewell(&self.membership, reason);
+    }
+}

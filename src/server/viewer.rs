@@ -1,0 +1,91 @@
+//! The viewer: the page at `/`, its modules, and `/outrace.js`, embedded in the program.
+
+use axum::Router;
+use axum::http::header::{
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue, REFERRER_POLICY,
+    X_CONTENT_TYPE_OPTIONS,
+};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+
+/// Nothing but what this server itself gives; no inline script or style, no frame around it.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self' ws: wss:; \
+    img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+const HTML: &str = "text/html; charset=utf-8";
+const CSS: &str = "text/css; charset=utf-8";
+const JS: &str = "text/javascript; charset=utf-8";
+
+macro_rules! files {
+    ($($path:literal: $kind:ident = $file:literal,)*) => {
+        &[$(($path, $kind, include_bytes!(concat!("../../web/", $file)))),*]
+    };
+}
+
+const FILES: &[(&str, &str, &[u8])] = files! {
+    "/": HTML = "index.html",
+    "/outrace.js": JS = "outrace.js",
+    "/viewer/ansi.js": JS = "viewer/ansi.js",
+    "/viewer/channels.js": JS = "viewer/channels.js",
+    "/viewer/feed.js": JS = "viewer/feed.js",
+    "/viewer/filter.js": JS = "viewer/filter.js",
+    "/viewer/format.js": JS = "viewer/format.js",
+    "/viewer/heights.js": JS = "viewer/heights.js",
+    "/viewer/json.js": JS = "viewer/json.js",
+    "/viewer/levels.js": JS = "viewer/levels.js",
+    "/viewer/line.js": JS = "viewer/line.js",
+    "/viewer/links.js": JS = "viewer/links.js",
+    "/viewer/list.js": JS = "viewer/list.js",
+    "/viewer/main.js": JS = "viewer/main.js",
+    "/viewer/row.js": JS = "viewer/row.js",
+    "/viewer/save.js": JS = "viewer/save.js",
+    "/viewer/settings.js": JS = "viewer/settings.js",
+    "/viewer/store.js": JS = "viewer/store.js",
+    "/viewer/theme.js": JS = "viewer/theme.js",
+    "/viewer/viewer.css": CSS = "viewer/viewer.css",
+};
+
+/// The routes of the viewer, to be merged with [`Hub::router`](crate::Hub::router): a page at `/` that shows the hub's channels live. It needs
+/// nothing from elsewhere, and works offline.
+///
+/// ```no_run
+/// # let hub = outrace::Hub::new();
+/// let app: axum::Router = hub.router().merge(outrace::server::viewer());
+/// ```
+pub fn viewer() -> Router {
+    FILES.iter().fold(Router::new(), |router, &(path, kind, body)| {
+        router.route(path, get(move || async move { file(kind, body) }))
+    })
+}
+
+fn file(kind: &'static str, body: &'static [u8]) -> Response {
+    let headers = [
+        (CONTENT_TYPE, HeaderValue::from_static(kind)),
+        (CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY)),
+        (X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+        (REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
+        // The program may be another one tomorrow.
+        (CACHE_CONTROL, HeaderValue::from_static("no-cache")),
+    ];
+    (headers, body).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn every_file_of_the_viewer_is_served() {
+        let web = Path::new(env!("CARGO_MANIFEST_DIR")).join("web/viewer");
+        let written: BTreeSet<String> = std::fs::read_dir(web)
+            .unwrap()
+            .map(|entry| format!("/viewer/{}", entry.unwrap().file_name().to_str().unwrap()))
+            .collect();
+        let served =
+            FILES.iter().map(|(path, ..)| (*path).to_owned()).filter(|path| path.starts_with("/viewer/"));
+        assert_eq!(served.collect::<BTreeSet<_>>(), written);
+    }
+}

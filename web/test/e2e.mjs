@@ -34,14 +34,15 @@ function flood(rate, seconds) {
   return [process.execPath, "-e", script];
 }
 
-/** Waits until all that was published is accounted for; returns `{ received, skipped, published }`. */
+/** Waits until all that was published is accounted for; returns `{ received, skipped, before, published }`. */
 async function account(viewer, server, { timeout = 30_000 } = {}) {
   const until = performance.now() + timeout;
   for (;;) {
     const { published } = await channelStats(server.url, CHANNEL);
-    const { received, skipped } = await viewer.counts();
-    if (received + skipped === published) return { received, skipped, published };
-    assert.ok(performance.now() < until, `received ${received} + skipped ${skipped} is not published ${published}`);
+    const { received, skipped, before } = await viewer.counts();
+    const counted = { received, skipped, before, published };
+    if (received + skipped + before === published) return counted;
+    assert.ok(performance.now() < until, `received + skipped + before is not published: ${JSON.stringify(counted)}`);
     await new Promise((resolve) => setTimeout(resolve, 100));
   }
 }

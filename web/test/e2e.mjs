@@ -164,8 +164,11 @@ test("a server that is killed and started again is found again", { skip }, async
 });
 
 test("hostile output is text: no element, no script, and the page goes on", { skip }, async (t) => {
+  // Waits for a word, so that the page is there before the megabyte has pushed all else out of what is kept.
   const script = `
     const out = (line) => process.stdout.write(line + "\\n");
+    out("ready");
+    process.stdin.once("data", () => {
     out("<script>window.owned = 1</script>");
     out("<img src=x onerror='window.owned = 2'>");
     out("\\x1b]8;;javascript:window.owned=3\\x1b\\\\click\\x1b]8;;\\x1b\\\\");
@@ -175,9 +178,12 @@ test("hostile output is text: no element, no script, and the page goes on", { sk
     out("\\x1b[38;2;1;2;3m".repeat(5000) + "deep");
     out("y".repeat(1000000));
     process.stdout.write(Buffer.from([0xff, 0xfe, 0x00, 0x1b, 0x0a]));
-    out("the end");`;
+    out("the end");
+    process.stdin.destroy(); });`;
   const server = await startBinary(t, ["run", "--id", "web", "--stay", "--", process.execPath, "-e", script]);
   const viewer = await openViewer(t, browser, `${server.url}#${CHANNEL}`);
+  await viewer.sees("ready");
+  server.process.stdin.write("go\n");
   await viewer.sees("the end", { timeout: 30_000 });
   await viewer.page.keyboard.press("g");
   await viewer.sees("<script>");
@@ -215,8 +221,12 @@ test("pictures for the README", { skip: skip || (!PLACES && "SCREENSHOTS names n
     ["dark", { dark: true }],
     ["phone", { dark: true, width: 390, height: 780 }],
   ]) {
-    const viewer = await openViewer(t, browser, `${server.url}#${CHANNEL}`, { height: 720, ...look });
+    const all = `${server.url}#process:build,process:db,${CHANNEL},process:worker`;
+    const viewer = await openViewer(t, browser, all, { height: 640, ...look });
     await viewer.sees("listening");
+    await viewer.page.evaluate((hash) => (location.hash = hash), CHANNEL);
+    await viewer.until((texts) => texts.length > 10 && !texts.some((text) => text.includes("build")));
+    // Until the rate of the past has gone from the bar.
     await viewer.page.waitForTimeout(2_500);
     await viewer.page.screenshot({ path: `${PLACES}/viewer-${name}.png` });
   }

@@ -29,7 +29,7 @@ export async function startBinary(t, args, { port = 0 } = {}) {
   const ws = await new Promise((resolve, reject) => {
     createInterface({ input: child.stderr }).on("line", (line) => {
       said.push(line);
-      const found = /listening on (ws:\/\/\S+)/.exec(line);
+      const found = /listening on (ws:\/\/[^\s,]+)/.exec(line);
       if (found) resolve(found[1]);
     });
     exited.then(({ code, signal }) => reject(new Error(`The binary ended (${code ?? signal}):\n${said.join("\n")}`)));

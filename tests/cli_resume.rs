@@ -183,7 +183,7 @@ async fn publish_past(hub: &Hub) -> u64 {
         if hub.stats().skipped > 0 {
             more -= 1;
         }
-        if published % 50 == 0 {
+        if published.is_multiple_of(50) {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     }

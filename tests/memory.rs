@@ -3,7 +3,6 @@
 //! Without the test harness, so that the figure is always printed.
 #![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
 #![cfg_attr(not(feature = "server"), allow(dead_code, unused))]
-#![allow(clippy::unwrap_used)] // as in tests, also in what they share
 
 #[cfg(feature = "server")]
 mod sockets;

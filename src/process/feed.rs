@@ -34,17 +34,17 @@ use super::LineSplitter;
 pub struct LineFeed {
     splitter: LineSplitter,
     publisher: Publisher,
+    /// The room that was given last.
+    room: usize,
     lossless: Option<Lossless>,
     /// Lines that wait for [`LineFeed::settle`], in a feed that loses none.
     unpublished: Lines,
-    /// The room that was given last.
-    room: usize,
 }
 
 impl LineFeed {
     /// A feed for the publisher's channel.
     pub fn new(publisher: Publisher) -> Self {
-        Self { splitter: LineSplitter::new(), publisher, lossless: None, unpublished: Lines::new(), room: 0 }
+        Self { splitter: LineSplitter::new(), publisher, room: 0, lossless: None, unpublished: Lines::new() }
     }
 
     /// A feed that waits for slow subscribers: what is filled is published by [`settle`](Self::settle), which has to be

@@ -6,6 +6,7 @@ import { Everything, makeMatcher, Matches } from "../viewer/filter.js";
 import { Heights } from "../viewer/heights.js";
 import { foldedJson, isJson, unfoldedJson } from "../viewer/json.js";
 import { DEBUG, ERROR, INFO, levelOf, TRACE, UNKNOWN, WARN } from "../viewer/levels.js";
+import { describe, pieces, SHOWN } from "../viewer/line.js";
 import { formatLink, parseLink } from "../viewer/links.js";
 import { GAP, LINE, Store, UNFOLDED } from "../viewer/store.js";
 
@@ -156,6 +157,46 @@ test("JSON: a deep or a long value is bounded", () => {
   assert.ok(unfoldedJson(deep).text.split("\n").length <= 2_000);
   assert.ok(unfoldedJson(`[${"1,".repeat(40_000)}1]`).text.split("\n").length <= 2_000);
   assert.ok(!isJson(`[${"1,".repeat(100_000)}1]`));
+});
+
+test("a line is shown in part until all of it is asked for; of a progress line it is the end", () => {
+  const long = "x".repeat(SHOWN + 100);
+  assert.deepEqual([describe(long).text.length, describe(long).rest], [SHOWN, 100]);
+  assert.deepEqual([describe(long, { isWhole: true }).text.length, describe(long, { isWhole: true }).rest], [SHOWN + 100, 0]);
+  const huge = describe("y".repeat(1_000_000));
+  assert.equal(huge.text.length + huge.rest, 1_000_000);
+  assert.equal(describe(`${"10%\r".repeat(100_000)}done`).text, "done");
+  assert.deepEqual(describe('{"a":1}', { isUnfolded: true }).text, '{\n  "a": 1\n}');
+  assert.ok(!describe("{not json}").isJson);
+});
+
+test("runs and marks cut a line into pieces that are the line again, each of one look", () => {
+  const next = random(13);
+  const spans = (length) => {
+    const found = [];
+    for (let at = next(5); at < length; at += next(6)) {
+      const to = at + 1 + next(4);
+      found.push({ from: at, to });
+      at = to;
+    }
+    return found;
+  };
+  for (let round = 0; round < 2_000; round += 1) {
+    const length = next(40);
+    const runs = spans(length);
+    const marks = spans(length).map(({ from, to }) => [from, Math.min(to, length)]);
+    let at = 0;
+    for (const piece of pieces(length, runs, marks)) {
+      assert.equal(piece.from, at);
+      assert.ok(piece.to > piece.from);
+      at = piece.to;
+      for (let i = piece.from; i < piece.to; i += 1) {
+        assert.equal(piece.run, runs.find(({ from, to }) => from <= i && i < to) ?? null);
+        assert.equal(piece.isMarked, marks.some(([from, to]) => from <= i && i < to));
+      }
+    }
+    assert.equal(at, length);
+  }
 });
 
 test("links: what is written is read again", () => {

@@ -15,17 +15,21 @@ const ORDER = new Intl.Collator("en", { numeric: true });
 export class Channels {
   #list;
   #none;
+  #all;
   #items = new Map();
   #known = new Map();
   #shown = [];
   #timer = 0;
   #url;
   onToggle = () => {};
+  onToggleAll = () => {};
   onChange = () => {};
 
-  constructor(list, none, url) {
+  constructor({ list, none, all }, url) {
     this.#list = list;
     this.#none = none;
+    this.#all = all;
+    all.addEventListener("change", () => this.onToggleAll(all.checked));
     this.#url = url;
     list.addEventListener("change", (event) => {
       const channel = event.target.closest("li")?.dataset.channel;
@@ -125,6 +129,9 @@ export class Channels {
       this.#drawItem(item, name);
     });
     this.#none.hidden = names.length > 0;
+    this.#all.closest("label").hidden = names.length < 2;
+    this.#all.checked = this.#shown.length > 0 && this.#shown.length === names.length;
+    this.#all.indeterminate = !this.#all.checked && this.#shown.length > 1;
   }
 
   #drawItem(item, name) {

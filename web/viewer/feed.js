@@ -18,6 +18,8 @@ export class Feed {
   /** Messages that came for the channels that are shown, and those that were skipped, since the page was opened. */
   received = 0;
   skipped = 0;
+  /** Messages that lie before what was asked for: with these, it is all that was published. */
+  before = 0;
   onChange = () => {};
   onReplaced = () => {};
   onStatus = () => {};
@@ -147,13 +149,19 @@ export class Feed {
       channel.past = null;
       this.onReplaced();
     }
-    this.#counted(channel, rows.length);
+    this.#counted(channel, rows.filter(({ kind }) => kind !== GAP).length);
   }
 
   #gap({ channel: name, from, to, count, isKept, refetched, timestamp }) {
     const channel = this.#channels.get(name);
     if (!channel || refetched) return;
     this.skipped += count;
+    const row = gapRow(name, parseTime(timestamp), from, to, isKept);
+    if (channel.past) {
+      channel.past.left -= count - 1;
+      this.#aside(channel, [row], false);
+      return;
+    }
     const last = this.#store.end - 1;
     if (this.#store.has(last) && this.#store.kind(last) === GAP && this.#store.channel(last) === name) {
       const before = this.#store.value(last);
@@ -163,14 +171,14 @@ export class Feed {
         return;
       }
     }
-    const row = gapRow(name, parseTime(timestamp), from, to, isKept);
     this.#store.push(GAP, name, from, row.time, row.value);
     this.onChange();
   }
 
-  #subscribed({ channel: name, replayed }) {
+  #subscribed({ channel: name, seq, replayed }) {
     const channel = this.#channels.get(name);
     if (!channel) return;
+    this.before += seq ?? 0;
     // Of several channels, the past of each has to be put among the others'.
     if (replayed > 0 && this.#channels.size > 1) channel.past = { left: replayed, rows: [] };
     this.onChange();

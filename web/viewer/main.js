@@ -3,20 +3,17 @@
 import { connect } from "../outrace.js";
 import { Channels } from "./channels.js";
 import { Feed } from "./feed.js";
-import { Everything, makeMatcher, Matches } from "./filter.js";
+import { Find, press } from "./find.js";
 import { count, counted, rate, statusText, statusTone } from "./format.js";
 import { formatLink, parseLink } from "./links.js";
 import { List } from "./list.js";
 import { shortName } from "./row.js";
-import { copyText, downloadParts, rowText } from "./save.js";
+import { copyText, downloadParts, rowTexts } from "./save.js";
 import { loadSettings, saveSettings } from "./settings.js";
-import { GAP, NOTICE, Store } from "./store.js";
+import { GAP, Store } from "./store.js";
 
 const LINES = 200_000;
 const MOST_LINES = 2_000_000;
-
-/** Milliseconds of a frame that looking for matches may take. */
-const SLICE = 6;
 
 /** Lines that go to the clipboard at once. */
 const MOST_COPIED = 100_000;
@@ -26,7 +23,17 @@ const $ = (id) => document.getElementById(id);
 const root = document.documentElement;
 const settings = loadSettings();
 const store = new Store({ capacity: linesToKeep() });
-const everything = new Everything(store);
+const find = new Find(store, {
+  box: $("find"),
+  text: $("find-text"),
+  count: $("find-count"),
+  steps: $("find-steps"),
+  previous: $("find-previous"),
+  next: $("find-next"),
+  isCase: $("find-case"),
+  regex: $("find-regex"),
+  hides: $("find-hides"),
+});
 const look = {
   version: 0,
   matcher: null,
@@ -37,10 +44,13 @@ const look = {
   isChosen: (channel, seq, kind) =>
     chosen !== null && kind !== GAP && channel === chosen.channel && seq >= chosen.from && seq <= chosen.to,
 };
-const list = new List($("lines"), store, everything, look);
+const list = new List($("lines"), store, find.view, look);
 const client = connect(new URL("../ws", import.meta.url), { maxDelay: 10_000 });
 const feed = new Feed(client, store);
-const channels = new Channels($("channel-list"), $("no-channels"), new URL("../api/channels", import.meta.url));
+const channels = new Channels(
+  { list: $("channel-list"), none: $("no-channels"), all: $("all-channels") },
+  new URL("../api/channels", import.meta.url),
+);
 
 /** What the address says: channels, line, filter. */
 let link = { channels: [], line: null, filter: null };
@@ -48,8 +58,6 @@ let link = { channels: [], line: null, filter: null };
 let chosen = null;
 /** The line of the address, until it is there to be shown. */
 let sought = null;
-let matches = null;
-let isScanning = false;
 let hasChosenChannel = false;
 
 // What the address says.
@@ -66,12 +74,7 @@ function readLink() {
     channels.shown = next.channels;
     list.setFollowing(true);
   }
-  const { text = "", isRegex = false, isCaseSensitive = false, hides = true } = next.filter ?? {};
-  if ($("find-text") !== document.activeElement) $("find-text").value = text;
-  press($("find-regex"), isRegex);
-  press($("find-case"), isCaseSensitive);
-  if (next.filter) press($("find-hides"), hides);
-  applyFilter();
+  find.filter = next.filter;
   sought = next.line;
   seek();
   list.invalidate();
@@ -110,95 +113,19 @@ function seekFailed() {
 
 // Filter and find.
 
-function readFilter() {
-  return {
-    text: $("find-text").value,
-    isRegex: isPressed($("find-regex")),
-    isCaseSensitive: isPressed($("find-case")),
-    hides: isPressed($("find-hides")),
-  };
-}
-
-function filterChanged() {
-  const filter = readFilter();
-  writeLink({ filter: filter.text ? filter : null });
-  applyFilter();
-}
-
-let applied = "";
-
-function applyFilter() {
-  const filter = readFilter();
-  const key = filter.text && JSON.stringify(filter);
-  if (key === applied) return;
-  applied = key;
-  const matcher = makeMatcher(filter);
-  const error = matcher?.error;
-  $("find").classList.toggle("wrong", Boolean(error));
-  $("find-text").placeholder = filter.hides ? "Filter lines" : "Find in lines";
-  $("find-steps").hidden = !matcher || Boolean(error);
+find.onInput = () => writeLink({ filter: find.filter });
+find.onApply = (view, matcher) => {
+  look.matcher = matcher;
   look.foundId = -1;
-  look.matcher = error ? null : matcher;
-  matches = look.matcher && new Matches(store, look.matcher, { hides: filter.hides });
-  list.setView(matches && filter.hides ? matches : everything);
-  if (error) {
-    $("find-count").textContent = "not a regular expression";
-    $("find-count").title = error;
-  } else {
-    drawFindCount();
-    scan();
-  }
+  list.setView(view);
   drawEmpty();
-}
-
-/** Looks for matches a slice at a time, until all rows have been looked at. */
-function scan() {
-  if (!matches || isScanning) return;
-  isScanning = true;
-  const slice = () => {
-    isScanning = false;
-    if (!matches) return;
-    const until = performance.now() + SLICE;
-    const isComplete = matches.advance(() => performance.now() > until);
-    if (isFiltered()) list.refresh();
-    if (isComplete) return;
-    isScanning = true;
-    requestAnimationFrame(slice);
-  };
-  slice();
-}
-
-function isFiltered() {
-  return matches !== null && isPressed($("find-hides"));
-}
-
-function drawFindCount() {
-  const element = $("find-count");
-  if (!matches) {
-    if (!$("find").classList.contains("wrong")) element.textContent = "";
-    return;
-  }
-  const number = matches.end - matches.first;
-  const at = look.foundId >= 0 ? matches.ordinalOf(look.foundId) - matches.first + 1 : 0;
-  const text = at > 0 ? `${count(at)} of ${count(number)}` : count(number);
-  if (element.textContent !== text) element.textContent = text;
-}
-
-function step(direction) {
-  if (!matches || matches.end === matches.first) return;
-  let ordinal;
-  if (look.foundId < 0) {
-    ordinal = matches.end - 1;
-  } else {
-    ordinal = matches.ordinalOf(look.foundId) + direction;
-    if (ordinal < matches.first) ordinal = matches.end - 1;
-    if (ordinal >= matches.end) ordinal = matches.first;
-  }
-  look.foundId = matches.idAt(ordinal);
-  list.show(look.foundId);
+};
+find.onProgress = () => list.refresh();
+find.onStep = (id) => {
+  look.foundId = id;
+  list.show(id);
   list.invalidate();
-  drawFindCount();
-}
+};
 
 // What is drawn beside the list.
 
@@ -222,7 +149,7 @@ function drawBadge() {
 function drawEmpty() {
   const element = $("empty");
   element.replaceChildren();
-  const view = isFiltered() ? matches : everything;
+  const { view, isHiding } = find;
   if (view.end > view.first) return;
   const say = (title, text, code) => {
     const strong = document.createElement("strong");
@@ -233,7 +160,7 @@ function drawEmpty() {
     example.textContent = code;
     element.append(example);
   };
-  if (isFiltered() && store.length > 0) say("Nothing matches", "New lines that do will appear here.");
+  if (isHiding && store.length > 0) say("Nothing matches", "New lines that do will appear here.");
   else if (link.channels.length > 0) say("No line yet", "New lines will appear here as they come.");
   else if (channels.names.length > 0) say("Choose a channel", "They are listed at the side.");
   else say("Nothing to show yet", "Start something, and it will appear here:", "outrace run -- ping localhost");
@@ -252,8 +179,7 @@ let drawnEmpty = true;
 
 list.onRender = () => {
   drawFollow();
-  const view = isFiltered() ? matches : everything;
-  const isEmpty = view.end === view.first;
+  const isEmpty = find.view.end === find.view.first;
   if (isEmpty !== drawnEmpty) drawEmpty();
   drawnEmpty = isEmpty;
 };
@@ -281,8 +207,9 @@ function tick() {
   $("kept").title = `Of at most ${count(store.capacity)}; ?lines=50000 in the address keeps less, or more`;
   $("skipped").textContent = feed.skipped > 0 ? `${count(feed.skipped)} skipped` : "";
   $("skipped").className = feed.skipped > 0 ? "lossy" : "";
-  Object.assign($("lines").dataset, { received: feed.received, skipped: feed.skipped, kept: store.length });
-  drawFindCount();
+  const { received, skipped, before } = feed;
+  Object.assign($("lines").dataset, { received, skipped, before, kept: store.length });
+  find.draw();
   seek();
 }
 setInterval(tick, 250);
@@ -327,11 +254,11 @@ function toast(text) {
 
 feed.onChange = () => {
   list.refresh();
-  scan();
+  find.scan();
 };
 feed.onReplaced = () => {
   list.invalidate();
-  scan();
+  find.scan();
 };
 feed.onStatus = (name, status) => {
   channels.setStatus(name, status);
@@ -340,9 +267,8 @@ feed.onStatus = (name, status) => {
 feed.onProblem = toast;
 store.onReplace = (id, removed, inserted) => {
   const top = list.topId;
-  matches?.rewind(id);
-  matches?.advance();
-  if (look.foundId >= id) look.foundId = -1;
+  find.replaced(id);
+  look.foundId = find.foundId;
   list.reset(top >= id + removed ? top + inserted - removed : top);
 };
 client.on("subscribed", () => setTimeout(seekFailed, 1_500));
@@ -356,6 +282,9 @@ channels.onChange = () => {
     history.replaceState(null, "", formatLink({ channels: [names[0]] }));
     readLink();
   }
+};
+channels.onToggleAll = (isShown) => {
+  writeLink({ channels: isShown ? channels.names : channels.names.slice(0, 1), line: null }, { isStep: true });
 };
 channels.onToggle = (name, isShown) => {
   const others = link.channels.filter((channel) => channel !== name);
@@ -383,17 +312,9 @@ list.onAction = (action, id, event) => {
 
 // What is pressed.
 
-function shownText(separator) {
-  const view = isFiltered() ? matches : everything;
-  const isChosenOnly = chosen !== null && chosen.from !== chosen.to;
-  const lines = [];
-  for (let ordinal = view.first; ordinal < view.end; ordinal += 1) {
-    const id = view.idAt(ordinal);
-    if (isChosenOnly && !look.isChosen(store.channel(id), store.seq(id), store.kind(id))) continue;
-    if (store.kind(id) === NOTICE && isChosenOnly) continue;
-    lines.push(rowText(store, id, look.showsChannel) + separator);
-  }
-  return lines;
+function shownText() {
+  const isChosen = chosen !== null && chosen.from !== chosen.to ? look.isChosen : () => true;
+  return rowTexts(store, find.view, isChosen, look.showsChannel);
 }
 
 async function copy() {
@@ -402,7 +323,7 @@ async function copy() {
     toast((await copyText(selected)) ? "Copied the selection" : "The browser does not let this page copy");
     return;
   }
-  const lines = shownText("\n");
+  const lines = shownText();
   const taken = lines.slice(-MOST_COPIED);
   const isCopied = await copyText(taken.join(""));
   const of = taken.length < lines.length ? "the last " : "";
@@ -411,7 +332,7 @@ async function copy() {
 
 function download() {
   const name = link.channels.map(shortName).join("+").replace(/[^A-Za-z0-9_.+-]/g, "-").slice(0, 80) || "outrace";
-  downloadParts(`${name}.log`, shownText("\n"));
+  downloadParts(`${name}.log`, shownText());
 }
 
 function clear() {
@@ -445,14 +366,6 @@ const darkQuery = matchMedia("(prefers-color-scheme: dark)");
 const phoneQuery = matchMedia("(max-width: 640px)");
 darkQuery.addEventListener("change", applySettings);
 
-function press(button, isOn) {
-  button.setAttribute("aria-pressed", String(isOn));
-}
-
-function isPressed(button) {
-  return button.getAttribute("aria-pressed") === "true";
-}
-
 function neighbour(direction) {
   const { names } = channels;
   if (names.length === 0) return;
@@ -461,27 +374,11 @@ function neighbour(direction) {
   writeLink({ channels: [next], line: null }, { isStep: true });
 }
 
-$("find-text").addEventListener("input", filterChanged);
-for (const id of ["find-regex", "find-case", "find-hides"]) {
-  $(id).addEventListener("click", () => {
-    press($(id), !isPressed($(id)));
-    filterChanged();
-    $("find-text").placeholder = isPressed($("find-hides")) ? "Filter lines" : "Find in lines";
-  });
-}
 $("find-text").addEventListener("keydown", (event) => {
-  if (event.key === "Enter") step(event.shiftKey ? 1 : -1);
   if (event.key !== "Escape") return;
   event.preventDefault();
-  if ($("find-text").value) {
-    $("find-text").value = "";
-    filterChanged();
-  } else {
-    $("lines").focus();
-  }
+  if (!find.clear()) $("lines").focus();
 });
-$("find-previous").addEventListener("click", () => step(-1));
-$("find-next").addEventListener("click", () => step(1));
 $("copy").addEventListener("click", copy);
 $("download").addEventListener("click", download);
 $("clear").addEventListener("click", () => {

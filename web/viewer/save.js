@@ -4,8 +4,18 @@ import { plainText } from "./ansi.js";
 import { statusText } from "./format.js";
 import { GAP, LINE, STATUS } from "./store.js";
 
+/** The rows of a view of which `isTaken(channel, seq, kind)` is true, each with its line end. */
+export function rowTexts(store, view, isTaken, showsChannel) {
+  const texts = [];
+  for (let ordinal = view.first; ordinal < view.end; ordinal += 1) {
+    const id = view.idAt(ordinal);
+    if (isTaken(store.channel(id), store.seq(id), store.kind(id))) texts.push(`${rowText(store, id, showsChannel)}\n`);
+  }
+  return texts;
+}
+
 /** One row as text; with more than one channel shown, its channel before it. */
-export function rowText(store, id, showsChannel) {
+function rowText(store, id, showsChannel) {
   const prefix = showsChannel ? `${store.channel(id)} ` : "";
   const value = store.value(id);
   const kind = store.kind(id);

@@ -80,8 +80,8 @@ export class Viewer {
 
   counts() {
     return this.page.evaluate(() => {
-      const { received, skipped, kept } = document.querySelector("#lines").dataset;
-      return { received: Number(received), skipped: Number(skipped), kept: Number(kept) };
+      const { received, skipped, before, kept } = document.querySelector("#lines").dataset;
+      return { received: Number(received), skipped: Number(skipped), before: Number(before), kept: Number(kept) };
     });
   }
 

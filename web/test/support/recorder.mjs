@@ -8,8 +8,18 @@ const EVENTS = ["line", "lines", "status", "gap", "subscribed", "reconnected", "
 /** Quick enough for a test; the jitter stays. */
 const QUICK = { initialDelay: 20, maxDelay: 80 };
 
+/** Milliseconds that an event may take before the test is failed for its absence. */
+const PATIENCE = 20_000;
+
 export function record(test, url, options = {}) {
-  const client = connect(url, { WebSocket: webSocketClass(), ...QUICK, ...options });
+  let socket;
+  class Kept extends webSocketClass() {
+    constructor(...args) {
+      super(...args);
+      socket = this;
+    }
+  }
+  const client = connect(url, { WebSocket: Kept, ...QUICK, ...options });
   const events = [];
   const waiters = new Set();
   for (const kind of EVENTS) {
@@ -24,14 +34,21 @@ export function record(test, url, options = {}) {
     client,
     events,
     of: (kind) => events.filter(({ event }) => event === kind),
+    /** Ends the connection under the client, as a network does. */
+    breakConnection: () => socket.close(),
     lines: () => recorder.of("line").map(({ text }) => text),
     seqs: () => recorder.of("line").map(({ seq }) => seq),
     /** Resolves as soon as `isThere()` is true of what was written down. */
     until(isThere) {
-      return new Promise((resolve) => {
+      return new Promise((resolve, reject) => {
+        const timer = setTimeout(() => {
+          const last = events.slice(-5).map((event) => JSON.stringify(event).slice(0, 200));
+          reject(new Error(`Not within ${PATIENCE} ms: ${isThere}; after ${events.length} events, the last:\n${last.join("\n")}`));
+        }, PATIENCE);
         const look = () => {
           const found = isThere();
           if (!found) return;
+          clearTimeout(timer);
           waiters.delete(look);
           resolve(found);
         };

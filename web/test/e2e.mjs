@@ -1,0 +1,254 @@
+// The viewer that the binary serves, in a browser: `OUTRACE_BIN=target/release/outrace npm run e2e`.
+// Skipped with a line where there is no binary, no Chromium or no playwright-core.
+// SCREENSHOTS=docs writes the pictures of the README there. FLOOD_SECONDS makes the flood longer or shorter (20).
+
+import assert from "node:assert/strict";
+import { after, test } from "node:test";
+
+import { act, channelStats, output, skipBinary, startBinary } from "./support/binary.mjs";
+import { launch, openViewer } from "./support/browser.mjs";
+
+const CHANNEL = "process:web";
+const FLOOD_RATE = 10_000;
+const FLOOD_SECONDS = Number(process.env.FLOOD_SECONDS ?? 20);
+
+const browser = skipBinary || (await launch());
+const skip = typeof browser === "string" ? browser : false;
+after(async () => skip || browser.close());
+
+/** A command that prints `rate` numbered lines a second for `seconds`, in bursts of ten milliseconds. */
+function flood(rate, seconds) {
+  const script = `
+    let sent = 0;
+    const all = ${rate * seconds};
+    const began = performance.now();
+    const words = ["GET /api/users/42 200 12ms", "INFO cache hit ratio=0.93", "\\x1b[32mPOST\\x1b[0m /api/orders 201 48ms",
+      "WARN slow query took 812 ms", '{"level":"info","msg":"tick","ok":true}', "ERROR connection reset by peer"];
+    const timer = setInterval(() => {
+      const due = Math.min(all, Math.floor((performance.now() - began) / 1000 * ${rate}));
+      let text = "";
+      while (sent < due) { sent += 1; text += "line " + sent + " " + words[sent % words.length] + "\\n"; }
+      process.stdout.write(text);
+      if (sent === all) clearInterval(timer);
+    }, 10);`;
+  return [process.execPath, "-e", script];
+}
+
+/** Waits until all that was published is accounted for; returns `{ received, skipped, before, published }`. */
+async function account(viewer, server, { timeout = 30_000 } = {}) {
+  const until = performance.now() + timeout;
+  for (;;) {
+    const { published } = await channelStats(server.url, CHANNEL);
+    const { received, skipped, before } = await viewer.counts();
+    const counted = { received, skipped, before, published };
+    if (received + skipped + before === published) return counted;
+    assert.ok(performance.now() < until, `received + skipped + before is not published: ${JSON.stringify(counted)}`);
+    await new Promise((resolve) => setTimeout(resolve, 100));
+  }
+}
+
+/** How much of the main thread's time was taken while `during` ran: the browser's own account. */
+async function mainThreadShare(page, during) {
+  const session = await page.context().newCDPSession(page);
+  await session.send("Performance.enable");
+  const read = async () => {
+    const { metrics } = await session.send("Performance.getMetrics");
+    return Object.fromEntries(metrics.map(({ name, value }) => [name, value]));
+  };
+  const before = await read();
+  await during();
+  const now = await read();
+  return (now.TaskDuration - before.TaskDuration) / (now.Timestamp - before.Timestamp);
+}
+
+test("a page's own few lines of JavaScript get one JSON message per event", { skip }, async (t) => {
+  const server = await startBinary(t, ["serve"]);
+  const { page } = await openViewer(t, browser, server.url);
+  const shown = page.evaluate(
+    () =>
+      new Promise((resolve) => {
+        const ws = new WebSocket(`ws://${location.host}/ws`);
+        const seen = [];
+        ws.onopen = () => {
+          ws.send(JSON.stringify({ type: "subscribe", data: "process:web" }));
+          ws.send(JSON.stringify({ type: "ping" }));
+        };
+        ws.onmessage = (event) => {
+          const msg = JSON.parse(event.data);
+          if (msg.type === "pong") document.title = "subscribed";
+          if (msg.type === "process_output") seen.push(msg.data);
+          if (msg.type === "process_status") resolve([seen.length, seen[0], seen.at(-1), msg.data]);
+        };
+      }),
+  );
+  await page.waitForFunction(() => document.title === "subscribed");
+  await output(server.url, "web", ...Array.from({ length: 2_000 }, (_, i) => `line ${i}`));
+  await act(server.url, { action: "ws.send_process_status", process_id: "web", status: "exited", exit_code: 0 });
+  assert.deepEqual(await shown, [2_000, "line 0", "line 1999", { status: "exited", exitCode: 0 }]);
+});
+
+test(`${FLOOD_RATE} lines/s for ${FLOOD_SECONDS} s: the page stays free, and shown + gaps = published`, { skip }, async (t) => {
+  const server = await startBinary(t, ["run", "--id", "web", "--stay", "--", ...flood(FLOOD_RATE, FLOOD_SECONDS)]);
+  const viewer = await openViewer(t, browser, `${server.url}#${CHANNEL}`);
+  await viewer.sees("line ");
+  const share = await mainThreadShare(viewer.page, () => viewer.page.waitForTimeout((FLOOD_SECONDS - 4) * 1_000));
+  t.diagnostic(`main thread ${(share * 100).toFixed(1)} %`);
+  assert.ok(share < 0.5, `the main thread was taken for ${(share * 100).toFixed(1)} %`);
+  await viewer.sees(`line ${FLOOD_RATE * FLOOD_SECONDS} `, { timeout: 60_000 });
+  const counted = await account(viewer, server);
+  t.diagnostic(JSON.stringify(counted));
+  assert.equal(counted.published, FLOOD_RATE * FLOOD_SECONDS + 2);
+  assert.equal(await viewer.page.locator("#badge").textContent(), "exited 0");
+});
+
+test("a tab that stalls is told what it missed, to the unit, and can fetch it", { skip }, async (t) => {
+  const server = await startBinary(t, ["run", "--id", "web", "--stay", "--queue", "300", "--", ...flood(20_000, 8)]);
+  const viewer = await openViewer(t, browser, `${server.url}#${CHANNEL}`);
+  await viewer.sees("line ");
+  await viewer.page.evaluate(() => {
+    const until = performance.now() + 5_000;
+    while (performance.now() < until);
+  });
+  await viewer.sees("line 160000 ", { timeout: 60_000 });
+  const { skipped } = await account(viewer, server);
+  assert.ok(skipped > 0, "the queue was to overflow, or this shows nothing");
+  await viewer.page.keyboard.press("g");
+  await viewer.page.fill("#find-text", "there is no such line");
+  await viewer.sees("skipped");
+  const told = await viewer.page.locator(".row.gap:not([hidden])").count();
+  assert.ok(told > 0);
+});
+
+test("a gap is fetched back while the server has it", { skip }, async (t) => {
+  const server = await startBinary(t, ["serve", "--queue", "64"]);
+  const viewer = await openViewer(t, browser, `${server.url}#${CHANNEL}`);
+  await output(server.url, "web", "first");
+  await viewer.sees("first");
+  // More at once than the queue has room for, and no more than is kept.
+  await output(server.url, "web", ...Array.from({ length: 600 }, (_, i) => `line ${i}`));
+  await output(server.url, "web", "last");
+  const { skipped } = await account(viewer, server);
+  assert.ok(skipped > 0, "the queue was to overflow, or this shows nothing");
+  for (;;) {
+    const fetch = viewer.page.locator(".row:not([hidden]) .fetch").last();
+    if ((await fetch.count()) === 0) {
+      const isAtTop = (await viewer.texts()).includes("first");
+      if (isAtTop) break;
+      await viewer.page.mouse.move(700, 400);
+      await viewer.page.mouse.wheel(0, -600);
+      await viewer.page.waitForTimeout(300);
+      continue;
+    }
+    const name = await fetch.getAttribute("aria-label");
+    await fetch.click();
+    await viewer.page.getByRole("button", { name }).waitFor({ state: "detached" });
+  }
+  const [download] = await Promise.all([viewer.page.waitForEvent("download"), viewer.page.click("#download")]);
+  const { readFile } = await import("node:fs/promises");
+  const lines = (await readFile(await download.path(), "utf8")).trimEnd().split("\n");
+  assert.deepEqual(lines, ["first", ...Array.from({ length: 600 }, (_, i) => `line ${i}`), "last"]);
+});
+
+test("a server that is killed and started again is found again", { skip }, async (t) => {
+  const first = await startBinary(t, ["serve"]);
+  const viewer = await openViewer(t, browser, `${first.url}#${CHANNEL}`);
+  await output(first.url, "web", "before");
+  await viewer.sees("before");
+  await first.kill("SIGKILL");
+  await viewer.page.getByText("No connection to the server").waitFor();
+  const second = await startBinary(t, ["serve"], { port: first.port });
+  await viewer.sees("The server was restarted", { timeout: 30_000 });
+  await output(second.url, "web", "after");
+  await viewer.sees("after");
+  assert.ok((await viewer.texts()).includes("before"));
+});
+
+test("hostile output is text: no element, no script, and the page goes on", { skip }, async (t) => {
+  // Waits for a word, so that the page is there before the megabyte has pushed all else out of what is kept.
+  const script = `
+    const out = (line) => process.stdout.write(line + "\\n");
+    out("ready");
+    process.stdin.once("data", () => {
+    out("<script>window.owned = 1</script>");
+    out("<img src=x onerror='window.owned = 2'>");
+    out("\\x1b]8;;javascript:window.owned=3\\x1b\\\\click\\x1b]8;;\\x1b\\\\");
+    out('{"<img src=x onerror=window.owned=4>":"</span><script>window.owned=5</script>"}');
+    out("\\x1b[31mx\\x1b[0m".repeat(5000));
+    out("\\x1b[".repeat(5000));
+    out("\\x1b[38;2;1;2;3m".repeat(5000) + "deep");
+    out("y".repeat(1000000));
+    process.stdout.write(Buffer.from([0xff, 0xfe, 0x00, 0x1b, 0x0a]));
+    out("the end");
+    process.stdin.destroy(); });`;
+  const server = await startBinary(t, ["run", "--id", "web", "--stay", "--", process.execPath, "-e", script]);
+  const viewer = await openViewer(t, browser, `${server.url}#${CHANNEL}`);
+  await viewer.sees("ready");
+  server.process.stdin.write("go\n");
+  await viewer.sees("the end", { timeout: 30_000 });
+  await viewer.page.keyboard.press("g");
+  await viewer.sees("<script>");
+  const found = await viewer.page.evaluate(() => ({
+    owned: window.owned,
+    strange: document.querySelectorAll("#lines :is(script, img, svg, b, a:not(.num))").length,
+  }));
+  assert.deepEqual(found, { owned: undefined, strange: 0 });
+});
+
+test("filter, follow and a link to a line, on the real thing", { skip }, async (t) => {
+  const server = await startBinary(t, ["serve"]);
+  await output(server.url, "web", ...Array.from({ length: 800 }, (_, i) => `line ${i + 1}`));
+  const viewer = await openViewer(t, browser, `${server.url}#${CHANNEL}:400`);
+  await viewer.sees("line 400");
+  await viewer.page.locator("#pill").click();
+  await viewer.sees("line 800");
+  await viewer.page.fill("#find-text", "line 40");
+  await viewer.until((texts) => texts.length === 11 && texts.every((text) => text.startsWith("line 40")));
+});
+
+const PLACES = process.env.SCREENSHOTS;
+
+test("pictures for the README", { skip: skip || (!PLACES && "SCREENSHOTS names no folder to put them in") }, async (t) => {
+  const server = await startBinary(t, ["serve"]);
+  await act(server.url, [
+    { action: "ws.send_process_status", process_id: "web", status: "running", exit_code: 0 },
+    ...DEMO.map((line) => ({ action: "ws.send_process_output", process_id: "web", output: line })),
+    { action: "ws.send_process_status", process_id: "db", status: "running", exit_code: 0 },
+    { action: "ws.send_process_status", process_id: "worker", status: "crashed", exit_code: 2 },
+    { action: "ws.send_process_status", process_id: "build", status: "exited", exit_code: 0 },
+  ]);
+  for (const [name, look] of [
+    ["light", { dark: false }],
+    ["dark", { dark: true }],
+    ["phone", { dark: true, width: 390, height: 780 }],
+  ]) {
+    const all = `${server.url}#process:build,process:db,${CHANNEL},process:worker`;
+    const viewer = await openViewer(t, browser, all, { height: 640, ...look });
+    await viewer.sees("listening");
+    await viewer.page.evaluate((hash) => (location.hash = hash), CHANNEL);
+    await viewer.until((texts) => texts.length > 10 && !texts.some((text) => text.includes("build")));
+    // Until the rate of the past has gone from the bar.
+    await viewer.page.waitForTimeout(2_500);
+    await viewer.page.screenshot({ path: `${PLACES}/viewer-${name}.png` });
+  }
+});
+
+const DEMO = [
+  "\x1b[1m$ cargo run --release\x1b[0m",
+  "   \x1b[1;32mCompiling\x1b[0m shop v0.4.2",
+  "    \x1b[1;32mFinished\x1b[0m `release` profile [optimized] target(s) in 11.42s",
+  "     \x1b[1;32mRunning\x1b[0m `target/release/shop`",
+  "INFO  shop: 4 workers, pool of 16 connections",
+  "DEBUG shop::db: connected in 12 ms",
+  "\x1b[1;36mshop\x1b[0m listening on \x1b[4;36mhttp://localhost:3000\x1b[0m",
+  '{"level":"info","msg":"request","method":"GET","path":"/api/products","status":200,"ms":4.1}',
+  '{"level":"info","msg":"request","method":"POST","path":"/api/cart","status":201,"ms":11.8}',
+  "WARN  shop::db: slow query took 1,204 ms: SELECT * FROM orders WHERE customer_id = $1",
+  '{"level":"info","msg":"request","method":"GET","path":"/api/orders/42","status":200,"ms":1207.3}',
+  "ERROR shop::payment: connection reset by peer (os error 104), trying again in 5 s",
+  '{"level":"error","msg":"payment failed","order":9912,"error":{"code":"card_declined","retry":false}}',
+  "importing catalogue  12%\rimporting catalogue  57%\rimporting catalogue 100%, 18,204 products",
+  "\x1b[42;97m PASS \x1b[0m smoke tests \x1b[2m(12 checks, 840 ms)\x1b[0m",
+  "INFO  shop: cache warm, hit ratio 0.93",
+  "DEBUG shop::db: pool size=16 idle=9",
+  '{"level":"info","msg":"request","method":"GET","path":"/api/products/7","status":200,"ms":2.2}',
+];

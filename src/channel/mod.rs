@@ -240,6 +240,11 @@ impl Channel {
                     woken += self.deliver(std::mem::take(&mut block));
                     changes.push(Change::Leave(subscription));
                 }
+                Entry::Overflowed(messages) => {
+                    self.subscribers.apply(&mut changes);
+                    woken += self.deliver(std::mem::take(&mut block));
+                    self.skip_for_all(messages);
+                }
             }
         }
         self.subscribers.apply(&mut changes);

@@ -245,6 +245,12 @@ fn who_stays_gets_everything_once_or_has_it_counted_while_others_come_and_go() {
         join("a visitor", visitor);
     }
     until("only the residents are left", || server.hub.client_count() == CHANNELS.len());
+    // The line of its pong beside those that were published: nothing is left in the channel or the queue.
+    for ((client, _), sent) in residents.iter().zip(&sent) {
+        until("every message is written or counted as skipped", || {
+            client.written() + client.skipped() == sent.load(Ordering::Relaxed) + 1
+        });
+    }
     server.settle();
     assert_eq!(server.hub.send_event("end", &()).unwrap(), CHANNELS.len());
     for ((client, thread), sent) in residents.into_iter().zip(sent) {

@@ -88,6 +88,12 @@ fn others_do_not_notice_a_client_that_does_not_read() {
     let mut fast: Vec<Socket> = (0..3).map(|_| server.subscriber("process:p")).collect();
     let publisher = server.hub.publisher("process:p").unwrap();
     let mut n = 0;
+    let fast_clients: Vec<_> = fast.iter().map(|socket| server.client(socket)).collect();
+    // A message that was read may for a moment still have its place in the queue: the pong of the subscription, at first.
+    let fast_are_through = || {
+        until("the fast ones are through", || fast_clients.iter().all(|client| client.queued() == 0));
+    };
+    fast_are_through();
     while slow_client.skipped() < 500 {
         // As many as a queue holds, then the fast ones read them: nothing may be missing.
         for _ in 0..64 {
@@ -99,11 +105,9 @@ fn others_do_not_notice_a_client_that_does_not_read() {
                 assert_eq!(labelled(&socket.json()), Some((0, expected)));
             }
         }
-        until("the fast ones are through", || fast.iter().all(|socket| server.client(socket).queued() == 0));
+        fast_are_through();
     }
-    for socket in &fast {
-        assert_eq!(server.client(socket).skipped(), 0);
-    }
+    assert!(fast_clients.iter().all(|client| client.skipped() == 0));
     assert!(slow_client.queued() <= 64);
 }
 
@@ -232,14 +236,15 @@ fn the_exit_status_is_the_last_message_and_not_lost_behind_a_flood() {
     let client = server.client(&slow);
     flood_until_skipped(&server.hub, &client, 200);
     server.hub.send_process_status("p", "exited", 7).unwrap();
-    let mut texts = slow.ping();
+    let status = loop {
+        let message = slow.json();
+        if message["type"] == "process_status" {
+            break message;
+        }
+    };
+    assert_eq!(status["data"], json!({"status": "exited", "exitCode": 7}));
     until("its queue is empty", || client.queued() == 0);
-    texts.extend(slow.ping());
-    let last: serde_json::Value = serde_json::from_str(texts.last().unwrap()).unwrap();
-    assert_eq!(
-        (&last["type"], &last["data"]),
-        (&json!("process_status"), &json!({"status": "exited", "exitCode": 7}))
-    );
+    assert_eq!(slow.ping(), [""; 0], "nothing comes after it");
 }
 
 #[test]

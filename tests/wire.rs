@@ -694,5 +694,13 @@ fn statistics_and_channels_can_be_read_over_http() {
     );
     assert_eq!((&stats["offered"], &stats["written"]), (&json!(6), &json!(6)), "three pongs, three lines");
     let channels = http::get(server.address, "/api/channels").json();
-    assert_eq!(channels, json!([{"channel": "process:p", "subscribers": 3, "published": 1, "skipped": 0}]));
+    let epoch = &channels[0]["epoch"];
+    assert!(epoch.as_str().is_some_and(|epoch| !epoch.is_empty()), "{channels}");
+    assert_eq!(
+        channels,
+        json!([{
+            "channel": "process:p", "subscribers": 3, "published": 1, "skipped": 0,
+            "epoch": epoch, "seq": 1, "kept_bytes": 0,
+        }])
+    );
 }

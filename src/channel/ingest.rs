@@ -29,6 +29,8 @@ pub(crate) enum Entry {
     Trim,
     /// The history has to make room for other channels'.
     Forget,
+    /// So many messages found no room before the join or leave that follows: who joins then was not spared them.
+    Overflowed(u64),
 }
 
 impl Entry {
@@ -126,6 +128,10 @@ impl Ingest {
             waiting += weight;
             waiting
         } else {
+            let overflowed = self.take_overflowed();
+            if overflowed > 0 {
+                self.queue.push(Entry::Overflowed(overflowed));
+            }
             self.queue.push(entry);
             Waiting::unpack(self.waiting.load(Ordering::Relaxed))
         }
@@ -169,5 +175,57 @@ impl std::fmt::Debug for Ingest {
             .field("entries", &self.queue.len())
             .field("waiting", &Waiting::unpack(self.waiting.load(Ordering::Relaxed)))
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::channel::{Channel, Client, ClientId, Core, Overflow};
+    use crate::config::Config;
+    use crate::message::{Message, Status};
+
+    const BOUND: Waiting = Waiting { messages: 2, bytes: 1000 };
+
+    fn line() -> Entry {
+        Entry::Run(Run::Line("line".into()))
+    }
+
+    #[test]
+    fn what_found_no_room_before_a_join_stands_before_it() {
+        let core = Arc::new(Core::new(Config::default()));
+        let client = Arc::new(Client::new(ClientId(1), None, core.config.limits()));
+        let channel = Arc::new(Channel::new(core, None, Overflow::Skip));
+        let ingest = Ingest::new();
+        for _ in 0..5 {
+            ingest.push(line(), BOUND);
+        }
+        ingest.push(
+            Entry::Join(Arc::new(Subscription::new(client, channel, crate::encode::Encoding::Json, None))),
+            BOUND,
+        );
+        ingest.push(line(), BOUND);
+        assert!(matches!(ingest.pop(), Some(Entry::Run(_))));
+        assert!(matches!(ingest.pop(), Some(Entry::Run(_))));
+        assert!(matches!(ingest.pop(), Some(Entry::Overflowed(3))));
+        assert!(matches!(ingest.pop(), Some(Entry::Join(_))));
+        assert!(ingest.pop().is_none());
+        assert_eq!(ingest.take_overflowed(), 1);
+    }
+
+    #[test]
+    fn statuses_enter_a_full_queue_up_to_a_bound_of_their_own() {
+        let ingest = Ingest::new();
+        let status = || Entry::Run(Run::Message(Box::new(Message::status(&Status::Exited, 0))));
+        for _ in 0..3 {
+            ingest.push(line(), BOUND);
+        }
+        for _ in 0..MOST_RESERVED + 5 {
+            ingest.push(status(), BOUND);
+        }
+        assert_eq!((ingest.len(), ingest.take_overflowed()), (2 + MOST_RESERVED, 1 + 5));
+        while ingest.pop().is_some() {}
+        ingest.push(status(), BOUND);
+        assert_eq!((ingest.len(), ingest.take_overflowed()), (1, 0), "a taken one gives its place back");
     }
 }

@@ -335,6 +335,10 @@ impl Channel {
                     self.change_history(|history| history.trim(self.core.keep, self.core.ticker.now()))
                 }
                 Entry::Forget => self.change_history(History::clear),
+                Entry::Overflowed(messages) => {
+                    self.subscribers.apply(&mut changes);
+                    self.skip_for_all(messages, &mut tally);
+                }
             }
         }
         self.deliver(&mut block, &mut changes, &mut tally);
@@ -342,16 +346,21 @@ impl Channel {
         self.ingest.release(taken);
         let overflowed = self.ingest.take_overflowed();
         if overflowed > 0 {
-            let first = self.seq() + 1;
-            self.seq.store(self.seq() + overflowed, Ordering::Relaxed);
-            for subscription in self.subscribers.load().iter().filter(|s| !s.has_left()) {
-                self.offer_nothing(subscription, first, overflowed, &mut tally);
-            }
+            self.skip_for_all(overflowed, &mut tally);
         }
         self.skipped.fetch_add(tally.skipped, Ordering::Relaxed);
         self.core.totals.count_fan_out(tally.offered, tally.skipped, tally.discarded);
         if tally.reached.clients > 0 {
             self.core.ticker.pace.spent(self.core.ticker.now(), tally.reached);
+        }
+    }
+
+    /// Messages that no queue could take any more, as the sealer: they keep their numbers and are skipped for everybody.
+    fn skip_for_all(&self, messages: u64, tally: &mut Tally) {
+        let first = self.seq() + 1;
+        self.seq.store(self.seq() + messages, Ordering::Relaxed);
+        for subscription in self.subscribers.load().iter().filter(|s| !s.has_left()) {
+            self.offer_nothing(subscription, first, messages, tally);
         }
     }
 

@@ -183,7 +183,10 @@ impl Connection {
         let mut message = message.to_vec();
         match protocol::parse(&mut message) {
             Ok(command) => self.hub.command(&self.client, command),
-            Err(_) => self.hub.core().totals.count_ignored(),
+            Err(ignored) => {
+                tracing::trace!(client = %self.client.id(), reason = ignored.as_str(), "ignored a message");
+                self.hub.core().totals.count_ignored();
+            }
         }
     }
 

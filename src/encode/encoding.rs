@@ -2,6 +2,7 @@
 
 /// How a subscription wants its messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(not(feature = "server"), allow(dead_code, reason = "only HTTP streams want text or events"))]
 pub enum Encoding {
     /// One WebSocket frame of JSON per message: [`FramesBuilder`](super::FramesBuilder).
     Json,
@@ -11,11 +12,4 @@ pub enum Encoding {
     Text,
     /// Server-Sent Events: [`EventsBuilder`](super::EventsBuilder).
     Events,
-}
-
-impl Encoding {
-    /// Whether it is sent in WebSocket frames.
-    pub fn is_framed(self) -> bool {
-        matches!(self, Self::Json | Self::Batch)
-    }
 }

@@ -27,6 +27,7 @@ impl Frames {
     }
 
     /// Whether there are none.
+    #[cfg(any(test, fuzzing, feature = "internals"))]
     pub fn is_empty(&self) -> bool {
         self.ends.is_empty()
     }
@@ -79,11 +80,13 @@ impl Frames {
     }
 
     /// All the bytes, shared.
+    #[cfg(any(test, fuzzing, feature = "internals"))]
     pub fn bytes(&self) -> &Bytes {
         &self.bytes
     }
 
     /// How many of the first frames carry no more than `max_messages` and `max_bytes`. Logarithmic.
+    #[cfg(any(test, fuzzing, feature = "internals"))]
     pub fn fit(&self, max_messages: usize, max_bytes: usize) -> usize {
         self.fit_from(0, max_messages, max_bytes)
     }

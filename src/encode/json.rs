@@ -42,16 +42,19 @@ impl FramesBuilder {
     }
 
     /// How many messages so far.
+    #[cfg(any(test, fuzzing, feature = "internals"))]
     pub fn len(&self) -> usize {
         self.run.len()
     }
 
     /// Whether there is no message yet.
+    #[cfg(any(test, fuzzing, feature = "internals"))]
     pub fn is_empty(&self) -> bool {
         self.run.len() == 0
     }
 
     /// How many bytes of frames so far.
+    #[cfg(any(test, fuzzing, feature = "internals"))]
     pub fn byte_len(&self) -> usize {
         self.run.bytes.len()
     }

@@ -21,6 +21,7 @@ pub use batch::BatchBuilder;
 pub use control::{gap, replay, replayed, subscribed};
 pub use encoding::Encoding;
 pub use envelope::Envelope;
+#[cfg(any(fuzzing, feature = "internals"))]
 pub use escape::escape_into;
 pub use events::EventsBuilder;
 pub use frame::{close_frame, ping_frame};

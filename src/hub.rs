@@ -88,7 +88,8 @@ impl HubBuilder {
         self
     }
 
-    /// Bytes that may wait for one client: 4 MiB by default. An empty queue takes one message of any size.
+    /// Bytes that may wait for one client, WebSocket headers included: 4 MiB by default, at least 64 KiB, at most 256 GiB. An empty queue takes one
+    /// message of any size.
     pub fn queue_bytes(mut self, bytes: usize) -> Self {
         self.config.queue_bytes = bytes;
         self
@@ -101,19 +102,20 @@ impl HubBuilder {
         self
     }
 
-    /// Connections there may be at once: 100,000 by default. One more is refused with 503.
+    /// Connections there may be at once, streams over HTTP included: 100,000 by default, at least 1. One more is refused with 503.
     pub fn max_connections(mut self, connections: usize) -> Self {
         self.config.max_connections = connections;
         self
     }
 
-    /// Subscriptions one client may have: 1,024 by default.
+    /// Subscriptions one client may have: 1,024 by default, 1 to 16,777,216. One more is refused with an `error` to that client.
     pub fn max_subscriptions(mut self, subscriptions: usize) -> Self {
         self.config.max_subscriptions = subscriptions;
         self
     }
 
-    /// Keeps the last messages of each channel, for those who come late, come back or missed something: so many messages, in so many bytes.
+    /// Keeps the last messages of each channel, for those who come late, come back or missed something: so many messages (0 to 2^32), in so many
+    /// bytes (up to 256 GiB), those of their encodings included.
     /// 0 messages, the default, keeps nothing, and then a channel without subscribers costs nothing.
     pub fn history(mut self, messages: usize, bytes: usize) -> Self {
         self.config.history_messages = messages;
@@ -133,7 +135,8 @@ impl HubBuilder {
         self
     }
 
-    /// A protocol ping every `interval` (30 s by default); a peer from which nothing came for `timeout` (60 s) is closed.
+    /// A protocol ping every `interval` (30 s by default, at least 10 ms); a peer from which nothing came for `timeout` (60 s by default, at least
+    /// `interval`) is closed with 1001.
     pub fn heartbeat(mut self, interval: Duration, timeout: Duration) -> Self {
         self.config.ping_interval = interval;
         self.config.idle_timeout = timeout;

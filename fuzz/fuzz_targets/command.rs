@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use outrace::internals::{Command, Ignored, InvalidOptions, Options, Since, parse};
+use outrace::internals::{ClientCommand as Command, Ignored, InvalidOptions, Options, Range, Since, parse};
 use serde_json::Value;
 
 /// The command with owned texts.
@@ -44,7 +44,7 @@ fn is_plain(message: &[u8]) -> bool {
         && !message.windows(2).any(|pair| pair == b"\\u" || matches!(pair, [b'0'..=b'9', b'e' | b'E']))
 }
 
-/// Whether a key of the message, its options or its `since` may stand there twice: judged by the count of colons
+/// Whether a key of the message, its options, its `since` or its `range` may stand there twice: judged by the count of colons
 /// outside of what `Value` kept, without parsing again.
 fn has_key_twice(message: &[u8], value: &Value) -> bool {
     fn keys(value: &Value) -> usize {
@@ -107,5 +107,14 @@ fn options(value: Option<&Value>) -> Result<Option<Options>, InvalidOptions> {
             })
             .transpose()?,
         batch: flag("batch")?,
+        range: object
+            .get("range")
+            .map(|range| {
+                let epoch = range.get("epoch").and_then(Value::as_str).ok_or(InvalidOptions)?.to_owned();
+                let number = |key: &str| range.get(key).and_then(Value::as_u64).ok_or(InvalidOptions);
+                let (from, to) = (number("from")?, number("to")?);
+                if from == 0 || to < from { Err(InvalidOptions) } else { Ok(Range { epoch, from, to }) }
+            })
+            .transpose()?,
     }))
 }

@@ -88,5 +88,7 @@ mod tests {
         let served =
             FILES.iter().map(|(path, ..)| (*path).to_owned()).filter(|path| path.starts_with("/viewer/"));
         assert_eq!(served.collect::<BTreeSet<_>>(), written);
+        // The router refuses a path that is listed twice.
+        let _ = viewer();
     }
 }

@@ -8,8 +8,8 @@ use std::sync::Barrier;
 use std::time::{Duration, Instant};
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use outrace::internals::{Audience, flush};
-use outrace::{Hub, Lines, Message, Publisher};
+use outrace::internals::{Audience, Envelope, Timestamp, flush, single};
+use outrace::{ChannelName, Hub, Lines, Message, Publisher};
 
 const LINE: &str = "2026-11-22 12:00:00.000 INFO  request completed method=GET path=/api/users status=200 duration=12ms 0001";
 const ROUND: u64 = 4096;
@@ -212,6 +212,13 @@ fn counterparts(c: &mut Criterion) {
             }
             spent
         });
+    });
+
+    let envelope = Envelope::new(Some(&ChannelName::parse("process:web").expect("a valid name")));
+    let timestamp = Timestamp::from_unix_millis(1_771_495_200_123);
+    group.bench_function("MarshalMessage", |b| {
+        let message = message();
+        b.iter(|| black_box(single(&envelope, black_box(&message), &timestamp)));
     });
 
     let hub4 = hub();

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::Hub;
 use crate::channel::Subscription;
-use crate::outbox::Used;
+use crate::outbox::{Limits, Offered, Outbox, Used};
 use crate::protocol::Command;
 use crate::reason::CloseReason;
 
@@ -29,13 +29,21 @@ impl Audience {
     /// # Panics
     /// If the hub refuses one of the channels.
     pub fn join(hub: &Hub, channels: &[&str], clients: usize) -> Self {
+        Self::join_with(hub, channels, clients, None)
+    }
+
+    /// As [`Audience::join`], with options for each subscription.
+    ///
+    /// # Panics
+    /// As [`Audience::join`].
+    pub fn join_with(hub: &Hub, channels: &[&str], clients: usize, options: Option<Options>) -> Self {
         let inner = hub.inner();
         let members = (0..clients)
             .map(|_| {
                 let client = inner.make_client(None);
                 let membership = inner.welcome(&client);
                 for channel in channels {
-                    inner.command(&client, Command::Subscribe { channel, options: Ok(None) });
+                    inner.command(&client, Command::Subscribe { channel, options: Ok(options.clone()) });
                 }
                 assert_eq!(client.subscriptions().len(), channels.len(), "a channel was refused");
                 membership
@@ -58,6 +66,9 @@ impl Audience {
                 taken.bytes += weight.bytes;
             }
             outbox.release(taken);
+            if member.client.take_owed() {
+                self.hub.inner().resume(&member.client);
+            }
             total.0 += taken.messages as u64;
             total.1 += taken.bytes as u64;
         }
@@ -75,6 +86,39 @@ impl Drop for Audience {
         for member in &self.members {
             self.hub.inner().farewell(member, CloseReason::PeerGone);
         }
+    }
+}
+
+/// One client's queue by itself: what offering it a block and taking everything costs.
+#[derive(Debug)]
+pub struct Queue(Outbox);
+
+impl Queue {
+    /// A queue of so many messages and bytes.
+    pub fn new(messages: usize, bytes: usize) -> Self {
+        Self(Outbox::new(Limits { messages, bytes }))
+    }
+
+    /// Offers a whole block; answers how many of its frames were accepted.
+    pub fn offer(&self, frames: &Frames) -> usize {
+        match self.0.offer(frames, 0..frames.len()) {
+            Offered::Accepted { frames, .. } => frames,
+            Offered::Closed => 0,
+        }
+    }
+
+    /// Takes everything; answers how many messages that were.
+    pub fn drain(&self) -> usize {
+        let mut parcels = VecDeque::new();
+        self.0.take(&mut parcels);
+        let mut taken = Used::default();
+        for parcel in &parcels {
+            let weight = parcel.weight();
+            taken.messages += weight.messages;
+            taken.bytes += weight.bytes;
+        }
+        self.0.release(taken);
+        taken.messages
     }
 }
 

@@ -65,15 +65,12 @@
 mod channel;
 mod config;
 mod connection;
-// Whole interfaces, for benches and fuzz targets too: which parts of them are used depends on the features.
-#[cfg_attr(not(any(fuzzing, feature = "internals")), allow(dead_code, unused_imports))]
 #[allow(unreachable_pub)]
 mod encode;
 mod error;
 mod hub;
 mod message;
 mod outbox;
-#[cfg_attr(not(any(fuzzing, feature = "internals")), allow(dead_code))]
 #[allow(unreachable_pub)]
 mod protocol;
 mod reason;

@@ -668,11 +668,13 @@ impl Inner {
         membership
     }
 
-    /// Calls the connect callback. A panic is the connection's end.
+    /// Calls the connect callback. A panic ends the connection, with close code 1011.
     pub(crate) fn tell_connected(&self, client: &Arc<Client>) {
         tracing::debug!(client = %client.id(), address = ?client.address(), "connected");
-        if let Some(connect) = &self.callbacks.connect {
-            connect(client);
+        if let Some(connect) = &self.callbacks.connect
+            && guarded("on_connect", || connect(client)).is_none()
+        {
+            client.outbox.ask_to_close(CloseReason::Internal);
         }
     }
 

@@ -159,6 +159,8 @@ impl Connection {
                     return Poll::Pending;
                 }
             }
+        }
+        if self.reader.take_heard() {
             self.heartbeat.seen(Instant::now());
         }
         self.deadline = self.next_beat();

@@ -30,6 +30,8 @@ pub(crate) enum Inbound {
 #[derive(Debug)]
 pub(crate) struct Reader {
     context: WebSocketContext,
+    /// Something came since this was asked last: any byte is a sign of life, not only whole messages.
+    heard: bool,
 }
 
 impl Reader {
@@ -39,7 +41,7 @@ impl Reader {
             .write_buffer_size(0)
             .max_message_size(Some(MOST_INBOUND_BYTES))
             .max_frame_size(Some(MOST_INBOUND_BYTES));
-        Self { context: WebSocketContext::new(Role::Server, Some(config)) }
+        Self { context: WebSocketContext::new(Role::Server, Some(config)), heard: false }
     }
 
     /// The next message. What the protocol answers (pong, close) goes to `writer`.
@@ -49,7 +51,7 @@ impl Reader {
         writer: &mut Writer,
         cx: &mut Context<'_>,
     ) -> Poll<Inbound> {
-        let inbound = match self.context.read(&mut Duplex { socket, writer, cx }) {
+        let inbound = match self.context.read(&mut Duplex { socket, writer, cx, heard: &mut self.heard }) {
             Ok(Message::Text(text)) => Inbound::Message(text.into()),
             Ok(Message::Binary(binary)) => Inbound::Message(binary),
             Ok(Message::Ping(_) | Message::Pong(_) | Message::Close(_) | Message::Frame(_)) => {
@@ -59,6 +61,13 @@ impl Reader {
             Err(error) => Inbound::End(reason(&error)),
         };
         Poll::Ready(inbound)
+    }
+}
+
+impl Reader {
+    /// Whether anything came from the peer since the last call.
+    pub(crate) fn take_heard(&mut self) -> bool {
+        std::mem::take(&mut self.heard)
     }
 }
 
@@ -79,12 +88,16 @@ struct Duplex<'a, 'cx> {
     socket: &'a mut Socket,
     writer: &'a mut Writer,
     cx: &'a mut Context<'cx>,
+    heard: &'a mut bool,
 }
 
 impl Read for Duplex<'_, '_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match self.socket.poll_read(self.cx, buffer) {
-            Poll::Ready(result) => result,
+            Poll::Ready(result) => {
+                *self.heard |= matches!(result, Ok(n) if n > 0);
+                result
+            }
             Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
         }
     }

@@ -130,6 +130,48 @@ fn clients_of_several_channels_and_clients_that_come_and_go_pass() {
 }
 
 #[test]
+fn every_client_accounts_for_every_line_of_a_flood_and_all_kinds_of_loss_occur() {
+    let (output, figures) = load(&["--verify", "--seconds", "1"]);
+    let words = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{words}{}", said(&output));
+    assert!(words.contains("verified: every client accounts for every line"), "{words}");
+    let outcomes = outcomes(&figures);
+    for outcome in &outcomes {
+        assert_eq!(number(outcome, "fault_count"), 0);
+        assert_eq!(number(outcome, "received") + number(outcome, "skipped"), number(outcome, "expected"));
+        assert!(number(&outcome["announced"], "gaps") > 0 && number(&outcome["announced"], "resumed") > 0);
+    }
+    for loss in ["skipped", "replayed", "lost"] {
+        assert!(outcomes.iter().any(|outcome| number(&outcome["announced"], loss) > 0), "{loss}");
+    }
+}
+
+#[test]
+fn batches_close_the_books_and_take_fewer_bytes() {
+    let run = |options: &[&str]| {
+        let common = [
+            "-n",
+            "5",
+            "--rate",
+            "4000",
+            "--burst",
+            "40",
+            "--seconds",
+            "0.5",
+            "--warmup",
+            "0",
+            "--history",
+            "0",
+        ];
+        let (output, figures) = load(&[&common[..], options].concat());
+        assert!(output.status.success(), "{}", said(&output));
+        outcomes(&figures)[0]["bytes_per_delivered"].as_f64().unwrap()
+    };
+    let (single, batch) = (run(&[]), run(&["--gaps", "--batch"]));
+    assert!(batch < single * 0.75 && batch > 100.0, "{batch} bytes instead of {single}");
+}
+
+#[test]
 fn a_report_needs_nothing_from_elsewhere() {
     let file = std::env::temp_dir().join(format!("outrace-load-{}.html", std::process::id()));
     let report = file.to_str().unwrap();

@@ -1,6 +1,6 @@
 //! The command line of `outrace load`.
 
-use super::workload::{Rate, Slow, Workload};
+use super::workload::{Rate, Slow, Wish, Workload};
 use crate::options::duration;
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
@@ -109,6 +109,22 @@ pub(crate) struct LoadArgs {
     #[arg(long, value_name = "TIME", value_parser = duration)]
     pub(crate) max_flush_interval: Option<Duration>,
 
+    /// Messages of a channel that the engine keeps; 0 keeps none
+    #[arg(long, value_name = "MESSAGES", conflicts_with = "url")]
+    pub(crate) history: Option<usize>,
+
+    /// Clients ask to be told where lines were skipped, and check that; those that come and go ask for what they missed
+    #[arg(long)]
+    pub(crate) gaps: bool,
+
+    /// Clients ask for runs of lines in one message
+    #[arg(long)]
+    pub(crate) batch: bool,
+
+    /// Prove that nothing is lost in silence: floods with clients of all kinds, which must account for every line
+    #[arg(long, conflicts_with_all = ["url", "against", "rate", "window", "suite", "report"])]
+    pub(crate) verify: bool,
+
     /// What the floor writes at once; by default what the engine wrote in the same run
     #[arg(long, value_name = "BYTES")]
     pub(crate) floor_block: Option<usize>,
@@ -198,6 +214,9 @@ impl LoadArgs {
             queue: self.queue,
             queue_bytes: self.queue_bytes,
             max_flush_interval: self.max_flush_interval,
+            history: self.history,
+            wish: Wish { gaps: self.gaps, batch: self.batch },
+            mix: false,
             threads: self.threads,
         };
         workload.check().map(|()| workload)

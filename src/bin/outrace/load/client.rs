@@ -1,11 +1,14 @@
 //! One client: its upgrade, its subscriptions, and what it makes of each frame. Knows bytes, no epoll.
 
 use super::account::Account;
+use super::batch;
 use super::frame::{self, CLOSE, Cut, PING, TEXT, push_client_frame};
+use super::ledger::{Gap, Ledger, Welcome};
 use super::stamp::{self, LineShape};
 use super::tally::Tally;
-use super::workload::{Role, Workload};
+use super::workload::{Role, Wish, Workload};
 use memchr::memmem;
+use serde::Deserialize;
 
 /// The sample nonce of RFC 6455 and its answer: caches are none here, so a constant nonce is as good as a random one.
 const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
@@ -50,6 +53,14 @@ pub(crate) struct Client {
     /// Bytes to send, masked frames.
     pub(crate) outbox: Vec<u8>,
     pub(crate) accounts: Box<[Account]>,
+    /// Of a client that asks for anything, as many as accounts; else none.
+    pub(crate) ledgers: Box<[Ledger]>,
+    wish: Wish,
+    /// Of this connection: subscriptions that were answered, and whether the ping was.
+    welcomes: usize,
+    /// Per subscription, lines known to have been published before it was asked for.
+    published: Box<[u64]>,
+    ponged: bool,
     first_channel: usize,
     channels: usize,
     hint: usize,
@@ -59,7 +70,14 @@ pub(crate) struct Client {
 impl Client {
     pub(crate) fn new(number: usize, workload: &Workload) -> Client {
         let role = workload.role(number);
+        let wish = workload.wish(number);
+        let ledgers = if wish.any() { workload.per_client } else { 0 };
         Client {
+            ledgers: vec![Ledger::new(wish.gaps); ledgers].into(),
+            wish,
+            welcomes: 0,
+            published: vec![0; ledgers].into(),
+            ponged: false,
             number,
             role,
             state: State::Closed,
@@ -75,7 +93,10 @@ impl Client {
     /// A new connection: the upgrade request is in the outbox.
     pub(crate) fn begin(&mut self, host: &str, path: &str, headers: &[String]) {
         self.state = State::Upgrading;
-        self.accounts.fill(new_account(self.role));
+        if self.role == Role::Churner {
+            self.accounts.fill(new_account(self.role));
+        }
+        (self.welcomes, self.ponged) = (0, false);
         self.ended_channels = 0;
         self.outbox.clear();
         let mut request = format!(
@@ -92,7 +113,11 @@ impl Client {
 
     /// Asks to leave every channel, and for the proof that it is done.
     pub(crate) fn leave(&mut self, workload: &Workload) {
-        self.command("unsubscribe", workload);
+        for channel in workload.channels_of(self.number) {
+            let name = workload.channel_name(channel);
+            self.say(&format!("{{\"type\":\"unsubscribe\",\"data\":\"{name}\"}}"));
+        }
+        self.say("{\"type\":\"ping\"}");
         self.state = State::Leaving;
     }
 
@@ -107,16 +132,35 @@ impl Client {
 
     /// Lines received and lines noticed missing, of all channels.
     pub(crate) fn progress(&self) -> u64 {
+        if self.wish.gaps {
+            return self.ledgers.iter().map(Ledger::done).sum();
+        }
         self.accounts.iter().map(|account| account.received() + account.skipped()).sum()
     }
 
-    fn command(&mut self, kind: &str, workload: &Workload) {
-        for channel in workload.channels_of(self.number) {
+    /// Subscribes, from where it left off if it was there before and cares.
+    fn subscribe(&mut self, workload: &Workload) {
+        let Wish { gaps, batch } = self.wish;
+        for (slot, channel) in workload.channels_of(self.number).enumerate() {
             let name = workload.channel_name(channel);
-            let message = format!("{{\"type\":\"{kind}\",\"data\":\"{name}\"}}");
-            push_client_frame(&mut self.outbox, TEXT, message.as_bytes());
+            let since =
+                self.ledgers.get(slot).and_then(Ledger::since).map_or_else(String::new, |(epoch, seq)| {
+                    format!(",\"since\":{{\"epoch\":{},\"seq\":{seq}}}", serde_json::Value::from(epoch))
+                });
+            let message = if self.wish.any() {
+                format!(
+                    "{{\"type\":\"subscribe\",\"channel\":\"{name}\",\"options\":{{\"gaps\":{gaps},\"batch\":{batch}{since}}}}}"
+                )
+            } else {
+                format!("{{\"type\":\"subscribe\",\"data\":\"{name}\"}}")
+            };
+            self.say(&message);
         }
-        push_client_frame(&mut self.outbox, TEXT, b"{\"type\":\"ping\"}");
+        self.say("{\"type\":\"ping\"}");
+    }
+
+    fn say(&mut self, message: &str) {
+        push_client_frame(&mut self.outbox, TEXT, message.as_bytes());
     }
 
     /// Takes what was read at `now`. The answers it calls for are in the outbox afterwards.
@@ -134,7 +178,10 @@ impl Client {
                 Some(head) => taken.bytes = head,
                 None => return Ok(taken),
             }
-            self.command("subscribe", workload);
+            for (known, channel) in self.published.iter_mut().zip(workload.channels_of(self.number)) {
+                *known = tally.published.get(channel).copied().unwrap_or(0);
+            }
+            self.subscribe(workload);
             self.state = State::Joining;
         }
         loop {
@@ -148,11 +195,15 @@ impl Client {
             };
             taken.bytes += frame.len;
             if frame.opcode == TEXT {
+                if self.wish.batch && frame.payload.starts_with(batch::HEAD) {
+                    self.batch(frame.payload, now, shape, tally, &mut taken);
+                    continue;
+                }
                 match stamp::find(frame.payload, &mut self.hint) {
                     Some(stamp) if shape.follows(frame.payload, self.hint) => {
-                        taken.skipped += self.line(stamp, now, tally, &mut taken.lines);
+                        self.line(stamp, now, tally, &mut taken);
                     }
-                    _ => self.message(frame.payload, tally)?,
+                    _ => self.message(frame.payload, workload, tally, &mut taken)?,
                 }
             } else {
                 self.other(frame.opcode, frame.payload)?;
@@ -161,7 +212,7 @@ impl Client {
     }
 
     #[inline]
-    fn line(&mut self, stamp: stamp::Stamp, now: u64, tally: &mut Tally, lines: &mut u64) -> u64 {
+    fn line(&mut self, stamp: stamp::Stamp, now: u64, tally: &mut Tally, taken: &mut Taken) {
         let slot = Workload::slot(self.first_channel, usize::from(stamp.publisher), self.channels);
         let Some(account) = self.accounts.get_mut(slot) else {
             let number = self.number;
@@ -171,16 +222,23 @@ impl Client {
                     stamp.publisher
                 )
             });
-            return 0;
+            return;
         };
         let skipped = match account.receive(stamp.sequence) {
             Ok(skipped) => skipped,
             Err(fault) => {
                 let number = self.number;
                 tally.fault(|| format!("client {number}, publisher {}: {fault}", stamp.publisher));
-                return 0;
+                return;
             }
         };
+        if let Some(ledger) = self.ledgers.get_mut(slot) {
+            if let Err(fault) = ledger.line(stamp.sequence) {
+                let number = self.number;
+                tally.fault(|| format!("client {number}, publisher {}: {fault}", stamp.publisher));
+            }
+            tally.seen(stamp.publisher, stamp.sequence);
+        }
         if self.state == State::Left {
             let number = self.number;
             tally
@@ -189,26 +247,121 @@ impl Client {
         if self.role == Role::Reader {
             tally.latency(stamp.sent, now);
         }
-        *lines += 1;
-        skipped
+        taken.lines += 1;
+        // Who is told of gaps counts what was told.
+        taken.skipped += if self.wish.gaps { 0 } else { skipped };
+    }
+
+    /// A run of lines.
+    fn batch(&mut self, payload: &[u8], now: u64, shape: &LineShape, tally: &mut Tally, taken: &mut Taken) {
+        let number = self.number;
+        let mangled = || {
+            let shown = String::from_utf8_lossy(&payload[..payload.len().min(200)]);
+            format!(
+                "client {number} got a batch with a line that was not fed, or that was changed on its way: {shown}"
+            )
+        };
+        let (Some(mut lines), Some(seq)) = (batch::Lines::of(payload, shape), batch::seq(payload)) else {
+            return tally.fault(mangled);
+        };
+        let mut first: Option<(u16, u64)> = None;
+        let mut count = 0;
+        loop {
+            let stamp = match lines.next() {
+                Ok(Some(stamp)) => stamp,
+                Ok(None) => break,
+                Err(batch::Mangled) => return tally.fault(mangled),
+            };
+            self.line(stamp, now, tally, taken);
+            let (publisher, sequence) = *first.get_or_insert((stamp.publisher, stamp.sequence));
+            if (stamp.publisher, stamp.sequence) != (publisher, sequence + count) {
+                tally.fault(|| {
+                    format!(
+                        "client {number}, publisher {publisher}: a batch from line {sequence} on has a hole"
+                    )
+                });
+            }
+            count += 1;
+        }
+        let Some((publisher, sequence)) = first else { return };
+        let slot = Workload::slot(self.first_channel, usize::from(publisher), self.channels);
+        if let Some(Err(fault)) = self.ledgers.get(slot).map(|ledger| ledger.batch(sequence, seq)) {
+            tally.fault(|| format!("client {number}, publisher {publisher}: {fault}"));
+        }
+    }
+
+    /// A `subscribed`, a `gap` or a status, whose channel's ledger has it.
+    fn announced(&mut self, payload: &[u8], workload: &Workload, tally: &mut Tally, taken: &mut Taken) {
+        let number = self.number;
+        let judged =
+            serde_json::from_slice::<Announcement>(payload).map_err(|e| e.to_string()).and_then(|told| {
+                let slot = workload
+                    .channels_of(number)
+                    .position(|channel| workload.channel_name(channel) == told.channel);
+                let slot = slot.ok_or_else(|| format!("never subscribed to {}", told.channel))?;
+                let ledger = self.ledgers.get_mut(slot).ok_or("never asked for it")?;
+                match told.kind.as_str() {
+                    "subscribed" => {
+                        self.welcomes += 1;
+                        let published = self.published.get(slot).copied().unwrap_or(0);
+                        let welcome: Welcome =
+                            serde_json::from_value(told.data).map_err(|e| e.to_string())?;
+                        let lost = ledger.welcome(&welcome, published)?;
+                        Ok(lost)
+                    }
+                    "gap" => {
+                        let gap: Gap = serde_json::from_value(told.data).map_err(|e| e.to_string())?;
+                        ledger.gap(gap)
+                    }
+                    _ if is_last(payload) => {
+                        ledger.end();
+                        Ok(0)
+                    }
+                    _ => ledger.status().map(|()| 0),
+                }
+            });
+        match judged {
+            Ok(missing) => taken.skipped += if self.wish.gaps { missing } else { 0 },
+            Err(fault) => tally.fault(|| {
+                let shown = String::from_utf8_lossy(&payload[..payload.len().min(200)]);
+                format!("client {number}: {fault}: {shown}")
+            }),
+        }
+    }
+
+    /// Joined once every subscription that asks for something was answered, and the ping after them.
+    fn greeted(&mut self) {
+        if self.state == State::Joining && self.ponged && self.welcomes >= self.ledgers.len() {
+            self.state = State::Live;
+        }
     }
 
     /// Everything but a stamped line: rare.
     #[cold]
-    fn message(&mut self, payload: &[u8], tally: &mut Tally) -> Result<(), End> {
+    fn message(
+        &mut self,
+        payload: &[u8],
+        workload: &Workload,
+        tally: &mut Tally,
+        taken: &mut Taken,
+    ) -> Result<(), End> {
         let number = self.number;
         let shown = || String::from_utf8_lossy(&payload[..payload.len().min(200)]).into_owned();
         let kind = memmem::find(payload, b"\"type\":\"").map(|at| &payload[at + 8..]);
         let is = |name: &[u8]| kind.is_some_and(|k| k.starts_with(name) && k.get(name.len()) == Some(&b'"'));
         if is(b"pong") {
-            self.state = match self.state {
-                State::Joining => State::Live,
-                State::Leaving => State::Left,
-                other => other,
-            };
+            self.ponged = true;
+            if self.state == State::Leaving {
+                self.state = State::Left;
+            }
+            self.greeted();
+        } else if is(b"subscribed") || is(b"gap") {
+            self.announced(payload, workload, tally, taken);
+            self.greeted();
         } else if is(b"process_status") {
-            if [&b"exited"[..], b"crashed", b"stopped"].iter().any(|s| memmem::find(payload, s).is_some()) {
-                self.ended_channels += 1;
+            self.ended_channels += usize::from(is_last(payload));
+            if self.wish.any() {
+                self.announced(payload, workload, tally, taken);
             }
         } else if is(b"error") {
             if self.state == State::Joining {
@@ -262,6 +415,20 @@ impl Client {
         }
         Ok(Some(end + 4))
     }
+}
+
+/// What ledgers are told, as on the wire.
+#[derive(Deserialize)]
+struct Announcement {
+    #[serde(rename = "type")]
+    kind: String,
+    channel: String,
+    data: serde_json::Value,
+}
+
+/// Whether a status is a process's last.
+fn is_last(status: &[u8]) -> bool {
+    [&b"exited"[..], b"crashed", b"stopped"].iter().any(|s| memmem::find(status, s).is_some())
 }
 
 fn new_account(role: Role) -> Account {
@@ -348,6 +515,118 @@ mod tests {
             prop_assert_eq!(client.state, State::Live);
             prop_assert_eq!(tally.faults, Vec::<String>::new());
         }
+    }
+
+    fn asking(wish: Wish) -> (Workload, Client, Vec<u8>) {
+        let workload = Workload { wish, ..Workload::default() };
+        let (mut client, stream) = joined(&workload);
+        feed(&mut client, &stream, &[9], &workload, &mut Tally::new()).unwrap();
+        assert_eq!(client.state, State::Joining, "the pong alone does not prove a subscription with options");
+        let mut welcome = Vec::new();
+        push_server_text(
+            &mut welcome,
+            br#"{"type":"subscribed","channel":"process:load","data":{"epoch":"e","seq":5,"replayed":0,"lost":0},"timestamp":"t"}"#,
+        );
+        feed(&mut client, &welcome, &[9], &workload, &mut Tally::new()).unwrap();
+        assert_eq!(client.state, State::Live);
+        (workload, client, Vec::new())
+    }
+
+    fn push_gap(out: &mut Vec<u8>, from: u64, to: u64) {
+        let count = to + 1 - from;
+        let json = format!(
+            "{{\"type\":\"gap\",\"channel\":\"process:load\",\"data\":{{\"from\":{from},\"to\":{to},\"count\":{count}}},\"timestamp\":\"t\"}}"
+        );
+        push_server_text(out, json.as_bytes());
+    }
+
+    fn push_batch(out: &mut Vec<u8>, shape: &LineShape, lines: std::ops::Range<u64>, seq: u64) {
+        let quoted: Vec<String> = lines
+            .map(|sequence| {
+                let mut line = shape.line();
+                Stamp { publisher: 0, sequence, sent: 5 }.write(&mut line);
+                format!("\"{}\"", String::from_utf8(line).unwrap())
+            })
+            .collect();
+        let json = format!(
+            "{{\"type\":\"process_output_batch\",\"channel\":\"process:load\",\"processId\":\"load\",\"data\":[{}],\"seq\":{seq},\"timestamp\":\"t\"}}",
+            quoted.join(",")
+        );
+        push_server_text(out, json.as_bytes());
+    }
+
+    proptest! {
+        #[test]
+        fn gaps_and_lines_and_batches_add_up_however_the_bytes_are_cut(
+            runs in prop::collection::vec((any::<bool>(), 1u64..9), 0..20),
+            cuts in prop::collection::vec(1usize..900, 1..20),
+            batch in any::<bool>(),
+        ) {
+            let (workload, mut client, mut stream) = asking(Wish { gaps: true, batch });
+            let shape = LineShape::new(workload.line_bytes);
+            let (mut at, mut received, mut skipped) = (0, 0, 0);
+            // Neighbours of one kind are one gap, as a server tells it.
+            let mut hole = 0;
+            for (comes, lines) in runs.into_iter().chain([(true, 1)]) {
+                if !comes {
+                    hole += lines;
+                    continue;
+                }
+                if hole > 0 {
+                    push_gap(&mut stream, 6 + at, 5 + at + hole);
+                    at += hole;
+                    skipped += std::mem::take(&mut hole);
+                }
+                if batch {
+                    push_batch(&mut stream, &shape, at..at + lines, 6 + at);
+                } else {
+                    (at..at + lines).for_each(|sequence| push_line(&mut stream, &shape, 0, sequence));
+                }
+                at += lines;
+                received += lines;
+            }
+            let mut tally = Tally::new();
+            let taken = feed(&mut client, &stream, &cuts, &workload, &mut tally).unwrap();
+            prop_assert_eq!(&tally.faults, &Vec::<String>::new());
+            prop_assert_eq!(taken, (received, skipped));
+            prop_assert_eq!(client.progress(), at);
+            prop_assert_eq!(client.ledgers[0].close(at, received, skipped), Ok(()));
+        }
+    }
+
+    #[test]
+    fn a_hole_without_a_gap_and_a_batch_with_a_hole_are_faults() {
+        let shape = LineShape::new(Workload::default().line_bytes);
+        let (workload, mut client, mut stream) = asking(Wish { gaps: true, batch: false });
+        push_line(&mut stream, &shape, 0, 0);
+        push_line(&mut stream, &shape, 0, 2);
+        let mut tally = Tally::new();
+        feed(&mut client, &stream, &[50], &workload, &mut tally).unwrap();
+        assert!(tally.faults[0].contains("without a gap"), "{:?}", tally.faults);
+
+        let (workload, mut client, mut stream) = asking(Wish { gaps: false, batch: true });
+        push_batch(&mut stream, &shape, 0..3, 6);
+        push_batch(&mut stream, &shape, 3..5, 8);
+        let mut tally = Tally::new();
+        feed(&mut client, &stream, &[50], &workload, &mut tally).unwrap();
+        assert_eq!(tally.fault_count, 1, "{:?}", tally.faults);
+        assert!(tally.faults[0].contains("begins with message 8"), "{:?}", tally.faults);
+    }
+
+    #[test]
+    fn who_counts_gaps_resumes_where_it_left_off() {
+        let shape = LineShape::new(Workload::default().line_bytes);
+        let (workload, mut client, mut stream) = asking(Wish { gaps: true, batch: false });
+        push_line(&mut stream, &shape, 0, 0);
+        feed(&mut client, &stream, &[50], &workload, &mut Tally::new()).unwrap();
+        client.begin("h", "/ws", &[]);
+        client.outbox.clear();
+        feed(&mut client, HEAD, &[4_096], &workload, &mut Tally::new()).unwrap();
+        let mask = &client.outbox[4..8];
+        let asked: Vec<u8> =
+            client.outbox[8..].iter().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask).collect();
+        let asked = String::from_utf8_lossy(&asked);
+        assert!(asked.contains(r#""since":{"epoch":"e","seq":6}"#), "{asked}");
     }
 
     #[test]

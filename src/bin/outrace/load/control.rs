@@ -28,7 +28,8 @@ pub(crate) struct Control {
     from: AtomicU64,
     until: AtomicU64,
     published: AtomicU64,
-    /// Per steady client, lines received and lines noticed missing.
+    /// Per client, lines received and lines noticed missing; the first `steady` are there all the time.
+    steady: usize,
     progress: Box<[AtomicU64]>,
     joined: AtomicU64,
     received: AtomicU64,
@@ -39,14 +40,15 @@ pub(crate) struct Control {
 }
 
 impl Control {
-    pub(crate) fn new(subscribers: usize) -> Control {
+    pub(crate) fn new(steady: usize, clients: usize) -> Control {
         Control {
             phase: AtomicU8::new(Phase::Run as u8),
             origin: AtomicU64::new(u64::MAX),
             from: AtomicU64::new(u64::MAX),
             until: AtomicU64::new(u64::MAX),
             published: AtomicU64::new(0),
-            progress: (0..subscribers).map(|_| AtomicU64::new(0)).collect(),
+            steady,
+            progress: (0..clients).map(|_| AtomicU64::new(0)).collect(),
             joined: AtomicU64::new(0),
             received: AtomicU64::new(0),
             skipped: AtomicU64::new(0),
@@ -101,7 +103,12 @@ impl Control {
 
     /// Lines the slowest steady client is done with. Linear in the number of clients.
     pub(crate) fn slowest(&self) -> u64 {
-        self.progress.iter().map(|p| p.load(Relaxed)).min().unwrap_or(u64::MAX)
+        self.progress[..self.steady].iter().map(|p| p.load(Relaxed)).min().unwrap_or(u64::MAX)
+    }
+
+    /// Lines that one client is done with.
+    pub(crate) fn progress(&self, client: usize) -> u64 {
+        self.progress.get(client).map_or(0, |progress| progress.load(Relaxed))
     }
 
     pub(crate) fn add_joined(&self) {
@@ -128,7 +135,7 @@ impl Control {
         self.ended.fetch_add(1, Relaxed);
     }
 
-    /// Steady clients that have the end of every channel, or were closed.
+    /// Clients due to be there at the end that have the end of every channel, or were closed.
     pub(crate) fn ended(&self) -> u64 {
         self.ended.load(Relaxed)
     }

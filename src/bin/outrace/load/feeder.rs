@@ -243,7 +243,7 @@ mod tests {
     fn feeder(rate: Rate, burst: u64, span: u64) -> Feeder {
         let workload = Arc::new(Workload { rate, burst, ..Workload::default() });
         let origin = 1_000_000_007;
-        Feeder::new(workload, Arc::new(Control::new(1)), origin, origin + span)
+        Feeder::new(workload, Arc::new(Control::new(1, 1)), origin, origin + span)
     }
 
     proptest! {

@@ -1,13 +1,14 @@
 //! `outrace load`: many clients against one server, every line accounted for.
 //!
 //! [`feeder`] stamps lines and sends them on time; [`receiver`] threads hold the clients, whose bytes [`frame`] cuts,
-//! [`client`] judges and [`account`] counts; [`round`] starts the server ([`server_process`]), lets it all happen and
+//! [`client`] judges and [`account`] counts and [`ledger`] holds against what the server says; [`round`] starts the server ([`server_process`]), lets it all happen and
 //! compares the books; [`outcome`] has the figures, which [`table`] and [`html`] show. [`baseline`] and [`floor`] are
 //! other servers, started and measured in the same way.
 
 mod account;
 mod args;
 mod baseline;
+mod batch;
 mod client;
 mod clock;
 mod compare;
@@ -18,6 +19,7 @@ mod floor;
 mod frame;
 mod html;
 mod http;
+mod ledger;
 mod machine;
 mod outcome;
 mod pipe_speed;
@@ -32,6 +34,7 @@ mod system;
 mod table;
 mod tally;
 mod target;
+mod verify;
 mod workload;
 
 use crate::failure::Failure;
@@ -70,6 +73,11 @@ fn load(args: &LoadArgs) -> Result<u8, Failure> {
     let workloads = args.workloads().map_err(Failure::usage)?;
     raise_file_limit();
     let progress = Progress::new(args.quiet);
+    if args.verify {
+        let verified = verify::run(args, &progress);
+        progress.finish();
+        return verified.map_err(|why| Failure::new(1, why));
+    }
     let suite = if args.suite {
         suite::run(args, &progress)
     } else {
@@ -101,7 +109,7 @@ fn present(args: &LoadArgs, suite: &Suite) -> Result<(), String> {
 }
 
 /// Says which book does not close, and the exit code.
-fn verdict(comparisons: &[Comparison]) -> u8 {
+pub(crate) fn verdict(comparisons: &[Comparison]) -> u8 {
     let mut code = 0;
     for comparison in comparisons {
         for outcome in comparison.outcomes.iter().filter(|outcome| outcome.failed()) {

@@ -1,6 +1,7 @@
 //! What one round came to, in figures that stand for themselves in JSON.
 
 use super::control::BUCKET;
+use super::ledger::Announced;
 use super::system::System;
 use super::tally::Bucket;
 use super::workload::Workload;
@@ -24,11 +25,15 @@ pub(crate) struct Outcome {
     pub(crate) server_skipped: Option<u64>,
     /// Connections that churners made and left.
     pub(crate) visits: u64,
+    /// What the server told those who had asked, and who counted the same.
+    pub(crate) announced: Announced,
     /// Lines x clients that arrived within the measured time; the next figures are of that time too.
     pub(crate) delivered: u64,
     pub(crate) measured_seconds: f64,
     pub(crate) delivered_per_second: f64,
     pub(crate) megabytes_per_second: f64,
+    /// All bytes received, by lines.
+    pub(crate) bytes_per_delivered: Option<f64>,
     pub(crate) server_cpu_ns: Option<u64>,
     pub(crate) server_cpu_ns_per_delivered: Option<f64>,
     pub(crate) server_cores: Option<f64>,

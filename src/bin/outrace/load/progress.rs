@@ -44,6 +44,11 @@ impl Progress {
         self.say(|| format!("{fed}{received} delivered ({rate:.0}/s), {share:.1} % skipped"));
     }
 
+    /// Prints without tearing what is shown.
+    pub(crate) fn suspend(&self, print: impl FnOnce()) {
+        self.bar.suspend(print);
+    }
+
     pub(crate) fn finish(&self) {
         self.bar.finish_and_clear();
     }

@@ -75,6 +75,12 @@ struct Seat {
     /// When joining or leaving has taken too long; of a churner that has joined, when it leaves.
     deadline: u64,
     visits: u64,
+    /// A resumer that is away, until when.
+    away_until: u64,
+}
+
+fn comes_and_goes(role: Role) -> bool {
+    matches!(role, Role::Churner | Role::Resumer)
 }
 
 /// Starts thread `index` of `workload.threads`; every so many-th client is its.
@@ -98,6 +104,7 @@ pub(crate) fn start(
             watched: false,
             deadline: u64::MAX,
             visits: 0,
+            away_until: u64::MAX,
         })
         .collect();
     let with_role = |wanted: fn(Role) -> bool| {
@@ -105,7 +112,7 @@ pub(crate) fn start(
     };
     let receiver = Receiver {
         slow: with_role(|role| matches!(role, Role::Slow(_))),
-        churners: with_role(|role| role == Role::Churner),
+        churners: with_role(comes_and_goes),
         shape: LineShape::new(workload.line_bytes),
         target,
         workload,
@@ -253,8 +260,10 @@ impl Receiver {
         }
         let seat = &mut self.seats[index];
         if seat.client.role != Role::Churner {
-            if taken.lines > 0 {
-                self.control.add_received(taken.lines, taken.skipped);
+            if taken.lines + taken.skipped > 0 {
+                if seat.client.role != Role::Resumer {
+                    self.control.add_received(taken.lines, taken.skipped);
+                }
                 self.control.set_progress(seat.client.number, seat.client.progress());
             }
             if !seat.ended && seat.client.has_ended() {
@@ -285,7 +294,7 @@ impl Receiver {
             self.control.add_joined();
         }
         match seat.client.role {
-            Role::Churner => seat.deadline = now + self.workload.churn_stay.as_nanos() as u64,
+            Role::Churner | Role::Resumer => seat.deadline = now + self.workload.churn_stay.as_nanos() as u64,
             Role::Stalled | Role::Slow(_) => {
                 let socket = seat.socket.as_ref().expect("a client that has just joined is connected");
                 epoll::delete(&self.epoll, socket).map_err(|e| format!("epoll failed: {e}"))?;
@@ -315,11 +324,16 @@ impl Receiver {
         }
         seat.socket = None;
         seat.client.state = State::Closed;
-        if seat.client.role == Role::Churner {
+        if comes_and_goes(seat.client.role) && phase < Phase::Ending {
             self.control.add_visit();
-            if phase == Phase::Run {
+            if phase == Phase::Run && seat.client.role == Role::Resumer && seat.visits % 4 > 1 {
+                // Away for a while, so that there is something to catch up with.
+                seat.away_until = clock::now() + self.workload.churn_stay.as_nanos() as u64;
+            } else if phase == Phase::Run || seat.client.role == Role::Resumer {
                 self.open(index)?;
             }
+        } else if seat.client.role == Role::Churner {
+            self.control.add_visit();
         } else if !seat.ended {
             seat.ended = true;
             self.control.add_ended();
@@ -355,6 +369,14 @@ impl Receiver {
         for at in 0..self.churners.len() {
             let index = self.churners[at];
             let seat = &mut self.seats[index];
+            if seat.away_until != u64::MAX
+                && phase < Phase::Ending
+                && (now >= seat.away_until || phase != Phase::Run)
+            {
+                seat.away_until = u64::MAX;
+                self.open(index)?;
+                continue;
+            }
             if phase != Phase::Run || now < seat.deadline {
                 continue;
             }

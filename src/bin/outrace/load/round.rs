@@ -4,6 +4,7 @@ use super::account::Account;
 use super::clock::{self, MILLISECOND, SECOND};
 use super::control::{Control, Phase};
 use super::feeder::{self, Fed, Feeder, Sink};
+use super::ledger::Announced;
 use super::outcome::{Late, Latency, MemoryUse, Outcome, moments, percentiles};
 use super::progress::Progress;
 use super::receiver::{self, Gathered};
@@ -78,7 +79,7 @@ pub(crate) fn run(workload: &Workload, subject: &Subject, progress: &Progress) -
         (None, None) => return Err("there is no server to load: give --url or leave out --remote".to_owned()),
     };
     let mut round = Round {
-        control: Arc::new(Control::new(workload.subscribers)),
+        control: Arc::new(Control::new(workload.subscribers, workload.clients())),
         target: Arc::new(target),
         subject,
         progress,
@@ -290,6 +291,22 @@ impl Round<'_> {
         let until = clock::now() + DRAIN_PATIENCE;
         let mut last = (self.control.received(), clock::now());
         loop {
+            let behind = self
+                .workload
+                .resumers()
+                .find(|number| self.control.progress(*number) < self.workload.due(lines, *number));
+            if let Some(number) = behind {
+                if clock::now() > until || self.control.failed() {
+                    let progress = self.control.progress(number);
+                    return Err(format!(
+                        "client {number}, which comes and goes, had accounted for {progress} of {} lines {} s after the last",
+                        self.workload.due(lines, number),
+                        DRAIN_PATIENCE / SECOND
+                    ));
+                }
+                std::thread::sleep(Duration::from_millis(5));
+                continue;
+            }
             let (received, noticed) = self.control.received();
             if received + noticed >= expected {
                 return Ok(());
@@ -326,7 +343,7 @@ impl Round<'_> {
     fn wait_for_the_end(&self, server: &mut ServerProcess) -> Result<(), String> {
         server.wait(Duration::from_secs(15))?;
         let until = clock::now() + 5 * SECOND;
-        let clients = self.workload.subscribers as u64;
+        let clients = (self.workload.subscribers + self.workload.resumers().count()) as u64;
         while self.control.ended() < clients {
             if clock::now() > until {
                 let without = clients - self.control.ended();
@@ -369,6 +386,7 @@ impl Measured {
         for fault in self.faults {
             tally.fault(|| fault);
         }
+        let mut announced = Announced::default();
         let mut received = 0;
         let mut skipped = 0;
         let mut skipped_by_readers = 0;
@@ -380,10 +398,24 @@ impl Measured {
             }
             for (channel, account) in workload.channels_of(client.number).zip(client.accounts.iter_mut()) {
                 close(account, client.number, workload.published(lines, channel), &mut tally);
+                if client.role == Role::Resumer {
+                    continue;
+                }
                 received += account.received();
                 skipped += account.skipped();
                 skipped_by_readers += if client.role == Role::Reader { account.skipped() } else { 0 };
                 per_channel[channel] += account.skipped();
+            }
+        }
+        for client in clients.iter().filter(|client| client.role != Role::Churner) {
+            for ((ledger, account), channel) in
+                client.ledgers.iter().zip(&client.accounts).zip(workload.channels_of(client.number))
+            {
+                announced.add(ledger.announced());
+                let published = workload.published(lines, channel);
+                if let Err(fault) = ledger.close(published, account.received(), account.skipped()) {
+                    tally.fault(|| format!("client {}, publisher {channel}: {fault}", client.number));
+                }
             }
         }
         let churn = workload.churn > 0;
@@ -416,6 +448,8 @@ impl Measured {
             skipped_by_readers,
             server_skipped: self.skips.total,
             visits,
+            announced,
+            bytes_per_delivered: (tally.delivered > 0).then(|| tally.bytes as f64 / tally.delivered as f64),
             delivered: tally.delivered,
             measured_seconds: seconds,
             delivered_per_second: tally.delivered as f64 / seconds,

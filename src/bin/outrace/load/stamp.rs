@@ -92,6 +92,12 @@ impl LineShape {
         line
     }
 
+    /// Bytes of a line after its stamp.
+    #[inline]
+    pub(crate) fn filler_bytes(&self) -> usize {
+        self.filler.len()
+    }
+
     /// Whether the frame, whose stamp stands at `at`, goes on with the filler and the closing quote.
     #[inline]
     pub(crate) fn follows(&self, payload: &[u8], at: usize) -> bool {

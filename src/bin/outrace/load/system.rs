@@ -52,6 +52,7 @@ impl System {
                 option("--listen", Some("127.0.0.1:0".to_owned()));
                 option("--queue", text(workload.queue));
                 option("--queue-bytes", text(workload.queue_bytes));
+                option("--history", text(workload.history));
                 option(
                     "--max-flush-interval",
                     workload.max_flush_interval.map(|time| format!("{}us", time.as_micros())),
@@ -84,6 +85,11 @@ impl System {
             return Err("the floor writes the same block to every client: it has one channel and no stalled, slow or \
                         churning clients, so leave out --against floor or those"
                 .to_owned());
+        }
+        if matches!(self, System::Baseline | System::Floor) && (workload.mix || workload.wish.any()) {
+            return Err(format!(
+                "the {self} knows no gaps and no batches: leave out --against, or --gaps and --batch"
+            ));
         }
         Ok(())
     }

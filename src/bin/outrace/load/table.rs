@@ -1,5 +1,6 @@
 //! Figures as text: a Markdown table, which a terminal shows as well.
 
+use super::ledger::Announced;
 use super::outcome::{Comparison, Outcome};
 use super::system::System;
 
@@ -9,6 +10,7 @@ const COLUMNS: &[Column] = &[
     ("delivered/s", |c, s| text(c.median(s, |o| Some(o.delivered_per_second)), count)),
     ("MB/s", |c, s| text(c.median(s, |o| Some(o.megabytes_per_second)), |v| format!("{v:.1}"))),
     ("skipped", |c, s| text(c.median(s, |o| Some(o.skipped_share())), percent)),
+    ("bytes/delivered", |c, s| text(c.median(s, |o| o.bytes_per_delivered), |v| format!("{v:.1}"))),
     ("CPU ns/delivered", |c, s| text(c.median(s, |o| o.server_cpu_ns_per_delivered), |v| format!("{v:.0}"))),
     ("server cores", |c, s| text(c.median(s, |o| o.server_cores), |v| format!("{v:.2}"))),
     ("generator cores", |c, s| text(c.median(s, |o| Some(o.generator_cores)), |v| format!("{v:.2}"))),
@@ -49,6 +51,9 @@ fn one(comparison: &Comparison) -> String {
         (workload.burst > 1, format!(", bursts of {}", workload.burst)),
         (workload.stalled > 0, format!(", {} stalled", workload.stalled)),
         (workload.churn > 0, format!(", {} come and go", workload.churn)),
+        (workload.wish.gaps, ", gaps".to_owned()),
+        (workload.wish.batch, ", batches".to_owned()),
+        (workload.history.is_some(), format!(", history {}", workload.history.unwrap_or(0))),
         (workload.pin, ", server on one core, generator on another".to_owned()),
     ] {
         if wanted {
@@ -125,6 +130,19 @@ pub(crate) fn notes(comparison: &Comparison) -> Vec<String> {
             notes.push(format!(
                 "{system}: of what was skipped, {:.0} deliveries were to clients that read as fast as they could",
                 all(|o| o.skipped_by_readers as f64)
+            ));
+        }
+        let told = |figure: fn(&Announced) -> u64| {
+            comparison.median(system, |o| Some(figure(&o.announced) as f64)).unwrap_or(0.0)
+        };
+        if comparison.workload.mix || comparison.workload.wish.gaps {
+            notes.push(format!(
+                "{system}: announced and found true: {} gaps of {} lines; {} resumes with {} replayed and {} lost",
+                count(told(|a| a.gaps)),
+                count(told(|a| a.skipped)),
+                count(told(|a| a.resumed)),
+                count(told(|a| a.replayed)),
+                count(told(|a| a.lost)),
             ));
         }
         if all(|o| o.visits as f64) > 0.0 {

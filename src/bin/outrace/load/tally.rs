@@ -29,6 +29,8 @@ pub(crate) struct Tally {
     /// What arrived within the window.
     pub(crate) delivered: u64,
     pub(crate) bytes: u64,
+    /// Per publisher, how many lines are known to have been published. Not merged: it serves the thread's own clients.
+    pub(crate) published: Vec<u64>,
     pub(crate) faults: Vec<String>,
     pub(crate) fault_count: u64,
 }
@@ -48,6 +50,7 @@ impl Tally {
             timeline: Vec::new(),
             delivered: 0,
             bytes: 0,
+            published: Vec::new(),
             faults: Vec::new(),
             fault_count: 0,
         }
@@ -77,6 +80,16 @@ impl Tally {
             let micros = now.saturating_sub(sent).div_ceil(1_000);
             self.latency.saturating_record_n(micros, self.run_length);
         }
+    }
+
+    /// A line was published, since it came.
+    #[inline]
+    pub(crate) fn seen(&mut self, publisher: u16, sequence: u64) {
+        let at = usize::from(publisher);
+        if at >= self.published.len() {
+            self.published.resize(at + 1, 0);
+        }
+        self.published[at] = self.published[at].max(sequence + 1);
     }
 
     /// What one read brought.

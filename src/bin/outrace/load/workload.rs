@@ -31,6 +31,19 @@ pub(crate) struct Slow {
     pub(crate) bytes_per_second: u64,
 }
 
+/// What a client asks for when it subscribes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub(crate) struct Wish {
+    pub(crate) gaps: bool,
+    pub(crate) batch: bool,
+}
+
+impl Wish {
+    pub(crate) fn any(self) -> bool {
+        self.gaps || self.batch
+    }
+}
+
 /// How a client behaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Role {
@@ -41,6 +54,8 @@ pub(crate) enum Role {
     Slow(u64),
     /// Joins, stays a while, leaves, joins again.
     Churner,
+    /// The same, but asks for what it missed meanwhile, and is there at the end.
+    Resumer,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -66,6 +81,11 @@ pub(crate) struct Workload {
     pub(crate) queue: Option<usize>,
     pub(crate) queue_bytes: Option<usize>,
     pub(crate) max_flush_interval: Option<Duration>,
+    /// Messages of a channel that the server keeps.
+    pub(crate) history: Option<usize>,
+    /// What clients ask for, in turn; with `mix`, all that there is.
+    pub(crate) wish: Wish,
+    pub(crate) mix: bool,
     /// Receiver threads.
     pub(crate) threads: usize,
 }
@@ -90,6 +110,9 @@ impl Default for Workload {
             queue: None,
             queue_bytes: None,
             max_flush_interval: None,
+            history: None,
+            wish: Wish::default(),
+            mix: false,
             threads: 1,
         }
     }
@@ -130,6 +153,10 @@ impl Workload {
             )
         } else if matches!(self.rate, Rate::Window(_)) && unreadable > 0 {
             "--window waits for the slowest client: leave out --stalled and --slow".to_owned()
+        } else if self.resumes() && self.subscribers * self.per_client < self.channels {
+            // A channel may vanish with its last subscriber, and its numbering with it.
+            "--gaps with --churn needs a client that stays in every channel: give more --subscribers"
+                .to_owned()
         } else if self.slow.is_some_and(|slow| slow.bytes_per_second == 0) {
             "--slow with 0 bytes per second is --stalled".to_owned()
         } else {
@@ -165,7 +192,7 @@ impl Workload {
     pub(crate) fn role(&self, number: usize) -> Role {
         let slow = self.slow.map_or(0, |slow| slow.clients);
         if number >= self.subscribers {
-            Role::Churner
+            if self.wish(number).gaps { Role::Resumer } else { Role::Churner }
         } else if number < self.stalled {
             Role::Stalled
         } else if number < self.stalled + slow {
@@ -173,6 +200,28 @@ impl Workload {
         } else {
             Role::Reader
         }
+    }
+
+    /// What client `number` asks for.
+    pub(crate) fn wish(&self, number: usize) -> Wish {
+        match (self.mix, number % 4) {
+            (false, _) => self.wish,
+            (true, turn) => Wish { gaps: turn == 1 || turn == 2, batch: turn >= 2 },
+        }
+    }
+
+    /// Whether there are clients that come and go and ask for what they missed.
+    pub(crate) fn resumes(&self) -> bool {
+        self.resumers().next().is_some()
+    }
+
+    pub(crate) fn resumers(&self) -> impl Iterator<Item = usize> + '_ {
+        (self.subscribers..self.clients()).filter(|number| self.wish(*number).gaps)
+    }
+
+    /// Deliveries due to one client that is there all the time, when `total` lines were published.
+    pub(crate) fn due(&self, total: u64, number: usize) -> u64 {
+        self.channels_of(number).map(|channel| self.published(total, channel)).sum()
     }
 
     pub(crate) fn clients(&self) -> usize {
@@ -187,10 +236,7 @@ impl Workload {
 
     /// Deliveries due to the clients that stay, when `total` lines were published.
     pub(crate) fn expected(&self, total: u64) -> u64 {
-        (0..self.subscribers)
-            .flat_map(|c| self.channels_of(c))
-            .map(|channel| self.published(total, channel))
-            .sum()
+        (0..self.subscribers).map(|number| self.due(total, number)).sum()
     }
 }
 

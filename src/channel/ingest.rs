@@ -29,7 +29,7 @@ pub(crate) enum Entry {
     Trim,
     /// The history has to make room for other channels'.
     Forget,
-    /// So many messages found no room before the join or leave that follows: who joins then was not spared them.
+    /// So many messages found no room here: they keep their numbers, and who joins later was not spared them.
     Overflowed(u64),
 }
 
@@ -79,6 +79,9 @@ impl std::ops::AddAssign for Waiting {
     }
 }
 
+/// Entries beyond which overflowing messages are only counted: 3 MB of notes.
+const MOST_ENTRIES: usize = 64 * 1024;
+
 /// The queue between the publishers of a channel and whoever seals it.
 ///
 /// The counters are Relaxed: they decide when to seal and bound what waits, and order nothing; the queue's own push and pop order
@@ -87,7 +90,7 @@ pub(crate) struct Ingest {
     queue: SegQueue<Entry>,
     /// Messages (upper 24 bits) and bytes (lower 40) that wait.
     waiting: AtomicU64,
-    /// Messages that found the queue at its bound while somebody was sealing: they keep their numbers and are skipped for everybody.
+    /// Messages that found the queue at its bound while somebody was sealing, and no place for a note of it either.
     overflowed: AtomicU64,
     /// Reserved messages that wait.
     reserved: AtomicUsize,
@@ -118,7 +121,7 @@ impl Ingest {
             let mut waiting = Waiting::unpack(self.waiting.fetch_add(weight.pack(), Ordering::Relaxed));
             if waiting.exceeds(bound) && !reserved {
                 self.waiting.fetch_sub(weight.pack(), Ordering::Relaxed);
-                self.overflowed.fetch_add(weight.messages as u64, Ordering::Relaxed);
+                self.overflow(weight.messages as u64);
                 if entry.is_reserved() {
                     self.reserved.fetch_sub(1, Ordering::Relaxed);
                 }
@@ -134,6 +137,16 @@ impl Ingest {
             }
             self.queue.push(entry);
             Waiting::unpack(self.waiting.load(Ordering::Relaxed))
+        }
+    }
+
+    /// Notes that so many messages found no room, in their place among the others. When even such notes pile up they are only counted: then
+    /// their number is exact, and their place is where the sealer comes to it.
+    fn overflow(&self, messages: u64) {
+        if self.queue.len() < MOST_ENTRIES {
+            self.queue.push(Entry::Overflowed(messages));
+        } else {
+            self.overflowed.fetch_add(messages, Ordering::Relaxed);
         }
     }
 
@@ -207,10 +220,43 @@ mod tests {
         ingest.push(line(), BOUND);
         assert!(matches!(ingest.pop(), Some(Entry::Run(_))));
         assert!(matches!(ingest.pop(), Some(Entry::Run(_))));
-        assert!(matches!(ingest.pop(), Some(Entry::Overflowed(3))));
+        for _ in 0..3 {
+            assert!(matches!(ingest.pop(), Some(Entry::Overflowed(1))));
+        }
         assert!(matches!(ingest.pop(), Some(Entry::Join(_))));
+        assert!(matches!(ingest.pop(), Some(Entry::Overflowed(1))));
         assert!(ingest.pop().is_none());
-        assert_eq!(ingest.take_overflowed(), 1);
+        assert_eq!(ingest.take_overflowed(), 0);
+    }
+
+    #[test]
+    fn what_found_no_room_stands_between_what_was_pushed_before_and_after_it() {
+        let ingest = Ingest::new();
+        for _ in 0..3 {
+            ingest.push(line(), BOUND);
+        }
+        ingest.release(Waiting { messages: 2, bytes: 8 });
+        ingest.push(line(), BOUND);
+        assert!(matches!(ingest.pop(), Some(Entry::Run(_))));
+        assert!(matches!(ingest.pop(), Some(Entry::Run(_))));
+        assert!(matches!(ingest.pop(), Some(Entry::Overflowed(1))));
+        assert!(matches!(ingest.pop(), Some(Entry::Run(_))));
+    }
+
+    #[test]
+    fn notes_of_what_found_no_room_are_bounded_and_their_count_is_not_lost() {
+        let ingest = Ingest::new();
+        for _ in 0..MOST_ENTRIES + 10 {
+            ingest.push(line(), BOUND);
+        }
+        assert_eq!(ingest.len(), MOST_ENTRIES);
+        let mut noted = 0;
+        while let Some(entry) = ingest.pop() {
+            if let Entry::Overflowed(messages) = entry {
+                noted += messages;
+            }
+        }
+        assert_eq!(noted + ingest.take_overflowed() + 2, MOST_ENTRIES as u64 + 10);
     }
 
     #[test]
@@ -223,7 +269,11 @@ mod tests {
         for _ in 0..MOST_RESERVED + 5 {
             ingest.push(status(), BOUND);
         }
-        assert_eq!((ingest.len(), ingest.take_overflowed()), (2 + MOST_RESERVED, 1 + 5));
+        assert_eq!(
+            ingest.len(),
+            2 + MOST_RESERVED + 1 + 5,
+            "two lines, the statuses, and a note of each that found no room"
+        );
         while ingest.pop().is_some() {}
         ingest.push(status(), BOUND);
         assert_eq!((ingest.len(), ingest.take_overflowed()), (1, 0), "a taken one gives its place back");

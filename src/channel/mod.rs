@@ -310,10 +310,21 @@ impl Channel {
         let mut taken = Waiting::default();
         let mut changes = Vec::new();
         let mut tally = Tally::default();
+        let mut overflowed = 0;
         while entries > 0
             && let Some(entry) = self.ingest.pop()
         {
             entries -= 1;
+            if let Entry::Overflowed(messages) = entry {
+                self.deliver(&mut block, &mut changes, &mut tally);
+                overflowed += messages;
+                continue;
+            }
+            // A run of them is one gap, and one round of the subscribers.
+            if overflowed > 0 {
+                self.subscribers.apply(&mut changes);
+                self.skip_for_all(std::mem::take(&mut overflowed), &mut tally);
+            }
             if let Entry::Run(run) = entry {
                 taken += Waiting { messages: run.messages(), bytes: run.bytes() };
                 block.push(run);
@@ -322,7 +333,7 @@ impl Channel {
             // Everything else has its place between two blocks.
             self.deliver(&mut block, &mut changes, &mut tally);
             match entry {
-                Entry::Run(_) => unreachable!("handled above"),
+                Entry::Run(_) | Entry::Overflowed(_) => unreachable!("handled above"),
                 Entry::Join(subscription) => {
                     self.number_unheard(&mut changes);
                     self.owed(&subscription, None, &mut tally);
@@ -335,16 +346,12 @@ impl Channel {
                     self.change_history(|history| history.trim(self.core.keep, self.core.ticker.now()))
                 }
                 Entry::Forget => self.change_history(History::clear),
-                Entry::Overflowed(messages) => {
-                    self.subscribers.apply(&mut changes);
-                    self.skip_for_all(messages, &mut tally);
-                }
             }
         }
         self.deliver(&mut block, &mut changes, &mut tally);
         self.subscribers.apply(&mut changes);
         self.ingest.release(taken);
-        let overflowed = self.ingest.take_overflowed();
+        overflowed += self.ingest.take_overflowed();
         if overflowed > 0 {
             self.skip_for_all(overflowed, &mut tally);
         }

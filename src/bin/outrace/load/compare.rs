@@ -48,28 +48,44 @@ pub(crate) struct Plan {
 
 impl Plan {
     pub(crate) fn run(&self, workload: Workload, progress: &Progress) -> Result<Comparison, String> {
-        for system in &self.systems {
-            system.check(&workload)?;
-        }
-        let _pinned = if workload.pin { Some(Pinned::to(1)?) } else { None };
         let mut comparison = Comparison { workload, outcomes: Vec::new() };
         for number in 0..self.rounds {
-            for system in &self.systems {
-                let workload = &comparison.workload;
-                progress.round(format!(
-                    "{}: {system}, round {} of {}",
-                    workload.name,
-                    number + 1,
-                    self.rounds
-                ));
-                let block_bytes = self.block_bytes(&comparison);
-                let subject = Subject { system: *system, remote: self.remote.clone(), block_bytes };
-                let outcome = round::run(workload, &subject, progress)
-                    .map_err(|why| format!("the {system} could not be measured: {why}"))?;
-                comparison.outcomes.push(outcome);
-            }
+            self.round(number, &mut comparison, progress)?;
         }
         Ok(comparison)
+    }
+
+    /// Several workloads in turns, each once a round: what is to be compared must not be measured at different times.
+    pub(crate) fn run_in_turns(
+        &self,
+        workloads: Vec<Workload>,
+        progress: &Progress,
+    ) -> Result<Vec<Comparison>, String> {
+        let mut comparisons: Vec<Comparison> =
+            workloads.into_iter().map(|workload| Comparison { workload, outcomes: Vec::new() }).collect();
+        for number in 0..self.rounds {
+            for comparison in &mut comparisons {
+                self.round(number, comparison, progress)?;
+            }
+        }
+        Ok(comparisons)
+    }
+
+    fn round(&self, number: usize, comparison: &mut Comparison, progress: &Progress) -> Result<(), String> {
+        for system in &self.systems {
+            system.check(&comparison.workload)?;
+        }
+        let _pinned = if comparison.workload.pin { Some(Pinned::to(1)?) } else { None };
+        for system in &self.systems {
+            let workload = &comparison.workload;
+            progress.round(format!("{}: {system}, round {} of {}", workload.name, number + 1, self.rounds));
+            let block_bytes = self.block_bytes(comparison);
+            let subject = Subject { system: *system, remote: self.remote.clone(), block_bytes };
+            let outcome = round::run(workload, &subject, progress)
+                .map_err(|why| format!("the {system} could not be measured: {why}"))?;
+            comparison.outcomes.push(outcome);
+        }
+        Ok(())
     }
 
     /// What the engine wrote at once in its last round.

@@ -172,14 +172,26 @@ impl Comparison {
 
     /// The median over the rounds of the engine's figure divided by that of `other` in the same round.
     pub(crate) fn ratio(&self, other: System, figure: impl Fn(&Outcome) -> Option<f64>) -> Option<f64> {
-        let pairs = self.of(System::Engine).zip(self.of(other));
-        median(
-            pairs
-                .filter_map(|(engine, other)| Some(figure(engine)? / figure(other)?))
-                .filter(|ratio| ratio.is_finite())
-                .collect(),
-        )
+        ratio(self.of(System::Engine), self.of(other), figure)
     }
+
+    /// The median over the rounds of the engine's figure divided by that of the same round of another workload.
+    pub(crate) fn ratio_to(
+        &self,
+        other: &Comparison,
+        figure: impl Fn(&Outcome) -> Option<f64>,
+    ) -> Option<f64> {
+        ratio(self.of(System::Engine), other.of(System::Engine), figure)
+    }
+}
+
+fn ratio<'a>(
+    ours: impl Iterator<Item = &'a Outcome>,
+    theirs: impl Iterator<Item = &'a Outcome>,
+    figure: impl Fn(&Outcome) -> Option<f64>,
+) -> Option<f64> {
+    let ratios = ours.zip(theirs).filter_map(|(ours, theirs)| Some(figure(ours)? / figure(theirs)?));
+    median(ratios.filter(|ratio| ratio.is_finite()).collect())
 }
 
 fn median(mut values: Vec<f64>) -> Option<f64> {

@@ -8,7 +8,7 @@ use super::pipe_speed::{self, PipeSpeed};
 use super::progress::Progress;
 use super::system::System::{self, Baseline, Engine, Floor};
 use super::table::{count, milliseconds, percent};
-use super::workload::{Rate, Workload};
+use super::workload::{Rate, Wish, Workload};
 use serde::Serialize;
 
 #[derive(Debug, Default, Serialize)]
@@ -50,6 +50,9 @@ pub(crate) fn run(args: &LoadArgs, progress: &Progress) -> Result<Suite, String>
         suite.push(entry.letter, &comparison.workload.name, entry.reach, conditions);
         suite.comparisons.push(comparison);
     }
+    if wanted('k') || wanted('l') {
+        suite.compare_options(args, progress, wanted)?;
+    }
     if wanted('c') {
         suite.compare_pinned();
     }
@@ -74,8 +77,8 @@ pub(crate) fn run(args: &LoadArgs, progress: &Progress) -> Result<Suite, String>
     Ok(suite)
 }
 
-fn entries(args: &LoadArgs) -> Vec<Entry> {
-    let base = || Workload {
+fn base(args: &LoadArgs) -> Workload {
+    Workload {
         seconds: args.seconds,
         warmup: args.warmup,
         burst: args.burst,
@@ -83,8 +86,11 @@ fn entries(args: &LoadArgs) -> Vec<Entry> {
         max_flush_interval: args.max_flush_interval,
         threads: args.threads,
         ..Workload::default()
-    };
-    let named = |name: &str| Workload { name: name.to_owned(), ..base() };
+    }
+}
+
+fn entries(args: &LoadArgs) -> Vec<Entry> {
+    let named = |name: &str| Workload { name: name.to_owned(), ..base(args) };
     let idle = |clients| Workload {
         subscribers: clients,
         rate: Rate::Lines(10),
@@ -259,6 +265,53 @@ impl Suite {
             met: conditions.iter().all(|condition| condition.1),
             measured: conditions.into_iter().map(|condition| condition.0).collect::<Vec<_>>().join("; "),
         });
+    }
+
+    /// What history costs, and what batches save: workload (a) with neither, with the one and with the other, in turns.
+    fn compare_options(
+        &mut self,
+        args: &LoadArgs,
+        progress: &Progress,
+        wanted: impl Fn(char) -> bool,
+    ) -> Result<(), String> {
+        let named = |what: &str| Workload {
+            name: format!("10,000 lines/s x 100 subscribers x 100 bytes, {what}"),
+            ..base(args)
+        };
+        let mut workloads =
+            vec![Workload { history: Some(0), ..named("no history") }, named("history as it is by default")];
+        if wanted('l') {
+            workloads
+                .push(Workload { wish: Wish { gaps: false, batch: true }, ..named("the same, batches") });
+        }
+        // Differences of a few percent drown in one round's noise.
+        let plan = Plan {
+            systems: vec![Engine],
+            rounds: args.rounds.max(3),
+            remote: None,
+            floor_block: args.floor_block,
+        };
+        let comparisons =
+            plan.run_in_turns(workloads, progress).map_err(|why| format!("workloads k and l: {why}"))?;
+        let cpu = |c: &Comparison, to: &Comparison, most: f64| {
+            let ns = c.median(Engine, |o| o.server_cpu_ns_per_delivered).unwrap_or(f64::NAN);
+            let ratio = c.ratio_to(to, |o| o.server_cpu_ns_per_delivered).unwrap_or(f64::NAN);
+            Condition(format!("CPU {ns:.0} ns, {ratio:.3} x"), ratio <= most)
+        };
+        let [without, with, batches @ ..] = &comparisons[..] else { return Ok(()) };
+        if wanted('k') {
+            let reach = "CPU <= 1.05 x that without history";
+            self.push('k', &with.workload.name, reach, vec![cpu(with, without, 1.05)]);
+        }
+        for batch in batches {
+            let bytes = batch.median(Engine, |o| o.bytes_per_delivered).unwrap_or(f64::NAN);
+            let ratio = batch.ratio_to(with, |o| o.bytes_per_delivered).unwrap_or(f64::NAN);
+            let bytes = Condition(format!("{bytes:.0} bytes, {ratio:.3} x"), ratio <= 0.5);
+            let reach = "bytes and CPU <= 0.5 x those of single frames";
+            self.push('l', &batch.workload.name, reach, vec![bytes, cpu(batch, with, 0.5)]);
+        }
+        self.comparisons.extend(comparisons);
+        Ok(())
     }
 
     fn engine(&self, workload: impl Fn(&Workload) -> bool, figure: fn(&Outcome) -> f64) -> Option<f64> {

@@ -175,6 +175,8 @@ test("a link to a line shows it in its place, and a click on a number makes one"
   await page.getByText("778", { exact: true }).click();
   assert.match(page.url(), /#process:web:778$/);
   await page.getByText("781", { exact: true }).click({ modifiers: ["Shift"] });
+  // The rows show it with the next frame.
+  await chosen.nth(3).waitFor();
   assert.equal(await chosen.count(), 4);
   await page.keyboard.press("c");
   await page.getByText("Copied 4 lines").waitFor();

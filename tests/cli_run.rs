@@ -234,8 +234,9 @@ async fn a_command_reads_the_terminal_and_gets_its_ctrl_c_once() {
         // `script` gives it a terminal. The command reads a line, and then counts what Ctrl-C brings it.
         let command = "n=0; trap 'n=$((n+1)); echo caught $n' INT; read line; echo got $line; \
                        while [ $n = 0 ]; do sleep 0.05; done; sleep 0.3; exit $((40+n))";
+        // `exec`: a shell that stayed between would die of the same Ctrl-C, and `script` would report that.
         let line = format!(
-            "{} run --quiet --grace 1m --listen 127.0.0.1:0 -- sh -c '{}'",
+            "exec {} run --quiet --grace 1m --listen 127.0.0.1:0 -- sh -c '{}'",
             env!("CARGO_BIN_EXE_outrace"),
             command.replace('\'', r"'\''")
         );

@@ -711,7 +711,7 @@ impl Inner {
                     Err(_) => Err(Refusal::Options),
                 };
                 if let Err(refusal) = subscribed {
-                    self.core.totals.count_refused();
+                    self.core.totals.count_refused(refusal.reason());
                     self.answer(client, Message::error(refusal.as_str()));
                 }
             }

@@ -6,6 +6,7 @@ use simd_json::prelude::{TypedScalarValue, ValueAsScalar, ValueIntoString};
 use simd_json::tape::Value;
 
 use crate::message::NameError;
+use crate::reason::RefusalReason;
 
 /// A client's command. Names are as sent: the hub judges them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -118,6 +119,16 @@ impl Refusal {
             Self::Unauthorised => "Subscribe: subscription unauthorised",
             Self::Limit => "subscription limit exceeded",
             Self::Options => "Subscribe: invalid options",
+        }
+    }
+
+    /// As what it is counted.
+    pub(crate) fn reason(self) -> RefusalReason {
+        match self {
+            Self::ChannelName | Self::ProcessId => RefusalReason::Name,
+            Self::Unauthorised => RefusalReason::Subscription,
+            Self::Limit => RefusalReason::SubscriptionLimit,
+            Self::Options => RefusalReason::Options,
         }
     }
 }

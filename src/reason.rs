@@ -1,4 +1,4 @@
-//! Why a message was skipped or a client closed: each has a name, a counter, and a close code where there is one.
+//! Why a connection was closed or something was refused: each reason has a name, a counter, and a close code where there is one.
 
 use std::fmt;
 
@@ -100,6 +100,70 @@ impl fmt::Display for CloseReason {
     }
 }
 
+/// Why something that was asked for was refused, without an end to the connection it was asked on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum RefusalReason {
+    /// A request for a connection that is no WebSocket handshake (RFC 6455 section 4.2.1).
+    Handshake,
+    /// A request without an acceptable proof of who sends it: 401.
+    Unauthorised,
+    /// A request from a page of another site, or for what its sender may not do: 403.
+    Forbidden,
+    /// A request while the hub is shutting down: 503.
+    Stopping,
+    /// One connection more than there may be: 503.
+    ConnectionLimit,
+    /// A subscription to something that is no channel's name.
+    Name,
+    /// A subscription with an option of the wrong type.
+    Options,
+    /// A subscription that the application does not allow.
+    Subscription,
+    /// One subscription more than a client may have.
+    SubscriptionLimit,
+}
+
+impl RefusalReason {
+    /// Every reason, in the order in which statistics list them.
+    pub const ALL: [Self; 9] = [
+        Self::Handshake,
+        Self::Unauthorised,
+        Self::Forbidden,
+        Self::Stopping,
+        Self::ConnectionLimit,
+        Self::Name,
+        Self::Options,
+        Self::Subscription,
+        Self::SubscriptionLimit,
+    ];
+
+    /// The name in statistics and logs.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Handshake => "not a handshake",
+            Self::Unauthorised => "unauthorised",
+            Self::Forbidden => "forbidden",
+            Self::Stopping => "stopping",
+            Self::ConnectionLimit => "connection limit",
+            Self::Name => "invalid name",
+            Self::Options => "invalid options",
+            Self::Subscription => "subscription unauthorised",
+            Self::SubscriptionLimit => "subscription limit",
+        }
+    }
+
+    pub(crate) fn index(self) -> usize {
+        self as usize
+    }
+}
+
+impl fmt::Display for RefusalReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -111,5 +175,14 @@ mod tests {
             assert_eq!(CloseReason::from_u8(reason.to_u8()), Some(reason));
         }
         assert_eq!(CloseReason::from_u8(0), None);
+    }
+
+    #[test]
+    fn refusals_keep_their_place_and_have_names_of_their_own() {
+        let mut names = std::collections::BTreeSet::new();
+        for (index, reason) in RefusalReason::ALL.into_iter().enumerate() {
+            assert_eq!(reason.index(), index);
+            assert!(names.insert(reason.name()), "{reason} twice");
+        }
     }
 }

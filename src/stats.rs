@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::message::ChannelName;
-use crate::reason::CloseReason;
+use crate::reason::{CloseReason, RefusalReason};
 use crate::sync::{AtomicU64, Ordering};
 
 /// A hub's counters at one moment. Made by [`Hub::stats`](crate::Hub::stats).
@@ -45,8 +45,8 @@ pub struct Stats {
     pub closed: BTreeMap<&'static str, u64>,
     /// Client messages that were ignored: bad JSON, wrong types, unknown commands.
     pub ignored: u64,
-    /// Subscriptions that were refused.
-    pub refused: u64,
+    /// Requests and subscriptions that were refused, by reason.
+    pub refused: BTreeMap<&'static str, u64>,
 }
 
 /// One channel's counters. Made by [`Hub::channels`](crate::Hub::channels).
@@ -82,7 +82,7 @@ pub(crate) struct Totals {
     connected: AtomicU64,
     closed: [AtomicU64; CloseReason::ALL.len()],
     ignored: AtomicU64,
-    refused: AtomicU64,
+    refused: [AtomicU64; RefusalReason::ALL.len()],
 }
 
 impl Totals {
@@ -133,8 +133,8 @@ impl Totals {
         self.ignored.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(crate) fn count_refused(&self) {
-        self.refused.fetch_add(1, Ordering::Relaxed);
+    pub(crate) fn count_refused(&self, reason: RefusalReason) {
+        self.refused[reason.index()].fetch_add(1, Ordering::Relaxed);
     }
 
     /// The counters, with what only the hub can tell beside them.
@@ -167,7 +167,11 @@ impl Totals {
                 .filter(|&(_, count)| count > 0)
                 .collect(),
             ignored: read(&self.ignored),
-            refused: read(&self.refused),
+            refused: RefusalReason::ALL
+                .into_iter()
+                .map(|reason| (reason.name(), read(&self.refused[reason.index()])))
+                .filter(|&(_, count)| count > 0)
+                .collect(),
         }
     }
 }

@@ -13,6 +13,7 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::Socket;
 use crate::hub::Inner;
+use crate::reason::RefusalReason;
 
 /// The body of an answer to an upgrade: empty, or a refusal's text.
 pub type UpgradeBody = Full<Bytes>;
@@ -65,7 +66,22 @@ impl Refusal {
         }
     }
 
-    fn response(self) -> Response<UpgradeBody> {
+    /// As what it is counted.
+    fn reason(self) -> RefusalReason {
+        match self {
+            Self::Method | Self::NotAnUpgrade | Self::Version | Self::Key | Self::NoUpgrade => {
+                RefusalReason::Handshake
+            }
+            Self::Forbidden => RefusalReason::Forbidden,
+            Self::Unauthorised => RefusalReason::Unauthorised,
+            Self::Stopping => RefusalReason::Stopping,
+            Self::Full => RefusalReason::ConnectionLimit,
+        }
+    }
+
+    /// Counted, and answered.
+    fn refuse(self, hub: &Inner) -> Response<UpgradeBody> {
+        hub.core().totals.count_refused(self.reason());
         let (status, text) = self.answer();
         let mut response = Response::new(Full::new(Bytes::from_static(text.as_bytes())));
         *response.status_mut() = status;
@@ -91,13 +107,13 @@ impl Refusal {
 pub(crate) fn upgrade<B>(hub: &Arc<Inner>, mut request: Request<B>) -> Response<UpgradeBody> {
     let accept = match check(hub, &request) {
         Ok(accept) => accept,
-        Err(refusal) => return refusal.response(),
+        Err(refusal) => return refusal.refuse(hub),
     };
     if request.extensions().get::<hyper::upgrade::OnUpgrade>().is_none() {
-        return Refusal::NoUpgrade.response();
+        return Refusal::NoUpgrade.refuse(hub);
     }
     let Some(slot) = Slot::take(hub) else {
-        return Refusal::Full.response();
+        return Refusal::Full.refuse(hub);
     };
     let upgrade = hyper::upgrade::on(&mut request);
     tokio::spawn(async move {

@@ -27,7 +27,7 @@ impl Frames {
     }
 
     /// Whether there are none.
-    #[cfg(any(all(test, not(outrace_loom)), fuzzing, feature = "internals"))]
+    #[cfg(feature = "internals")]
     pub fn is_empty(&self) -> bool {
         self.ends.is_empty()
     }

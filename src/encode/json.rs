@@ -48,7 +48,7 @@ impl FramesBuilder {
     }
 
     /// Whether there is no message yet.
-    #[cfg(any(all(test, not(outrace_loom)), fuzzing, feature = "internals"))]
+    #[cfg(feature = "internals")]
     pub fn is_empty(&self) -> bool {
         self.run.len() == 0
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::message::ChannelName;
+use crate::message::{ChannelName, StatusReport};
 use crate::reason::{CloseReason, RefusalReason};
 use crate::sync::{AtomicU64, Ordering};
 
@@ -67,6 +67,8 @@ pub struct ChannelStats {
     pub kept_bytes: usize,
     /// Messages x subscribers that were skipped.
     pub skipped: u64,
+    /// The last status published to it.
+    pub status: Option<StatusReport>,
 }
 
 /// The counters themselves. Relaxed throughout: each is a tally that orders nothing.

@@ -28,7 +28,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::encode::Envelope;
-use crate::message::ChannelName;
+use crate::message::{ChannelName, Message, StatusReport};
 use crate::protocol::Range;
 use crate::sync::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
@@ -92,6 +92,8 @@ pub(crate) struct Channel {
     kept: AtomicUsize,
     /// When something was last published or replayed, in nanoseconds since the hub began.
     used: AtomicU64,
+    /// The last status published. Locked by those who publish a status and those who ask for it; no line comes here.
+    status: Mutex<Option<StatusReport>>,
 }
 
 impl Channel {
@@ -120,6 +122,7 @@ impl Channel {
             seq: AtomicU64::new(0),
             unheard: AtomicU64::new(0),
             skipped: AtomicU64::new(0),
+            status: Mutex::default(),
         }
     }
 
@@ -179,6 +182,17 @@ impl Channel {
         self.skipped.load(Ordering::Relaxed)
     }
 
+    /// The last status published, among those of several publishers the one that came here last.
+    pub(crate) fn status(&self) -> Option<StatusReport> {
+        self.status.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn note_status(&self, message: &Message) {
+        if let Some(report) = message.status_report() {
+            *self.status.lock().unwrap_or_else(PoisonError::into_inner) = Some(report);
+        }
+    }
+
     /// The clients subscribed now.
     pub(crate) fn clients(&self) -> Vec<Arc<Client>> {
         let snapshot = self.subscribers.snapshot();
@@ -195,6 +209,9 @@ impl Channel {
     ///
     /// Costs a push, as a rule; when the pace allows it or much is waiting, a seal: one encoding, and a constant for each subscriber.
     pub(crate) fn publish(self: &Arc<Self>, run: Run) -> usize {
+        if let Run::Message(message) = &run {
+            self.note_status(message);
+        }
         let listeners = self.listeners();
         let messages = run.messages();
         if messages == 0 || (listeners == 0 && self.history.is_none()) {

@@ -139,7 +139,7 @@ impl Keeper {
     async fn start(&mut self) -> Next {
         let spawned = self.plan.spawn(self.rules.kill_on_drop).start(&self.hub);
         let began = Instant::now();
-        let next = match spawned {
+        match spawned {
             Ok(process) => {
                 self.change(|entry| {
                     entry.info.status = Status::Running;
@@ -159,8 +159,7 @@ impl Keeper {
                 tell(self.ordered.take());
                 next
             }
-        };
-        next
+        }
     }
 
     /// While it runs.

@@ -133,12 +133,12 @@ mod tests {
     proptest! {
         #[test]
         fn every_pause_is_within_its_bounds(
-            first in 0..=u64::MAX, longest in 0..=u64::MAX, runs in prop::collection::vec(0..20_u64, 0..100),
+            first in 0..=u64::MAX, longest in 0..=u64::MAX, runs in prop::collection::vec(0..20_u32, 0..100),
         ) {
             let (first, longest) = (Duration::from_millis(first), Duration::from_millis(longest));
             let mut pauses = Pauses::new(RestartDelay::new(first).longest(longest));
             for run in runs {
-                let pause = pauses.after(run * SECOND);
+                let pause = pauses.after(SECOND * run);
                 prop_assert!(first <= pause && pause <= longest.max(first));
             }
         }

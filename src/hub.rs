@@ -495,6 +495,11 @@ pub enum Reply {
         /// Subscriptions of all clients together.
         subscribers: usize,
     },
+    /// An order for a process was taken, or not: a hub supervises none by itself.
+    Ordered {
+        /// Whether it will be carried out.
+        accepted: bool,
+    },
 }
 
 /// A channel to publish to once.
@@ -614,6 +619,7 @@ impl Inner {
             Action::SubscriberCount { channel } => {
                 Reply::Count { count: hub.channel_subscriber_count(channel.as_str()) }
             }
+            Action::OrderProcess { .. } => Reply::Ordered { accepted: false },
             Action::Stats => {
                 let stats = hub.stats();
                 Reply::Stats {

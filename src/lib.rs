@@ -86,7 +86,7 @@ pub use error::ConfigError;
 pub use hub::{Hub, HubBuilder, Reply};
 pub use message::{
     Action, ActionError, Actions, ChannelName, Data, Lines, Message, MessageType, NameError, ProcessEvent,
-    ProcessId, Status, StatusReport,
+    ProcessId, ProcessOrder, Status, StatusReport,
 };
 pub use reason::{CloseReason, RefusalReason};
 pub use stats::{ChannelStats, Stats};

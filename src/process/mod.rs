@@ -20,7 +20,7 @@ mod spawn;
 mod supervised;
 mod supervisor;
 
-pub use control::{Control, ControlError, ProcessOrder};
+pub use control::{Control, ControlError};
 pub use feed::LineFeed;
 pub use handle::{ExitReport, Process};
 pub use keeper::SupervisorEvent;

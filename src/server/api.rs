@@ -1,22 +1,29 @@
 //! `/api`: publish, and look.
 
-use axum::Json;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 
 use crate::hub::Reply;
-use crate::message::Actions;
+use crate::message::{Action, Actions};
 use crate::{ChannelStats, Hub, Stats};
+
+use super::processes::{self, Processes};
 
 /// Publishes. One result for each action, in order; an array for an array, an object for an object. One bad action refuses
 /// the whole request.
 ///
 /// The content type has to be JSON: a foreign page can't send that without the browser asking first (a "simple request" has none of
 /// it), and a page of another site is refused whatever it sends.
-pub(super) async fn actions(State(hub): State<Hub>, headers: HeaderMap, body: Bytes) -> Response {
+pub(super) async fn actions(
+    State(hub): State<Hub>,
+    processes: Option<Extension<Processes>>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
     if !crate::connection::is_same_site(&headers) {
         return refuse(StatusCode::FORBIDDEN, "Forbidden");
     }
@@ -30,8 +37,19 @@ pub(super) async fn actions(State(hub): State<Hub>, headers: HeaderMap, body: By
         Ok(actions) => actions,
         Err(error) => return refuse(StatusCode::BAD_REQUEST, &error.to_string()),
     };
+    if let Err((status, text)) = processes::check(processes.as_deref(), &hub, &actions) {
+        return refuse(status, &text);
+    }
     let is_array = body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[');
-    let mut replies: Vec<Reply> = actions.into_iter().map(|action| hub.act(action)).collect();
+    let mut replies: Vec<Reply> = actions
+        .into_iter()
+        .map(|action| match action {
+            Action::OrderProcess { process_id, order } => {
+                processes::order(processes.as_deref(), &process_id, order)
+            }
+            action => hub.act(action),
+        })
+        .collect();
     match replies.pop() {
         Some(reply) if !is_array => Json(reply).into_response(),
         last => {

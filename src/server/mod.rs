@@ -2,6 +2,7 @@
 
 mod accept;
 mod api;
+mod processes;
 mod stream;
 #[cfg(feature = "viewer")]
 mod viewer;
@@ -16,6 +17,8 @@ use axum::routing::{any, get, post};
 use crate::Hub;
 
 pub use accept::{Options, serve, serve_with};
+#[cfg(feature = "process")]
+pub use processes::Processes;
 #[cfg(feature = "viewer")]
 pub use viewer::viewer;
 
@@ -33,6 +36,7 @@ impl Hub {
     /// | `GET /api/channels` | [`Hub::channels`] |
     /// | `GET /api/channels/{channel}/stream` | its lines as text; `?tail=N` for the last ones first |
     /// | `GET /api/channels/{channel}/events` | the same as Server-Sent Events, which resume by `Last-Event-ID` |
+    /// | `GET /api/processes` | the processes of a supervisor, if `Processes` is layered on it |
     /// | `GET /healthz` | `ok`, or 503 when stopping |
     ///
     /// Everything else is answered with 404 and a text that lists these. A page of another site can neither connect nor publish.
@@ -51,6 +55,7 @@ impl Hub {
             .route("/api/actions", post(api::actions).layer(DefaultBodyLimit::max(MOST_BODY_BYTES)))
             .route("/api/stats", get(api::stats))
             .route("/api/channels", get(api::channels))
+            .route("/api/processes", get(processes::list))
             .route("/api/channels/{channel}/stream", get(stream::text))
             .route("/api/channels/{channel}/events", get(stream::events))
             .route("/healthz", get(health))
@@ -79,6 +84,7 @@ async fn not_found() -> Response {
         GET  /api/channels  the channels that have subscribers, a history or a status\n\
         GET  /api/channels/CHANNEL/stream?tail=N  the lines as text, for curl\n\
         GET  /api/channels/CHANNEL/events?tail=N  the same as Server-Sent Events\n\
+        GET  /api/processes the supervised processes\n\
         GET  /healthz       whether the server is up\n";
     (StatusCode::NOT_FOUND, HELP).into_response()
 }

@@ -5,11 +5,14 @@ mod failure;
 mod load;
 mod options;
 mod pipe;
+mod procfile;
 mod run;
 mod serve;
 mod server;
 mod signals;
 mod stdin;
+mod supervise;
+mod terminal;
 mod watch;
 
 use std::process::ExitCode;
@@ -28,7 +31,7 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Run a command and stream its output to the channel process:ID
+    /// Run a command, or several, and stream their output to the channels process:ID
     Run(run::Run),
     /// Stream standard input to the channel process:ID
     Pipe(pipe::Pipe),

@@ -12,6 +12,7 @@ mod server;
 mod signals;
 mod stdin;
 mod supervise;
+mod tail;
 mod terminal;
 mod watch;
 
@@ -35,6 +36,8 @@ enum Command {
     Run(run::Run),
     /// Stream standard input to the channel process:ID
     Pipe(pipe::Pipe),
+    /// Follow files and stream what is written to them to the channels file:NAME
+    Tail(tail::TailFiles),
     /// Serve alone; others publish by POST /api/actions
     Serve(serve::Serve),
     /// Print the lines of channels as they come
@@ -66,6 +69,7 @@ fn start(command: Command) -> Result<u8, Failure> {
         match command {
             Command::Run(run) => run.start().await,
             Command::Pipe(pipe) => pipe.start().await,
+            Command::Tail(tail) => tail.start().await,
             Command::Serve(serve) => serve.start().await,
             Command::Watch(watch) => watch.start().await,
             Command::Load(_) => unreachable!("it has no part in this runtime, and has returned above"),

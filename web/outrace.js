@@ -41,7 +41,8 @@ const CHANNEL_TYPES = new Set([
 const REFUSAL = /^(Subscribe: |subscription limit exceeded)/;
 
 /**
- * Connects to an Outrace (or go-ws) server. Without a URL, to the `ws` beside this module.
+ * Connects to an Outrace (or go-ws) server. Without a URL, to the `ws` beside this module. A function is asked for the URL at
+ * every attempt: for tokens that change.
  *
  * @throws {TypeError} if the URL is none, or if there is no WebSocket class.
  */
@@ -69,10 +70,12 @@ export class Outrace {
   #retryTimer;
   #openTimer;
   #heartbeatTimer;
-  #wake = () => this.reconnect();
+  #isPaused = false;
+  #wake = () => this.#isPaused || this.reconnect();
 
   constructor(url = besideThisModule(), options = {}) {
-    this.#url = webSocketUrl(url);
+    this.#url = url;
+    webSocketUrl(this.#url);
     this.#options = { ...DEFAULTS, ...withoutUndefined(options) };
     this.#WebSocket = options.WebSocket ?? globalThis.WebSocket;
     if (typeof this.#WebSocket !== "function") {
@@ -87,8 +90,9 @@ export class Outrace {
     return this.#state;
   }
 
+  /** What is connected to. */
   get url() {
-    return this.#url;
+    return webSocketUrl(this.#url);
   }
 
   /** Calls `handler` for each `event`; returns a function that ends that. What a handler throws is reported, and harms nothing. */
@@ -159,6 +163,14 @@ export class Outrace {
     });
   }
 
+  /** Breaks off, and makes no attempt until `reconnect`; what is subscribed to is kept. Nothing, when closed. */
+  pause() {
+    if (this.#state === "closed") return;
+    this.#drop(1000, "");
+    this.#isPaused = true;
+    this.#enter("waiting", Infinity);
+  }
+
   /** Does not wait for the next attempt. Nothing, unless `waiting`. */
   reconnect() {
     if (this.#state === "waiting") this.#open();
@@ -175,11 +187,12 @@ export class Outrace {
 
   #open() {
     clearTimeout(this.#retryTimer);
+    this.#isPaused = false;
     this.#enter("connecting");
     if (this.#state !== "connecting") return;
     let socket;
     try {
-      socket = new this.#WebSocket(this.#url);
+      socket = new this.#WebSocket(webSocketUrl(this.#url));
     } catch (error) {
       this.#emit("error", { kind: "connection", message: String(error?.message ?? error), channel: null });
       this.#retry();
@@ -693,7 +706,8 @@ function besideThisModule() {
   return new URL("ws", import.meta.url);
 }
 
-function webSocketUrl(url) {
+function webSocketUrl(given) {
+  const url = typeof given === "function" ? given() : given;
   const parsed = new URL(url, globalThis.location?.href);
   if (parsed.protocol === "http:") parsed.protocol = "ws:";
   if (parsed.protocol === "https:") parsed.protocol = "wss:";

@@ -36,21 +36,21 @@ test("ANSI: 16, 256 and true colours, styles, and their ends", () => {
   ]);
   assert.deepEqual(styles("\x1b[38;5;196mx\x1b[48;5;9my\x1b[m"), [
     ["x", "", "rgb(255,0,0)", null],
-    ["y", "a-bg9", "rgb(255,0,0)", null],
+    ["y", "on-light a-bg9", "rgb(255,0,0)", null],
   ]);
   assert.deepEqual(styles("\x1b[38;5;244mx"), [["x", "", "rgb(128,128,128)", null]]);
   assert.deepEqual(styles("\x1b[38;2;1;2;3mx\x1b[48:2::4:5:6my\x1b[3;4;9mz"), [
     ["x", "", "rgb(1,2,3)", null],
-    ["y", "", "rgb(1,2,3)", "rgb(4,5,6)"],
-    ["z", "a-italic a-underline a-strike", "rgb(1,2,3)", "rgb(4,5,6)"],
+    ["y", "on-dark", "rgb(1,2,3)", "rgb(4,5,6)"],
+    ["z", "a-italic a-underline a-strike on-dark", "rgb(1,2,3)", "rgb(4,5,6)"],
   ]);
 });
 
 test("ANSI: inverse swaps what is there, and what is not", () => {
   assert.deepEqual(styles("\x1b[7mx\x1b[31my\x1b[42mz"), [
     ["x", "a-fgback a-bgtext", null, null],
-    ["y", "a-fgback a-bg1", null, null],
-    ["z", "a-fg2 a-bg1", null, null],
+    ["y", "a-fgback on-dark a-bg1", null, null],
+    ["z", "on-dark a-fg2 a-bg1", null, null],
   ]);
 });
 

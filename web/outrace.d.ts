@@ -141,6 +141,7 @@ export type Address = string | URL | (() => string | URL);
 export class Outrace {
   constructor(url?: Address, options?: ConnectOptions);
   readonly state: State;
+  /** What is connected to, or was last. */
   readonly url: string;
   /** Calls `handler` for each `event`; returns a function that ends that. */
   on<E extends keyof Events>(event: E, handler: (detail: Events[E]) => void): () => void;

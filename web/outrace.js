@@ -52,6 +52,7 @@ export function connect(url, options) {
 
 export class Outrace {
   #url;
+  #addressOf;
   #options;
   #WebSocket;
   #state = "closed";
@@ -74,8 +75,8 @@ export class Outrace {
   #wake = () => this.#isPaused || this.reconnect();
 
   constructor(url = besideThisModule(), options = {}) {
-    this.#url = url;
-    webSocketUrl(this.#url);
+    this.#addressOf = typeof url === "function" ? url : () => url;
+    this.#url = typeof url === "function" ? "" : webSocketUrl(url);
     this.#options = { ...DEFAULTS, ...withoutUndefined(options) };
     this.#WebSocket = options.WebSocket ?? globalThis.WebSocket;
     if (typeof this.#WebSocket !== "function") {
@@ -90,9 +91,9 @@ export class Outrace {
     return this.#state;
   }
 
-  /** What is connected to. */
+  /** What is connected to, or was last. */
   get url() {
-    return webSocketUrl(this.#url);
+    return this.#url;
   }
 
   /** Calls `handler` for each `event`; returns a function that ends that. What a handler throws is reported, and harms nothing. */
@@ -192,7 +193,7 @@ export class Outrace {
     if (this.#state !== "connecting") return;
     let socket;
     try {
-      socket = new this.#WebSocket(webSocketUrl(this.#url));
+      socket = new this.#WebSocket((this.#url = webSocketUrl(this.#addressOf())));
     } catch (error) {
       this.#emit("error", { kind: "connection", message: String(error?.message ?? error), channel: null });
       this.#retry();
@@ -706,8 +707,7 @@ function besideThisModule() {
   return new URL("ws", import.meta.url);
 }
 
-function webSocketUrl(given) {
-  const url = typeof given === "function" ? given() : given;
+function webSocketUrl(url) {
   const parsed = new URL(url, globalThis.location?.href);
   if (parsed.protocol === "http:") parsed.protocol = "ws:";
   if (parsed.protocol === "https:") parsed.protocol = "wss:";

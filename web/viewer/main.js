@@ -198,7 +198,8 @@ function drawEmpty() {
   element.replaceChildren();
   const { view, isHiding } = find;
   element.classList.toggle("below", view.end > view.first);
-  if (isHiding ? find.matchCount > 0 || !find.isComplete : view.end > view.first) return;
+  // Gaps stay listed; a few leave room to say that nothing else does.
+  if (isHiding ? find.matchCount > 0 || !find.isComplete || view.end - view.first > 5 : view.end > view.first) return;
   const say = (title, text, code) => {
     const strong = document.createElement("strong");
     strong.textContent = title;

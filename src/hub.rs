@@ -23,7 +23,7 @@ use crate::message::{
 use crate::outbox::Offered;
 use crate::protocol::{Command, Options, Range, Refusal};
 use crate::reason::CloseReason;
-use crate::stats::{ChannelStats, Stats};
+use crate::stats::{ChannelStats, Queues, Stats};
 use crate::sync::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 type OnConnect = Box<dyn Fn(&Arc<Client>) + Send + Sync>;
@@ -349,13 +349,17 @@ impl Hub {
     /// The hub's counters. Linear in clients and channels.
     pub fn stats(&self) -> Stats {
         let inner = &self.inner;
-        let queued = inner.everyone.clients().iter().map(|client| client.queued() as u64).sum();
+        let mut queues = Queues::default();
+        for client in inner.everyone.clients() {
+            let used = client.outbox.used();
+            queues.add(used.messages, used.bytes);
+        }
         let subscribers = inner.registry.all().iter().map(|channel| channel.listeners()).sum();
         inner.core.totals.stats(
             self.client_count(),
             self.channel_count(),
             subscribers,
-            queued,
+            queues,
             inner.core.history_bytes(),
         )
     }

@@ -68,6 +68,7 @@ mod connection;
 #[allow(unreachable_pub)]
 mod encode;
 mod error;
+mod histogram;
 mod hub;
 mod message;
 mod outbox;
@@ -83,6 +84,7 @@ mod wake;
 pub use channel::{Client, ClientId, Lossless, Publisher};
 pub use connection::{Admission, UpgradeBody};
 pub use error::ConfigError;
+pub use histogram::{Bucket, Distribution};
 pub use hub::{Hub, HubBuilder, Reply};
 pub use message::{
     Action, ActionError, Actions, ChannelName, Data, Lines, Message, MessageType, NameError, ProcessEvent,

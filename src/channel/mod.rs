@@ -92,6 +92,8 @@ pub(crate) struct Channel {
     kept: AtomicUsize,
     /// When something was last published or replayed, in nanoseconds since the hub began.
     used: AtomicU64,
+    /// When the flush that is due was asked for, by the same clock; 0 when none was. For reports alone.
+    asked: AtomicU64,
 }
 
 impl Channel {
@@ -120,6 +122,7 @@ impl Channel {
             seq: AtomicU64::new(0),
             unheard: AtomicU64::new(0),
             skipped: AtomicU64::new(0),
+            asked: AtomicU64::new(0),
         }
     }
 
@@ -262,7 +265,9 @@ impl Channel {
             return;
         }
         let ticker = &self.core.ticker;
-        if ticker.pace.next() <= ticker.now() || !ticker.is_running() {
+        let now = ticker.now();
+        self.asked.store(now, Ordering::Relaxed);
+        if ticker.pace.next() <= now || !ticker.is_running() {
             self.seal_scheduled();
         } else {
             ticker.schedule(Arc::clone(self));
@@ -305,6 +310,9 @@ impl Channel {
 
     /// One seal, as the sealer.
     fn seal_once(self: &Arc<Self>) {
+        // Relaxed, and no swap: a time for reports, and one that is lost between the two lines is one less in them.
+        let asked = self.asked.load(Ordering::Relaxed);
+        self.asked.store(0, Ordering::Relaxed);
         let mut entries = self.ingest.len();
         let mut block = Block::with_capacity(entries.min(1024));
         let mut taken = Waiting::default();
@@ -358,7 +366,11 @@ impl Channel {
         self.skipped.fetch_add(tally.skipped, Ordering::Relaxed);
         self.core.totals.count_fan_out(tally.offered, tally.skipped, tally.discarded);
         if tally.reached.clients > 0 {
-            self.core.ticker.pace.spent(self.core.ticker.now(), tally.reached);
+            let now = self.core.ticker.now();
+            self.core.ticker.pace.spent(now, tally.reached);
+            if asked > 0 {
+                self.core.totals.count_flush(now.saturating_sub(asked));
+            }
         }
     }
 
@@ -366,9 +378,11 @@ impl Channel {
     fn skip_for_all(&self, messages: u64, tally: &mut Tally) {
         let first = self.seq() + 1;
         self.seq.store(self.seq() + messages, Ordering::Relaxed);
+        let skipped = tally.skipped;
         for subscription in self.subscribers.load().iter().filter(|s| !s.has_left()) {
             self.offer_nothing(subscription, first, messages, tally);
         }
+        self.core.totals.count_overrun(tally.skipped - skipped);
     }
 
     /// What a subscription with options is owed, as the sealer.
@@ -467,7 +481,7 @@ impl Channel {
         block.seal(first, Core::timestamp(), now);
         // Relaxed: only the sealer writes it, and its flag orders one sealer's writes before the next one's reads.
         self.seq.store(block.last_seq(), Ordering::Relaxed);
-        self.core.totals.count_block();
+        self.core.totals.count_block(block.len());
         if self.history.is_none() {
             return self.fan_out(&block, tally);
         }

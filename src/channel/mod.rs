@@ -38,6 +38,7 @@ pub use publisher::Publisher;
 
 pub(crate) use self::core::Core;
 pub(crate) use block::Run;
+pub(crate) use client::Speaks;
 pub(crate) use registry::Registry;
 pub(crate) use subscription::Subscription;
 
@@ -366,7 +367,7 @@ impl Channel {
     fn skip_for_all(&self, messages: u64, tally: &mut Tally) {
         let first = self.seq() + 1;
         self.seq.store(self.seq() + messages, Ordering::Relaxed);
-        for subscription in self.subscribers.load().iter().filter(|s| !s.has_left()) {
+        for subscription in self.subscribers.load().iter().filter(|s| self.reaches(s)) {
             self.offer_nothing(subscription, first, messages, tally);
         }
     }
@@ -479,9 +480,14 @@ impl Channel {
     }
 
     fn fan_out(&self, block: &Block, tally: &mut Tally) {
-        for subscription in self.subscribers.load().iter().filter(|s| !s.has_left()) {
+        for subscription in self.subscribers.load().iter().filter(|s| self.reaches(s)) {
             self.offer(subscription, block, tally);
         }
+    }
+
+    /// Whether a subscription gets what this channel delivers. A stream over HTTP is one of all clients, and carries its own channel alone.
+    fn reaches(&self, subscription: &Subscription) -> bool {
+        !subscription.has_left() && (self.name.is_some() || subscription.client.speaks() == Speaks::WebSocket)
     }
 }
 

@@ -90,6 +90,7 @@ pub use message::{
     Action, ActionError, Actions, ChannelName, Data, Lines, Message, MessageType, NameError, ProcessEvent,
     ProcessId, Status,
 };
+pub use protocol::ClientMessage;
 pub use reason::{CloseReason, RefusalReason};
 pub use stats::{ChannelStats, Stats};
 

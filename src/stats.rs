@@ -195,14 +195,6 @@ impl Totals {
         }
     }
 
-    /// A message for one client alone (a refusal, a pong).
-    pub(crate) fn count_single(&self, accepted: bool) {
-        self.offered.fetch_add(1, Ordering::Relaxed);
-        if !accepted {
-            self.skipped.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-
     pub(crate) fn count_write(&self, messages: u64, bytes: u64) {
         self.written.fetch_add(messages, Ordering::Relaxed);
         self.write_sizes.count(bytes);

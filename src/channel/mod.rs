@@ -38,6 +38,7 @@ pub use publisher::Publisher;
 
 pub(crate) use self::core::Core;
 pub(crate) use block::Run;
+pub(crate) use client::Speaks;
 pub(crate) use registry::Registry;
 pub(crate) use subscription::Subscription;
 
@@ -379,7 +380,7 @@ impl Channel {
         let first = self.seq() + 1;
         self.seq.store(self.seq() + messages, Ordering::Relaxed);
         let skipped = tally.skipped;
-        for subscription in self.subscribers.load().iter().filter(|s| !s.has_left()) {
+        for subscription in self.subscribers.load().iter().filter(|s| self.reaches(s)) {
             self.offer_nothing(subscription, first, messages, tally);
         }
         self.core.totals.count_overrun(tally.skipped - skipped);
@@ -493,9 +494,14 @@ impl Channel {
     }
 
     fn fan_out(&self, block: &Block, tally: &mut Tally) {
-        for subscription in self.subscribers.load().iter().filter(|s| !s.has_left()) {
+        for subscription in self.subscribers.load().iter().filter(|s| self.reaches(s)) {
             self.offer(subscription, block, tally);
         }
+    }
+
+    /// Whether a subscription gets what this channel delivers. A stream over HTTP is one of all clients, and carries its own channel alone.
+    fn reaches(&self, subscription: &Subscription) -> bool {
+        !subscription.has_left() && (self.name.is_some() || subscription.client.speaks() == Speaks::WebSocket)
     }
 }
 

@@ -398,14 +398,16 @@ impl Hub {
         self.inner.everyone.clients().into_iter()
     }
 
-    /// The channels that have subscribers or a history now, by name.
+    /// The channels that have subscribers, a history or a status now, by name.
     pub fn channels(&self) -> impl ExactSizeIterator<Item = ChannelStats> + use<> {
         let mut channels: Vec<_> = self
             .inner
             .registry
             .all()
             .iter()
-            .filter(|channel| channel.listeners() > 0 || channel.kept_bytes() > 0)
+            .filter(|channel| {
+                channel.listeners() > 0 || channel.kept_bytes() > 0 || channel.status().is_some()
+            })
             .filter_map(|channel| {
                 Some(ChannelStats {
                     channel: channel.name()?.clone(),
@@ -415,6 +417,7 @@ impl Hub {
                     epoch: channel.epoch().to_owned(),
                     seq: channel.seq(),
                     kept_bytes: channel.kept_bytes(),
+                    status: channel.status(),
                 })
             })
             .collect();

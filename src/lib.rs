@@ -88,7 +88,7 @@ pub use histogram::{Bucket, Distribution};
 pub use hub::{Hub, HubBuilder, Reply};
 pub use message::{
     Action, ActionError, Actions, ChannelName, Data, Lines, Message, MessageType, NameError, ProcessEvent,
-    ProcessId, Status,
+    ProcessId, Status, StatusReport,
 };
 pub use protocol::ClientMessage;
 pub use reason::{CloseReason, RefusalReason};

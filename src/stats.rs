@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::histogram::{Distribution, Histogram};
-use crate::message::ChannelName;
+use crate::message::{ChannelName, StatusReport};
 use crate::reason::{CloseReason, RefusalReason};
 use crate::sync::{AtomicU64, Ordering};
 
@@ -105,6 +105,8 @@ pub struct ChannelStats {
     pub kept_bytes: usize,
     /// Messages x subscribers that were skipped.
     pub skipped: u64,
+    /// The last status published to it.
+    pub status: Option<StatusReport>,
 }
 
 /// What waits in the queues of all clients together.

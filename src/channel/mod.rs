@@ -28,7 +28,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::encode::Envelope;
-use crate::message::ChannelName;
+use crate::message::{ChannelName, Message, StatusReport};
 use crate::protocol::Range;
 use crate::sync::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
@@ -95,6 +95,8 @@ pub(crate) struct Channel {
     used: AtomicU64,
     /// When the flush that is due was asked for, by the same clock; 0 when none was. For reports alone.
     asked: AtomicU64,
+    /// The last status published. Locked by those who publish a status and those who ask for it; no line comes here.
+    status: Mutex<Option<StatusReport>>,
 }
 
 impl Channel {
@@ -124,6 +126,7 @@ impl Channel {
             unheard: AtomicU64::new(0),
             skipped: AtomicU64::new(0),
             asked: AtomicU64::new(0),
+            status: Mutex::default(),
         }
     }
 
@@ -183,6 +186,17 @@ impl Channel {
         self.skipped.load(Ordering::Relaxed)
     }
 
+    /// The last status published, among those of several publishers the one that came here last.
+    pub(crate) fn status(&self) -> Option<StatusReport> {
+        self.status.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn note_status(&self, message: &Message) {
+        if let Some(report) = message.status_report() {
+            *self.status.lock().unwrap_or_else(PoisonError::into_inner) = Some(report);
+        }
+    }
+
     /// The clients subscribed now.
     pub(crate) fn clients(&self) -> Vec<Arc<Client>> {
         let snapshot = self.subscribers.snapshot();
@@ -199,6 +213,9 @@ impl Channel {
     ///
     /// Costs a push, as a rule; when the pace allows it or much is waiting, a seal: one encoding, and a constant for each subscriber.
     pub(crate) fn publish(self: &Arc<Self>, run: Run) -> usize {
+        if let Run::Message(message) = &run {
+            self.note_status(message);
+        }
         let listeners = self.listeners();
         let messages = run.messages();
         if messages == 0 || (listeners == 0 && self.history.is_none()) {

@@ -82,7 +82,7 @@ async fn not_found() -> Response {
         GET  /ws            WebSocket: {\"type\":\"subscribe\",\"channel\":\"process:ID\"}\n\
         POST /api/actions   publish, as JSON: {\"action\":\"ws.send_process_output\",\"process_id\":\"ID\",\"output\":\"line\"}\n\
         GET  /api/stats     counters\n\
-        GET  /api/channels  the channels that have subscribers or a history\n\
+        GET  /api/channels  the channels that have subscribers, a history or a status\n\
         GET  /api/channels/CHANNEL/stream?tail=N  the lines as text, for curl\n\
         GET  /api/channels/CHANNEL/events?tail=N  the same as Server-Sent Events\n\
         GET  /healthz       whether the server is up\n";

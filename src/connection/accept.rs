@@ -12,6 +12,7 @@ use http_body_util::Full;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::Socket;
+use crate::channel::Speaks;
 use crate::hub::Inner;
 use crate::reason::RefusalReason;
 
@@ -121,7 +122,7 @@ pub(crate) fn upgrade<B>(hub: &Arc<Inner>, mut request: Request<B>) -> Response<
         match upgrade.await {
             Ok(upgraded) => {
                 let socket = Socket::from_upgraded(upgraded);
-                let client = hub.make_client(socket.peer_address());
+                let client = hub.make_client(socket.peer_address(), Speaks::WebSocket);
                 // Boxed: the waiting for the upgrade does not take the room of the connection.
                 Box::pin(super::run(Arc::clone(hub), client, socket)).await;
             }

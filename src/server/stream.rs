@@ -19,7 +19,7 @@ use serde::Deserialize;
 use tokio::time::{Instant, Sleep};
 
 use crate::Hub;
-use crate::channel::{Client, Subscription};
+use crate::channel::{Client, Speaks, Subscription};
 use crate::connection::{Admission, Slot, is_same_site};
 use crate::encode::Encoding;
 use crate::hub::Inner;
@@ -98,7 +98,7 @@ fn answer(
         return (StatusCode::SERVICE_UNAVAILABLE, "The server has as many connections as it may.")
             .into_response();
     };
-    let client = inner.make_client(None);
+    let client = inner.make_client(None, Speaks::Http);
     let body = Stream {
         membership: inner.welcome(&client),
         client,

@@ -12,7 +12,7 @@ export const CHANNEL = "process:web";
 const WEB = fileURLToPath(new URL("../../", import.meta.url));
 
 export const POLICY =
-  "default-src 'none'; script-src 'self'; style-src 'self'; worker-src 'self'; connect-src 'self'; img-src 'self' data:; " +
+  "default-src 'none'; script-src 'self'; worker-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; " +
   "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types outrace";
 
 const TYPES = { ".js": "text/javascript; charset=utf-8", ".css": "text/css; charset=utf-8", ".html": "text/html; charset=utf-8" };
@@ -65,11 +65,11 @@ export async function setUp(t, browser, { hash = `#${CHANNEL}`, lines = 0, searc
   return { ...site, viewer, page: viewer.page };
 }
 
-/** Waits until `isThere()`. */
-export async function until(isThere, patience = 15_000) {
+/** Waits until `isThere()`, which is asked every `interval` milliseconds. */
+export async function until(isThere, patience = 15_000, interval = 20) {
   const end = performance.now() + patience;
-  while (!isThere()) {
+  while (!(await isThere())) {
     if (performance.now() > end) throw new Error(`Not within ${patience} ms: ${isThere}`);
-    await new Promise((resolve) => setTimeout(resolve, 20));
+    await new Promise((resolve) => setTimeout(resolve, interval));
   }
 }

@@ -62,12 +62,16 @@ export class Channels {
 
   /** `{ status, exitCode }`, or undefined while it is not known. */
   status(channel) {
-    return this.#known.get(channel)?.status;
+    return this.#known.get(channel)?.status ?? statusOf(this.#processes.get(channel));
   }
 
   /** What the server says of the process behind a channel: `{ id, pid, restarts, controllable, … }`, or undefined. */
   process(channel) {
-    return isProcess(channel) ? this.#processes.get(shortName(channel)) : undefined;
+    return this.#processes.get(channel);
+  }
+
+  rate(channel) {
+    return this.#known.get(channel)?.rate ?? 0;
   }
 
   setStatus(channel, status) {
@@ -113,13 +117,15 @@ export class Channels {
     // A server without a supervisor has none, now and later.
     if (status === 404) this.#hasProcesses = false;
     if (status !== 200 || !Array.isArray(value)) return;
-    this.#processes = new Map(value.filter((entry) => typeof entry?.id === "string").map((entry) => [entry.id, entry]));
+    this.#processes = new Map(value.filter((entry) => typeof entry?.id === "string").map((entry) => [`process:${entry.id}`, entry]));
   }
 
   #take(answer) {
     if (!Array.isArray(answer)) return;
     const now = performance.now();
-    const present = new Set(this.#shown);
+    // Processes that have said nothing yet are there too.
+    const present = new Set([...this.#shown, ...this.#processes.keys()]);
+    for (const name of present) this.#channel(name);
     for (const entry of answer.slice(0, MOST_LISTED)) {
       if (typeof entry?.channel !== "string") continue;
       present.add(entry.channel);
@@ -133,10 +139,7 @@ export class Channels {
         channel.published = published;
         channel.at = now;
       }
-      if (typeof status?.status === "string") {
-        const exitCode = Number.isSafeInteger(status.exitCode) ? status.exitCode : 0;
-        channel.status = { status: status.status, exitCode };
-      }
+      channel.status = statusOf(status) ?? channel.status;
     }
     for (const name of [...this.#known.keys()]) if (!present.has(name)) this.#known.delete(name);
     this.#draw();
@@ -167,9 +170,9 @@ export class Channels {
     let perSecond = 0;
     let bad = 0;
     for (const name of processes) {
-      const channel = this.#known.get(name);
-      perSecond += channel.rate;
-      if (channel.status && statusTone(channel.status) === "bad") bad += 1;
+      perSecond += this.rate(name);
+      const status = this.status(name);
+      if (status && statusTone(status) === "bad") bad += 1;
     }
     const shown = processes.filter((name) => this.#shown.includes(name)).length;
     item.box.indeterminate = !this.#showsAll && shown > 1;
@@ -182,7 +185,8 @@ export class Channels {
   }
 
   #drawItem(item, name) {
-    const { status, rate: perSecond, published } = this.#known.get(name);
+    const { rate: perSecond, published } = this.#known.get(name);
+    const status = this.status(name);
     const isShown = this.#shown.includes(name);
     mark(item, isShown, isShown && !(this.#showsAll && isProcess(name)));
     set(item.lines, published === null ? (isProcess(name) ? "process" : "channel") : counted(published, "message"));
@@ -194,6 +198,11 @@ export class Channels {
     set(item.badge, statusText(status));
     item.badge.className = `badge ${statusTone(status)}`;
   }
+}
+
+function statusOf(entry) {
+  if (typeof entry?.status !== "string") return undefined;
+  return { status: entry.status, exitCode: Number.isSafeInteger(entry.exitCode) ? entry.exitCode : 0 };
 }
 
 function mark(item, isShown, isCurrent) {

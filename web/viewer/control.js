@@ -1,5 +1,7 @@
 // The buttons that start, restart and stop a process, where the server lets one.
 
+const ENDED = new Set(["exited", "crashed", "stopped"]);
+
 export class Control {
   #elements;
   #server;
@@ -26,10 +28,12 @@ export class Control {
     this.#id = process?.controllable === true ? process.id : "";
     group.hidden = this.#id === "";
     if (this.#id === "") return;
-    const isRunning = (status?.status ?? process.status) === "running";
+    const now = status?.status ?? process.status;
+    const isRunning = now === "running";
     start.hidden = isRunning;
     restart.hidden = !isRunning;
-    stop.hidden = !isRunning;
+    // What waits to be started again can be told not to.
+    stop.hidden = ENDED.has(now);
   }
 
   #ask() {
@@ -43,9 +47,10 @@ export class Control {
   async #act(action, id) {
     if (this.#isBusy || !id) return;
     this.#isBusy = true;
-    const { status, text } = await this.#server.ask("api/actions", { body: { action, process_id: id } });
+    const { status, value, text } = await this.#server.ask("api/actions", { body: { action, process_id: id } });
     this.#isBusy = false;
-    if (status !== 200) this.onProblem(text.trim() || (status === 0 ? "The server does not answer" : `The server refused: ${status}`));
+    if (value?.accepted === false) this.onProblem(`${id} takes no orders now: it has enough, or all is being stopped`);
+    else if (status !== 200) this.onProblem(text.trim() || (status === 0 ? "The server does not answer" : `The server refused: ${status}`));
     this.onDone();
   }
 }

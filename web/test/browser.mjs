@@ -6,7 +6,7 @@ import { readFile } from "node:fs/promises";
 import { after, test } from "node:test";
 
 import { launch } from "./support/browser.mjs";
-import { CHANNEL, setUp as setUpIn } from "./support/site.mjs";
+import { CHANNEL, setUp as setUpIn, until } from "./support/site.mjs";
 
 const browser = await launch();
 const skip = typeof browser === "string" ? browser : false;
@@ -70,10 +70,9 @@ test("follow ends when one scrolls up, what is read stays, the pill counts, and 
   await viewer.sees("line 500");
   await page.mouse.move(700, 400);
   await page.mouse.wheel(0, -1_000);
-  await page.locator("#pill").waitFor();
-  await page.waitForTimeout(400);
+  await viewer.until((texts) => !texts.includes("line 500"));
+  await viewer.rests();
   const before = await viewer.texts();
-  assert.ok(!before.includes("line 500"));
   for (let i = 1; i <= 20; i += 1) hub.output(CHANNEL, `new ${i}`);
   await page.getByText("20 new").waitFor();
   assert.deepEqual(await viewer.texts(), before);
@@ -91,8 +90,8 @@ test("what is read stays in its place while the oldest lines go", { skip }, asyn
   await viewer.sees("line 900");
   await page.mouse.move(700, 400);
   await page.mouse.wheel(0, -2_000);
-  await page.locator("#pill").waitFor();
-  await page.waitForTimeout(400);
+  await viewer.until((texts) => !texts.includes("line 860"));
+  await viewer.rests();
   const before = await viewer.texts();
   for (let i = 0; i < 20; i += 1) hub.output(CHANNEL, ...Array.from({ length: 30 }, (_, k) => `new ${i} ${k}`));
   await page.getByText("600 new").waitFor();
@@ -206,16 +205,18 @@ test("wrapped lines of any length scroll without jumps, and the end is the end",
       const row = Array.from(document.querySelectorAll(".row:not([hidden])")).find((r) => r.getBoundingClientRect().bottom > top);
       return [row.querySelector(".num").textContent, Math.round(row.getBoundingClientRect().top - top)];
     });
-  const rest = () => page.waitForTimeout(350);
+  const scroll = async (pixels) => {
+    const from = String(await place());
+    await page.mouse.wheel(0, pixels);
+    await until(async () => String(await place()) !== from);
+    await viewer.rests();
+  };
   for (let i = 0; i < 6; i += 1) {
-    await page.mouse.wheel(0, -700);
-    await rest();
+    await scroll(-700);
     const before = await place();
-    await page.mouse.wheel(0, -260);
-    await rest();
+    await scroll(-260);
     assert.notDeepEqual(await place(), before);
-    await page.mouse.wheel(0, 260);
-    await rest();
+    await scroll(260);
     assert.deepEqual(await place(), before);
   }
   await page.keyboard.press("g");

@@ -174,8 +174,10 @@ test("a gap is fetched back while the server has it", { skip }, async (t) => {
       const isAtTop = (await viewer.texts()).includes("first");
       if (isAtTop) break;
       await viewer.page.mouse.move(700, 400);
+      const before = String(await viewer.texts());
       await viewer.page.mouse.wheel(0, -600);
-      await viewer.page.waitForTimeout(300);
+      await until(async () => String(await viewer.texts()) !== before);
+      await viewer.rests();
       continue;
     }
     const name = await fetch.getAttribute("aria-label");
@@ -298,13 +300,11 @@ test("pictures for the README", { skip: skip || (!PLACES && "SCREENSHOTS names n
     ["dark", { dark: true }],
     ["phone", { dark: true, width: 390, height: 780 }],
   ]) {
-    const all = `${server.url}#process:build,process:db,${CHANNEL},process:worker`;
-    const viewer = await openViewer(t, browser, all, { height: 640, ...look });
+    const viewer = await openViewer(t, browser, `${server.url}#${CHANNEL}`, { height: 640, ...look });
     await viewer.sees("listening");
-    await viewer.page.evaluate((hash) => (location.hash = hash), CHANNEL);
-    await viewer.until((texts) => texts.length > 10 && !texts.some((text) => text.includes("build")));
-    // Until the rate of the past has gone from the bar.
-    await viewer.page.waitForTimeout(2_500);
+    // The rate of the past has gone from the bar, and the others are in the list.
+    await viewer.page.locator('li[data-channel="process:worker"] .badge', { hasText: "crashed 2" }).waitFor({ state: "attached" });
+    await viewer.page.waitForFunction(() => document.querySelector("#rate").textContent === "");
     await viewer.page.screenshot({ path: `${PLACES}/viewer-${name}.png` });
   }
 });

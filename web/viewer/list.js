@@ -362,6 +362,7 @@ export class List {
       setTimeout(() => this.refresh(true), REST);
       return;
     }
+    delete this.#scroller.dataset.moving;
     let top = height - viewport;
     if (!this.#isFollowing && total > viewport) {
       const offset = this.#heights.offsetOf(this.#placed.start) * LINE_HEIGHT - this.#placed.y;
@@ -385,6 +386,8 @@ export class List {
       return;
     }
     this.#lastScroll = performance.now();
+    // Until the scroll bar is in line with the rows again; for those who have to wait for it.
+    scroller.dataset.moving = "";
     if (moved > 0 && top >= most - 2) {
       this.setFollowing(true);
       return;

@@ -79,6 +79,11 @@ export class Viewer {
     return (await this.rows()).map(({ text }) => text);
   }
 
+  /** Waits until nothing scrolls any more. */
+  rests() {
+    return this.page.waitForFunction(() => !("moving" in document.querySelector("#lines").dataset));
+  }
+
   counts() {
     return this.page.evaluate(() => {
       const { received, skipped, before, kept } = document.querySelector("#lines").dataset;

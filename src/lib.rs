@@ -81,7 +81,7 @@ mod sync;
 mod wake;
 
 pub use channel::{Client, ClientId, Lossless, Publisher};
-pub use connection::{Admission, UpgradeBody};
+pub use connection::{Admission, PeerAddress, UpgradeBody};
 pub use error::ConfigError;
 pub use hub::{Hub, HubBuilder, Reply};
 pub use message::{

@@ -11,7 +11,7 @@ use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
 use http_body_util::Full;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
-use super::Socket;
+use super::{PeerAddress, Socket};
 use crate::hub::Inner;
 use crate::reason::RefusalReason;
 
@@ -115,13 +115,14 @@ pub(crate) fn upgrade<B>(hub: &Arc<Inner>, mut request: Request<B>) -> Response<
     let Some(slot) = Slot::take(hub) else {
         return Refusal::Full.refuse(hub);
     };
+    let peer = request.extensions().get::<PeerAddress>().map(|peer| peer.0);
     let upgrade = hyper::upgrade::on(&mut request);
     tokio::spawn(async move {
         let hub = &slot.0;
         match upgrade.await {
             Ok(upgraded) => {
                 let socket = Socket::from_upgraded(upgraded);
-                let client = hub.make_client(socket.peer_address());
+                let client = hub.make_client(peer.or_else(|| socket.peer_address()));
                 // Boxed: the waiting for the upgrade does not take the room of the connection.
                 Box::pin(super::run(Arc::clone(hub), client, socket)).await;
             }

@@ -2,6 +2,7 @@
 
 mod accept;
 mod heartbeat;
+mod peer;
 mod reader;
 mod socket;
 mod writer;
@@ -21,6 +22,7 @@ use crate::protocol;
 use crate::reason::CloseReason;
 
 pub use accept::{Admission, UpgradeBody};
+pub use peer::PeerAddress;
 
 pub(crate) use accept::upgrade;
 #[cfg(feature = "server")]

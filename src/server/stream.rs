@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use axum::Extension;
 use axum::body::Body;
 use axum::extract::{Path, Query, State};
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue};
@@ -18,7 +19,6 @@ use http_body::{Body as HttpBody, Frame};
 use serde::Deserialize;
 use tokio::time::{Instant, Sleep};
 
-use crate::Hub;
 use crate::channel::{Client, Subscription};
 use crate::connection::{Admission, Slot, is_same_site};
 use crate::encode::Encoding;
@@ -27,6 +27,7 @@ use crate::message::ChannelName;
 use crate::outbox::{Parcel, Used};
 use crate::protocol::{Options, Refusal, Since};
 use crate::reason::CloseReason;
+use crate::{Hub, PeerAddress};
 
 /// What may be asked for in the address.
 #[derive(Debug, Default, Deserialize)]
@@ -44,10 +45,11 @@ pub(super) async fn text(
     Path(channel): Path<String>,
     Query(wish): Query<Wish>,
     uri: Uri,
+    peer: Option<Extension<PeerAddress>>,
     headers: HeaderMap,
 ) -> Response {
     let options = Options { gaps: true, tail: wish.tail, ..Options::default() };
-    answer(&hub, &channel, &uri, &headers, Encoding::Text, options)
+    answer(&hub, &channel, &uri, &headers, peer, Encoding::Text, options)
 }
 
 /// `GET /api/channels/{channel}/events`: Server-Sent Events, each with the id `EPOCH:SEQ`, from which a browser resumes by itself.
@@ -56,13 +58,14 @@ pub(super) async fn events(
     Path(channel): Path<String>,
     Query(wish): Query<Wish>,
     uri: Uri,
+    peer: Option<Extension<PeerAddress>>,
     headers: HeaderMap,
 ) -> Response {
     let last = headers.get("last-event-id").and_then(|id| id.to_str().ok()).and_then(since);
     // Where a stream goes on it has had its tail.
     let tail = if last.is_some() { None } else { wish.tail };
     let options = Options { gaps: true, tail, since: last, ..Options::default() };
-    answer(&hub, &channel, &uri, &headers, Encoding::Events, options)
+    answer(&hub, &channel, &uri, &headers, peer, Encoding::Events, options)
 }
 
 fn since(id: &str) -> Option<Since> {
@@ -75,6 +78,7 @@ fn answer(
     channel: &str,
     uri: &Uri,
     headers: &HeaderMap,
+    peer: Option<Extension<PeerAddress>>,
     encoding: Encoding,
     options: Options,
 ) -> Response {
@@ -98,7 +102,7 @@ fn answer(
         return (StatusCode::SERVICE_UNAVAILABLE, "The server has as many connections as it may.")
             .into_response();
     };
-    let client = inner.make_client(None);
+    let client = inner.make_client(peer.map(|Extension(peer)| peer.0));
     let body = Stream {
         membership: inner.welcome(&client),
         client,

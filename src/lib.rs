@@ -88,7 +88,7 @@ pub use message::{
     Action, ActionError, Actions, ChannelName, Data, Lines, Message, MessageType, NameError, ProcessEvent,
     ProcessId, Status,
 };
-pub use reason::{CloseReason, RefusalReason};
+pub use reason::{CloseReason, PauseReason, RefusalReason};
 pub use stats::{ChannelStats, Stats};
 
 #[cfg(any(fuzzing, feature = "internals"))]

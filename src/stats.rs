@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::message::ChannelName;
-use crate::reason::{CloseReason, RefusalReason};
+use crate::reason::{CloseReason, PauseReason, RefusalReason};
 use crate::sync::{AtomicU64, Ordering};
 
 /// A hub's counters at one moment. Made by [`Hub::stats`](crate::Hub::stats).
@@ -47,6 +47,10 @@ pub struct Stats {
     pub ignored: u64,
     /// Requests and subscriptions that were refused, by reason.
     pub refused: BTreeMap<&'static str, u64>,
+    /// Times that accepting connections paused, by reason.
+    pub paused: BTreeMap<&'static str, u64>,
+    /// Seals that ended in a panic, which would be a bug: what they had not delivered counts as skipped.
+    pub panicked: u64,
 }
 
 /// One channel's counters. Made by [`Hub::channels`](crate::Hub::channels).
@@ -83,6 +87,8 @@ pub(crate) struct Totals {
     closed: [AtomicU64; CloseReason::ALL.len()],
     ignored: AtomicU64,
     refused: [AtomicU64; RefusalReason::ALL.len()],
+    paused: [AtomicU64; PauseReason::ALL.len()],
+    panicked: AtomicU64,
 }
 
 impl Totals {
@@ -137,6 +143,15 @@ impl Totals {
         self.refused[reason.index()].fetch_add(1, Ordering::Relaxed);
     }
 
+    #[cfg(feature = "server")]
+    pub(crate) fn count_paused(&self, reason: PauseReason) {
+        self.paused[reason.index()].fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn count_panicked(&self) {
+        self.panicked.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// The counters, with what only the hub can tell beside them.
     pub(crate) fn stats(
         &self,
@@ -172,6 +187,12 @@ impl Totals {
                 .map(|reason| (reason.name(), read(&self.refused[reason.index()])))
                 .filter(|&(_, count)| count > 0)
                 .collect(),
+            paused: PauseReason::ALL
+                .into_iter()
+                .map(|reason| (reason.name(), read(&self.paused[reason.index()])))
+                .filter(|&(_, count)| count > 0)
+                .collect(),
+            panicked: read(&self.panicked),
         }
     }
 }

@@ -23,6 +23,8 @@ pub(super) struct Look {
     overflowed: u64,
     /// Taken from the queue, and to be done when the block before it has been delivered.
     next: Option<Entry>,
+    /// When the flush was asked for; 0 when it was not, or is not the first look of it.
+    asked: u64,
     delivering: Option<Delivering>,
 }
 
@@ -44,6 +46,7 @@ impl Look {
             taken: Waiting::default(),
             overflowed: 0,
             next: None,
+            asked: 0,
             delivering: None,
         }
     }
@@ -68,6 +71,9 @@ impl Channel {
             let entries = self.ingest.len();
             let mut look = Look::new(entries);
             let again = carried.is_some();
+            // Relaxed, and no swap: a time for reports, and one that is lost between the two lines is one less in them.
+            look.asked = self.asked.load(Ordering::Relaxed);
+            self.asked.store(0, Ordering::Relaxed);
             look.next = carried.take();
             // Unwind safe: `recover` puts right what a panic left half done.
             if catch_unwind(AssertUnwindSafe(|| self.look(&mut look, entries))).is_ok() {
@@ -145,7 +151,11 @@ impl Channel {
         self.skipped.fetch_add(tally.skipped, Ordering::Relaxed);
         self.core.totals.count_fan_out(tally.offered, tally.skipped, tally.discarded);
         if tally.reached.clients > 0 {
-            self.core.ticker.pace.spent(self.core.ticker.now(), tally.reached);
+            let now = self.core.ticker.now();
+            self.core.ticker.pace.spent(now, tally.reached);
+            if look.asked > 0 {
+                self.core.totals.count_flush(now.saturating_sub(look.asked));
+            }
         }
     }
 
@@ -155,9 +165,11 @@ impl Channel {
         let first = self.seq() + 1;
         let messages = std::mem::take(&mut look.overflowed);
         self.seq.store(self.seq() + messages, Ordering::Relaxed);
-        for subscription in self.subscribers.load().iter().filter(|s| !s.has_left()) {
+        let skipped = look.tally.skipped;
+        for subscription in self.subscribers.load().iter().filter(|s| self.reaches(s)) {
             self.offer_nothing(subscription, first, messages, &mut look.tally);
         }
+        self.core.totals.count_overrun(look.tally.skipped - skipped);
     }
 
     /// After a panic, as the sealer: nobody who joined or left is forgotten, the room in the queue is given back, and those to whom the block
@@ -172,7 +184,7 @@ impl Channel {
                 self.seq.store(self.seq().max(last), Ordering::Relaxed);
                 // The last one that was offered something may not have got it.
                 let had = (look.tally.reached.clients - block.reached).saturating_sub(1);
-                for subscription in self.subscribers.load().iter().filter(|s| !s.has_left()).skip(had) {
+                for subscription in self.subscribers.load().iter().filter(|s| self.reaches(s)).skip(had) {
                     self.offer_nothing(subscription, block.first, block.messages, &mut look.tally);
                 }
             }
@@ -196,12 +208,13 @@ mod tests {
 
     use bytes::Bytes;
 
-    use super::super::{Client, ClientId, Core, Overflow, Run, Subscription};
+    use super::super::{Client, ClientId, Core, Overflow, Run, Speaks, Subscription};
     use super::*;
     use crate::config::Config;
     use crate::encode::Encoding;
     use crate::message::ChannelName;
     use crate::protocol::Options;
+    use crate::stats::Queues;
 
     /// A task that cannot be woken. Whoever seals wakes the tasks of those it offers something.
     struct Unwakeable;
@@ -212,8 +225,14 @@ mod tests {
         }
     }
 
+    fn client(channel: &Channel, id: u64) -> Arc<Client> {
+        let core = Arc::downgrade(&channel.core);
+        let limits = channel.core.config.limits();
+        Arc::new(Client::new(ClientId(id), None, limits, Speaks::WebSocket, core))
+    }
+
     fn join(channel: &Arc<Channel>, id: u64, options: Option<Options>) -> Arc<Client> {
-        let client = Arc::new(Client::new(ClientId(id), None, channel.core.config.limits()));
+        let client = client(channel, id);
         let encoding = Encoding::Json;
         channel.join(&Arc::new(Subscription::new(
             Arc::clone(&client),
@@ -266,7 +285,7 @@ mod tests {
         assert!(!texts[2].contains("lost") && texts[2].contains("next"), "{texts:?}");
         assert!(texts[3].contains(r#""data":{"from":1,"to":1,"count":1}"#), "{texts:?}");
         assert!(!texts[3].contains("lost") && texts[3].contains("next"), "{texts:?}");
-        let stats = core.totals.stats(4, 1, 4, 0, 0);
+        let stats = core.totals.stats(4, 1, 4, Queues::default(), 0);
         let written: u64 = [&before, &panicking, &after, &told].map(|client| client.written()).iter().sum();
         assert_eq!((stats.panicked, stats.offered), (1, written + stats.skipped), "{stats:?}");
         assert_eq!((channel.seq(), channel.listeners()), (2, 4));
@@ -281,12 +300,8 @@ mod tests {
         sleep_badly(&panicking);
         // All in one look: while the flag is held nobody else seals.
         let answered = channel.sealer.request().unwrap();
-        let leaving = Arc::new(Subscription::new(
-            Arc::new(Client::new(ClientId(2), None, channel.core.config.limits())),
-            Arc::clone(&channel),
-            Encoding::Json,
-            None,
-        ));
+        let leaving =
+            Arc::new(Subscription::new(client(&channel, 2), Arc::clone(&channel), Encoding::Json, None));
         channel.join(&leaving);
         channel.publish(line("one"));
         let joining = join(&channel, 3, None);

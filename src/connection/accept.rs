@@ -14,6 +14,7 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::addresses::counted;
 use super::{PeerAddress, Socket};
+use crate::channel::Speaks;
 use crate::hub::Inner;
 use crate::reason::RefusalReason;
 
@@ -136,7 +137,7 @@ pub(crate) fn upgrade<B>(hub: &Arc<Inner>, mut request: Request<B>) -> Response<
         match tokio::time::timeout(hub.config().handshake_timeout, upgrade).await {
             Ok(Ok(upgraded)) => {
                 let socket = Socket::from_upgraded(upgraded);
-                let client = hub.make_client(peer.or_else(|| socket.peer_address()));
+                let client = hub.make_client(peer.or_else(|| socket.peer_address()), Speaks::WebSocket);
                 // Boxed: the waiting for the upgrade does not take the room of the connection.
                 Box::pin(super::run(Arc::clone(hub), client, socket)).await;
             }

@@ -20,7 +20,7 @@ use serde::Deserialize;
 use tokio::time::{Instant, Sleep};
 
 use super::accept::Underway;
-use crate::channel::{Client, Subscription};
+use crate::channel::{Client, Speaks, Subscription};
 use crate::connection::{Admission, Slot, is_same_site};
 use crate::encode::Encoding;
 use crate::hub::Inner;
@@ -116,7 +116,7 @@ fn answer(
         Ok(slot) => slot,
         Err(refusal) => return refusal.counted(inner).into_response(),
     };
-    let client = inner.make_client(peer);
+    let client = inner.make_client(peer, Speaks::Http);
     let body = Stream {
         membership: inner.welcome(&client),
         client,

@@ -24,7 +24,7 @@ use crate::message::{
 };
 use crate::protocol::{ClientMessage, Command, Options, Range, Refusal};
 use crate::reason::CloseReason;
-use crate::stats::{ChannelStats, Stats};
+use crate::stats::{ChannelStats, Queues, Stats};
 use crate::sync::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 type OnConnect = Box<dyn Fn(&Arc<Client>) + Send + Sync>;
@@ -378,13 +378,17 @@ impl Hub {
     /// The hub's counters. Linear in clients and channels.
     pub fn stats(&self) -> Stats {
         let inner = &self.inner;
-        let queued = inner.everyone.clients().iter().map(|client| client.queued() as u64).sum();
+        let mut queues = Queues::default();
+        for client in inner.everyone.clients() {
+            let used = client.outbox.used();
+            queues.add(used.messages, used.bytes);
+        }
         let subscribers = inner.registry.all().iter().map(|channel| channel.listeners()).sum();
         inner.core.totals.stats(
             self.client_count(),
             self.channel_count(),
             subscribers,
-            queued,
+            queues,
             inner.core.history_bytes(),
         )
     }
@@ -394,14 +398,16 @@ impl Hub {
         self.inner.everyone.clients().into_iter()
     }
 
-    /// The channels that have subscribers or a history now, by name.
+    /// The channels that have subscribers, a history or a status now, by name.
     pub fn channels(&self) -> impl ExactSizeIterator<Item = ChannelStats> + use<> {
         let mut channels: Vec<_> = self
             .inner
             .registry
             .all()
             .iter()
-            .filter(|channel| channel.listeners() > 0 || channel.kept_bytes() > 0)
+            .filter(|channel| {
+                channel.listeners() > 0 || channel.kept_bytes() > 0 || channel.status().is_some()
+            })
             .filter_map(|channel| {
                 Some(ChannelStats {
                     channel: channel.name()?.clone(),
@@ -411,6 +417,7 @@ impl Hub {
                     epoch: channel.epoch().to_owned(),
                     seq: channel.seq(),
                     kept_bytes: channel.kept_bytes(),
+                    status: channel.status(),
                 })
             })
             .collect();

@@ -312,7 +312,8 @@ impl Reading {
         assert!(answers <= 3 * self.answered, "{answers} answers to {self:?}");
         match &self.end {
             End::Closed(code) => {
-                let (closed, expected) = (closed.expect("a close frame"), *code);
+                let (closed, expected) =
+                    (closed.unwrap_or_else(|| panic!("no close frame: {self:?}")), *code);
                 let unsettled = matches!(expected, Some(1002 | 1004 | 1012..=1014));
                 assert!(closed == expected || (unsettled && closed == Some(1002)), "{closed:?} for {self:?}");
                 if !narrow {

@@ -82,7 +82,7 @@ mod sync;
 mod wake;
 
 pub use channel::{Client, ClientId, Lossless, Publisher};
-pub use connection::{Admission, UpgradeBody};
+pub use connection::{Admission, PeerAddress, UpgradeBody};
 pub use error::ConfigError;
 pub use histogram::{Bucket, Distribution};
 pub use hub::{Hub, HubBuilder, Reply};
@@ -91,7 +91,7 @@ pub use message::{
     ProcessId, Status, StatusReport,
 };
 pub use protocol::ClientMessage;
-pub use reason::{CloseReason, RefusalReason};
+pub use reason::{CloseReason, PauseReason, RefusalReason};
 pub use stats::{ChannelStats, Stats};
 
 #[cfg(any(fuzzing, feature = "internals"))]

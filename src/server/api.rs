@@ -1,12 +1,12 @@
 //! `/api`: publish, and look.
 
 use axum::Json;
-use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 
+use super::body::Body;
 use crate::hub::Reply;
 use crate::message::Actions;
 use crate::{ChannelStats, Hub, Stats};
@@ -16,7 +16,7 @@ use crate::{ChannelStats, Hub, Stats};
 ///
 /// The content type has to be JSON: a foreign page can't send that without the browser asking first (a "simple request" has none of
 /// it), and a page of another site is refused whatever it sends.
-pub(super) async fn actions(State(hub): State<Hub>, headers: HeaderMap, body: Bytes) -> Response {
+pub(super) async fn actions(State(hub): State<Hub>, headers: HeaderMap, Body(body): Body) -> Response {
     if !crate::connection::is_same_site(&headers) {
         return refuse(StatusCode::FORBIDDEN, "Forbidden");
     }

@@ -2,6 +2,7 @@
 
 mod catch_up;
 mod failure;
+mod limits;
 mod load;
 mod options;
 mod pipe;

@@ -68,6 +68,7 @@ mod connection;
 #[allow(unreachable_pub)]
 mod encode;
 mod error;
+mod histogram;
 mod hub;
 mod message;
 mod outbox;
@@ -81,14 +82,16 @@ mod sync;
 mod wake;
 
 pub use channel::{Client, ClientId, Lossless, Publisher};
-pub use connection::{Admission, UpgradeBody};
+pub use connection::{Admission, PeerAddress, UpgradeBody};
 pub use error::ConfigError;
+pub use histogram::{Bucket, Distribution};
 pub use hub::{Hub, HubBuilder, Reply};
 pub use message::{
     Action, ActionError, Actions, ChannelName, Data, Lines, Message, MessageType, NameError, ProcessEvent,
     ProcessId, ProcessOrder, Status, StatusReport,
 };
-pub use reason::{CloseReason, RefusalReason};
+pub use protocol::ClientMessage;
+pub use reason::{CloseReason, PauseReason, RefusalReason};
 pub use stats::{ChannelStats, Stats};
 
 #[cfg(any(fuzzing, feature = "internals"))]

@@ -28,6 +28,25 @@ pub enum Command<'a> {
     Ping,
 }
 
+/// A whole message of a client, as it came: what [`HubBuilder::on_message`](crate::HubBuilder::on_message) is handed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClientMessage<'a> {
+    /// A text message.
+    Text(&'a str),
+    /// A binary message.
+    Binary(&'a [u8]),
+}
+
+impl<'a> ClientMessage<'a> {
+    /// Its bytes.
+    pub fn as_bytes(self) -> &'a [u8] {
+        match self {
+            Self::Text(text) => text.as_bytes(),
+            Self::Binary(bytes) => bytes,
+        }
+    }
+}
+
 /// The options of a subscription. Those that were not given are off.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Options {
@@ -108,6 +127,10 @@ pub enum Refusal {
     Limit,
     /// A known option has a wrong type.
     Options,
+    /// The channel does not exist, and there are as many others as there may be.
+    Channels,
+    /// As many ranges of this subscription wait as may.
+    Ranges,
 }
 
 impl Refusal {
@@ -119,6 +142,8 @@ impl Refusal {
             Self::Unauthorised => "Subscribe: subscription unauthorised",
             Self::Limit => "subscription limit exceeded",
             Self::Options => "Subscribe: invalid options",
+            Self::Channels => "channel limit exceeded",
+            Self::Ranges => "range limit exceeded",
         }
     }
 
@@ -129,6 +154,8 @@ impl Refusal {
             Self::Unauthorised => RefusalReason::Subscription,
             Self::Limit => RefusalReason::SubscriptionLimit,
             Self::Options => RefusalReason::Options,
+            Self::Channels => RefusalReason::ChannelLimit,
+            Self::Ranges => RefusalReason::RangeLimit,
         }
     }
 }

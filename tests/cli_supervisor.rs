@@ -380,3 +380,36 @@ async fn names_are_coloured_in_a_terminal_that_may_have_colours() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_pattern_watches_all_processes_those_too_that_come_later() {
+    bounded(async {
+        let server = Outrace::serving(&["serve"]).await;
+        let publish = async |id: &str, line: &str| {
+            let action = json!({"action": "ws.send_process_output", "process_id": id, "output": line});
+            assert_eq!(http(&server.url, "POST /api/actions", &action.to_string()).await.0, 200);
+        };
+        publish("web", "here before").await;
+        http(
+            &server.url,
+            "POST /api/actions",
+            r#"{"action":"ws.send_channel","channel":"other","type":"x"}"#,
+        )
+        .await;
+        let mut watcher = Outrace::start(&["watch", "--tail", "10", &server.url, "process:*"]);
+        until_line(&mut watcher, "process:web: here before").await;
+        publish("worker", "came later").await;
+        until_line(&mut watcher, "process:worker: came later").await;
+        publish("web", "and goes on").await;
+        until_line(&mut watcher, "process:web: and goes on").await;
+        let (_, channels) = http(&server.url, "GET /api/channels", "").await;
+        let channels: Vec<Value> = serde_json::from_str(&channels).unwrap();
+        let watched: Vec<_> =
+            channels.iter().map(|c| (c["channel"].as_str().unwrap(), &c["subscribers"])).collect();
+        assert_eq!(
+            watched,
+            [("other", &json!(0)), ("process:web", &json!(1)), ("process:worker", &json!(1))]
+        );
+    })
+    .await;
+}

@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::SystemTime;
 
+use super::core::Core;
 use super::subscription::Subscription;
+use crate::encode::{binary_frame, text_frame};
 use crate::message::ChannelName;
-use crate::outbox::{Limits, Outbox};
+use crate::outbox::{Limits, Offered, Outbox};
 use crate::reason::CloseReason;
 use crate::sync::{AtomicBool, AtomicU64, Ordering, fence};
 
@@ -22,6 +24,15 @@ impl fmt::Display for ClientId {
     }
 }
 
+/// What goes out to a client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Speaks {
+    /// WebSocket frames.
+    WebSocket,
+    /// One channel's text or events: an HTTP stream.
+    Http,
+}
+
 /// One connected client: who it is, what it is subscribed to, what it was sent and spared.
 ///
 /// Handed to the connect and disconnect callbacks and found through [`Hub::clients`](crate::Hub::clients). Holding one keeps its
@@ -30,6 +41,9 @@ pub struct Client {
     id: ClientId,
     address: Option<SocketAddr>,
     since: SystemTime,
+    speaks: Speaks,
+    /// Where what is sent to it alone is counted. Weak: who keeps a client does not keep its hub.
+    core: Weak<Core>,
     pub(crate) outbox: Outbox,
     /// Touched when this client subscribes, unsubscribes or leaves, and by who lists its subscriptions; never on the way of a message.
     subscriptions: Mutex<BTreeMap<ChannelName, Arc<Subscription>>>,
@@ -42,11 +56,19 @@ pub struct Client {
 }
 
 impl Client {
-    pub(crate) fn new(id: ClientId, address: Option<SocketAddr>, limits: Limits) -> Self {
+    pub(crate) fn new(
+        id: ClientId,
+        address: Option<SocketAddr>,
+        limits: Limits,
+        speaks: Speaks,
+        core: Weak<Core>,
+    ) -> Self {
         Self {
             id,
             address,
             since: SystemTime::now(),
+            speaks,
+            core,
             outbox: Outbox::new(limits),
             subscriptions: Mutex::new(BTreeMap::new()),
             written: AtomicU64::new(0),
@@ -89,6 +111,54 @@ impl Client {
     /// Messages that wait in its queue.
     pub fn queued(&self) -> usize {
         self.outbox.used().messages
+    }
+
+    /// Sends this client alone a text message, as it is: behind what waits in its queue, and within its bounds. False when there was no room, which counts
+    /// as skipped, when it is gone, and for a stream over HTTP, which carries the lines of one channel and nothing else.
+    ///
+    /// Never waits, and may be called from any thread. The messages of one caller keep their order; a message that a channel sends meanwhile may stand between them.
+    pub fn send_text(&self, text: &str) -> bool {
+        self.send(|| text_frame(text.as_bytes()))
+    }
+
+    /// As [`Client::send_text`], a binary message.
+    pub fn send_binary(&self, bytes: &[u8]) -> bool {
+        self.send(|| binary_frame(bytes))
+    }
+
+    fn send(&self, frame: impl FnOnce() -> bytes::Bytes) -> bool {
+        // A hub that is gone has no clients.
+        let Some(core) = self.core.upgrade() else { return false };
+        if self.speaks == Speaks::Http {
+            return false;
+        }
+        let offered = if self.outbox.is_full() {
+            Offered::Accepted { frames: 0, woke: false }
+        } else {
+            self.outbox.offer_frame(frame())
+        };
+        self.count_single(&core, offered)
+    }
+
+    /// Counts what became of a message for this client alone; answers whether it was accepted.
+    pub(crate) fn count_single(&self, core: &Core, offered: Offered) -> bool {
+        match offered {
+            Offered::Closed => core.totals.count_fan_out(1, 0, 1),
+            Offered::Accepted { frames: 0, .. } => {
+                core.totals.count_fan_out(1, 1, 0);
+                self.count_skipped(1);
+            }
+            Offered::Accepted { .. } => {
+                core.totals.count_fan_out(1, 0, 0);
+                return true;
+            }
+        }
+        false
+    }
+
+    /// What goes out to it.
+    pub(crate) fn speaks(&self) -> Speaks {
+        self.speaks
     }
 
     /// Closes the connection with close code 1008, after what waits for it. Returns at once; the disconnect callback tells when it has

@@ -1,5 +1,6 @@
 //! The opening handshake (RFC 6455 section 4.2): what is refused before a connection exists, and what is answered when it does.
 
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -11,7 +12,9 @@ use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
 use http_body_util::Full;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
-use super::Socket;
+use super::addresses::counted;
+use super::{PeerAddress, Socket};
+use crate::channel::Speaks;
 use crate::hub::Inner;
 use crate::reason::RefusalReason;
 
@@ -29,9 +32,9 @@ pub enum Admission {
     Forbidden,
 }
 
-/// Why a handshake was refused.
+/// Why a handshake was refused, or a stream for the same reason.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Refusal {
+pub(crate) enum Refusal {
     Method,
     NotAnUpgrade,
     Version,
@@ -40,6 +43,7 @@ enum Refusal {
     Unauthorised,
     Stopping,
     Full,
+    FullAddress,
     /// The server that carries the hub does not support upgrades.
     NoUpgrade,
 }
@@ -62,6 +66,10 @@ impl Refusal {
             Self::Unauthorised => (StatusCode::UNAUTHORIZED, "Unauthorised"),
             Self::Stopping => (StatusCode::SERVICE_UNAVAILABLE, "The server is shutting down."),
             Self::Full => (StatusCode::SERVICE_UNAVAILABLE, "The server has as many connections as it may."),
+            Self::FullAddress => (
+                StatusCode::TOO_MANY_REQUESTS,
+                "Your address has as many connections to this server as it may.",
+            ),
             Self::NoUpgrade => (StatusCode::INTERNAL_SERVER_ERROR, "The server does not support upgrades."),
         }
     }
@@ -76,13 +84,19 @@ impl Refusal {
             Self::Unauthorised => RefusalReason::Unauthorised,
             Self::Stopping => RefusalReason::Stopping,
             Self::Full => RefusalReason::ConnectionLimit,
+            Self::FullAddress => RefusalReason::AddressLimit,
         }
+    }
+
+    /// Counted; what is to be answered.
+    pub(crate) fn counted(self, hub: &Inner) -> (StatusCode, &'static str) {
+        hub.core().totals.count_refused(self.reason());
+        self.answer()
     }
 
     /// Counted, and answered.
     fn refuse(self, hub: &Inner) -> Response<UpgradeBody> {
-        hub.core().totals.count_refused(self.reason());
-        let (status, text) = self.answer();
+        let (status, text) = self.counted(hub);
         let mut response = Response::new(Full::new(Bytes::from_static(text.as_bytes())));
         *response.status_mut() = status;
         let headers = response.headers_mut();
@@ -112,20 +126,26 @@ pub(crate) fn upgrade<B>(hub: &Arc<Inner>, mut request: Request<B>) -> Response<
     if request.extensions().get::<hyper::upgrade::OnUpgrade>().is_none() {
         return Refusal::NoUpgrade.refuse(hub);
     }
-    let Some(slot) = Slot::take(hub) else {
-        return Refusal::Full.refuse(hub);
+    let peer = request.extensions().get::<PeerAddress>().map(|peer| peer.0);
+    let slot = match Slot::take(hub, peer) {
+        Ok(slot) => slot,
+        Err(refusal) => return refusal.refuse(hub),
     };
     let upgrade = hyper::upgrade::on(&mut request);
     tokio::spawn(async move {
-        let hub = &slot.0;
-        match upgrade.await {
-            Ok(upgraded) => {
+        let hub = &slot.hub;
+        match tokio::time::timeout(hub.config().handshake_timeout, upgrade).await {
+            Ok(Ok(upgraded)) => {
                 let socket = Socket::from_upgraded(upgraded);
-                let client = hub.make_client(socket.peer_address());
+                let client = hub.make_client(peer.or_else(|| socket.peer_address()), Speaks::WebSocket);
                 // Boxed: the waiting for the upgrade does not take the room of the connection.
                 Box::pin(super::run(Arc::clone(hub), client, socket)).await;
             }
-            Err(error) => tracing::debug!(%error, "the peer left during the handshake"),
+            Ok(Err(error)) => tracing::debug!(%error, "the peer left during the handshake"),
+            Err(_) => {
+                hub.core().totals.count_refused(RefusalReason::HandshakeTimeout);
+                tracing::debug!(address = ?peer, "a handshake did not end in time");
+            }
         }
     });
     let mut response = Response::new(Full::default());
@@ -137,23 +157,42 @@ pub(crate) fn upgrade<B>(hub: &Arc<Inner>, mut request: Request<B>) -> Response<
     response
 }
 
-/// One of the connections a hub may have, from the handshake to the end.
-pub(crate) struct Slot(Arc<Inner>);
+/// One of the connections a hub may have, and its peer's address may, from the handshake to the end.
+pub(crate) struct Slot {
+    hub: Arc<Inner>,
+    /// The address on whose account it is, if it is on one's.
+    address: Option<IpAddr>,
+}
 
 impl Slot {
-    pub(crate) fn take(hub: &Arc<Inner>) -> Option<Self> {
-        hub.take_slot().then(|| Self(Arc::clone(hub)))
+    /// A slot on the peer's account, if its address is known.
+    pub(crate) fn take(hub: &Arc<Inner>, peer: Option<SocketAddr>) -> Result<Self, Refusal> {
+        if !hub.take_slot() {
+            return Err(Refusal::Full);
+        }
+        // From here on dropping it gives back what was taken.
+        let mut slot = Self { hub: Arc::clone(hub), address: None };
+        if let Some(address) = peer.and_then(|peer| counted(peer.ip())) {
+            if !hub.addresses().take(address, hub.config().max_connections_per_address) {
+                return Err(Refusal::FullAddress);
+            }
+            slot.address = Some(address);
+        }
+        Ok(slot)
     }
 
     #[cfg(feature = "server")]
     pub(crate) fn hub(&self) -> &Arc<Inner> {
-        &self.0
+        &self.hub
     }
 }
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        self.0.give_slot_back();
+        if let Some(address) = self.address {
+            self.hub.addresses().give_back(address);
+        }
+        self.hub.give_slot_back();
     }
 }
 

@@ -1,7 +1,11 @@
 //! Stage 6 and the way in: one task owns one socket, reads its commands and writes its frames. The only place that names tungstenite.
 
 mod accept;
+mod addresses;
+mod frames;
 mod heartbeat;
+mod peer;
+mod rate;
 mod reader;
 mod socket;
 mod writer;
@@ -16,18 +20,21 @@ use tokio::time::{Instant, Sleep};
 
 use crate::channel::{Client, Subscription};
 use crate::encode::{close_frame, ping_frame};
-use crate::hub::Inner;
-use crate::protocol;
+use crate::hub::{Inner, Panicked};
+use crate::protocol::{self, ClientMessage};
 use crate::reason::CloseReason;
 
 pub use accept::{Admission, UpgradeBody};
+pub use peer::PeerAddress;
 
 pub(crate) use accept::upgrade;
 #[cfg(feature = "server")]
 pub(crate) use accept::{Slot, is_same_site};
+pub(crate) use addresses::Addresses;
 pub(crate) use socket::Socket;
 
 use heartbeat::{Beat, Heartbeat};
+use rate::Rate;
 use reader::{Inbound, Reader};
 use writer::{Flushed, Writer};
 
@@ -65,6 +72,8 @@ struct Connection {
     reader: Reader,
     writer: Writer,
     heartbeat: Heartbeat,
+    /// What the peer may still send.
+    rate: Rate,
     phase: Phase,
     deadline: Instant,
     ended: Option<CloseReason>,
@@ -75,7 +84,8 @@ pub(crate) async fn run(hub: Arc<Inner>, client: Arc<Client>, socket: Socket) {
     let now = Instant::now();
     let mut connection = Connection {
         heartbeat: Heartbeat::new(now, hub.config().ping_interval),
-        reader: Reader::new(),
+        rate: Rate::new(now, hub.config().message_rate, hub.config().message_burst()),
+        reader: Reader::new(hub.config()),
         writer: Writer::default(),
         phase: Phase::Open,
         deadline: now,
@@ -147,17 +157,34 @@ impl Connection {
                 cx.waker().wake_by_ref();
                 break;
             }
-            match self.reader.poll_next(&mut self.socket, &mut self.writer, cx) {
+            let inbound = self.reader.poll_next(&mut self.socket, &mut self.writer, cx);
+            let frames = self.reader.take_frames();
+            if frames > 0
+                && !matches!(inbound, Poll::Ready(Inbound::Close | Inbound::End(_)))
+                && !self.rate.take(frames, Instant::now())
+            {
+                self.begin_close(CloseReason::TooManyMessages);
+                return Poll::Pending;
+            }
+            match inbound {
                 Poll::Pending => break,
                 Poll::Ready(Inbound::Control) => {}
-                Poll::Ready(Inbound::Message(message)) => self.command(&message),
+                Poll::Ready(Inbound::Text(text)) => self.handle(ClientMessage::Text(&text)),
+                Poll::Ready(Inbound::Binary(bytes)) => self.handle(ClientMessage::Binary(&bytes)),
+                Poll::Ready(Inbound::Close) => self.flush_at_once(cx),
                 Poll::Ready(Inbound::End(CloseReason::PeerGone)) => {
                     return Poll::Ready(CloseReason::PeerGone);
                 }
                 Poll::Ready(Inbound::End(reason)) => {
+                    // A peer that closes was flushed before its close frame was answered, and nothing may follow the answer.
+                    if reason != CloseReason::PeerClosed {
+                        self.flush_at_once(cx);
+                    }
                     self.begin_close(reason);
-                    return Poll::Pending;
                 }
+            }
+            if self.phase != Phase::Open {
+                return Poll::Pending;
             }
         }
         if self.reader.take_heard() {
@@ -181,14 +208,24 @@ impl Connection {
         Poll::Pending
     }
 
-    fn command(&mut self, message: &[u8]) {
-        let mut message = message.to_vec();
-        match protocol::parse(&mut message) {
+    /// Hands the socket what it takes now, before the connection begins to end: the answers to what the peer said before its close frame or its
+    /// mistake. Nothing waits for a peer that reads no more.
+    fn flush_at_once(&mut self, cx: &mut Context<'_>) {
+        // A socket that has failed says so again when the close frame is written.
+        let _ = self.writer.poll_flush(&mut self.socket, &self.client, self.hub.core(), cx);
+    }
+
+    fn handle(&mut self, message: ClientMessage<'_>) {
+        match protocol::parse(&mut message.as_bytes().to_vec()) {
             Ok(command) => self.hub.command(&self.client, command),
-            Err(ignored) => {
-                tracing::trace!(client = %self.client.id(), reason = ignored.as_str(), "ignored a message");
-                self.hub.core().totals.count_ignored();
-            }
+            Err(ignored) => match self.hub.hand_over(&self.client, message) {
+                Ok(true) => {}
+                Ok(false) => {
+                    tracing::trace!(client = %self.client.id(), reason = ignored.as_str(), "ignored a message");
+                    self.hub.core().totals.count_ignored();
+                }
+                Err(Panicked) => self.begin_close(CloseReason::Internal),
+            },
         }
     }
 

@@ -123,28 +123,32 @@ impl Follower {
     /// Reads the open file.
     fn read(&mut self, feed: &mut LineFeed, tell: &mut dyn FnMut(TailEvent)) -> Looked {
         let Some(open) = &mut self.open else { return Looked::Idle };
-        match open.is_truncated() {
-            Ok(false) => {}
-            Ok(true) => {
-                feed.finish();
-                open.rewind();
-                tell(TailEvent::Truncated);
-            }
-            Err(_) => return Looked::Idle,
-        }
         let mut read = 0;
         while read < self.most {
             let spare = feed.spare();
-            let n = match open.file.read_at(spare, open.at) {
-                Ok(0) => break,
-                Ok(n) => n,
+            let got = match open.file.read_at(spare, open.at) {
+                Ok(got) => got,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 // As on a file system that went away: it is looked at again later.
                 Err(_) => break,
             };
-            open.advance(&spare[..n]);
-            feed.filled(n);
-            read += n;
+            // After the read: what was there before it does not tell where the bytes are from.
+            match open.is_truncated() {
+                Ok(false) => {}
+                Ok(true) => {
+                    feed.finish();
+                    open.rewind();
+                    tell(TailEvent::Truncated);
+                    continue;
+                }
+                Err(_) => break,
+            }
+            if got == 0 {
+                break;
+            }
+            open.advance(&spare[..got]);
+            feed.filled(got);
+            read += got;
         }
         if read == 0 { Looked::Idle } else { Looked::Read(read) }
     }
@@ -183,21 +187,13 @@ impl Open {
         Ok(open)
     }
 
-    /// Whether it is shorter than what was read of it, or other than it was just before that place. One `fstat` and a small read: a file can be written anew to its
-    /// old length, and within one tick of its modification time.
+    /// Whether the bytes just before the place where reading stands are others than they were, or gone. One small read each time: a file can be written anew to
+    /// its old length, and within one tick of its modification time.
     fn is_truncated(&self) -> io::Result<bool> {
-        let length = self.file.metadata()?.len();
-        if length < self.at {
-            return Ok(true);
-        }
-        if self.mark.is_empty() {
-            return Ok(false);
-        }
         let mut now = [0; MARK];
         let now = &mut now[..self.mark.len()];
         match self.file.read_exact_at(now, self.at - self.mark.len() as u64) {
             Ok(()) => Ok(now != &self.mark[..]),
-            // Cut short since the look at its length.
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(true),
             Err(error) => Err(error),
         }

@@ -1,12 +1,12 @@
 //! `/api`: publish, and look.
 
-use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 
+use super::body::Body;
 use crate::hub::Reply;
 use crate::message::{Action, Actions};
 use crate::{ChannelStats, Hub, Stats};
@@ -22,7 +22,7 @@ pub(super) async fn actions(
     State(hub): State<Hub>,
     processes: Option<Extension<Processes>>,
     headers: HeaderMap,
-    body: Bytes,
+    Body(body): Body,
 ) -> Response {
     if !crate::connection::is_same_site(&headers) {
         return refuse(StatusCode::FORBIDDEN, "Forbidden");

@@ -2,6 +2,9 @@
 
 mod accept;
 mod api;
+mod body;
+#[cfg(feature = "metrics")]
+mod metrics;
 mod processes;
 mod stream;
 #[cfg(feature = "viewer")]
@@ -9,7 +12,7 @@ mod viewer;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get, post};
@@ -21,9 +24,6 @@ pub use accept::{Options, serve, serve_with};
 pub use processes::Processes;
 #[cfg(feature = "viewer")]
 pub use viewer::viewer;
-
-/// The most bytes a request's body may have: about as many lines as one would want to publish in one request.
-const MOST_BODY_BYTES: usize = 4 * 1024 * 1024;
 
 impl Hub {
     /// The routes of a hub, to serve or to mount in an axum application:
@@ -37,6 +37,7 @@ impl Hub {
     /// | `GET /api/channels/{channel}/stream` | its lines as text; `?tail=N` for the last ones first |
     /// | `GET /api/channels/{channel}/events` | the same as Server-Sent Events, which resume by `Last-Event-ID` |
     /// | `GET /api/processes` | the processes of a supervisor, if `Processes` is layered on it |
+    /// | `GET /metrics` | the same figures for Prometheus, with feature `metrics` |
     /// | `GET /healthz` | `ok`, or 503 when stopping |
     ///
     /// Everything else is answered with 404 and a text that lists these. A page of another site can neither connect nor publish.
@@ -50,9 +51,12 @@ impl Hub {
     /// # }
     /// ```
     pub fn router(&self) -> Router {
-        Router::new()
+        let router = Router::new();
+        #[cfg(feature = "metrics")]
+        let router = router.route("/metrics", get(metrics::metrics));
+        router
             .route("/ws", any(websocket))
-            .route("/api/actions", post(api::actions).layer(DefaultBodyLimit::max(MOST_BODY_BYTES)))
+            .route("/api/actions", post(api::actions))
             .route("/api/stats", get(api::stats))
             .route("/api/channels", get(api::channels))
             .route("/api/processes", get(processes::list))
@@ -86,5 +90,7 @@ async fn not_found() -> Response {
         GET  /api/channels/CHANNEL/events?tail=N  the same as Server-Sent Events\n\
         GET  /api/processes the supervised processes\n\
         GET  /healthz       whether the server is up\n";
-    (StatusCode::NOT_FOUND, HELP).into_response()
+    const METRICS: &str =
+        if cfg!(feature = "metrics") { "GET  /metrics       the counters for Prometheus\n" } else { "" };
+    (StatusCode::NOT_FOUND, [HELP, METRICS].concat()).into_response()
 }

@@ -8,9 +8,10 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use axum::Extension;
 use axum::body::Body;
 use axum::extract::{Path, Query, State};
-use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue};
+use axum::http::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue};
 use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
@@ -18,8 +19,8 @@ use http_body::{Body as HttpBody, Frame};
 use serde::Deserialize;
 use tokio::time::{Instant, Sleep};
 
-use crate::Hub;
-use crate::channel::{Client, Subscription};
+use super::accept::Underway;
+use crate::channel::{Client, Speaks, Subscription};
 use crate::connection::{Admission, Slot, is_same_site};
 use crate::encode::Encoding;
 use crate::hub::Inner;
@@ -27,6 +28,7 @@ use crate::message::ChannelName;
 use crate::outbox::{Parcel, Used};
 use crate::protocol::{Options, Refusal, Since};
 use crate::reason::CloseReason;
+use crate::{Hub, PeerAddress};
 
 /// What may be asked for in the address.
 #[derive(Debug, Default, Deserialize)]
@@ -44,10 +46,13 @@ pub(super) async fn text(
     Path(channel): Path<String>,
     Query(wish): Query<Wish>,
     uri: Uri,
+    peer: Option<Extension<PeerAddress>>,
+    underway: Option<Extension<Underway>>,
     headers: HeaderMap,
 ) -> Response {
     let options = Options { gaps: true, tail: wish.tail, ..Options::default() };
-    answer(&hub, &channel, &uri, &headers, Encoding::Text, options)
+    let answer = answer(&hub, &channel, &uri, &headers, peer, Encoding::Text, options);
+    leave(underway, answer)
 }
 
 /// `GET /api/channels/{channel}/events`: Server-Sent Events, each with the id `EPOCH:SEQ`, from which a browser resumes by itself.
@@ -56,13 +61,24 @@ pub(super) async fn events(
     Path(channel): Path<String>,
     Query(wish): Query<Wish>,
     uri: Uri,
+    peer: Option<Extension<PeerAddress>>,
+    underway: Option<Extension<Underway>>,
     headers: HeaderMap,
 ) -> Response {
     let last = headers.get("last-event-id").and_then(|id| id.to_str().ok()).and_then(since);
     // Where a stream goes on it has had its tail.
     let tail = if last.is_some() { None } else { wish.tail };
     let options = Options { gaps: true, tail, since: last, ..Options::default() };
-    answer(&hub, &channel, &uri, &headers, Encoding::Events, options)
+    let answer = answer(&hub, &channel, &uri, &headers, peer, Encoding::Events, options);
+    leave(underway, answer)
+}
+
+/// A stream is no request under way any more.
+fn leave(underway: Option<Extension<Underway>>, answer: Response) -> Response {
+    if let (Some(Extension(underway)), StatusCode::OK) = (underway, answer.status()) {
+        underway.leave();
+    }
+    answer
 }
 
 fn since(id: &str) -> Option<Since> {
@@ -75,6 +91,7 @@ fn answer(
     channel: &str,
     uri: &Uri,
     headers: &HeaderMap,
+    peer: Option<Extension<PeerAddress>>,
     encoding: Encoding,
     options: Options,
 ) -> Response {
@@ -94,11 +111,12 @@ fn answer(
         Admission::Unauthorised => return (StatusCode::UNAUTHORIZED, "Unauthorised").into_response(),
         Admission::Forbidden => return (StatusCode::FORBIDDEN, "Forbidden").into_response(),
     }
-    let Some(slot) = Slot::take(inner) else {
-        return (StatusCode::SERVICE_UNAVAILABLE, "The server has as many connections as it may.")
-            .into_response();
+    let peer = peer.map(|Extension(peer)| peer.0);
+    let slot = match Slot::take(inner, peer) {
+        Ok(slot) => slot,
+        Err(refusal) => return refusal.counted(inner).into_response(),
     };
-    let client = inner.make_client(None);
+    let client = inner.make_client(peer, Speaks::Http);
     let body = Stream {
         membership: inner.welcome(&client),
         client,
@@ -112,7 +130,10 @@ fn answer(
     if !inner.authorises(&body.client, &name) {
         return (StatusCode::FORBIDDEN, Refusal::Unauthorised.as_str()).into_response();
     }
-    inner.join_as(&body.client, name, encoding, Some(options), None);
+    if let Err(refusal) = inner.join_as(&body.client, name, encoding, Some(options), None) {
+        inner.core().totals.count_refused(refusal.reason());
+        return (StatusCode::SERVICE_UNAVAILABLE, refusal.as_str()).into_response();
+    }
     let content_type = match encoding {
         Encoding::Events => "text/event-stream",
         _ => "text/plain; charset=utf-8",
@@ -120,6 +141,8 @@ fn answer(
     let headers = [
         (CONTENT_TYPE, HeaderValue::from_static(content_type)),
         (CACHE_CONTROL, HeaderValue::from_static("no-store")),
+        // The connection ends with the stream, and is counted as one until then.
+        (CONNECTION, HeaderValue::from_static("close")),
         // Proxies that collect a response before they pass it on are asked not to.
         (HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no")),
         (HeaderName::from_static("x-content-type-options"), HeaderValue::from_static("nosniff")),
@@ -155,12 +178,14 @@ impl Stream {
     }
 
     fn next(&mut self) -> Option<Parcel> {
-        if self.waiting.is_empty()
-            && !self.client.outbox.take_or_sleep(&mut self.waiting)
-            && self.client.take_owed()
-        {
-            self.hub().resume(&self.client);
-            self.client.outbox.take_or_sleep(&mut self.waiting);
+        if self.waiting.is_empty() && !self.client.outbox.take_or_sleep(&mut self.waiting) {
+            if self.client.take_awaited() {
+                self.hub().core().room.notify_waiters();
+            }
+            if self.client.take_owed() {
+                self.hub().resume(&self.client);
+                self.client.outbox.take_or_sleep(&mut self.waiting);
+            }
         }
         self.waiting.pop_front()
     }

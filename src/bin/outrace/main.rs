@@ -1,7 +1,9 @@
 //! The `outrace` binary: lines of a process to everyone who watches.
 
 mod catch_up;
+mod discover;
 mod failure;
+mod limits;
 mod load;
 mod options;
 mod pipe;

@@ -3,6 +3,7 @@
 use std::io;
 
 use axum::Router;
+use outrace::process::Signal;
 use outrace::{ChannelName, Hub};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
@@ -10,6 +11,7 @@ use tokio::task::JoinHandle;
 
 use crate::failure::Failure;
 use crate::options::ServerOptions;
+use crate::signals::Signals;
 
 pub(crate) struct Server {
     pub(crate) hub: Hub,
@@ -36,7 +38,7 @@ impl Server {
         finish: impl FnOnce(&Hub, Router) -> Result<Router, Failure>,
     ) -> Result<Self, Failure> {
         options.start_logging()?;
-        let hub = options.hub()?;
+        let (hub, bounds) = (options.hub()?, options.server()?);
         let listener =
             TcpListener::bind(&options.listen).await.map_err(|error| refused(&options.listen, &error))?;
         if !quiet {
@@ -51,26 +53,33 @@ impl Server {
         }
         let (stop, stopped) = oneshot::channel::<()>();
         let app = finish(&hub, hub.router().merge(outrace::server::viewer()))?;
-        let serving = tokio::spawn(outrace::server::serve_with(
-            listener,
-            hub.clone(),
-            app,
-            outrace::server::Options::default(),
-            async {
-                // Stopped or dropped: the same.
-                let _ = stopped.await;
-            },
-        ));
+        let serving = tokio::spawn(outrace::server::serve_with(listener, hub.clone(), app, bounds, async {
+            // Stopped or dropped: the same.
+            let _ = stopped.await;
+        }));
         Ok(Self { hub, stop, serving })
     }
 
-    /// Ends in good order: every client gets what waits for it, in bounded time.
-    pub(crate) async fn shut_down(self) {
+    /// Ends in good order: every client gets what waits for it, in bounded time. A signal ends it at once, and is the answer then.
+    pub(crate) async fn shut_down(self, signals: &mut Signals) -> Option<Signal> {
         let _ = self.stop.send(());
-        if let Ok(Err(error)) = self.serving.await {
-            tracing::warn!(%error, "serving ended with an error");
+        tokio::select! {
+            // First, so that one that came before is not passed over.
+            biased;
+            signal = signals.next() => Some(signal),
+            served = self.serving => {
+                if let Ok(Err(error)) = served {
+                    tracing::warn!(%error, "serving ended with an error");
+                }
+                None
+            }
         }
     }
+}
+
+/// The exit code of a command that a signal cut short, as a shell tells it.
+pub(crate) fn cut_short(signal: Signal) -> u8 {
+    u8::try_from(128 + signal.number()).unwrap_or(255)
 }
 
 fn refused(listen: &str, error: &io::Error) -> Failure {

@@ -16,6 +16,7 @@ use tokio::time::timeout;
 
 use crate::failure::Failure;
 use crate::options::{ServerOptions, duration};
+use crate::run::HURRY;
 use crate::server::Server;
 use crate::signals::Signals;
 use crate::terminal::{Stream, Terminal};
@@ -92,9 +93,15 @@ impl Job<'_> {
         })
         .await?;
         let supervisor = supervisor.expect("it was started when the server was");
-        self.until_end(&supervisor, &mut signals).await;
+        let hurried = self.until_end(&supervisor, &mut signals).await;
         let code = supervisor.first_failure().map_or(0, |failed| u8::try_from(failed.code).unwrap_or(255));
-        server.shut_down().await;
+        // One more signal cuts this short; the processes have ended as they have.
+        let ending = server.shut_down(&mut signals);
+        if hurried {
+            let _ = timeout(HURRY, ending).await;
+        } else {
+            ending.await;
+        }
         // It says no more, and what it has said is all.
         drop(supervisor);
         let _ = timeout(LAST_WORDS, saying).await;
@@ -148,14 +155,15 @@ impl Job<'_> {
         (said, saying)
     }
 
-    /// Until nothing runs any more, or until a signal and what follows from it. A second one kills.
-    async fn until_end(&self, supervisor: &Supervisor, signals: &mut Signals) {
-        let (mut signalled, mut stays) = (false, false);
+    /// Until nothing runs any more, or until a signal and what follows from it. A second one kills; the value says if there was
+    /// one.
+    async fn until_end(&self, supervisor: &Supervisor, signals: &mut Signals) -> bool {
+        let (mut signalled, mut stays, mut hurried) = (false, false, false);
         loop {
             tokio::select! {
                 () = self.ended(supervisor), if !stays => {
                     if !self.stay || signalled {
-                        return;
+                        return hurried;
                     }
                     stays = true;
                     if !self.quiet {
@@ -165,6 +173,7 @@ impl Job<'_> {
                 signal = signals.next() => {
                     if signalled {
                         supervisor.kill();
+                        hurried = true;
                     } else {
                         supervisor.begin_stop(signal);
                         (signalled, stays) = (true, false);

@@ -9,7 +9,7 @@ use outrace::{ChannelName, ProcessId};
 
 use crate::failure::Failure;
 use crate::options::{Patience, ServerOptions};
-use crate::server::Server;
+use crate::server::{Server, cut_short};
 use crate::signals::Signals;
 
 /// Follows files by their names, as tail -F does: through rotation and truncation, and also while they are not there.
@@ -45,7 +45,7 @@ pub(crate) struct TailFiles {
 }
 
 impl TailFiles {
-    /// Follows until a signal.
+    /// Follows until a signal; a second one ends at once.
     pub(crate) async fn start(self) -> Result<u8, Failure> {
         let channels = channels(&self.files, &self.ids)?;
         if let Some(folder) = self.files.iter().find(|file| file.is_dir()) {
@@ -68,11 +68,17 @@ impl TailFiles {
             tails.push(tail.start(&server.hub, channel.as_str()).map_err(Failure::usage)?);
         }
         signals.next().await;
-        for tail in tails {
-            tail.stop().await;
+        // One more signal ends it at once, whatever a file may take to be read.
+        let stopping = async {
+            for tail in tails {
+                tail.stop().await;
+            }
+        };
+        tokio::select! {
+            () = stopping => {}
+            signal = signals.next() => return Ok(cut_short(signal)),
         }
-        server.shut_down().await;
-        Ok(0)
+        Ok(server.shut_down(&mut signals).await.map_or(0, cut_short))
     }
 }
 

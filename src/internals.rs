@@ -40,7 +40,7 @@ impl Audience {
         let inner = hub.inner();
         let members = (0..clients)
             .map(|_| {
-                let client = inner.make_client(None);
+                let client = inner.make_client(None, None);
                 let membership = inner.welcome(&client);
                 for channel in channels {
                     inner.command(&client, Command::Subscribe { channel, options: Ok(options.clone()) });

@@ -28,11 +28,13 @@ pub enum CloseReason {
     Kicked,
     /// Handling this connection panicked (a callback of the application, as a rule): close code 1011.
     Internal,
+    /// What the client had shown of who it is has expired: close code 1008.
+    Expired,
 }
 
 impl CloseReason {
     /// Every reason, in the order in which statistics list them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::PeerClosed,
         Self::PeerGone,
         Self::Shutdown,
@@ -43,6 +45,7 @@ impl CloseReason {
         Self::HeartbeatTimeout,
         Self::Kicked,
         Self::Internal,
+        Self::Expired,
     ];
 
     /// The close code the peer is sent, `None` where it began the close itself or is gone.
@@ -52,7 +55,7 @@ impl CloseReason {
             Self::Shutdown | Self::HeartbeatTimeout => Some(1001),
             Self::ProtocolViolation => Some(1002),
             Self::InvalidUtf8 => Some(1007),
-            Self::Kicked => Some(1008),
+            Self::Kicked | Self::Expired => Some(1008),
             Self::MessageTooBig => Some(1009),
             Self::Internal => Some(1011),
             Self::Overflow => Some(1013),
@@ -72,12 +75,13 @@ impl CloseReason {
             Self::HeartbeatTimeout => "heartbeat timeout",
             Self::Kicked => "closed by the server",
             Self::Internal => "internal error",
+            Self::Expired => "token expired",
         }
     }
 
     /// Whether what waits is still sent before the close frame.
     pub(crate) fn flushes(self) -> bool {
-        matches!(self, Self::Shutdown | Self::Overflow | Self::Kicked)
+        matches!(self, Self::Shutdown | Self::Overflow | Self::Kicked | Self::Expired)
     }
 
     pub(crate) fn index(self) -> usize {
@@ -122,11 +126,13 @@ pub enum RefusalReason {
     Subscription,
     /// One subscription more than a client may have.
     SubscriptionLimit,
+    /// A request to publish that holds no actions, or is not sent as JSON: 400, 415.
+    Actions,
 }
 
 impl RefusalReason {
     /// Every reason, in the order in which statistics list them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Handshake,
         Self::Unauthorised,
         Self::Forbidden,
@@ -136,6 +142,7 @@ impl RefusalReason {
         Self::Options,
         Self::Subscription,
         Self::SubscriptionLimit,
+        Self::Actions,
     ];
 
     /// The name in statistics and logs.
@@ -150,6 +157,7 @@ impl RefusalReason {
             Self::Options => "invalid options",
             Self::Subscription => "subscription unauthorised",
             Self::SubscriptionLimit => "subscription limit",
+            Self::Actions => "invalid actions",
         }
     }
 

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use super::subscription::Subscription;
+use crate::access::Identity;
 use crate::message::ChannelName;
 use crate::outbox::{Limits, Outbox};
 use crate::reason::CloseReason;
@@ -29,6 +30,7 @@ impl fmt::Display for ClientId {
 pub struct Client {
     id: ClientId,
     address: Option<SocketAddr>,
+    identity: Option<Identity>,
     since: SystemTime,
     pub(crate) outbox: Outbox,
     /// Touched when this client subscribes, unsubscribes or leaves, and by who lists its subscriptions; never on the way of a message.
@@ -42,10 +44,16 @@ pub struct Client {
 }
 
 impl Client {
-    pub(crate) fn new(id: ClientId, address: Option<SocketAddr>, limits: Limits) -> Self {
+    pub(crate) fn new(
+        id: ClientId,
+        address: Option<SocketAddr>,
+        identity: Option<Identity>,
+        limits: Limits,
+    ) -> Self {
         Self {
             id,
             address,
+            identity,
             since: SystemTime::now(),
             outbox: Outbox::new(limits),
             subscriptions: Mutex::new(BTreeMap::new()),
@@ -64,6 +72,11 @@ impl Client {
     /// Where it connected from; `None` when the server that accepted it did not say.
     pub fn address(&self) -> Option<SocketAddr> {
         self.address
+    }
+
+    /// Who it is, as the hub's authenticator found; `None` when the hub has none.
+    pub fn identity(&self) -> Option<&Identity> {
+        self.identity.as_ref()
     }
 
     /// When it connected.
@@ -95,6 +108,11 @@ impl Client {
     /// happened.
     pub fn close(&self) {
         self.outbox.ask_to_close(CloseReason::Kicked);
+    }
+
+    /// Closes the connection, since what the client had shown of who it is has expired.
+    pub(crate) fn expire(&self) {
+        self.outbox.ask_to_close(CloseReason::Expired);
     }
 
     /// Relaxed, here and below: counters, read for reports; they order nothing.
@@ -148,6 +166,7 @@ impl fmt::Debug for Client {
         f.debug_struct("Client")
             .field("id", &self.id)
             .field("address", &self.address)
+            .field("user", &self.identity.as_ref().map(Identity::user))
             .field("written", &self.written())
             .field("skipped", &self.skipped())
             .field("queued", &self.queued())

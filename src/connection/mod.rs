@@ -20,11 +20,11 @@ use crate::hub::Inner;
 use crate::protocol;
 use crate::reason::CloseReason;
 
-pub use accept::{Admission, UpgradeBody};
+pub use accept::UpgradeBody;
 
-pub(crate) use accept::upgrade;
 #[cfg(feature = "server")]
-pub(crate) use accept::{Slot, is_same_site};
+pub(crate) use accept::Slot;
+pub(crate) use accept::upgrade;
 pub(crate) use socket::Socket;
 
 use heartbeat::{Beat, Heartbeat};

@@ -2,6 +2,7 @@
 
 mod accept;
 mod api;
+mod refusal;
 mod stream;
 #[cfg(feature = "viewer")]
 mod viewer;
@@ -35,7 +36,9 @@ impl Hub {
     /// | `GET /api/channels/{channel}/events` | the same as Server-Sent Events, which resume by `Last-Event-ID` |
     /// | `GET /healthz` | `ok`, or 503 when stopping |
     ///
-    /// Everything else is answered with 404 and a text that lists these. A page of another site can neither connect nor publish.
+    /// Everything else is answered with 404 and a text that lists these. All but `/healthz` stand behind the hub's
+    /// [gate](crate::access): a page of another site can neither connect nor publish, and where there is an authenticator nobody gets past who is not
+    /// known. `/api/channels` lists what the caller may subscribe to.
     ///
     /// ```no_run
     /// # async fn run() -> std::io::Result<()> {
@@ -59,8 +62,9 @@ impl Hub {
     }
 }
 
-async fn websocket(State(hub): State<Hub>, request: Request) -> Response {
-    hub.upgrade(request).map(Body::new)
+async fn websocket(State(hub): State<Hub>, mut request: Request) -> Response {
+    refusal::complete(request.extensions_mut());
+    hub.upgrade(request).await.map(Body::new)
 }
 
 async fn health(State(hub): State<Hub>) -> Response {

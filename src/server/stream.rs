@@ -11,22 +11,24 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::extract::{Path, Query, State};
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue};
-use axum::http::{HeaderMap, StatusCode, Uri};
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame};
 use serde::Deserialize;
 use tokio::time::{Instant, Sleep};
 
+use super::refusal::{Admitted, refuse};
 use crate::Hub;
+use crate::access::{Identity, reached};
 use crate::channel::{Client, Subscription};
-use crate::connection::{Admission, Slot, is_same_site};
+use crate::connection::Slot;
 use crate::encode::Encoding;
 use crate::hub::Inner;
 use crate::message::ChannelName;
 use crate::outbox::{Parcel, Used};
 use crate::protocol::{Options, Refusal, Since};
-use crate::reason::CloseReason;
+use crate::reason::{CloseReason, RefusalReason};
 
 /// What may be asked for in the address.
 #[derive(Debug, Default, Deserialize)]
@@ -41,28 +43,27 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// `GET /api/channels/{channel}/stream`: the lines, each followed by `\n`. A gap shows as a line of its own.
 pub(super) async fn text(
     State(hub): State<Hub>,
+    admitted: Admitted,
     Path(channel): Path<String>,
     Query(wish): Query<Wish>,
-    uri: Uri,
-    headers: HeaderMap,
 ) -> Response {
     let options = Options { gaps: true, tail: wish.tail, ..Options::default() };
-    answer(&hub, &channel, &uri, &headers, Encoding::Text, options)
+    answer(&hub, admitted, &channel, Encoding::Text, options)
 }
 
 /// `GET /api/channels/{channel}/events`: Server-Sent Events, each with the id `EPOCH:SEQ`, from which a browser resumes by itself.
 pub(super) async fn events(
     State(hub): State<Hub>,
+    admitted: Admitted,
     Path(channel): Path<String>,
     Query(wish): Query<Wish>,
-    uri: Uri,
     headers: HeaderMap,
 ) -> Response {
     let last = headers.get("last-event-id").and_then(|id| id.to_str().ok()).and_then(since);
     // Where a stream goes on it has had its tail.
     let tail = if last.is_some() { None } else { wish.tail };
     let options = Options { gaps: true, tail, since: last, ..Options::default() };
-    answer(&hub, &channel, &uri, &headers, Encoding::Events, options)
+    answer(&hub, admitted, &channel, Encoding::Events, options)
 }
 
 fn since(id: &str) -> Option<Since> {
@@ -70,35 +71,28 @@ fn since(id: &str) -> Option<Since> {
     Some(Since { epoch: epoch.to_owned(), seq: seq.parse().ok()? })
 }
 
-fn answer(
-    hub: &Hub,
-    channel: &str,
-    uri: &Uri,
-    headers: &HeaderMap,
-    encoding: Encoding,
-    options: Options,
-) -> Response {
+fn answer(hub: &Hub, admitted: Admitted, channel: &str, encoding: Encoding, options: Options) -> Response {
     let name = match ChannelName::parse(channel) {
         Ok(name) => name,
-        Err(error) => return (StatusCode::BAD_REQUEST, error.to_string()).into_response(),
+        Err(error) => {
+            return refuse(hub, RefusalReason::Name, StatusCode::BAD_REQUEST, error.to_string());
+        }
     };
     let inner = hub.inner();
     if inner.is_stopping() {
-        return (StatusCode::SERVICE_UNAVAILABLE, "The server is shutting down.").into_response();
+        const TEXT: &str = "The server is shutting down.";
+        return refuse(hub, RefusalReason::Stopping, StatusCode::SERVICE_UNAVAILABLE, TEXT);
     }
-    if !is_same_site(headers) {
-        return (StatusCode::FORBIDDEN, "Forbidden").into_response();
-    }
-    match inner.admits(uri, headers) {
-        Admission::Admit => {}
-        Admission::Unauthorised => return (StatusCode::UNAUTHORIZED, "Unauthorised").into_response(),
-        Admission::Forbidden => return (StatusCode::FORBIDDEN, "Forbidden").into_response(),
+    let client = inner.make_client(admitted.peer, admitted.identity);
+    if !inner.authorises(&client, &name) {
+        let text = Refusal::Unauthorised.as_str();
+        return refuse(hub, RefusalReason::Subscription, StatusCode::FORBIDDEN, text);
     }
     let Some(slot) = Slot::take(inner) else {
-        return (StatusCode::SERVICE_UNAVAILABLE, "The server has as many connections as it may.")
-            .into_response();
+        const TEXT: &str = "The server has as many connections as it may.";
+        return refuse(hub, RefusalReason::ConnectionLimit, StatusCode::SERVICE_UNAVAILABLE, TEXT);
     };
-    let client = inner.make_client(None);
+    let expires = client.identity().and_then(Identity::expires);
     let body = Stream {
         membership: inner.welcome(&client),
         client,
@@ -106,12 +100,10 @@ fn answer(
         given: Used::default(),
         encoding,
         silence: Box::pin(tokio::time::sleep(KEEP_ALIVE)),
+        expiry: expires.map(|_| Box::pin(reached(expires)) as Pin<Box<_>>),
         slot,
     };
     inner.tell_connected(&body.client);
-    if !inner.authorises(&body.client, &name) {
-        return (StatusCode::FORBIDDEN, Refusal::Unauthorised.as_str()).into_response();
-    }
     inner.join_as(&body.client, name, encoding, Some(options), None);
     let content_type = match encoding {
         Encoding::Events => "text/event-stream",
@@ -137,6 +129,8 @@ struct Stream {
     given: Used,
     encoding: Encoding,
     silence: Pin<Box<Sleep>>,
+    /// The end of the client's identity, if it has one.
+    expiry: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     slot: Slot,
 }
 
@@ -177,6 +171,10 @@ impl HttpBody for Stream {
         let this = &mut *self;
         this.settle();
         this.client.outbox.register(cx);
+        if this.expiry.as_mut().is_some_and(|expiry| expiry.as_mut().poll(cx).is_ready()) {
+            this.expiry = None;
+            this.client.expire();
+        }
         while let Some(parcel) = this.next() {
             this.given = parcel.weight();
             if !parcel.bytes.is_empty() {

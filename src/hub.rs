@@ -220,7 +220,7 @@ impl HubBuilder {
     /// answers to loopback names alone unless others are allowed here: the name under which a proxy passes requests on, say. Once a name is
     /// allowed, any other listener answers to no other name but that and loopback's.
     ///
-    /// The hub knows where a request came in when the server puts [`Endpoints`](crate::access::Endpoints) into its extensions, as
+    /// The hub knows where a request came in when the server puts the [`LocalAddress`](crate::LocalAddress) into its extensions, as
     /// that of `outrace::server` does.
     pub fn allow_host(mut self, name: impl AsRef<str>) -> Self {
         self.gate.hosts.allow(name.as_ref());

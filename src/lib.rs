@@ -83,7 +83,7 @@ mod stats;
 mod sync;
 mod wake;
 
-pub use access::Admission;
+pub use access::{Admission, LocalAddress, PeerAddress};
 pub use channel::{Client, ClientId, Lossless, Publisher};
 pub use connection::UpgradeBody;
 pub use error::ConfigError;

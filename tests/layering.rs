@@ -127,6 +127,13 @@ fn what_is_pure_knows_neither_runtime_nor_socket() {
 }
 
 #[test]
+fn only_the_access_rules_hash_and_compare_secrets() {
+    for word in ["sha2", "subtle", "jsonwebtoken"] {
+        only_in(word, &["access/"]);
+    }
+}
+
+#[test]
 fn lower_layers_do_not_know_the_higher_ones() {
     const TOP: [&str; 4] = ["Hub", "crate::hub", "crate::connection", "crate::server"];
     never_in(&TOP, &["channel/", "outbox/", "protocol.rs", "encode/", "message/"]);
@@ -134,6 +141,8 @@ fn lower_layers_do_not_know_the_higher_ones() {
     never_in(&["crate::outbox", "crate::protocol"], &["encode/", "message/"]);
     never_in(&["crate::encode"], &["message/", "protocol.rs"]);
     never_in(&["axum", "crate::server"], &["connection/", "hub.rs"]);
+    never_in(&TOP, &["access/"]);
+    never_in(&["axum", "hyper", "TcpStream", "tungstenite", "crate::channel", "crate::outbox"], &["access/"]);
 }
 
 #[test]

@@ -7,30 +7,7 @@ use std::net::SocketAddr;
 use http::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use http::{Uri, request};
 
-/// The two ends of the TCP connection that a request came on.
-///
-/// The accept loop of `outrace::server` puts it into the extensions of each request. A server of one's own that does the same
-/// lets clients and authenticators know the peer's address, and the hub whether it listens on loopback alone.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Endpoints {
-    /// The peer's address.
-    pub peer: Option<SocketAddr>,
-    /// The address it connected to.
-    pub local: Option<SocketAddr>,
-}
-
-impl Endpoints {
-    /// Both ends; `None` for what is not known.
-    pub fn new(peer: Option<SocketAddr>, local: Option<SocketAddr>) -> Self {
-        Self { peer, local }
-    }
-
-    /// Those in a request's extensions, or nothing.
-    pub(crate) fn of(extensions: &http::Extensions) -> Self {
-        extensions.get().copied().unwrap_or_default()
-    }
-}
+use super::PeerAddress;
 
 /// What a request shows of who sends it: its address, its headers and where it comes from.
 ///
@@ -39,17 +16,13 @@ impl Endpoints {
 pub struct Credentials {
     uri: Uri,
     headers: HeaderMap,
-    endpoints: Endpoints,
+    peer: Option<SocketAddr>,
 }
 
 impl Credentials {
-    /// What a request's head shows. The peer is known if [`Endpoints`] are among its extensions.
+    /// What a request's head shows. The peer is known if a [`PeerAddress`] is among its extensions.
     pub fn of(head: &request::Parts) -> Self {
-        Self {
-            uri: head.uri.clone(),
-            headers: head.headers.clone(),
-            endpoints: Endpoints::of(&head.extensions),
-        }
+        Self { uri: head.uri.clone(), headers: head.headers.clone(), peer: PeerAddress::of(&head.extensions) }
     }
 
     /// The request's address, with its query. A `token` in it is a secret: see that it gets into no log.
@@ -64,7 +37,7 @@ impl Credentials {
 
     /// Where it comes from; `None` when the server did not say. Behind a proxy this is the proxy.
     pub fn peer(&self) -> Option<SocketAddr> {
-        self.endpoints.peer
+        self.peer
     }
 
     /// The token of `Authorization: Bearer …` (RFC 6750 section 2.1). None when there are several such headers.
@@ -96,7 +69,7 @@ impl fmt::Debug for Credentials {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Credentials")
             .field("path", &self.uri.path())
-            .field("peer", &self.endpoints.peer)
+            .field("peer", &self.peer)
             .finish_non_exhaustive()
     }
 }

@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use http::{HeaderMap, StatusCode, Uri, request};
 
-use super::{AuthError, Authenticator, Credentials, Endpoints, Finding, Hosts, Identity, Origins};
+use super::{
+    AuthError, Authenticator, Credentials, Finding, Hosts, Identity, LocalAddress, Origins, PeerAddress,
+};
 use crate::reason::RefusalReason;
 
 /// How long an authenticator may take.
@@ -86,8 +88,8 @@ pub(crate) struct Gate {
 impl Gate {
     /// Who a request is from, if it may pass at all; nobody when nobody is asked for it.
     pub(crate) async fn admit(&self, head: &request::Parts) -> Result<Option<Identity>, Denial> {
-        let Endpoints { peer, local } = Endpoints::of(&head.extensions);
-        if !self.hosts.admit(&head.headers, local) {
+        let peer = PeerAddress::of(&head.extensions);
+        if !self.hosts.admit(&head.headers, LocalAddress::of(&head.extensions)) {
             tracing::debug!(?peer, "refused a request that names another host");
             return Err(Denial::UnknownHost);
         }

@@ -28,19 +28,21 @@ mod identity;
 mod jwt;
 mod origin;
 mod pattern;
+mod peer;
 mod secret;
 mod tokens;
 
 pub use api_keys::ApiKeys;
 pub use authenticator::{AuthError, Authenticator, Finding, Reloadable, any_of, from_fn};
 pub use bearer::Bearer;
-pub use credentials::{Credentials, Endpoints};
+pub use credentials::Credentials;
 pub use gate::Admission;
 pub use identity::Identity;
 #[cfg(feature = "jwt")]
 pub use jwt::{Jwt, JwtKeyError};
 pub use origin::{OriginError, Origins};
 pub use pattern::{Grants, Pattern, PatternError, PublishTarget};
+pub use peer::{LocalAddress, PeerAddress};
 pub use tokens::{TokenFault, TokenFileError, TokenTable};
 
 pub(crate) use expiry::reached;

@@ -15,7 +15,7 @@ use http_body_util::Full;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::Socket;
-use crate::access::{Denial, Endpoints, Identity, reached};
+use crate::access::{Denial, Identity, PeerAddress, reached};
 use crate::channel::Client;
 use crate::hub::Inner;
 use crate::reason::RefusalReason;
@@ -108,7 +108,7 @@ pub(crate) async fn upgrade<B>(hub: &Arc<Inner>, request: Request<B>) -> Respons
         Ok(admitted) => admitted,
         Err(refusal) => return refusal.refuse(hub),
     };
-    let endpoints = Endpoints::of(&head.extensions);
+    let peer = PeerAddress::of(&head.extensions);
     let mut request = Request::from_parts(head, body);
     if request.extensions().get::<hyper::upgrade::OnUpgrade>().is_none() {
         return Refusal::NoUpgrade.refuse(hub);
@@ -127,7 +127,7 @@ pub(crate) async fn upgrade<B>(hub: &Arc<Inner>, request: Request<B>) -> Respons
             Ok(upgraded) => {
                 let socket = Socket::from_upgraded(upgraded);
                 let expires = identity.as_ref().and_then(Identity::expires);
-                let address = socket.peer_address().or(endpoints.peer);
+                let address = peer.or_else(|| socket.peer_address());
                 let client = hub.make_client(address, identity);
                 let connection = super::run(Arc::clone(hub), Arc::clone(&client), socket);
                 // Boxed: the waiting for the upgrade does not take the room of the connection.

@@ -2,16 +2,20 @@
 
 use std::future::Future;
 use std::io;
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::time::Duration;
 
+use http::Request;
+use hyper::body::Incoming;
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use crate::Hub;
+use crate::{Hub, LocalAddress, PeerAddress};
 
 /// How long to wait when the system has no descriptor left: long enough not to spin, short enough to recover at once.
 const PAUSE_WITHOUT_DESCRIPTORS: Duration = Duration::from_millis(50);
@@ -66,8 +70,10 @@ pub async fn serve_with(
             Some(_) = requests.join_next(), if !requests.is_empty() => continue,
         };
         match accepted {
-            Ok((tcp, _)) => {
-                requests.spawn(serve_connection(tcp, router.clone(), options.clone(), stopping.subscribe()));
+            Ok((tcp, peer)) => {
+                let served =
+                    serve_connection(tcp, peer, router.clone(), options.clone(), stopping.subscribe());
+                requests.spawn(served);
             }
             Err(error) if is_of_one_connection(&error) => {}
             Err(error) if is_of_descriptors(&error) => {
@@ -91,17 +97,26 @@ pub async fn serve_with(
 
 async fn serve_connection(
     tcp: TcpStream,
+    peer: SocketAddr,
     router: axum::Router,
     options: Options,
     mut stopping: watch::Receiver<()>,
 ) {
     let _ = tcp.set_nodelay(true);
+    let local = tcp.local_addr();
     let mut http = hyper::server::conn::http1::Builder::new();
     http.timer(TokioTimer::new())
         .header_read_timeout(options.header_timeout)
         .max_buf_size(options.header_bytes.max(8 * 1024));
-    let connection =
-        http.serve_connection(TokioIo::new(tcp), TowerToHyperService::new(router)).with_upgrades();
+    let router = TowerToHyperService::new(router);
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(PeerAddress(peer));
+        if let Ok(local) = local {
+            request.extensions_mut().insert(LocalAddress(local));
+        }
+        router.call(request)
+    });
+    let connection = http.serve_connection(TokioIo::new(tcp), service).with_upgrades();
     let mut connection = pin!(connection);
     let served = tokio::select! {
         served = connection.as_mut() => served,

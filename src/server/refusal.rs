@@ -9,7 +9,7 @@ use axum::http::{Extensions, StatusCode};
 use axum::response::{IntoResponse, Response};
 
 use crate::Hub;
-use crate::access::{Denial, Endpoints, Identity};
+use crate::access::{Denial, Identity, PeerAddress};
 use crate::reason::RefusalReason;
 
 /// A request that has passed the gate: who sends it, and from where.
@@ -24,7 +24,7 @@ impl FromRequestParts<Hub> for Admitted {
     async fn from_request_parts(head: &mut Parts, hub: &Hub) -> Result<Self, Response> {
         complete(&mut head.extensions);
         match hub.inner().admit(head).await {
-            Ok(identity) => Ok(Self { identity, peer: Endpoints::of(&head.extensions).peer }),
+            Ok(identity) => Ok(Self { identity, peer: PeerAddress::of(&head.extensions) }),
             Err(denial) => Err(deny(hub, denial)),
         }
     }
@@ -32,10 +32,10 @@ impl FromRequestParts<Hub> for Admitted {
 
 /// Says where a request comes from, if only axum's own server knows.
 pub(super) fn complete(extensions: &mut Extensions) {
-    if extensions.get::<Endpoints>().is_none()
+    if extensions.get::<PeerAddress>().is_none()
         && let Some(&ConnectInfo(peer)) = extensions.get::<ConnectInfo<SocketAddr>>()
     {
-        extensions.insert(Endpoints::new(Some(peer), None));
+        extensions.insert(PeerAddress(peer));
     }
 }
 

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use outrace::server::Options;
 use outrace::{Client, Hub, HubBuilder};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
@@ -31,14 +32,22 @@ pub struct Server {
 
 impl Server {
     pub fn start(hub: Hub) -> Self {
+        let router = hub.router();
+        Self::routed(hub, router, Options::default())
+    }
+
+    /// A hub behind a router and bounds of one's own.
+    pub fn routed(hub: Hub, router: axum::Router, options: Options) -> Self {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let listener = runtime.block_on(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))).unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel();
-        let served = runtime.spawn(outrace::server::serve(listener, hub.clone(), async {
+        let stop_asked = async {
             let _ = stopped.await;
-        }));
+        };
+        let served =
+            runtime.spawn(outrace::server::serve_with(listener, hub.clone(), router, options, stop_asked));
         Self { hub, address, runtime: Some(runtime), stop: Some(stop), served: Some(served) }
     }
 

@@ -77,7 +77,12 @@ pub fn handshake(more: &str) -> String {
 
 impl Socket {
     pub fn connect(address: SocketAddr) -> Self {
-        Self::over(TcpStream::connect(address).unwrap())
+        Self::connect_as(address, "")
+    }
+
+    /// With more headers, each ended by CRLF.
+    pub fn connect_as(address: SocketAddr, more: &str) -> Self {
+        Self::over(TcpStream::connect(address).unwrap(), more)
     }
 
     /// A client whose kernel buffers little: one that stops reading is soon felt.
@@ -86,15 +91,15 @@ impl Socket {
         let socket = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
         sockopt::set_socket_recv_buffer_size(&socket, 4096).unwrap();
         connect(&socket, &address).unwrap();
-        Self::over(TcpStream::from(socket))
+        Self::over(TcpStream::from(socket), "")
     }
 
-    fn over(stream: TcpStream) -> Self {
+    fn over(stream: TcpStream, more: &str) -> Self {
         stream.set_nodelay(true).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_write_timeout(Some(PATIENCE)).unwrap();
         let mut socket = Self { stream, buffer: Vec::new(), start: 0 };
-        socket.send_bytes(handshake("").as_bytes());
+        socket.send_bytes(handshake(more).as_bytes());
         let answer = socket.answer();
         assert!(answer.starts_with("HTTP/1.1 101 "), "{answer}");
         // The key and its answer are those of RFC 6455 section 1.3.

@@ -175,7 +175,8 @@ pub(crate) mod tests {
         fn every_text_survives_being_percent_encoded(text in "\\PC{1,40}") {
             let encoded: String = text.bytes().map(|byte| format!("%{byte:02x}")).collect();
             let uri = format!("/ws?token={encoded}");
-            prop_assert_eq!(shown(&uri, &[]).query_token().as_deref(), Some(text.as_str()));
+            let shown = shown(&uri, &[]);
+            prop_assert_eq!(shown.query_token(), Some(Cow::Borrowed(text.as_str())));
         }
     }
 }

@@ -25,6 +25,9 @@ const LEEWAY: Duration = Duration::from_secs(5);
 /// connections are closed with 1008; `nbf` is obeyed, with 5 s for clocks that differ. A token with an `aud` is refused unless
 /// [`Jwt::audience`] says it is meant. The other claims are those of the [`Identity`].
 ///
+/// The checking is done by ring, as that of TLS. The first `Jwt` makes it the process's `jsonwebtoken::crypto::CryptoProvider`, which signs nothing: a
+/// program that also uses `jsonwebtoken` itself installs its own before.
+///
 /// ```
 /// use outrace::access::Jwt;
 ///
@@ -73,14 +76,16 @@ impl Jwt {
         if String::from_utf8_lossy(pem).contains("PRIVATE KEY-----") {
             return Err(JwtKeyError::Private);
         }
-        let known: [(_, fn(&[u8]) -> _); 3] = [
-            (Algorithm::RS256, DecodingKey::from_rsa_pem),
-            (Algorithm::EdDSA, DecodingKey::from_ed_pem),
-            (Algorithm::ES256, DecodingKey::from_ec_pem),
-        ];
-        known
+        [Algorithm::RS256, Algorithm::EdDSA, Algorithm::ES256]
             .into_iter()
-            .find_map(|(algorithm, read)| Some(Self::new(read(pem).ok()?, algorithm)))
+            .find_map(|algorithm| {
+                let key = match algorithm {
+                    Algorithm::RS256 => DecodingKey::from_rsa_pem(pem),
+                    Algorithm::EdDSA => DecodingKey::from_ed_pem(pem),
+                    _ => DecodingKey::from_ec_pem(pem),
+                };
+                Some(Self::new(key.ok()?, algorithm))
+            })
             .filter(Self::is_usable)
             .ok_or(JwtKeyError::Unknown)
     }

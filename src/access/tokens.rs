@@ -264,7 +264,7 @@ mod tests {
             let table = TokenTable::parse(&format!("{name} {token} publish={pattern}")).unwrap();
             let bearer = format!("Bearer {token}");
             let identity = ask(&table, "/", &[("authorization", &bearer)]).unwrap();
-            prop_assert_eq!(identity.user(), name);
+            prop_assert_eq!(identity.user(), &name);
             let debug = format!("{:?}", table);
             prop_assert!(!debug.contains(&token) || name.contains(&token));
         }

@@ -207,7 +207,7 @@ mod tests {
     #[test]
     fn what_found_no_room_before_a_join_stands_before_it() {
         let core = Arc::new(Core::new(Config::default()));
-        let client = Arc::new(Client::new(ClientId(1), None, core.config.limits()));
+        let client = Arc::new(Client::new(ClientId(1), None, None, core.config.limits()));
         let channel = Arc::new(Channel::new(core, None, Overflow::Skip));
         let ingest = Ingest::new();
         for _ in 0..5 {

@@ -1,7 +1,6 @@
 //! The public face: build, publish, look up. Wires the stages together and holds no algorithm.
 
 use std::fmt;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,9 +11,12 @@ use serde::Serialize;
 use tokio::sync::Notify;
 
 use crate::access::{
-    Admission, AuthError, Authenticator, Credentials, Denial, Gate, Identity, Origins, PublishTarget, guarded,
+    Admission, AuthError, Authenticator, Credentials, Denial, Gate, Identity, Origins, PublishTarget,
+    Visitor, guarded,
 };
-use crate::channel::{Channel, Client, ClientId, Core, Overflow, Publisher, Registry, Run, Subscription};
+use crate::channel::{
+    Channel, Client, ClientId, Core, Overflow, Publisher, Registry, Run, Speaks, Subscription,
+};
 use crate::config::Config;
 use crate::connection::{self, UpgradeBody};
 use crate::encode::{Encoding, Envelope, single};
@@ -22,14 +24,14 @@ use crate::error::ConfigError;
 use crate::message::{
     Action, ChannelName, Lines, Message, MessageType, NameError, ProcessEvent, ProcessId, Status,
 };
-use crate::outbox::Offered;
-use crate::protocol::{Command, Options, Range, Refusal};
+use crate::protocol::{ClientMessage, Command, Options, Range, Refusal};
 use crate::reason::CloseReason;
-use crate::stats::{ChannelStats, Stats};
+use crate::stats::{ChannelStats, Queues, Stats};
 use crate::sync::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 type OnConnect = Box<dyn Fn(&Arc<Client>) + Send + Sync>;
 type OnDisconnect = Box<dyn Fn(&Arc<Client>, CloseReason) + Send + Sync>;
+type OnMessage = Box<dyn Fn(&Arc<Client>, ClientMessage<'_>) + Send + Sync>;
 type OnSubscribe = Box<dyn Fn(&Arc<Client>, &ChannelName) -> bool + Send + Sync>;
 type OnPublish = Box<dyn Fn(Option<&Identity>, PublishTarget<'_>) -> bool + Send + Sync>;
 
@@ -40,6 +42,7 @@ struct Callbacks {
     disconnect: Option<OnDisconnect>,
     subscribe: Option<OnSubscribe>,
     publish: Option<OnPublish>,
+    message: Option<OnMessage>,
 }
 
 /// The fan-out engine: takes messages, and delivers them to the WebSocket clients that subscribed.
@@ -247,6 +250,32 @@ impl HubBuilder {
         self
     }
 
+    /// Called with each message of a client that is none of the wire's commands, in its connection's task: keep it short. Without this callback such messages
+    /// are ignored and counted in [`Stats::ignored`]; with it they are the application's and not counted there. [`Client::send_text`] answers.
+    ///
+    /// A panic ends that connection alone, with close code 1011.
+    ///
+    /// ```
+    /// use outrace::{ClientMessage, Hub};
+    ///
+    /// let echo = Hub::builder().on_message(|client, message| {
+    ///     // What does not fit into the client's queue is skipped and counted.
+    ///     let _sent = match message {
+    ///         ClientMessage::Text(text) => client.send_text(text),
+    ///         ClientMessage::Binary(bytes) => client.send_binary(bytes),
+    ///     };
+    /// });
+    /// # echo.build()?;
+    /// # Ok::<(), outrace::ConfigError>(())
+    /// ```
+    pub fn on_message(
+        mut self,
+        callback: impl Fn(&Arc<Client>, ClientMessage<'_>) + Send + Sync + 'static,
+    ) -> Self {
+        self.callbacks.message = Some(Box::new(callback));
+        self
+    }
+
     /// Makes the hub.
     ///
     /// # Errors
@@ -332,7 +361,7 @@ impl Hub {
     }
 
     /// Sends a message to every client, subscribed or not; answers how many clients there are. A client whose queue is full is
-    /// disconnected with close code 1013.
+    /// disconnected with close code 1013. A stream over HTTP counts as a client, and carries its channel alone.
     pub fn broadcast(&self, message: Message) -> usize {
         self.inner.everyone.publish(message_run(message))
     }
@@ -413,13 +442,17 @@ impl Hub {
     /// The hub's counters. Linear in clients and channels.
     pub fn stats(&self) -> Stats {
         let inner = &self.inner;
-        let queued = inner.everyone.clients().iter().map(|client| client.queued() as u64).sum();
+        let mut queues = Queues::default();
+        for client in inner.everyone.clients() {
+            let used = client.outbox.used();
+            queues.add(used.messages, used.bytes);
+        }
         let subscribers = inner.registry.all().iter().map(|channel| channel.listeners()).sum();
         inner.core.totals.stats(
             self.client_count(),
             self.channel_count(),
             subscribers,
-            queued,
+            queues,
             inner.core.history_bytes(),
         )
     }
@@ -429,14 +462,16 @@ impl Hub {
         self.inner.everyone.clients().into_iter()
     }
 
-    /// The channels that have subscribers or a history now, by name.
+    /// The channels that have subscribers, a history or a status now, by name.
     pub fn channels(&self) -> impl ExactSizeIterator<Item = ChannelStats> + use<> {
         let mut channels: Vec<_> = self
             .inner
             .registry
             .all()
             .iter()
-            .filter(|channel| channel.listeners() > 0 || channel.kept_bytes() > 0)
+            .filter(|channel| {
+                channel.listeners() > 0 || channel.kept_bytes() > 0 || channel.status().is_some()
+            })
             .filter_map(|channel| {
                 Some(ChannelStats {
                     channel: channel.name()?.clone(),
@@ -446,6 +481,7 @@ impl Hub {
                     epoch: channel.epoch().to_owned(),
                     seq: channel.seq(),
                     kept_bytes: channel.kept_bytes(),
+                    status: channel.status(),
                 })
             })
             .collect();
@@ -708,10 +744,10 @@ impl Inner {
         }
     }
 
-    pub(crate) fn make_client(&self, address: Option<SocketAddr>, identity: Option<Identity>) -> Arc<Client> {
+    pub(crate) fn make_client(&self, visitor: Visitor, speaks: Speaks) -> Arc<Client> {
         // Relaxed: only has to be unique.
         let id = ClientId(self.next_client.fetch_add(1, Ordering::Relaxed));
-        Arc::new(Client::new(id, address, identity, self.config().limits()))
+        Arc::new(Client::new(id, visitor, self.config().limits(), speaks, Arc::downgrade(&self.core)))
     }
 
     /// Who a request is from, if it may come in.
@@ -805,6 +841,16 @@ impl Inner {
         }
     }
 
+    /// Hands the application a message that is no command; false when there is no callback for it. A panic there is `Err`: the connection is to end.
+    pub(crate) fn hand_over(
+        &self,
+        client: &Arc<Client>,
+        message: ClientMessage<'_>,
+    ) -> Result<bool, Panicked> {
+        let Some(callback) = &self.callbacks.message else { return Ok(false) };
+        guarded("on_message", || callback(client, message)).map(|()| true).ok_or(Panicked)
+    }
+
     /// Does what a client asks for.
     pub(crate) fn command(&self, client: &Arc<Client>, command: Command<'_>) {
         match command {
@@ -825,11 +871,7 @@ impl Inner {
 
     fn answer(&self, client: &Client, message: Message) {
         let frame = single(&Envelope::new(None), &message, &Core::timestamp());
-        let accepted = matches!(client.outbox.offer_reserved(frame), Offered::Accepted { frames: 1, .. });
-        self.core.totals.count_single(accepted);
-        if !accepted {
-            client.count_skipped(1);
-        }
+        client.count_single(&self.core, client.outbox.offer_reserved(frame));
     }
 
     /// Subscribes a client, as it asks. Again is free; again with options is a new subscription in the old one's place, or, when a range is asked
@@ -915,3 +957,7 @@ impl Inner {
         self.registry.unpin(&subscription.channel);
     }
 }
+
+/// A callback of the application panicked.
+#[derive(Debug)]
+pub(crate) struct Panicked;

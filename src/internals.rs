@@ -5,7 +5,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::Hub;
-use crate::channel::Subscription;
+use crate::access::Visitor;
+use crate::channel::{Speaks, Subscription};
 use crate::outbox::{Limits, Offered, Outbox, Used};
 use crate::protocol::Command;
 use crate::reason::CloseReason;
@@ -40,7 +41,7 @@ impl Audience {
         let inner = hub.inner();
         let members = (0..clients)
             .map(|_| {
-                let client = inner.make_client(None, None);
+                let client = inner.make_client(Visitor::default(), Speaks::WebSocket);
                 let membership = inner.welcome(&client);
                 for channel in channels {
                     inner.command(&client, Command::Subscribe { channel, options: Ok(options.clone()) });

@@ -71,6 +71,7 @@ mod connection;
 #[allow(unreachable_pub)]
 mod encode;
 mod error;
+mod histogram;
 mod hub;
 mod message;
 mod outbox;
@@ -87,11 +88,13 @@ pub use access::{Admission, LocalAddress, PeerAddress};
 pub use channel::{Client, ClientId, Lossless, Publisher};
 pub use connection::UpgradeBody;
 pub use error::ConfigError;
+pub use histogram::{Bucket, Distribution};
 pub use hub::{Hub, HubBuilder, Reply};
 pub use message::{
     Action, ActionError, Actions, ChannelName, Data, Lines, Message, MessageType, NameError, ProcessEvent,
-    ProcessId, Status,
+    ProcessId, Status, StatusReport,
 };
+pub use protocol::ClientMessage;
 pub use reason::{CloseReason, RefusalReason};
 pub use stats::{ChannelStats, Stats};
 

@@ -28,6 +28,25 @@ pub enum Command<'a> {
     Ping,
 }
 
+/// A whole message of a client, as it came: what [`HubBuilder::on_message`](crate::HubBuilder::on_message) is handed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClientMessage<'a> {
+    /// A text message.
+    Text(&'a str),
+    /// A binary message.
+    Binary(&'a [u8]),
+}
+
+impl<'a> ClientMessage<'a> {
+    /// Its bytes.
+    pub fn as_bytes(self) -> &'a [u8] {
+        match self {
+            Self::Text(text) => text.as_bytes(),
+            Self::Binary(bytes) => bytes,
+        }
+    }
+}
+
 /// The options of a subscription. Those that were not given are off.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Options {

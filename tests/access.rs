@@ -59,7 +59,7 @@ fn every_door_is_shut_to_who_shows_nothing_and_each_refusal_is_counted() {
     }));
     let publish = json!({"action": "ws.send_process_output", "process_id": "ci-1", "output": "x"});
     type Door<'a> = (&'a str, Box<dyn Fn(&str) -> Answer + 'a>);
-    let doors: [Door<'_>; 6] = [
+    let mut doors: Vec<Door<'_>> = vec![
         ("/ws", Box::new(|more| exchange(server.address, handshake(more).as_bytes()))),
         ("/api/actions", Box::new(|more| act(server.address, more, &publish))),
         ("/api/stats", Box::new(|more| get(server.address, "/api/stats", more))),
@@ -67,6 +67,9 @@ fn every_door_is_shut_to_who_shows_nothing_and_each_refusal_is_counted() {
         ("/api/channels/a/stream", Box::new(|more| get(server.address, "/api/channels/a/stream", more))),
         ("/api/channels/a/events", Box::new(|more| get(server.address, "/api/channels/a/events", more))),
     ];
+    if cfg!(feature = "metrics") {
+        doors.push(("/metrics", Box::new(|more| get(server.address, "/metrics", more))));
+    }
     for (path, ask) in &doors {
         for (header, error, challenge) in [
             (String::new(), AuthError::Missing, "Bearer"),

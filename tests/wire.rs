@@ -700,7 +700,26 @@ fn statistics_and_channels_can_be_read_over_http() {
         channels,
         json!([{
             "channel": "process:p", "subscribers": 3, "published": 1, "skipped": 0,
-            "epoch": epoch, "seq": 1, "kept_bytes": 0,
+            "epoch": epoch, "seq": 1, "kept_bytes": 0, "status": null,
         }])
     );
+    server.hub.send_process_status("p", "exited", 7).unwrap();
+    let channels = http::get(server.address, "/api/channels").json();
+    assert_eq!(channels[0]["status"], json!({"status": "exited", "exitCode": 7}));
+}
+
+#[test]
+fn a_channel_with_a_publisher_is_listed_once_it_has_a_status_and_says_the_last_one() {
+    let hub = outrace::Hub::new();
+    let job = hub.publisher("process:job").unwrap();
+    job.send_line("a line alone does not list it");
+    assert_eq!(hub.channels().len(), 0);
+    job.send_status("running", 0);
+    job.send_status("draining", 3);
+    // What is no status leaves the last one.
+    job.send(outrace::Message::new(outrace::MessageType::ProcessStatus).with_text("nonsense"));
+    let status = hub.channels().next().unwrap().status.unwrap();
+    assert_eq!((status.status.as_str(), status.code), ("draining", 3));
+    drop(job);
+    assert_eq!(hub.channels().len(), 0);
 }

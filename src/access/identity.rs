@@ -1,6 +1,7 @@
 //! Who a request was found to come from.
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -28,6 +29,13 @@ struct Parts {
     claims: Map<String, Value>,
     grants: Option<Grants>,
     expires: Option<SystemTime>,
+}
+
+/// Who has passed the gate, as far as it is known.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Visitor {
+    pub(crate) address: Option<SocketAddr>,
+    pub(crate) identity: Option<Identity>,
 }
 
 impl Identity {

@@ -47,4 +47,5 @@ pub use tokens::{TokenFault, TokenFileError, TokenTable};
 
 pub(crate) use expiry::reached;
 pub(crate) use gate::{Denial, Gate, guarded};
+pub(crate) use identity::Visitor;
 pub(crate) use origin::Hosts;

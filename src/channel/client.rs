@@ -3,13 +3,15 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::SystemTime;
 
+use super::core::Core;
 use super::subscription::Subscription;
-use crate::access::Identity;
+use crate::access::{Identity, Visitor};
+use crate::encode::{binary_frame, text_frame};
 use crate::message::ChannelName;
-use crate::outbox::{Limits, Outbox};
+use crate::outbox::{Limits, Offered, Outbox};
 use crate::reason::CloseReason;
 use crate::sync::{AtomicBool, AtomicU64, Ordering, fence};
 
@@ -23,15 +25,26 @@ impl fmt::Display for ClientId {
     }
 }
 
+/// What goes out to a client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Speaks {
+    /// WebSocket frames.
+    WebSocket,
+    /// One channel's text or events: an HTTP stream.
+    Http,
+}
+
 /// One connected client: who it is, what it is subscribed to, what it was sent and spared.
 ///
 /// Handed to the connect and disconnect callbacks and found through [`Hub::clients`](crate::Hub::clients). Holding one keeps its
 /// counters readable after the client has gone; it does not keep the connection open.
 pub struct Client {
     id: ClientId,
-    address: Option<SocketAddr>,
-    identity: Option<Identity>,
+    visitor: Visitor,
     since: SystemTime,
+    speaks: Speaks,
+    /// Where what is sent to it alone is counted. Weak: who keeps a client does not keep its hub.
+    core: Weak<Core>,
     pub(crate) outbox: Outbox,
     /// Touched when this client subscribes, unsubscribes or leaves, and by who lists its subscriptions; never on the way of a message.
     subscriptions: Mutex<BTreeMap<ChannelName, Arc<Subscription>>>,
@@ -46,15 +59,17 @@ pub struct Client {
 impl Client {
     pub(crate) fn new(
         id: ClientId,
-        address: Option<SocketAddr>,
-        identity: Option<Identity>,
+        visitor: Visitor,
         limits: Limits,
+        speaks: Speaks,
+        core: Weak<Core>,
     ) -> Self {
         Self {
             id,
-            address,
-            identity,
+            visitor,
             since: SystemTime::now(),
+            speaks,
+            core,
             outbox: Outbox::new(limits),
             subscriptions: Mutex::new(BTreeMap::new()),
             written: AtomicU64::new(0),
@@ -71,12 +86,12 @@ impl Client {
 
     /// Where it connected from; `None` when the server that accepted it did not say.
     pub fn address(&self) -> Option<SocketAddr> {
-        self.address
+        self.visitor.address
     }
 
     /// Who it is, as the hub's authenticator found; `None` when the hub has none.
     pub fn identity(&self) -> Option<&Identity> {
-        self.identity.as_ref()
+        self.visitor.identity.as_ref()
     }
 
     /// When it connected.
@@ -102,6 +117,54 @@ impl Client {
     /// Messages that wait in its queue.
     pub fn queued(&self) -> usize {
         self.outbox.used().messages
+    }
+
+    /// Sends this client alone a text message, as it is: behind what waits in its queue, and within its bounds. False when there was no room, which counts
+    /// as skipped, when it is gone, and for a stream over HTTP, which carries the lines of one channel and nothing else.
+    ///
+    /// Never waits, and may be called from any thread. The messages of one caller keep their order; a message that a channel sends meanwhile may stand between them.
+    pub fn send_text(&self, text: &str) -> bool {
+        self.send(|| text_frame(text.as_bytes()))
+    }
+
+    /// As [`Client::send_text`], a binary message.
+    pub fn send_binary(&self, bytes: &[u8]) -> bool {
+        self.send(|| binary_frame(bytes))
+    }
+
+    fn send(&self, frame: impl FnOnce() -> bytes::Bytes) -> bool {
+        // A hub that is gone has no clients.
+        let Some(core) = self.core.upgrade() else { return false };
+        if self.speaks == Speaks::Http {
+            return false;
+        }
+        let offered = if self.outbox.is_full() {
+            Offered::Accepted { frames: 0, woke: false }
+        } else {
+            self.outbox.offer_frame(frame())
+        };
+        self.count_single(&core, offered)
+    }
+
+    /// Counts what became of a message for this client alone; answers whether it was accepted.
+    pub(crate) fn count_single(&self, core: &Core, offered: Offered) -> bool {
+        match offered {
+            Offered::Closed => core.totals.count_fan_out(1, 0, 1),
+            Offered::Accepted { frames: 0, .. } => {
+                core.totals.count_fan_out(1, 1, 0);
+                self.count_skipped(1);
+            }
+            Offered::Accepted { .. } => {
+                core.totals.count_fan_out(1, 0, 0);
+                return true;
+            }
+        }
+        false
+    }
+
+    /// What goes out to it.
+    pub(crate) fn speaks(&self) -> Speaks {
+        self.speaks
     }
 
     /// Closes the connection with close code 1008, after what waits for it. Returns at once; the disconnect callback tells when it has
@@ -165,8 +228,8 @@ impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Client")
             .field("id", &self.id)
-            .field("address", &self.address)
-            .field("user", &self.identity.as_ref().map(Identity::user))
+            .field("address", &self.visitor.address)
+            .field("user", &self.visitor.identity.as_ref().map(Identity::user))
             .field("written", &self.written())
             .field("skipped", &self.skipped())
             .field("queued", &self.queued())

@@ -194,6 +194,7 @@ impl std::fmt::Debug for Ingest {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::channel::client::Speaks;
     use crate::channel::{Channel, Client, ClientId, Core, Overflow};
     use crate::config::Config;
     use crate::message::{Message, Status};
@@ -207,7 +208,13 @@ mod tests {
     #[test]
     fn what_found_no_room_before_a_join_stands_before_it() {
         let core = Arc::new(Core::new(Config::default()));
-        let client = Arc::new(Client::new(ClientId(1), None, None, core.config.limits()));
+        let client = Arc::new(Client::new(
+            ClientId(1),
+            crate::access::Visitor::default(),
+            core.config.limits(),
+            Speaks::WebSocket,
+            Arc::downgrade(&core),
+        ));
         let channel = Arc::new(Channel::new(core, None, Overflow::Skip));
         let ingest = Ingest::new();
         for _ in 0..5 {

@@ -28,7 +28,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::encode::Envelope;
-use crate::message::ChannelName;
+use crate::message::{ChannelName, Message, StatusReport};
 use crate::protocol::Range;
 use crate::sync::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
@@ -38,6 +38,7 @@ pub use publisher::Publisher;
 
 pub(crate) use self::core::Core;
 pub(crate) use block::Run;
+pub(crate) use client::Speaks;
 pub(crate) use registry::Registry;
 pub(crate) use subscription::Subscription;
 
@@ -92,6 +93,10 @@ pub(crate) struct Channel {
     kept: AtomicUsize,
     /// When something was last published or replayed, in nanoseconds since the hub began.
     used: AtomicU64,
+    /// When the flush that is due was asked for, by the same clock; 0 when none was. For reports alone.
+    asked: AtomicU64,
+    /// The last status published. Locked by those who publish a status and those who ask for it; no line comes here.
+    status: Mutex<Option<StatusReport>>,
 }
 
 impl Channel {
@@ -120,6 +125,8 @@ impl Channel {
             seq: AtomicU64::new(0),
             unheard: AtomicU64::new(0),
             skipped: AtomicU64::new(0),
+            asked: AtomicU64::new(0),
+            status: Mutex::default(),
         }
     }
 
@@ -179,6 +186,17 @@ impl Channel {
         self.skipped.load(Ordering::Relaxed)
     }
 
+    /// The last status published, among those of several publishers the one that came here last.
+    pub(crate) fn status(&self) -> Option<StatusReport> {
+        self.status.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn note_status(&self, message: &Message) {
+        if let Some(report) = message.status_report() {
+            *self.status.lock().unwrap_or_else(PoisonError::into_inner) = Some(report);
+        }
+    }
+
     /// The clients subscribed now.
     pub(crate) fn clients(&self) -> Vec<Arc<Client>> {
         let snapshot = self.subscribers.snapshot();
@@ -195,6 +213,9 @@ impl Channel {
     ///
     /// Costs a push, as a rule; when the pace allows it or much is waiting, a seal: one encoding, and a constant for each subscriber.
     pub(crate) fn publish(self: &Arc<Self>, run: Run) -> usize {
+        if let Run::Message(message) = &run {
+            self.note_status(message);
+        }
         let listeners = self.listeners();
         let messages = run.messages();
         if messages == 0 || (listeners == 0 && self.history.is_none()) {
@@ -262,7 +283,9 @@ impl Channel {
             return;
         }
         let ticker = &self.core.ticker;
-        if ticker.pace.next() <= ticker.now() || !ticker.is_running() {
+        let now = ticker.now();
+        self.asked.store(now, Ordering::Relaxed);
+        if ticker.pace.next() <= now || !ticker.is_running() {
             self.seal_scheduled();
         } else {
             ticker.schedule(Arc::clone(self));
@@ -305,6 +328,9 @@ impl Channel {
 
     /// One seal, as the sealer.
     fn seal_once(self: &Arc<Self>) {
+        // Relaxed, and no swap: a time for reports, and one that is lost between the two lines is one less in them.
+        let asked = self.asked.load(Ordering::Relaxed);
+        self.asked.store(0, Ordering::Relaxed);
         let mut entries = self.ingest.len();
         let mut block = Block::with_capacity(entries.min(1024));
         let mut taken = Waiting::default();
@@ -358,7 +384,11 @@ impl Channel {
         self.skipped.fetch_add(tally.skipped, Ordering::Relaxed);
         self.core.totals.count_fan_out(tally.offered, tally.skipped, tally.discarded);
         if tally.reached.clients > 0 {
-            self.core.ticker.pace.spent(self.core.ticker.now(), tally.reached);
+            let now = self.core.ticker.now();
+            self.core.ticker.pace.spent(now, tally.reached);
+            if asked > 0 {
+                self.core.totals.count_flush(now.saturating_sub(asked));
+            }
         }
     }
 
@@ -366,9 +396,11 @@ impl Channel {
     fn skip_for_all(&self, messages: u64, tally: &mut Tally) {
         let first = self.seq() + 1;
         self.seq.store(self.seq() + messages, Ordering::Relaxed);
-        for subscription in self.subscribers.load().iter().filter(|s| !s.has_left()) {
+        let skipped = tally.skipped;
+        for subscription in self.subscribers.load().iter().filter(|s| self.reaches(s)) {
             self.offer_nothing(subscription, first, messages, tally);
         }
+        self.core.totals.count_overrun(tally.skipped - skipped);
     }
 
     /// What a subscription with options is owed, as the sealer.
@@ -467,7 +499,7 @@ impl Channel {
         block.seal(first, Core::timestamp(), now);
         // Relaxed: only the sealer writes it, and its flag orders one sealer's writes before the next one's reads.
         self.seq.store(block.last_seq(), Ordering::Relaxed);
-        self.core.totals.count_block();
+        self.core.totals.count_block(block.len());
         if self.history.is_none() {
             return self.fan_out(&block, tally);
         }
@@ -479,9 +511,14 @@ impl Channel {
     }
 
     fn fan_out(&self, block: &Block, tally: &mut Tally) {
-        for subscription in self.subscribers.load().iter().filter(|s| !s.has_left()) {
+        for subscription in self.subscribers.load().iter().filter(|s| self.reaches(s)) {
             self.offer(subscription, block, tally);
         }
+    }
+
+    /// Whether a subscription gets what this channel delivers. A stream over HTTP is one of all clients, and carries its own channel alone.
+    fn reaches(&self, subscription: &Subscription) -> bool {
+        !subscription.has_left() && (self.name.is_some() || subscription.client.speaks() == Speaks::WebSocket)
     }
 }
 

@@ -10,7 +10,7 @@ use crate::message::{ChannelName, Lines, Message, Status};
 
 /// Publishes to one channel. Made by [`Hub::publisher`](crate::Hub::publisher).
 ///
-/// Publishing through a handle touches no map and takes no lock. It may be called from any thread, inside a runtime or not; it
+/// Publishing through a handle touches no map and, but for a status, takes no lock. It may be called from any thread, inside a runtime or not; it
 /// never blocks and never waits for a client. Each method answers how many subscribers the channel had at that moment; what those were
 /// spared because their queue was full is in the counters of the channel and of the client.
 ///

@@ -15,8 +15,8 @@ use http_body_util::Full;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::Socket;
-use crate::access::{Denial, Identity, PeerAddress, reached};
-use crate::channel::Client;
+use crate::access::{Denial, Identity, PeerAddress, Visitor, reached};
+use crate::channel::{Client, Speaks};
 use crate::hub::Inner;
 use crate::reason::RefusalReason;
 
@@ -128,7 +128,7 @@ pub(crate) async fn upgrade<B>(hub: &Arc<Inner>, request: Request<B>) -> Respons
                 let socket = Socket::from_upgraded(upgraded);
                 let expires = identity.as_ref().and_then(Identity::expires);
                 let address = peer.or_else(|| socket.peer_address());
-                let client = hub.make_client(address, identity);
+                let client = hub.make_client(Visitor { address, identity }, Speaks::WebSocket);
                 let connection = super::run(Arc::clone(hub), Arc::clone(&client), socket);
                 // Boxed: the waiting for the upgrade does not take the room of the connection.
                 match expires {

@@ -16,8 +16,8 @@ use tokio::time::{Instant, Sleep};
 
 use crate::channel::{Client, Subscription};
 use crate::encode::{close_frame, ping_frame};
-use crate::hub::Inner;
-use crate::protocol;
+use crate::hub::{Inner, Panicked};
+use crate::protocol::{self, ClientMessage};
 use crate::reason::CloseReason;
 
 pub use accept::UpgradeBody;
@@ -150,14 +150,19 @@ impl Connection {
             match self.reader.poll_next(&mut self.socket, &mut self.writer, cx) {
                 Poll::Pending => break,
                 Poll::Ready(Inbound::Control) => {}
-                Poll::Ready(Inbound::Message(message)) => self.command(&message),
+                Poll::Ready(Inbound::Text(text)) => self.handle(ClientMessage::Text(&text)),
+                Poll::Ready(Inbound::Binary(bytes)) => self.handle(ClientMessage::Binary(&bytes)),
+                Poll::Ready(Inbound::Close) => self.flush_at_once(cx),
                 Poll::Ready(Inbound::End(CloseReason::PeerGone)) => {
                     return Poll::Ready(CloseReason::PeerGone);
                 }
                 Poll::Ready(Inbound::End(reason)) => {
+                    self.flush_at_once(cx);
                     self.begin_close(reason);
-                    return Poll::Pending;
                 }
+            }
+            if self.phase != Phase::Open {
+                return Poll::Pending;
             }
         }
         if self.reader.take_heard() {
@@ -181,14 +186,24 @@ impl Connection {
         Poll::Pending
     }
 
-    fn command(&mut self, message: &[u8]) {
-        let mut message = message.to_vec();
-        match protocol::parse(&mut message) {
+    /// Hands the socket what it takes now, before the connection begins to end: the answers to what the peer said before its close frame or its
+    /// mistake. Nothing waits for a peer that reads no more.
+    fn flush_at_once(&mut self, cx: &mut Context<'_>) {
+        // A socket that has failed says so again when the close frame is written.
+        let _ = self.writer.poll_flush(&mut self.socket, &self.client, self.hub.core(), cx);
+    }
+
+    fn handle(&mut self, message: ClientMessage<'_>) {
+        match protocol::parse(&mut message.as_bytes().to_vec()) {
             Ok(command) => self.hub.command(&self.client, command),
-            Err(ignored) => {
-                tracing::trace!(client = %self.client.id(), reason = ignored.as_str(), "ignored a message");
-                self.hub.core().totals.count_ignored();
-            }
+            Err(ignored) => match self.hub.hand_over(&self.client, message) {
+                Ok(true) => {}
+                Ok(false) => {
+                    tracing::trace!(client = %self.client.id(), reason = ignored.as_str(), "ignored a message");
+                    self.hub.core().totals.count_ignored();
+                }
+                Err(Panicked) => self.begin_close(CloseReason::Internal),
+            },
         }
     }
 

@@ -5,7 +5,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig, WebSocketContext};
-use tokio_tungstenite::tungstenite::{Error, Message, error::ProtocolError};
+use tokio_tungstenite::tungstenite::{Error, Message, Utf8Bytes, error::ProtocolError};
 
 use super::socket::Socket;
 use super::writer::Writer;
@@ -18,8 +18,12 @@ const READ_BUFFER: usize = 512;
 /// What came in.
 #[derive(Debug)]
 pub(crate) enum Inbound {
-    /// A text or binary message.
-    Message(Bytes),
+    /// A text message.
+    Text(Utf8Bytes),
+    /// A binary message.
+    Binary(Bytes),
+    /// The peer has begun to close: the next look answers it, with tungstenite's close frame and [`Inbound::End`].
+    Close,
     /// A control frame; tungstenite has answered it.
     Control,
     /// The reading is over.
@@ -52,11 +56,10 @@ impl Reader {
         cx: &mut Context<'_>,
     ) -> Poll<Inbound> {
         let inbound = match self.context.read(&mut Duplex { socket, writer, cx, heard: &mut self.heard }) {
-            Ok(Message::Text(text)) => Inbound::Message(text.into()),
-            Ok(Message::Binary(binary)) => Inbound::Message(binary),
-            Ok(Message::Ping(_) | Message::Pong(_) | Message::Close(_) | Message::Frame(_)) => {
-                Inbound::Control
-            }
+            Ok(Message::Text(text)) => Inbound::Text(text),
+            Ok(Message::Binary(binary)) => Inbound::Binary(binary),
+            Ok(Message::Close(_)) => Inbound::Close,
+            Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_)) => Inbound::Control,
             Err(Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => return Poll::Pending,
             Err(error) => Inbound::End(reason(&error)),
         };

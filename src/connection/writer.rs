@@ -95,7 +95,9 @@ impl Writer {
             }
             let start = Instant::now();
             let n = ready!(socket.poll_write(cx, &slices[..count]))?;
-            core.ticker.pace.wrote(start.elapsed().as_nanos() as u64);
+            let took = start.elapsed().as_nanos() as u64;
+            core.ticker.pace.wrote(took);
+            core.totals.count_write_time(took);
             if n == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }

@@ -4,6 +4,7 @@ use bytes::Bytes;
 
 const FINAL: u8 = 0x80;
 const TEXT: u8 = FINAL | 0x1;
+const BINARY: u8 = FINAL | 0x2;
 const CLOSE: u8 = FINAL | 0x8;
 const PING: u8 = FINAL | 0x9;
 
@@ -25,14 +26,19 @@ pub(super) fn header_len(payload: usize) -> usize {
 /// Appends the header of a text frame with so long a payload.
 #[inline]
 pub(super) fn push_text_header(out: &mut Vec<u8>, payload: usize) {
+    push_header(out, TEXT, payload);
+}
+
+#[inline]
+fn push_header(out: &mut Vec<u8>, first: u8, payload: usize) {
     match payload {
-        0..=125 => out.extend_from_slice(&[TEXT, payload as u8]),
+        0..=125 => out.extend_from_slice(&[first, payload as u8]),
         126..=0xFFFF => {
             let [high, low] = (payload as u16).to_be_bytes();
-            out.extend_from_slice(&[TEXT, 126, high, low]);
+            out.extend_from_slice(&[first, 126, high, low]);
         }
         _ => {
-            out.extend_from_slice(&[TEXT, 127]);
+            out.extend_from_slice(&[first, 127]);
             out.extend_from_slice(&(payload as u64).to_be_bytes());
         }
     }
@@ -68,8 +74,17 @@ pub(super) fn set_text_header(out: &mut Vec<u8>, start: usize, reserved: usize) 
 
 /// A text frame around a payload that is ready.
 pub fn text_frame(payload: &[u8]) -> Bytes {
+    data_frame(TEXT, payload)
+}
+
+/// A binary frame around a payload that is ready.
+pub fn binary_frame(payload: &[u8]) -> Bytes {
+    data_frame(BINARY, payload)
+}
+
+fn data_frame(first: u8, payload: &[u8]) -> Bytes {
     let mut frame = Vec::with_capacity(header_len(payload.len()) + payload.len());
-    push_text_header(&mut frame, payload.len());
+    push_header(&mut frame, first, payload.len());
     frame.extend_from_slice(payload);
     frame.into()
 }
@@ -114,6 +129,8 @@ mod tests {
             let frame = text_frame(&vec![b'x'; payload]);
             assert_eq!(frame[..header_len(payload)], header);
             assert_eq!(frame.len(), header.len() + payload);
+            let binary = binary_frame(&vec![b'x'; payload]);
+            assert_eq!((binary[0], &binary[1..]), (0x82, &frame[1..]));
         }
     }
 

@@ -24,7 +24,7 @@ pub use envelope::Envelope;
 #[cfg(any(fuzzing, feature = "internals"))]
 pub use escape::escape_into;
 pub use events::EventsBuilder;
-pub use frame::{close_frame, ping_frame};
+pub use frame::{binary_frame, close_frame, ping_frame, text_frame};
 pub use frames::Frames;
 pub use json::{FramesBuilder, single};
 pub use text::TextBuilder;

@@ -20,7 +20,7 @@ pub use event::ProcessEvent;
 pub use kind::MessageType;
 pub use lines::Lines;
 pub use name::{ChannelName, NameError, ProcessId};
-pub use status::Status;
+pub use status::{Status, StatusReport};
 
 /// One message, before it is encoded. Its channel and its timestamp come from where it is published.
 ///
@@ -157,6 +157,14 @@ impl Message {
     /// flood of lines.
     pub fn is_reserved(&self) -> bool {
         matches!(self.kind, MessageType::ProcessStatus | MessageType::Error)
+    }
+
+    /// What it says about a process, if it is a `process_status` that says something.
+    pub fn status_report(&self) -> Option<StatusReport> {
+        match (&self.kind, &self.data) {
+            (MessageType::ProcessStatus, Data::Json(json)) => StatusReport::read(json),
+            _ => None,
+        }
     }
 
     /// About how many bytes its type, process and data take when encoded, if nothing needs escaping.

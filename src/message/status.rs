@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 /// The `status` of a `process_status` message.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -69,9 +71,62 @@ impl fmt::Display for Status {
     }
 }
 
+impl Serialize for Status {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+/// What a `process_status` message says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct StatusReport {
+    /// The status.
+    pub status: Status,
+    /// The exit code; 0 for a status that is no exit.
+    #[serde(rename = "exitCode")]
+    pub code: i32,
+}
+
+impl StatusReport {
+    /// The longest `data` that is read: a status is a word and a number.
+    const MOST_BYTES: usize = 1024;
+
+    /// Reads the `data` of a message; `None` for what is no status, or too long for one.
+    pub(super) fn read(json: &[u8]) -> Option<Self> {
+        #[derive(Deserialize)]
+        struct StatusData {
+            status: String,
+            #[serde(rename = "exitCode", default)]
+            exit_code: i32,
+        }
+        if json.len() > Self::MOST_BYTES {
+            return None;
+        }
+        let data: StatusData = serde_json::from_slice(json).ok()?;
+        Some(Self { status: Status::from(data.status), code: data.exit_code })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_report_reads_back_from_what_it_serialises_to_and_from_nothing_else() {
+        let report = StatusReport { status: Status::Exited, code: -3 };
+        let json = serde_json::to_vec(&report).unwrap();
+        assert_eq!(json, br#"{"status":"exited","exitCode":-3}"#);
+        assert_eq!(StatusReport::read(&json), Some(report));
+        assert_eq!(
+            StatusReport::read(br#"{"status":"draining","more":1}"#),
+            Some(StatusReport { status: Status::Other("draining".into()), code: 0 })
+        );
+        let long = format!(r#"{{"status":"{}"}}"#, "x".repeat(StatusReport::MOST_BYTES));
+        for other in ["", "7", "{}", r#"{"status":7}"#, &long] {
+            assert_eq!(StatusReport::read(other.as_bytes()), None, "{other:.20}");
+        }
+    }
 
     #[test]
     fn every_status_reads_back_from_its_own_name() {

@@ -95,8 +95,17 @@ impl Outbox {
 
     /// Offers one frame of one message that may use the reserve: a status, a gap, a refusal, a pong.
     pub(crate) fn offer_reserved(&self, frame: Bytes) -> Offered {
+        self.offer_one(frame, true)
+    }
+
+    /// Offers one frame of one message, as any other.
+    pub(crate) fn offer_frame(&self, frame: Bytes) -> Offered {
+        self.offer_one(frame, false)
+    }
+
+    fn offer_one(&self, frame: Bytes, reserved: bool) -> Offered {
         let weight = Used { messages: 1, bytes: frame.len() };
-        let admission = self.budget.admit(self.limits, true, |_, bytes| {
+        let admission = self.budget.admit(self.limits, reserved, |_, bytes| {
             if weight.bytes <= bytes { weight } else { Used::default() }
         });
         match admission {

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::process::ExitStatus;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -12,19 +13,20 @@ use tokio::sync::watch;
 use crate::Lossless;
 use crate::message::{ProcessId, Status};
 
-use super::Signal;
+use super::{Signal, group};
 
 /// How a process ended, as published in its final status.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ExitReport {
-    /// [`Status::Exited`], or [`Status::Crashed`] when a signal ended it.
+    /// [`Status::Exited`], or [`Status::Crashed`] when a signal ended it; [`Status::Stopped`] when its
+    /// [supervisor](super::Supervisor) did on purpose.
     pub status: Status,
     /// The exit code, or 128 + the signal's number.
     pub code: i32,
 }
 
 impl ExitReport {
-    pub(super) fn of(status: ExitStatus) -> Self {
+    fn of(status: ExitStatus) -> Self {
         use std::os::unix::process::ExitStatusExt;
         match (status.code(), status.signal()) {
             (Some(code), _) => Self { status: Status::Exited, code },
@@ -34,7 +36,7 @@ impl ExitReport {
     }
 
     /// The system did not say how the process ended.
-    pub(super) fn unknown() -> Self {
+    fn unknown() -> Self {
         Self { status: Status::Crashed, code: 255 }
     }
 }
@@ -120,6 +122,37 @@ impl Process {
         self.wait().await
     }
 
+    /// Sends the first signal of a stop on purpose, of which the final status will speak.
+    pub(super) fn stop_on_purpose(&self, signal: Signal) {
+        // Relaxed: the signal comes after it, and what it leads to is seen through the system.
+        self.target.stopping.store(true, Ordering::Relaxed);
+        self.give_up_waiting();
+        // Fails only when it has ended, and then only the rest of its group is there to be told.
+        if self.signal(signal).is_err() {
+            self.signal_group(signal);
+        }
+    }
+
+    /// Sends a signal to what there is of the group, the process itself among it or not.
+    pub(super) fn signal_group(&self, signal: Signal) {
+        self.target.signal_group(signal);
+    }
+
+    /// Whether anything of its group runs, itself or what it has left.
+    pub(super) fn has_group(&self) -> bool {
+        self.target.has_group()
+    }
+
+    /// Until nothing of its group runs. There is no event to wait for: looks again every 5 to 40 ms.
+    pub(super) async fn group_gone(&self) {
+        self.wait_exit().await;
+        let mut pause = Duration::from_millis(5);
+        while self.has_group() {
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(Duration::from_millis(40));
+        }
+    }
+
     /// Until the process itself is gone, though its output may not all be read.
     async fn wait_exit(&self) {
         let mut gone = self.target.gone.subscribe();
@@ -145,11 +178,41 @@ pub(super) struct Target {
     /// system may have given it away.
     reaped: Mutex<bool>,
     gone: watch::Sender<bool>,
+    /// It is being stopped on purpose.
+    stopping: AtomicBool,
 }
 
 impl Target {
     pub(super) fn new(pid: Pid, group: bool) -> Self {
-        Self { pid, group, reaped: Mutex::new(false), gone: watch::Sender::new(false) }
+        Self {
+            pid,
+            group,
+            reaped: Mutex::new(false),
+            gone: watch::Sender::new(false),
+            stopping: AtomicBool::new(false),
+        }
+    }
+
+    /// How the process ended, in view of whether it was to.
+    pub(super) fn judge(&self, exit: io::Result<ExitStatus>) -> ExitReport {
+        let report = exit.map_or_else(|_| ExitReport::unknown(), ExitReport::of);
+        // Relaxed: see `Process::stop_on_purpose`.
+        if self.stopping.load(Ordering::Relaxed) {
+            return ExitReport { status: Status::Stopped, ..report };
+        }
+        report
+    }
+
+    fn signal_group(&self, signal: Signal) {
+        let reaped = self.reaped.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.group && (!*reaped || group::has_members(self.pid)) {
+            let _ = kill_process_group(self.pid, signal.native());
+        }
+    }
+
+    fn has_group(&self) -> bool {
+        let reaped = self.reaped.lock().unwrap_or_else(PoisonError::into_inner);
+        !*reaped || self.group && group::has_members(self.pid)
     }
 
     fn signal(&self, signal: Signal) -> io::Result<()> {

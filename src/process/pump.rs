@@ -11,6 +11,7 @@ use tokio::process::Child;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
+use crate::message::Status;
 use crate::{Lossless, Publisher};
 
 use super::LineFeed;
@@ -72,12 +73,17 @@ impl Pump {
             }
         };
         self.drain().await;
-        for feed in [&mut self.stdout.feed, &mut self.stderr.feed] {
-            feed.finish();
-            feed.settle().await;
+        for stream in [&mut self.stdout, &mut self.stderr] {
+            stream.feed.finish();
+            stream.feed.settle().await;
+            if let Some(tee) = &mut stream.tee {
+                let _ = tee.sink.shutdown().await;
+            }
         }
-        let exit = exit.map_or_else(|_| ExitReport::unknown(), ExitReport::of);
-        self.publisher.send_status(exit.status.clone(), exit.code);
+        let exit = target.judge(exit);
+        // Only an exit has a code on the wire.
+        let code = if exit.status == Status::Stopped { 0 } else { exit.code };
+        self.publisher.send_status(exit.status.clone(), code);
         report.send_replace(Some(exit));
     }
 

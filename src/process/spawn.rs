@@ -99,7 +99,8 @@ impl Spawn {
     }
 
     /// Passes what the process writes through, byte for byte, after it was published. Slow sinks slow the
-    /// process down, as they would without us; one that fails is let go and the streaming goes on.
+    /// process down, as they would without us; one that fails is let go and the streaming goes on. They are
+    /// shut down when the output has ended.
     #[must_use]
     pub fn tee(
         mut self,

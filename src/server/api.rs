@@ -8,6 +8,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 
 use super::refusal::{Admitted, refuse};
+use crate::channel::Speaks;
 use crate::hub::Reply;
 use crate::message::Actions;
 use crate::reason::RefusalReason;
@@ -39,7 +40,7 @@ pub(super) async fn actions(
         }
     };
     let inner = hub.inner();
-    let client = inner.make_client(admitted.peer, admitted.identity);
+    let client = inner.make_client(admitted.0, Speaks::Http);
     if !actions.iter().all(|action| inner.permits(&client, action)) {
         return refuse(&hub, RefusalReason::Forbidden, StatusCode::FORBIDDEN, "Forbidden");
     }
@@ -61,7 +62,7 @@ pub(super) async fn stats(State(hub): State<Hub>, _: Admitted) -> Json<Stats> {
 /// Those that the caller may subscribe to.
 pub(super) async fn channels(State(hub): State<Hub>, admitted: Admitted) -> Json<Vec<ChannelStats>> {
     let inner = hub.inner();
-    let client = inner.make_client(admitted.peer, admitted.identity);
+    let client = inner.make_client(admitted.0, Speaks::Http);
     Json(hub.channels().filter(|stats| inner.authorises(&client, &stats.channel)).collect())
 }
 

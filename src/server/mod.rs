@@ -2,6 +2,8 @@
 
 mod accept;
 mod api;
+#[cfg(feature = "metrics")]
+mod metrics;
 mod refusal;
 mod stream;
 #[cfg(feature = "viewer")]
@@ -34,6 +36,7 @@ impl Hub {
     /// | `GET /api/channels` | [`Hub::channels`] |
     /// | `GET /api/channels/{channel}/stream` | its lines as text; `?tail=N` for the last ones first |
     /// | `GET /api/channels/{channel}/events` | the same as Server-Sent Events, which resume by `Last-Event-ID` |
+    /// | `GET /metrics` | the same figures for Prometheus, with feature `metrics` |
     /// | `GET /healthz` | `ok`, or 503 when stopping |
     ///
     /// Everything else is answered with 404 and a text that lists these. All but `/healthz` stand behind the hub's
@@ -49,7 +52,10 @@ impl Hub {
     /// # }
     /// ```
     pub fn router(&self) -> Router {
-        Router::new()
+        let router = Router::new();
+        #[cfg(feature = "metrics")]
+        let router = router.route("/metrics", get(metrics::metrics));
+        router
             .route("/ws", any(websocket))
             .route("/api/actions", post(api::actions).layer(DefaultBodyLimit::max(MOST_BODY_BYTES)))
             .route("/api/stats", get(api::stats))
@@ -80,9 +86,11 @@ async fn not_found() -> Response {
         GET  /ws            WebSocket: {\"type\":\"subscribe\",\"channel\":\"process:ID\"}\n\
         POST /api/actions   publish, as JSON: {\"action\":\"ws.send_process_output\",\"process_id\":\"ID\",\"output\":\"line\"}\n\
         GET  /api/stats     counters\n\
-        GET  /api/channels  the channels that have subscribers or a history\n\
+        GET  /api/channels  the channels that have subscribers, a history or a status\n\
         GET  /api/channels/CHANNEL/stream?tail=N  the lines as text, for curl\n\
         GET  /api/channels/CHANNEL/events?tail=N  the same as Server-Sent Events\n\
         GET  /healthz       whether the server is up\n";
-    (StatusCode::NOT_FOUND, HELP).into_response()
+    const METRICS: &str =
+        if cfg!(feature = "metrics") { "GET  /metrics       the counters for Prometheus\n" } else { "" };
+    (StatusCode::NOT_FOUND, [HELP, METRICS].concat()).into_response()
 }

@@ -9,14 +9,11 @@ use axum::http::{Extensions, StatusCode};
 use axum::response::{IntoResponse, Response};
 
 use crate::Hub;
-use crate::access::{Denial, Identity, PeerAddress};
+use crate::access::{Denial, PeerAddress, Visitor};
 use crate::reason::RefusalReason;
 
 /// A request that has passed the gate: who sends it, and from where.
-pub(super) struct Admitted {
-    pub(super) identity: Option<Identity>,
-    pub(super) peer: Option<SocketAddr>,
-}
+pub(super) struct Admitted(pub(super) Visitor);
 
 impl FromRequestParts<Hub> for Admitted {
     type Rejection = Response;
@@ -24,7 +21,7 @@ impl FromRequestParts<Hub> for Admitted {
     async fn from_request_parts(head: &mut Parts, hub: &Hub) -> Result<Self, Response> {
         complete(&mut head.extensions);
         match hub.inner().admit(head).await {
-            Ok(identity) => Ok(Self { identity, peer: PeerAddress::of(&head.extensions) }),
+            Ok(identity) => Ok(Self(Visitor { address: PeerAddress::of(&head.extensions), identity })),
             Err(denial) => Err(deny(hub, denial)),
         }
     }

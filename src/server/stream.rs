@@ -21,7 +21,7 @@ use tokio::time::{Instant, Sleep};
 use super::refusal::{Admitted, refuse};
 use crate::Hub;
 use crate::access::{Identity, reached};
-use crate::channel::{Client, Subscription};
+use crate::channel::{Client, Speaks, Subscription};
 use crate::connection::Slot;
 use crate::encode::Encoding;
 use crate::hub::Inner;
@@ -83,7 +83,7 @@ fn answer(hub: &Hub, admitted: Admitted, channel: &str, encoding: Encoding, opti
         const TEXT: &str = "The server is shutting down.";
         return refuse(hub, RefusalReason::Stopping, StatusCode::SERVICE_UNAVAILABLE, TEXT);
     }
-    let client = inner.make_client(admitted.peer, admitted.identity);
+    let client = inner.make_client(admitted.0, Speaks::Http);
     if !inner.authorises(&client, &name) {
         let text = Refusal::Unauthorised.as_str();
         return refuse(hub, RefusalReason::Subscription, StatusCode::FORBIDDEN, text);

@@ -1,0 +1,45 @@
+//! Sends every message back to the client it came from: for what tests servers of WebSocket, such as `.ci/conformance`.
+//!
+//! ```text
+//! cargo run --example echo -- --listen 127.0.0.1:9001
+//! ```
+//!
+//! The address it prints is `ws://HOST:PORT/ws`; port 0 takes a free one. Only what is none of the hub's own commands is sent back.
+
+use std::error::Error;
+
+use outrace::{ClientMessage, Hub};
+use tokio::net::TcpListener;
+
+const USAGE: &str = "usage: echo [--listen HOST:PORT]";
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let mut address = "127.0.0.1:9001".to_owned();
+    let mut arguments = std::env::args().skip(1);
+    while let Some(argument) = arguments.next() {
+        match argument.as_str() {
+            "--listen" => address = arguments.next().ok_or(USAGE)?,
+            _ => return Err(USAGE.into()),
+        }
+    }
+    let hub = Hub::builder()
+        .on_message(|client, message| {
+            let sent = match message {
+                ClientMessage::Text(text) => client.send_text(text),
+                ClientMessage::Binary(bytes) => client.send_binary(bytes),
+            };
+            if !sent {
+                eprintln!("client {} does not read: it was spared a message", client.id());
+            }
+        })
+        .build()?;
+    let listener = TcpListener::bind(&address).await?;
+    println!("ws://{}/ws", listener.local_addr()?);
+    outrace::server::serve(listener, hub, async {
+        // Without a handler for Ctrl-C there is nothing to wait for but being killed.
+        let _ = tokio::signal::ctrl_c().await;
+    })
+    .await?;
+    Ok(())
+}

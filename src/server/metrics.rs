@@ -1,0 +1,136 @@
+//! `GET /metrics`: [`Hub::stats`] in the text form of OpenMetrics, which Prometheus reads.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, NoLabelSet, text};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::registry::{Registry, Unit};
+
+use super::refusal::Admitted;
+use crate::{CloseReason, Distribution, Hub, RefusalReason, Stats};
+
+/// Linear in clients and channels, as [`Hub::stats`] is.
+pub(super) async fn metrics(State(hub): State<Hub>, _: Admitted) -> Response {
+    let mut registry = Registry::with_prefix("outrace");
+    registry.register_collector(Box::new(Sample(hub.stats())));
+    let mut body = String::new();
+    match text::encode(&mut body, &registry) {
+        Ok(()) => {
+            const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+            ([(CONTENT_TYPE, OPEN_METRICS)], body).into_response()
+        }
+        // A string takes everything: this is for the signature.
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
+    }
+}
+
+/// What a hub had counted at one moment.
+#[derive(Debug)]
+struct Sample(Stats);
+
+impl Collector for Sample {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let out = &mut encoder;
+        let stats = &self.0;
+        gauge(out, "clients", "Clients connected now.", stats.clients)?;
+        gauge(out, "channels", "Channels that have subscribers.", stats.channels)?;
+        gauge(out, "subscriptions", "Subscriptions of all clients together.", stats.subscribers)?;
+        gauge(out, "queued_messages", "Messages that wait in clients' queues.", stats.queued)?;
+        gauge(out, "queued_bytes", "Bytes that wait in clients' queues.", stats.queued_bytes)?;
+        gauge(out, "longest_queue_messages", "Messages in the fullest of the queues.", stats.longest_queue)?;
+        gauge(out, "history_bytes", "Bytes that all histories hold.", stats.history_bytes)?;
+        counter(out, "connections", "Connections accepted.", stats.connected)?;
+        let closed = CloseReason::ALL.map(CloseReason::name);
+        counters(out, "closed", "Connections ended, by reason.", &closed, &stats.closed)?;
+        let refused = RefusalReason::ALL.map(RefusalReason::name);
+        counters(out, "refused", "Requests and subscriptions refused, by reason.", &refused, &stats.refused)?;
+        counter(out, "ignored_messages", "Messages of clients that were no command.", stats.ignored)?;
+        counter(out, "offered_messages", "Messages x subscribers fanned out.", stats.offered)?;
+        counter(out, "delivered_messages", "Messages x subscribers handed to the kernel.", stats.written)?;
+        let skipped = BTreeMap::from([
+            ("client queue full", stats.skipped.saturating_sub(stats.overrun)),
+            ("channel queue full", stats.overrun),
+        ]);
+        let reasons = ["client queue full", "channel queue full"];
+        counters(out, "skipped_messages", "Messages x subscribers skipped, by reason.", &reasons, &skipped)?;
+        let help = "Messages x subscribers accepted for clients that went before they were written.";
+        counter(out, "discarded_messages", help, stats.discarded)?;
+        let blocks = &stats.block_messages;
+        histogram(out, "block_messages", "Messages in each block that was sealed.", None, blocks)?;
+        let help = "Bytes that the kernel took with each write.";
+        histogram(out, "write_size", help, Some(&Unit::Bytes), &stats.write_sizes)?;
+        let help = "Time that each write took.";
+        histogram(out, "write_duration", help, Some(&Unit::Seconds), &stats.write_seconds)?;
+        let help = "Time from the first message that a flush waited for until all were in the queues.";
+        histogram(out, "flush_latency", help, Some(&Unit::Seconds), &stats.flush_seconds)
+    }
+}
+
+fn gauge(out: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: impl TryInto<i64>) -> fmt::Result {
+    let gauge = ConstGauge::new(value.try_into().unwrap_or(i64::MAX));
+    gauge.encode(out.encode_descriptor(name, help, None, gauge.metric_type())?)
+}
+
+fn counter(out: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: u64) -> fmt::Result {
+    let counter = ConstCounter::new(value);
+    counter.encode(out.encode_descriptor(name, help, None, counter.metric_type())?)
+}
+
+/// A counter for each reason there is, also where nothing has happened yet: a series that appears with its first event hides that event from `rate()`.
+fn counters(
+    out: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    reasons: &[&'static str],
+    counts: &BTreeMap<&'static str, u64>,
+) -> fmt::Result {
+    let mut family = out.encode_descriptor(name, help, None, MetricType::Counter)?;
+    for &reason in reasons {
+        let counter = ConstCounter::new(counts.get(reason).copied().unwrap_or(0));
+        counter.encode(family.encode_family(&[("reason", reason)])?)?;
+    }
+    Ok(())
+}
+
+fn histogram(
+    out: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    unit: Option<&Unit>,
+    seen: &Distribution,
+) -> fmt::Result {
+    let mut buckets: Vec<(f64, u64)> = seen.within.iter().map(|bucket| (bucket.le, bucket.count)).collect();
+    // The encoder writes the largest number as `+Inf`.
+    buckets.push((f64::MAX, seen.beyond));
+    let mut metric = out.encode_descriptor(name, help, unit, MetricType::Histogram)?;
+    metric.encode_histogram::<NoLabelSet>(seen.sum, seen.count, &buckets, None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reason_has_a_series_before_anything_has_happened() {
+        let mut registry = Registry::with_prefix("outrace");
+        registry.register_collector(Box::new(Sample(Hub::new().stats())));
+        let mut body = String::new();
+        text::encode(&mut body, &registry).unwrap();
+        for reason in CloseReason::ALL {
+            let series = format!("outrace_closed_total{{reason=\"{reason}\"}} 0\n");
+            assert!(body.contains(&series), "{series} is not in\n{body}");
+        }
+        for reason in RefusalReason::ALL {
+            let series = format!("outrace_refused_total{{reason=\"{reason}\"}} 0\n");
+            assert!(body.contains(&series), "{series} is not in\n{body}");
+        }
+    }
+}

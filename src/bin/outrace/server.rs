@@ -4,16 +4,19 @@ use std::io;
 
 use outrace::Hub;
 use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-use crate::failure::Failure;
+use crate::access::{Access, AccessOptions};
+use crate::failure::{Failure, plain};
 use crate::options::ServerOptions;
 
 pub(crate) struct Server {
     pub(crate) hub: Hub,
     stop: oneshot::Sender<()>,
     serving: JoinHandle<io::Result<()>>,
+    reloading: Option<JoinHandle<()>>,
 }
 
 impl Server {
@@ -25,38 +28,56 @@ impl Server {
         quiet: bool,
     ) -> Result<Self, Failure> {
         options.start_logging()?;
-        let hub = options.hub()?;
-        let listener =
-            TcpListener::bind(&options.listen).await.map_err(|error| refused(&options.listen, &error))?;
+        let access = options.access.open()?;
+        let failed = |error| refused(&options.listen, &error);
+        let addresses: Vec<_> = tokio::net::lookup_host(&options.listen).await.map_err(failed)?.collect();
+        options.access.check_exposure(&options.listen, &addresses)?;
+        let hub = options.hub(&access)?;
+        let listener = TcpListener::bind(&addresses[..]).await.map_err(failed)?;
         if !quiet {
-            let address = listener.local_addr().map_err(|error| refused(&options.listen, &error))?;
+            let address = listener.local_addr().map_err(failed)?;
+            let scheme = if access.tls.is_some() { "wss" } else { "ws" };
             match channel {
-                Some(channel) => eprintln!("outrace: listening on ws://{address}/ws, channel {channel}"),
-                None => eprintln!("outrace: listening on ws://{address}/ws"),
+                Some(channel) => {
+                    eprintln!("outrace: listening on {scheme}://{address}/ws, channel {channel}")
+                }
+                None => eprintln!("outrace: listening on {scheme}://{address}/ws"),
             }
         }
         let (stop, stopped) = oneshot::channel::<()>();
+        let mut bounds = outrace::server::Options::default();
+        bounds.tls = access.tls.clone();
         let app = hub.router().merge(outrace::server::viewer());
-        let serving = tokio::spawn(outrace::server::serve_with(
-            listener,
-            hub.clone(),
-            app,
-            outrace::server::Options::default(),
-            async {
-                // Stopped or dropped: the same.
-                let _ = stopped.await;
-            },
-        ));
-        Ok(Self { hub, stop, serving })
+        let serving = tokio::spawn(outrace::server::serve_with(listener, hub.clone(), app, bounds, async {
+            // Stopped or dropped: the same.
+            let _ = stopped.await;
+        }));
+        let reloading =
+            access.has_files().then(|| reload_when_told(options.access.clone(), access, hub.clone()));
+        Ok(Self { hub, stop, serving, reloading: reloading.transpose()? })
     }
 
     /// Ends in good order: every client gets what waits for it, in bounded time.
     pub(crate) async fn shut_down(self) {
         let _ = self.stop.send(());
+        if let Some(reloading) = &self.reloading {
+            reloading.abort();
+        }
         if let Ok(Err(error)) = self.serving.await {
             tracing::warn!(%error, "serving ended with an error");
         }
     }
+}
+
+/// Has SIGHUP read the files of access again, from now on.
+fn reload_when_told(options: AccessOptions, access: Access, hub: Hub) -> Result<JoinHandle<()>, Failure> {
+    let mut hangups = signal(SignalKind::hangup())
+        .map_err(|error| Failure::new(1, format!("cannot listen for signals: {error}")))?;
+    Ok(tokio::spawn(async move {
+        while hangups.recv().await.is_some() {
+            options.reload(&access, &hub);
+        }
+    }))
 }
 
 fn refused(listen: &str, error: &io::Error) -> Failure {
@@ -69,13 +90,4 @@ fn refused(listen: &str, error: &io::Error) -> Failure {
         _ => "",
     };
     Failure::new(1, format!("cannot listen on {listen}: {}{advice}", plain(error)))
-}
-
-/// The system's words without its number.
-fn plain(error: &io::Error) -> String {
-    let words = error.to_string();
-    match words.rfind(" (os error") {
-        Some(at) => words[..at].to_lowercase(),
-        None => words,
-    }
 }

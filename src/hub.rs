@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_core::Stream;
@@ -15,17 +15,17 @@ use crate::access::{
     Visitor, guarded,
 };
 use crate::channel::{
-    Channel, Client, ClientId, Core, Overflow, Publisher, Registry, Run, Speaks, Subscription,
+    Channel, ChannelLimit, Client, ClientId, Core, Overflow, Publisher, Registry, Run, Speaks, Subscription,
 };
 use crate::config::Config;
-use crate::connection::{self, UpgradeBody};
+use crate::connection::{self, Addresses, UpgradeBody};
 use crate::encode::{Encoding, Envelope, single};
 use crate::error::ConfigError;
 use crate::message::{
     Action, ChannelName, Lines, Message, MessageType, NameError, ProcessEvent, ProcessId, Status,
 };
 use crate::protocol::{ClientMessage, Command, Options, Range, Refusal};
-use crate::reason::CloseReason;
+use crate::reason::{CloseReason, RefusalReason};
 use crate::stats::{ChannelStats, Queues, Stats};
 use crate::sync::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
@@ -111,6 +111,70 @@ impl HubBuilder {
     /// Connections there may be at once, streams over HTTP included: 100,000 by default, at least 1. One more is refused with 503.
     pub fn max_connections(mut self, connections: usize) -> Self {
         self.config.max_connections = connections;
+        self
+    }
+
+    /// Connections there may be at once from one address, streams over HTTP included: 1,000 by default, at least 1. One more is refused with
+    /// 429. The 2^64 addresses of an IPv6 network's `/64` count as one, since one peer has them all. Connections from the loopback are not counted: those are
+    /// of this machine, or of a proxy on it. For a proxy elsewhere raise the bound, or tell the address behind it: see
+    /// [`PeerAddress`](crate::PeerAddress).
+    pub fn max_connections_per_address(mut self, connections: usize) -> Self {
+        self.config.max_connections_per_address = connections;
+        self
+    }
+
+    /// Channels there may be at once: 100,000 by default, at least 1. One more is not made: who subscribes to it is refused with an
+    /// `error`, and what is published to it is not kept. Both are counted. [`Hub::publisher`] makes its channel all the same, since it is the
+    /// application that asks.
+    pub fn max_channels(mut self, channels: usize) -> Self {
+        self.config.max_channels = channels;
+        self
+    }
+
+    /// Bytes a client's message may have: 64 KiB by default, 1 KiB to 1 GiB. A longer one closes the connection with 1009.
+    pub fn max_message(mut self, bytes: usize) -> Self {
+        self.config.max_message = bytes;
+        self
+    }
+
+    /// Fragments a client's message may come in: 1,024 by default, 1 to 2^30. More close the connection with 1008.
+    pub fn max_fragments(mut self, fragments: usize) -> Self {
+        self.config.max_fragments = fragments;
+        self
+    }
+
+    /// Frames a client may send each second in the long run, of whichever kind: messages, their fragments, pings. 100 by default, 1 to 10^9. One that
+    /// sends more is closed with 1008, once it has used up its [burst](HubBuilder::message_burst).
+    pub fn message_rate(mut self, per_second: u32) -> Self {
+        self.config.message_rate = per_second;
+        self
+    }
+
+    /// Frames a client may send at once, beyond the [rate](HubBuilder::message_rate): by default 2,048, or twice the subscriptions it may have if that is
+    /// more, since one that comes back subscribes to all of them again. 1 to 10^9.
+    pub fn message_burst(mut self, frames: u32) -> Self {
+        self.config.message_burst = Some(frames);
+        self
+    }
+
+    /// The body of a request: how many bytes it may have (4 MiB by default, 1 KiB to 1 TiB), and how long it may take to come (30 s). More is
+    /// refused with 413, later with 408.
+    pub fn body_limits(mut self, bytes: usize, timeout: Duration) -> Self {
+        self.config.max_body = bytes;
+        self.config.body_timeout = timeout;
+        self
+    }
+
+    /// How long an upgrade may take, from the answer to the handshake until the connection is ours: 10 s by default.
+    pub fn handshake_timeout(mut self, timeout: Duration) -> Self {
+        self.config.handshake_timeout = timeout;
+        self
+    }
+
+    /// Spreads the closing of connections evenly over this time when the hub shuts down, so that a herd of clients does not come back
+    /// all at once: zero by default, which closes all at once. What is published meanwhile is still delivered to those that are left.
+    pub fn shutdown_spread(mut self, time: Duration) -> Self {
+        self.config.shutdown_spread = time;
         self
     }
 
@@ -543,11 +607,22 @@ impl Hub {
             channel.sealed().await;
         }
         inner.everyone.sealed().await;
+        let (begun, spread) = (Instant::now(), inner.config().shutdown_spread);
+        let herd = inner.everyone.clients();
+        let mut asked = 0;
         loop {
             let empty = inner.emptied.notified();
-            // Each time round: a client whose handshake was under way joins after the first look.
-            for client in inner.everyone.clients() {
+            let share = begun.elapsed().as_secs_f64() / spread.as_secs_f64().max(f64::MIN_POSITIVE);
+            let due = if share < 1.0 { (herd.len() as f64 * share) as usize } else { herd.len() };
+            for client in &herd[asked..due] {
                 client.outbox.ask_to_close(CloseReason::Shutdown);
+            }
+            asked = due;
+            if asked == herd.len() {
+                // Each time round: one whose handshake was under way may have joined after the first look.
+                for client in inner.everyone.clients() {
+                    client.outbox.ask_to_close(CloseReason::Shutdown);
+                }
             }
             if inner.slots.load(Ordering::Acquire) == 0 {
                 return;
@@ -628,6 +703,8 @@ pub(crate) struct Inner {
     next_client: AtomicU64,
     /// Connections and handshakes under way.
     slots: AtomicUsize,
+    /// The same by address.
+    addresses: Addresses,
     stopping: AtomicBool,
     emptied: Notify,
 }
@@ -643,6 +720,7 @@ impl Inner {
             callbacks,
             next_client: AtomicU64::new(1),
             slots: AtomicUsize::new(0),
+            addresses: Addresses::new(),
             stopping: AtomicBool::new(false),
             emptied: Notify::new(),
         }
@@ -686,7 +764,11 @@ impl Inner {
     fn channel(&self, name: &str) -> Result<Option<Target>, NameError> {
         if self.core.keeps_history() {
             let name = ChannelName::parse(name)?;
-            return Ok(Some(Target::Kept(Publisher::new(Arc::clone(&self.registry), &name))));
+            let publisher = Publisher::bounded(Arc::clone(&self.registry), &name);
+            if publisher.is_err() {
+                self.core.totals.count_refused(RefusalReason::ChannelLimit);
+            }
+            return Ok(publisher.ok().map(Target::Kept));
         }
         match self.registry.find(name) {
             Some(channel) => Ok(Some(Target::Live(channel))),
@@ -727,6 +809,10 @@ impl Inner {
                 }
             }
         }
+    }
+
+    pub(crate) fn addresses(&self) -> &Addresses {
+        &self.addresses
     }
 
     /// Takes one of the connections there may be.
@@ -899,20 +985,24 @@ impl Inner {
                 return Ok(());
             }
             self.unsubscribe(client, name.as_str());
-            self.join(client, name, Some(options), range);
-            return Ok(());
+            return self.join(client, name, Some(options), range);
         }
         if count >= self.config().max_subscriptions {
             return Err(Refusal::Limit);
         }
-        self.join(client, name, options, range);
-        Ok(())
+        self.join(client, name, options, range)
     }
 
-    fn join(&self, client: &Arc<Client>, name: ChannelName, options: Option<Options>, range: Option<Range>) {
+    fn join(
+        &self,
+        client: &Arc<Client>,
+        name: ChannelName,
+        options: Option<Options>,
+        range: Option<Range>,
+    ) -> Result<(), Refusal> {
         let batch = options.as_ref().is_some_and(|options| options.batch);
         let encoding = if batch { Encoding::Batch } else { Encoding::Json };
-        self.join_as(client, name, encoding, options, range);
+        self.join_as(client, name, encoding, options, range)
     }
 
     /// Subscribes a client to a channel to which it is not subscribed.
@@ -923,8 +1013,8 @@ impl Inner {
         encoding: Encoding,
         options: Option<Options>,
         range: Option<Range>,
-    ) {
-        let channel = self.registry.pin(&name);
+    ) -> Result<(), Refusal> {
+        let channel = self.registry.pin_bounded(&name).map_err(|ChannelLimit| Refusal::Channels)?;
         let subscription =
             Arc::new(Subscription::new(Arc::clone(client), Arc::clone(&channel), encoding, options));
         client.lock().insert(name, Arc::clone(&subscription));
@@ -934,6 +1024,7 @@ impl Inner {
         if let Some(range) = range {
             channel.refetch(&subscription, range);
         }
+        Ok(())
     }
 
     /// Gives a client what it is owed, now that its writer has written everything.

@@ -95,7 +95,7 @@ pub use message::{
     ProcessId, Status, StatusReport,
 };
 pub use protocol::ClientMessage;
-pub use reason::{CloseReason, RefusalReason};
+pub use reason::{CloseReason, PauseReason, RefusalReason};
 pub use stats::{ChannelStats, Stats};
 
 #[cfg(any(fuzzing, feature = "internals"))]

@@ -127,6 +127,10 @@ pub enum Refusal {
     Limit,
     /// A known option has a wrong type.
     Options,
+    /// The channel does not exist, and there are as many others as there may be.
+    Channels,
+    /// As many ranges of this subscription wait as may.
+    Ranges,
 }
 
 impl Refusal {
@@ -138,6 +142,8 @@ impl Refusal {
             Self::Unauthorised => "Subscribe: subscription unauthorised",
             Self::Limit => "subscription limit exceeded",
             Self::Options => "Subscribe: invalid options",
+            Self::Channels => "channel limit exceeded",
+            Self::Ranges => "range limit exceeded",
         }
     }
 
@@ -148,6 +154,8 @@ impl Refusal {
             Self::Unauthorised => RefusalReason::Subscription,
             Self::Limit => RefusalReason::SubscriptionLimit,
             Self::Options => RefusalReason::Options,
+            Self::Channels => RefusalReason::ChannelLimit,
+            Self::Ranges => RefusalReason::RangeLimit,
         }
     }
 }

@@ -20,6 +20,10 @@ pub enum CloseReason {
     InvalidUtf8,
     /// An inbound message or frame exceeded the limit: close code 1009.
     MessageTooBig,
+    /// An inbound message came in more fragments than it may have: close code 1008.
+    TooManyFragments,
+    /// The peer sent more than it may, for longer than it may: close code 1008.
+    TooManyMessages,
     /// A message to all clients did not fit into this client's queue: close code 1013.
     Overflow,
     /// Nothing came from the peer for the heartbeat's time: close code 1001.
@@ -34,13 +38,15 @@ pub enum CloseReason {
 
 impl CloseReason {
     /// Every reason, in the order in which statistics list them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 13] = [
         Self::PeerClosed,
         Self::PeerGone,
         Self::Shutdown,
         Self::ProtocolViolation,
         Self::InvalidUtf8,
         Self::MessageTooBig,
+        Self::TooManyFragments,
+        Self::TooManyMessages,
         Self::Overflow,
         Self::HeartbeatTimeout,
         Self::Kicked,
@@ -55,7 +61,7 @@ impl CloseReason {
             Self::Shutdown | Self::HeartbeatTimeout => Some(1001),
             Self::ProtocolViolation => Some(1002),
             Self::InvalidUtf8 => Some(1007),
-            Self::Kicked | Self::Expired => Some(1008),
+            Self::TooManyFragments | Self::TooManyMessages | Self::Kicked | Self::Expired => Some(1008),
             Self::MessageTooBig => Some(1009),
             Self::Internal => Some(1011),
             Self::Overflow => Some(1013),
@@ -71,6 +77,8 @@ impl CloseReason {
             Self::ProtocolViolation => "protocol violation",
             Self::InvalidUtf8 => "invalid UTF-8",
             Self::MessageTooBig => "message too big",
+            Self::TooManyFragments => "too many fragments",
+            Self::TooManyMessages => "too many messages",
             Self::Overflow => "queue overflow",
             Self::HeartbeatTimeout => "heartbeat timeout",
             Self::Kicked => "closed by the server",
@@ -118,6 +126,18 @@ pub enum RefusalReason {
     Stopping,
     /// One connection more than there may be: 503.
     ConnectionLimit,
+    /// One connection more than there may be from one address: 429.
+    AddressLimit,
+    /// A request whose header is too big: 431.
+    HeaderSize,
+    /// A connection on which no header of a request came in time.
+    HeaderTimeout,
+    /// A handshake that was answered, and whose peer did not let it finish in time.
+    HandshakeTimeout,
+    /// A request whose body is too big: 413.
+    BodySize,
+    /// A request whose body did not come in time: 408.
+    BodyTimeout,
     /// A subscription to something that is no channel's name.
     Name,
     /// A subscription with an option of the wrong type.
@@ -126,23 +146,38 @@ pub enum RefusalReason {
     Subscription,
     /// One subscription more than a client may have.
     SubscriptionLimit,
+    /// A subscription to one channel more than there may be, or a message to it that would have been kept.
+    ChannelLimit,
+    /// One range more than a subscription may wait for.
+    RangeLimit,
     /// A request to publish that holds no actions, or is not sent as JSON: 400, 415.
     Actions,
+    /// A TLS handshake that failed, or did not end in time.
+    Tls,
 }
 
 impl RefusalReason {
     /// Every reason, in the order in which statistics list them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 19] = [
         Self::Handshake,
         Self::Unauthorised,
         Self::Forbidden,
         Self::Stopping,
         Self::ConnectionLimit,
+        Self::AddressLimit,
+        Self::HeaderSize,
+        Self::HeaderTimeout,
+        Self::HandshakeTimeout,
+        Self::BodySize,
+        Self::BodyTimeout,
         Self::Name,
         Self::Options,
         Self::Subscription,
         Self::SubscriptionLimit,
+        Self::ChannelLimit,
+        Self::RangeLimit,
         Self::Actions,
+        Self::Tls,
     ];
 
     /// The name in statistics and logs.
@@ -153,11 +188,20 @@ impl RefusalReason {
             Self::Forbidden => "forbidden",
             Self::Stopping => "stopping",
             Self::ConnectionLimit => "connection limit",
+            Self::AddressLimit => "address limit",
+            Self::HeaderSize => "header too big",
+            Self::HeaderTimeout => "header timeout",
+            Self::HandshakeTimeout => "handshake timeout",
+            Self::BodySize => "body too big",
+            Self::BodyTimeout => "body timeout",
             Self::Name => "invalid name",
             Self::Options => "invalid options",
             Self::Subscription => "subscription unauthorised",
             Self::SubscriptionLimit => "subscription limit",
+            Self::ChannelLimit => "channel limit",
+            Self::RangeLimit => "range limit",
             Self::Actions => "invalid actions",
+            Self::Tls => "TLS handshake",
         }
     }
 
@@ -167,6 +211,39 @@ impl RefusalReason {
 }
 
 impl fmt::Display for RefusalReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// Why accepting connections paused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum PauseReason {
+    /// The process or the system had no descriptor or no memory left for a connection.
+    Descriptors,
+    /// As many requests as there may be were under way: see `server::Options`.
+    Requests,
+}
+
+impl PauseReason {
+    /// Every reason, in the order in which statistics list them.
+    pub const ALL: [Self; 2] = [Self::Descriptors, Self::Requests];
+
+    /// The name in statistics and logs.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Descriptors => "descriptor limit",
+            Self::Requests => "request limit",
+        }
+    }
+
+    pub(crate) fn index(self) -> usize {
+        self as usize
+    }
+}
+
+impl fmt::Display for PauseReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
     }
@@ -183,6 +260,11 @@ mod tests {
             assert_eq!(CloseReason::from_u8(reason.to_u8()), Some(reason));
         }
         assert_eq!(CloseReason::from_u8(0), None);
+    }
+
+    #[test]
+    fn pauses_keep_their_place() {
+        assert!(PauseReason::ALL.into_iter().enumerate().all(|(index, reason)| reason.index() == index));
     }
 
     #[test]

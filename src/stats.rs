@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::histogram::{Distribution, Histogram};
 use crate::message::{ChannelName, StatusReport};
-use crate::reason::{CloseReason, RefusalReason};
+use crate::reason::{CloseReason, PauseReason, RefusalReason};
 use crate::sync::{AtomicU64, Ordering};
 
 /// A hub's counters at one moment. Made by [`Hub::stats`](crate::Hub::stats).
@@ -55,6 +55,10 @@ pub struct Stats {
     pub ignored: u64,
     /// Requests and subscriptions that were refused, by reason.
     pub refused: BTreeMap<&'static str, u64>,
+    /// Times that accepting connections paused, by reason.
+    pub paused: BTreeMap<&'static str, u64>,
+    /// Seals that ended in a panic, which would be a bug: what they had not delivered counts as skipped.
+    pub panicked: u64,
     /// Messages in each block.
     pub block_messages: Distribution,
     /// Bytes that the kernel took with each write.
@@ -139,6 +143,8 @@ pub(crate) struct Totals {
     closed: [AtomicU64; CloseReason::ALL.len()],
     ignored: AtomicU64,
     refused: [AtomicU64; RefusalReason::ALL.len()],
+    paused: [AtomicU64; PauseReason::ALL.len()],
+    panicked: AtomicU64,
     block_messages: Histogram<8>,
     write_sizes: Histogram<8>,
     write_times: Histogram<8>,
@@ -157,6 +163,8 @@ impl Default for Totals {
             closed: Default::default(),
             ignored: AtomicU64::default(),
             refused: Default::default(),
+            paused: Default::default(),
+            panicked: AtomicU64::default(),
             block_messages: Histogram::new(&BLOCK_MESSAGES),
             write_sizes: Histogram::new(&WRITE_SIZES),
             write_times: Histogram::new(&WRITE_TIMES),
@@ -223,6 +231,15 @@ impl Totals {
         self.refused[reason.index()].fetch_add(1, Ordering::Relaxed);
     }
 
+    #[cfg(feature = "server")]
+    pub(crate) fn count_paused(&self, reason: PauseReason) {
+        self.paused[reason.index()].fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn count_panicked(&self) {
+        self.panicked.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// The counters, with what only the hub can tell beside them.
     pub(crate) fn stats(
         &self,
@@ -263,6 +280,12 @@ impl Totals {
                 .map(|reason| (reason.name(), read(&self.refused[reason.index()])))
                 .filter(|&(_, count)| count > 0)
                 .collect(),
+            paused: PauseReason::ALL
+                .into_iter()
+                .map(|reason| (reason.name(), read(&self.paused[reason.index()])))
+                .filter(|&(_, count)| count > 0)
+                .collect(),
+            panicked: read(&self.panicked),
             block_messages,
             write_sizes,
             write_seconds: self.write_times.distribution(NANOSECONDS),

@@ -134,6 +134,13 @@ fn only_the_access_rules_hash_and_compare_secrets() {
 }
 
 #[test]
+fn only_the_ends_of_connections_know_tls() {
+    for word in ["rustls", "tokio_rustls"] {
+        only_in(word, &["server/tls.rs", "client/dial.rs"]);
+    }
+}
+
+#[test]
 fn lower_layers_do_not_know_the_higher_ones() {
     const TOP: [&str; 4] = ["Hub", "crate::hub", "crate::connection", "crate::server"];
     never_in(&TOP, &["channel/", "outbox/", "protocol.rs", "encode/", "message/"]);

@@ -26,6 +26,8 @@ mod measured {
     use std::net::SocketAddr;
     use std::process::{Child, Command, Stdio};
 
+    use outrace::Hub;
+
     use crate::sockets::socket::{PING, masked};
     use crate::sockets::{Server, Socket};
 
@@ -33,7 +35,9 @@ mod measured {
 
     /// Serves until its standard input ends.
     pub(crate) fn serve() {
-        let server = Server::new();
+        // One of the tests pings without end, which is refused otherwise.
+        let unbounded = Hub::builder().message_rate(1_000_000_000).message_burst(1_000_000_000);
+        let server = Server::with(unbounded);
         println!("{}", server.address);
         let _ = std::io::stdin().read(&mut [0]);
     }

@@ -11,8 +11,10 @@ use super::history::{self, History};
 use super::pace::Reached;
 use super::subscription::{Refetch, State, Subscription, Tracked};
 use super::{Channel, Core, Overflow};
-use crate::encode::{self, Timestamp};
+use crate::encode::{self, Envelope, Timestamp};
+use crate::message::Message;
 use crate::outbox::Offered;
+use crate::protocol::Refusal;
 use crate::reason::CloseReason;
 
 /// What became of the messages fanned out, in messages x subscribers.
@@ -65,12 +67,14 @@ impl Channel {
     fn offer_plain(&self, subscription: &Subscription, block: &Block, tally: &mut Tally) {
         let outbox = &subscription.client.outbox;
         let messages = block.len();
-        tally.offered += messages as u64;
         // Spares encoding a block for nobody.
         if !block.has_reserved() && outbox.is_full() {
+            tally.offered += messages as u64;
             return self.skip(subscription, messages, tally);
         }
         let encoded = block.encoded(subscription.encoding, &self.style);
+        // Not before: what was not encoded, for a panic, was not offered.
+        tally.offered += messages as u64;
         let frames = &encoded.frames;
         let Some(prefix) = tally.note(outbox.offer(frames, 0..frames.len())) else {
             tally.discarded += messages as u64;
@@ -96,10 +100,9 @@ impl Channel {
         tally: &mut Tally,
     ) {
         let messages = block.len();
+        let progress = self.offer_from(subscription, tracked, state, block, 0..messages, tally);
         tally.offered += messages as u64;
-        let Progress::Accepted(prefix) =
-            self.offer_from(subscription, tracked, state, block, 0..messages, tally)
-        else {
+        let Progress::Accepted(prefix) = progress else {
             tally.discarded += messages as u64;
             return;
         };
@@ -236,6 +239,18 @@ impl Channel {
         let accepted = tally.note(subscription.client.outbox.offer_reserved(frame)) == Some(1);
         tally.offered += u64::from(accepted);
         accepted
+    }
+
+    /// Tells a subscriber that something it asked for is refused, and counts it. A lost answer counts as skipped, as any to one client.
+    pub(super) fn refuse(&self, subscription: &Subscription, refusal: Refusal, tally: &mut Tally) {
+        self.core.totals.count_refused(refusal.reason());
+        let message = Message::error(refusal.as_str());
+        let frame = encode::single(&Envelope::new(None), &message, &Core::timestamp());
+        if !self.offer_control(subscription, frame, tally) {
+            tally.offered += 1;
+            tally.skipped += 1;
+            subscription.client.count_skipped(1);
+        }
     }
 
     /// Sees to it that a gap is told even if no message follows it.

@@ -15,6 +15,7 @@ mod core;
 mod fanout;
 mod history;
 mod ingest;
+mod look;
 mod lossless;
 mod pace;
 mod publisher;
@@ -29,7 +30,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::encode::Envelope;
 use crate::message::{ChannelName, Message, StatusReport};
-use crate::protocol::Range;
+use crate::protocol::{Range, Refusal};
 use crate::sync::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 pub use client::{Client, ClientId};
@@ -39,13 +40,14 @@ pub use publisher::Publisher;
 pub(crate) use self::core::Core;
 pub(crate) use block::Run;
 pub(crate) use client::Speaks;
-pub(crate) use registry::Registry;
+pub(crate) use registry::{ChannelLimit, Registry};
 pub(crate) use subscription::Subscription;
 
 use block::{Block, Style};
 use fanout::Tally;
 use history::History;
-use ingest::{Entry, Ingest, Waiting};
+use ingest::{Entry, Ingest};
+use look::Look;
 use seal::{ScheduleFlag, SealFlag};
 use subscribers::{Change, Subscribers};
 
@@ -326,91 +328,16 @@ impl Channel {
         }
     }
 
-    /// One seal, as the sealer.
-    fn seal_once(self: &Arc<Self>) {
-        // Relaxed, and no swap: a time for reports, and one that is lost between the two lines is one less in them.
-        let asked = self.asked.load(Ordering::Relaxed);
-        self.asked.store(0, Ordering::Relaxed);
-        let mut entries = self.ingest.len();
-        let mut block = Block::with_capacity(entries.min(1024));
-        let mut taken = Waiting::default();
-        let mut changes = Vec::new();
-        let mut tally = Tally::default();
-        let mut overflowed = 0;
-        while entries > 0
-            && let Some(entry) = self.ingest.pop()
-        {
-            entries -= 1;
-            if let Entry::Overflowed(messages) = entry {
-                self.deliver(&mut block, &mut changes, &mut tally);
-                overflowed += messages;
-                continue;
-            }
-            // A run of them is one gap, and one round of the subscribers.
-            if overflowed > 0 {
-                self.subscribers.apply(&mut changes);
-                self.skip_for_all(std::mem::take(&mut overflowed), &mut tally);
-            }
-            if let Entry::Run(run) = entry {
-                taken += Waiting { messages: run.messages(), bytes: run.bytes() };
-                block.push(run);
-                continue;
-            }
-            // Everything else has its place between two blocks.
-            self.deliver(&mut block, &mut changes, &mut tally);
-            match entry {
-                Entry::Run(_) | Entry::Overflowed(_) => unreachable!("handled above"),
-                Entry::Join(subscription) => {
-                    self.number_unheard(&mut changes);
-                    self.owed(&subscription, None, &mut tally);
-                    changes.push(Change::Join(subscription));
-                }
-                Entry::Leave(subscription) => changes.push(Change::Leave(subscription)),
-                Entry::Resume(subscription) => self.owed(&subscription, None, &mut tally),
-                Entry::Refetch(subscription, range) => self.owed(&subscription, Some(range), &mut tally),
-                Entry::Trim => {
-                    self.change_history(|history| history.trim(self.core.keep, self.core.ticker.now()))
-                }
-                Entry::Forget => self.change_history(History::clear),
-            }
-        }
-        self.deliver(&mut block, &mut changes, &mut tally);
-        self.subscribers.apply(&mut changes);
-        self.ingest.release(taken);
-        overflowed += self.ingest.take_overflowed();
-        if overflowed > 0 {
-            self.skip_for_all(overflowed, &mut tally);
-        }
-        self.skipped.fetch_add(tally.skipped, Ordering::Relaxed);
-        self.core.totals.count_fan_out(tally.offered, tally.skipped, tally.discarded);
-        if tally.reached.clients > 0 {
-            let now = self.core.ticker.now();
-            self.core.ticker.pace.spent(now, tally.reached);
-            if asked > 0 {
-                self.core.totals.count_flush(now.saturating_sub(asked));
-            }
-        }
-    }
-
-    /// Messages that no queue could take any more, as the sealer: they keep their numbers and are skipped for everybody.
-    fn skip_for_all(&self, messages: u64, tally: &mut Tally) {
-        let first = self.seq() + 1;
-        self.seq.store(self.seq() + messages, Ordering::Relaxed);
-        let skipped = tally.skipped;
-        for subscription in self.subscribers.load().iter().filter(|s| self.reaches(s)) {
-            self.offer_nothing(subscription, first, messages, tally);
-        }
-        self.core.totals.count_overrun(tally.skipped - skipped);
-    }
-
     /// What a subscription with options is owed, as the sealer.
     fn owed(&self, subscription: &Arc<Subscription>, refetch: Option<Range>, tally: &mut Tally) {
         if let Some(tracked) = subscription.tracked()
             && !subscription.has_left()
         {
             let mut state = tracked.state();
-            if let Some(range) = refetch {
-                state.ask_again(range, self.seq() + 1);
+            if let Some(range) = refetch
+                && !state.ask_again(range, self.seq() + 1)
+            {
+                self.refuse(subscription, Refusal::Ranges, tally);
             }
             self.used.store(self.core.ticker.now(), Ordering::Relaxed);
             self.catch_up(subscription, tracked, &mut state, tally);
@@ -489,24 +416,27 @@ impl Channel {
     /// Numbers a block, keeps it if there is a history, and fans it out, as the sealer. Leaves an empty block behind.
     ///
     /// Linear in subscribers; an encoding is made when the first of those who want it has room.
-    fn deliver(self: &Arc<Self>, block: &mut Block, changes: &mut Vec<Change>, tally: &mut Tally) {
-        if block.is_empty() {
+    fn deliver(self: &Arc<Self>, look: &mut Look) {
+        if look.block.is_empty() {
             return;
         }
-        self.subscribers.apply(changes);
-        let mut block = std::mem::replace(block, Block::with_capacity(0));
+        self.subscribers.apply(&mut look.changes);
+        let mut block = std::mem::replace(&mut look.block, Block::with_capacity(0));
         let (first, now) = (self.seq() + 1, self.core.ticker.now());
+        look.begin(first, block.len());
         block.seal(first, Core::timestamp(), now);
         // Relaxed: only the sealer writes it, and its flag orders one sealer's writes before the next one's reads.
         self.seq.store(block.last_seq(), Ordering::Relaxed);
         self.core.totals.count_block(block.len());
         if self.history.is_none() {
-            return self.fan_out(&block, tally);
+            self.fan_out(&block, &mut look.tally);
+            return look.end();
         }
         self.used.store(now, Ordering::Relaxed);
         let block = Arc::new(block);
         self.change_history(|history| history.append(Arc::clone(&block), self.core.keep, now));
-        self.fan_out(&block, tally);
+        self.fan_out(&block, &mut look.tally);
+        look.end();
         self.change_history(|history| history.settle(&block));
     }
 

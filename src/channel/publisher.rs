@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::registry::Registry;
+use super::registry::{ChannelLimit, Registry};
 use super::{Channel, Run};
 use crate::message::{ChannelName, Lines, Message, Status};
 
@@ -37,6 +37,11 @@ impl Publisher {
 
     pub(crate) fn new(registry: Arc<Registry>, name: &ChannelName) -> Self {
         Self { channel: registry.pin(name), registry }
+    }
+
+    /// For one message, of whoever asks: only if the channel exists or there may be one more.
+    pub(crate) fn bounded(registry: Arc<Registry>, name: &ChannelName) -> Result<Self, ChannelLimit> {
+        Ok(Self { channel: registry.pin_bounded(name)?, registry })
     }
 
     /// The channel it publishes to.

@@ -50,15 +50,17 @@ pub(crate) struct State {
 }
 
 impl State {
-    /// Notes a range to be sent again; one too many is not, and its absence tells. `next` is the number of the next message published: from
+    /// Notes a range to be sent again; false for one too many. `next` is the number of the next message published: from
     /// that on all comes from the history, after the replay.
-    pub(crate) fn ask_again(&mut self, range: Range, next: u64) {
-        if self.refetches.len() < MOST_REFETCHES {
-            self.refetches.push_back(Refetch { range, begun: None, gap: None });
-            if self.welcomed {
-                self.behind.get_or_insert(next);
-            }
+    pub(crate) fn ask_again(&mut self, range: Range, next: u64) -> bool {
+        if self.refetches.len() >= MOST_REFETCHES {
+            return false;
         }
+        self.refetches.push_back(Refetch { range, begun: None, gap: None });
+        if self.welcomed {
+            self.behind.get_or_insert(next);
+        }
+        true
     }
 
     /// Whether a new block is not for it yet.

@@ -1,6 +1,7 @@
 //! The opening handshake (RFC 6455 section 4.2): what is refused before a connection exists, and what is answered when it does.
 
 use std::future::Future;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -15,6 +16,7 @@ use http_body_util::Full;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::Socket;
+use super::addresses::counted;
 use crate::access::{Denial, Identity, PeerAddress, Visitor, reached};
 use crate::channel::{Client, Speaks};
 use crate::hub::Inner;
@@ -23,9 +25,9 @@ use crate::reason::RefusalReason;
 /// The body of an answer to an upgrade: empty, or a refusal's text.
 pub type UpgradeBody = Full<Bytes>;
 
-/// Why a handshake was refused.
+/// Why a handshake was refused, or a stream for the same reason.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Refusal {
+pub(crate) enum Refusal {
     Method,
     NotAnUpgrade,
     Version,
@@ -34,6 +36,7 @@ enum Refusal {
     Denied(Denial),
     Stopping,
     Full,
+    FullAddress,
     /// The server that carries the hub does not support upgrades.
     NoUpgrade,
 }
@@ -55,6 +58,10 @@ impl Refusal {
             Self::Denied(denial) => (denial.status(), denial.text()),
             Self::Stopping => (StatusCode::SERVICE_UNAVAILABLE, "The server is shutting down."),
             Self::Full => (StatusCode::SERVICE_UNAVAILABLE, "The server has as many connections as it may."),
+            Self::FullAddress => (
+                StatusCode::TOO_MANY_REQUESTS,
+                "Your address has as many connections to this server as it may.",
+            ),
             Self::NoUpgrade => (StatusCode::INTERNAL_SERVER_ERROR, "The server does not support upgrades."),
         }
     }
@@ -68,13 +75,19 @@ impl Refusal {
             Self::Denied(denial) => denial.reason(),
             Self::Stopping => RefusalReason::Stopping,
             Self::Full => RefusalReason::ConnectionLimit,
+            Self::FullAddress => RefusalReason::AddressLimit,
         }
+    }
+
+    /// Counted; what is to be answered.
+    pub(crate) fn counted(self, hub: &Inner) -> (StatusCode, &'static str) {
+        hub.core().totals.count_refused(self.reason());
+        self.answer()
     }
 
     /// Counted, and answered.
     fn refuse(self, hub: &Inner) -> Response<UpgradeBody> {
-        hub.core().totals.count_refused(self.reason());
-        let (status, text) = self.answer();
+        let (status, text) = self.counted(hub);
         let mut response = Response::new(Full::new(Bytes::from_static(text.as_bytes())));
         *response.status_mut() = status;
         let headers = response.headers_mut();
@@ -113,8 +126,9 @@ pub(crate) async fn upgrade<B>(hub: &Arc<Inner>, request: Request<B>) -> Respons
     if request.extensions().get::<hyper::upgrade::OnUpgrade>().is_none() {
         return Refusal::NoUpgrade.refuse(hub);
     }
-    let Some(slot) = Slot::take(hub) else {
-        return Refusal::Full.refuse(hub);
+    let slot = match Slot::take(hub, peer) {
+        Ok(slot) => slot,
+        Err(refusal) => return refusal.refuse(hub),
     };
     // Once more: to find out who it is may have taken a while.
     if hub.is_stopping() {
@@ -122,9 +136,9 @@ pub(crate) async fn upgrade<B>(hub: &Arc<Inner>, request: Request<B>) -> Respons
     }
     let upgrade = hyper::upgrade::on(&mut request);
     tokio::spawn(async move {
-        let hub = &slot.0;
-        match upgrade.await {
-            Ok(upgraded) => {
+        let hub = &slot.hub;
+        match tokio::time::timeout(hub.config().handshake_timeout, upgrade).await {
+            Ok(Ok(upgraded)) => {
                 let socket = Socket::from_upgraded(upgraded);
                 let expires = identity.as_ref().and_then(Identity::expires);
                 let address = peer.or_else(|| socket.peer_address());
@@ -136,7 +150,11 @@ pub(crate) async fn upgrade<B>(hub: &Arc<Inner>, request: Request<B>) -> Respons
                     Some(_) => Box::pin(run_until(expires, &client, connection)).await,
                 }
             }
-            Err(error) => tracing::debug!(%error, "the peer left during the handshake"),
+            Ok(Err(error)) => tracing::debug!(%error, "the peer left during the handshake"),
+            Err(_) => {
+                hub.core().totals.count_refused(RefusalReason::HandshakeTimeout);
+                tracing::debug!(address = ?peer, "a handshake did not end in time");
+            }
         }
     });
     let mut response = Response::new(Full::default());
@@ -158,23 +176,42 @@ async fn run_until(expires: Option<SystemTime>, client: &Client, connection: imp
     connection.await;
 }
 
-/// One of the connections a hub may have, from the handshake to the end.
-pub(crate) struct Slot(Arc<Inner>);
+/// One of the connections a hub may have, and its peer's address may, from the handshake to the end.
+pub(crate) struct Slot {
+    hub: Arc<Inner>,
+    /// The address on whose account it is, if it is on one's.
+    address: Option<IpAddr>,
+}
 
 impl Slot {
-    pub(crate) fn take(hub: &Arc<Inner>) -> Option<Self> {
-        hub.take_slot().then(|| Self(Arc::clone(hub)))
+    /// A slot on the peer's account, if its address is known.
+    pub(crate) fn take(hub: &Arc<Inner>, peer: Option<SocketAddr>) -> Result<Self, Refusal> {
+        if !hub.take_slot() {
+            return Err(Refusal::Full);
+        }
+        // From here on dropping it gives back what was taken.
+        let mut slot = Self { hub: Arc::clone(hub), address: None };
+        if let Some(address) = peer.and_then(|peer| counted(peer.ip())) {
+            if !hub.addresses().take(address, hub.config().max_connections_per_address) {
+                return Err(Refusal::FullAddress);
+            }
+            slot.address = Some(address);
+        }
+        Ok(slot)
     }
 
     #[cfg(feature = "server")]
     pub(crate) fn hub(&self) -> &Arc<Inner> {
-        &self.0
+        &self.hub
     }
 }
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        self.0.give_slot_back();
+        if let Some(address) = self.address {
+            self.hub.addresses().give_back(address);
+        }
+        self.hub.give_slot_back();
     }
 }
 

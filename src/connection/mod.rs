@@ -1,7 +1,10 @@
 //! Stage 6 and the way in: one task owns one socket, reads its commands and writes its frames. The only place that names tungstenite.
 
 mod accept;
+mod addresses;
+mod frames;
 mod heartbeat;
+mod rate;
 mod reader;
 mod socket;
 mod writer;
@@ -25,9 +28,11 @@ pub use accept::UpgradeBody;
 #[cfg(feature = "server")]
 pub(crate) use accept::Slot;
 pub(crate) use accept::upgrade;
+pub(crate) use addresses::Addresses;
 pub(crate) use socket::Socket;
 
 use heartbeat::{Beat, Heartbeat};
+use rate::Rate;
 use reader::{Inbound, Reader};
 use writer::{Flushed, Writer};
 
@@ -65,6 +70,8 @@ struct Connection {
     reader: Reader,
     writer: Writer,
     heartbeat: Heartbeat,
+    /// What the peer may still send.
+    rate: Rate,
     phase: Phase,
     deadline: Instant,
     ended: Option<CloseReason>,
@@ -75,7 +82,8 @@ pub(crate) async fn run(hub: Arc<Inner>, client: Arc<Client>, socket: Socket) {
     let now = Instant::now();
     let mut connection = Connection {
         heartbeat: Heartbeat::new(now, hub.config().ping_interval),
-        reader: Reader::new(),
+        rate: Rate::new(now, hub.config().message_rate, hub.config().message_burst()),
+        reader: Reader::new(hub.config()),
         writer: Writer::default(),
         phase: Phase::Open,
         deadline: now,
@@ -147,7 +155,16 @@ impl Connection {
                 cx.waker().wake_by_ref();
                 break;
             }
-            match self.reader.poll_next(&mut self.socket, &mut self.writer, cx) {
+            let inbound = self.reader.poll_next(&mut self.socket, &mut self.writer, cx);
+            let frames = self.reader.take_frames();
+            if frames > 0
+                && !matches!(inbound, Poll::Ready(Inbound::Close | Inbound::End(_)))
+                && !self.rate.take(frames, Instant::now())
+            {
+                self.begin_close(CloseReason::TooManyMessages);
+                return Poll::Pending;
+            }
+            match inbound {
                 Poll::Pending => break,
                 Poll::Ready(Inbound::Control) => {}
                 Poll::Ready(Inbound::Text(text)) => self.handle(ClientMessage::Text(&text)),

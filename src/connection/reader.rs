@@ -7,9 +7,10 @@ use bytes::Bytes;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig, WebSocketContext};
 use tokio_tungstenite::tungstenite::{Error, Message, Utf8Bytes, error::ProtocolError};
 
+use super::frames::FrameCount;
 use super::socket::Socket;
 use super::writer::Writer;
-use crate::config::MOST_INBOUND_BYTES;
+use crate::config::Config;
 use crate::reason::CloseReason;
 
 /// Clients send a command now and then; a larger buffer would only be memory held for each of them.
@@ -34,18 +35,23 @@ pub(crate) enum Inbound {
 #[derive(Debug)]
 pub(crate) struct Reader {
     context: WebSocketContext,
+    frames: FrameCount,
     /// Something came since this was asked last: any byte is a sign of life, not only whole messages.
     heard: bool,
 }
 
 impl Reader {
-    pub(crate) fn new() -> Self {
-        let config = WebSocketConfig::default()
+    pub(crate) fn new(config: &Config) -> Self {
+        let bounds = WebSocketConfig::default()
             .read_buffer_size(READ_BUFFER)
             .write_buffer_size(0)
-            .max_message_size(Some(MOST_INBOUND_BYTES))
-            .max_frame_size(Some(MOST_INBOUND_BYTES));
-        Self { context: WebSocketContext::new(Role::Server, Some(config)), heard: false }
+            .max_message_size(Some(config.max_message))
+            .max_frame_size(Some(config.max_message));
+        Self {
+            context: WebSocketContext::new(Role::Server, Some(bounds)),
+            frames: FrameCount::new(u32::try_from(config.max_fragments).unwrap_or(u32::MAX)),
+            heard: false,
+        }
     }
 
     /// The next message. What the protocol answers (pong, close) goes to `writer`.
@@ -55,7 +61,12 @@ impl Reader {
         writer: &mut Writer,
         cx: &mut Context<'_>,
     ) -> Poll<Inbound> {
-        let inbound = match self.context.read(&mut Duplex { socket, writer, cx, heard: &mut self.heard }) {
+        let Self { context, frames, heard } = self;
+        let read = context.read(&mut Duplex { socket, writer, cx, heard, frames });
+        if self.frames.is_exceeded() {
+            return Poll::Ready(Inbound::End(CloseReason::TooManyFragments));
+        }
+        let inbound = match read {
             Ok(Message::Text(text)) => Inbound::Text(text),
             Ok(Message::Binary(binary)) => Inbound::Binary(binary),
             Ok(Message::Close(_)) => Inbound::Close,
@@ -71,6 +82,11 @@ impl Reader {
     /// Whether anything came from the peer since the last call.
     pub(crate) fn take_heard(&mut self) -> bool {
         std::mem::take(&mut self.heard)
+    }
+
+    /// How many frames have come since the last call, of whichever kind.
+    pub(crate) fn take_frames(&mut self) -> u32 {
+        self.frames.take()
     }
 }
 
@@ -92,15 +108,22 @@ struct Duplex<'a, 'cx> {
     writer: &'a mut Writer,
     cx: &'a mut Context<'cx>,
     heard: &'a mut bool,
+    frames: &'a mut FrameCount,
 }
 
 impl Read for Duplex<'_, '_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.frames.is_exceeded() {
+            // Ends the reading of a message that would never end.
+            return Err(io::ErrorKind::InvalidData.into());
+        }
         match self.socket.poll_read(self.cx, buffer) {
-            Poll::Ready(result) => {
-                *self.heard |= matches!(result, Ok(n) if n > 0);
-                result
+            Poll::Ready(Ok(n)) => {
+                *self.heard |= n > 0;
+                self.frames.read(&buffer[..n]);
+                Ok(n)
             }
+            Poll::Ready(Err(error)) => Err(error),
             Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
         }
     }

@@ -4,6 +4,8 @@ use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use http::Request;
@@ -11,11 +13,14 @@ use hyper::body::Incoming;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 
-use crate::{Hub, LocalAddress, PeerAddress};
+use crate::config::{LONGEST, lasts, within};
+use crate::reason::{PauseReason, RefusalReason};
+use crate::{ConfigError, Hub, LocalAddress, PeerAddress};
 
 /// How long to wait when the system has no descriptor left: long enough not to spin, short enough to recover at once.
 const PAUSE_WITHOUT_DESCRIPTORS: Duration = Duration::from_millis(50);
@@ -24,15 +29,64 @@ const PAUSE_WITHOUT_DESCRIPTORS: Duration = Duration::from_millis(50);
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Options {
-    /// How long the header of a request may take to arrive, the first one on a connection included: 10 s.
+    /// How long the header of a request may take to arrive, the first one on a connection included: 10 s by default. Later, the connection is
+    /// closed.
     pub header_timeout: Duration,
-    /// The most bytes a request's header may have: 16 KiB.
+    /// The most bytes a request's header may have: 16 KiB by default, at least 8 KiB, at most 1 MiB. More is answered 431.
     pub header_bytes: usize,
+    /// Connections at once that are neither a WebSocket nor a stream, or not yet: 4,096 by default, at least 1. While there are so many, no more are
+    /// accepted; those that wait for it wait in the system's queue.
+    pub max_requests: usize,
+    /// Serve over TLS, and nothing else. The TLS handshake has as long as a header.
+    #[cfg(feature = "tls")]
+    pub tls: Option<super::Tls>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { header_timeout: Duration::from_secs(10), header_bytes: 16 * 1024 }
+        Self {
+            header_timeout: Duration::from_secs(10),
+            header_bytes: 16 * 1024,
+            max_requests: 4096,
+            #[cfg(feature = "tls")]
+            tls: None,
+        }
+    }
+}
+
+impl Options {
+    /// Whether each is within its range.
+    ///
+    /// # Errors
+    /// One is not.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        // Below 8 KiB the HTTP server does not go.
+        within("header_bytes", self.header_bytes, 8 * 1024, 1 << 20)?;
+        within("max_requests", self.max_requests, 1, Semaphore::MAX_PERMITS)?;
+        lasts("header_timeout", self.header_timeout, Duration::from_millis(1), LONGEST)
+    }
+}
+
+/// One of the requests that may be under way, until the connection becomes something else or ends.
+#[derive(Debug, Clone)]
+pub(super) struct Underway(Arc<UnderwayInner>);
+
+#[derive(Debug)]
+struct UnderwayInner {
+    permit: Mutex<Option<OwnedSemaphorePermit>>,
+    /// The header of a request has come.
+    begun: AtomicBool,
+}
+
+impl Underway {
+    fn new(permit: OwnedSemaphorePermit) -> Self {
+        Self(Arc::new(UnderwayInner { permit: Mutex::new(Some(permit)), begun: AtomicBool::new(false) }))
+    }
+
+    /// The request has become a stream, which is counted otherwise.
+    pub(super) fn leave(&self) {
+        // Nothing panics while the lock is held.
+        drop(self.0.permit.lock().unwrap_or_else(PoisonError::into_inner).take());
     }
 }
 
@@ -40,6 +94,7 @@ impl Default for Options {
 ///
 /// # Errors
 /// The listener has failed for good. Running out of descriptors is no such failure: accepting pauses, and goes on when it can.
+/// [`serve_with`] answers [`InvalidInput`](io::ErrorKind::InvalidInput) for options out of range.
 ///
 /// # Cancel safety
 /// Dropping the future ends the accepting and the plain HTTP requests under way; WebSocket connections live on in their own tasks.
@@ -59,31 +114,64 @@ pub async fn serve_with(
     options: Options,
     stop: impl Future<Output = ()>,
 ) -> io::Result<()> {
+    options.check().map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
     hub.start();
     let mut stop = pin!(stop);
     let (stopping, _) = watch::channel(());
     let mut requests = JoinSet::new();
+    let room = Arc::new(Semaphore::new(options.max_requests));
+    let pauses = |reason| hub.inner().core().totals.count_paused(reason);
+    let mut starved = false;
     loop {
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            () = &mut stop => break,
-            Some(_) = requests.join_next(), if !requests.is_empty() => continue,
+        let permit = match Arc::clone(&room).try_acquire_owned() {
+            Ok(permit) => permit,
+            Err(_) => {
+                pauses(PauseReason::Requests);
+                tracing::debug!("as many requests as may be are under way");
+                tokio::select! {
+                    permit = Arc::clone(&room).acquire_owned() => permit.expect("it is never closed"),
+                    () = &mut stop => break,
+                }
+            }
+        };
+        let accepted = loop {
+            tokio::select! {
+                accepted = listener.accept() => break Some(accepted),
+                () = &mut stop => break None,
+                Some(_) = requests.join_next(), if !requests.is_empty() => {}
+            }
         };
         match accepted {
-            Ok((tcp, peer)) => {
-                let served =
-                    serve_connection(tcp, peer, router.clone(), options.clone(), stopping.subscribe());
+            None => break,
+            Some(Ok((tcp, peer))) => {
+                if std::mem::take(&mut starved) {
+                    tracing::info!("accepting again");
+                }
+                let underway = Underway::new(permit);
+                let stopping = stopping.subscribe();
+                let served = serve_connection(
+                    tcp,
+                    peer,
+                    underway,
+                    hub.clone(),
+                    router.clone(),
+                    options.clone(),
+                    stopping,
+                );
                 requests.spawn(served);
             }
-            Err(error) if is_of_one_connection(&error) => {}
-            Err(error) if is_of_descriptors(&error) => {
-                tracing::warn!(%error, "cannot accept for now");
+            Some(Err(error)) if is_of_one_connection(&error) => {}
+            Some(Err(error)) if is_of_descriptors(&error) => {
+                pauses(PauseReason::Descriptors);
+                if !std::mem::replace(&mut starved, true) {
+                    tracing::warn!(%error, "cannot accept for now");
+                }
                 tokio::select! {
                     () = tokio::time::sleep(PAUSE_WITHOUT_DESCRIPTORS) => {}
                     () = &mut stop => break,
                 }
             }
-            Err(error) => return Err(error),
+            Some(Err(error)) => return Err(error),
         }
     }
     drop(listener);
@@ -98,25 +186,61 @@ pub async fn serve_with(
 async fn serve_connection(
     tcp: TcpStream,
     peer: SocketAddr,
+    underway: Underway,
+    hub: Hub,
+    router: axum::Router,
+    options: Options,
+    #[allow(unused_mut, reason = "only a TLS handshake waits for it here")] mut stopping: watch::Receiver<()>,
+) {
+    let _ = tcp.set_nodelay(true);
+    let ends = (PeerAddress(peer), tcp.local_addr().ok().map(LocalAddress));
+    keep_alive(&tcp);
+    #[cfg(feature = "tls")]
+    if let Some(tls) = &options.tls {
+        let handshake = tokio::time::timeout(options.header_timeout, tls.acceptor().accept(tcp));
+        let shaken = tokio::select! {
+            shaken = handshake => shaken,
+            _ = stopping.changed() => return,
+        };
+        let error = match shaken {
+            Ok(Ok(stream)) => {
+                return serve_stream(stream, ends, underway, hub, router, options, stopping).await;
+            }
+            Ok(Err(error)) => error,
+            Err(_) => io::ErrorKind::TimedOut.into(),
+        };
+        hub.inner().core().totals.count_refused(RefusalReason::Tls);
+        tracing::debug!(%error, %peer, "a TLS handshake failed");
+        return;
+    }
+    serve_stream(tcp, ends, underway, hub, router, options, stopping).await;
+}
+
+async fn serve_stream(
+    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    (peer, local): (PeerAddress, Option<LocalAddress>),
+    underway: Underway,
+    hub: Hub,
     router: axum::Router,
     options: Options,
     mut stopping: watch::Receiver<()>,
 ) {
-    let _ = tcp.set_nodelay(true);
-    let local = tcp.local_addr();
     let mut http = hyper::server::conn::http1::Builder::new();
     http.timer(TokioTimer::new())
         .header_read_timeout(options.header_timeout)
-        .max_buf_size(options.header_bytes.max(8 * 1024));
+        .max_buf_size(options.header_bytes);
     let router = TowerToHyperService::new(router);
+    let begun = Arc::clone(&underway.0);
     let service = service_fn(move |mut request: Request<Incoming>| {
-        request.extensions_mut().insert(PeerAddress(peer));
-        if let Ok(local) = local {
-            request.extensions_mut().insert(LocalAddress(local));
+        underway.0.begun.store(true, Ordering::Relaxed);
+        request.extensions_mut().insert(peer);
+        if let Some(local) = local {
+            request.extensions_mut().insert(local);
         }
+        request.extensions_mut().insert(underway.clone());
         router.call(request)
     });
-    let connection = http.serve_connection(TokioIo::new(tcp), service).with_upgrades();
+    let connection = http.serve_connection(TokioIo::new(stream), service).with_upgrades();
     let mut connection = pin!(connection);
     let served = tokio::select! {
         served = connection.as_mut() => served,
@@ -126,8 +250,29 @@ async fn serve_connection(
         }
     };
     if let Err(error) = served {
-        tracing::debug!(%error, "an HTTP connection failed");
+        let refused = if error.is_parse_too_large() {
+            Some(RefusalReason::HeaderSize)
+        } else if error.is_timeout() && !begun.begun.load(Ordering::Relaxed) {
+            // One that is kept alive for a next request is closed by the same clock, and nothing is refused by that.
+            Some(RefusalReason::HeaderTimeout)
+        } else {
+            None
+        };
+        if let Some(reason) = refused {
+            hub.inner().core().totals.count_refused(reason);
+        }
+        tracing::debug!(%error, peer = %peer.0, "an HTTP connection failed");
     }
+}
+
+/// Has the system ask after a peer that is silent: a stream as text has nothing to say that would find out. Without it the connection works all the
+/// same.
+fn keep_alive(tcp: &TcpStream) {
+    use rustix::net::sockopt;
+    let _ = sockopt::set_socket_keepalive(tcp, true);
+    let _ = sockopt::set_tcp_keepidle(tcp, Duration::from_secs(60));
+    let _ = sockopt::set_tcp_keepintvl(tcp, Duration::from_secs(15));
+    let _ = sockopt::set_tcp_keepcnt(tcp, 4);
 }
 
 /// Errors of the connection that was to be accepted, not of the listener.

@@ -1,12 +1,12 @@
 //! `/api`: publish, and look.
 
 use axum::Json;
-use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 
+use super::body::Body;
 use super::refusal::{Admitted, refuse};
 use crate::channel::Speaks;
 use crate::hub::Reply;
@@ -23,7 +23,7 @@ pub(super) async fn actions(
     State(hub): State<Hub>,
     admitted: Admitted,
     headers: HeaderMap,
-    body: Bytes,
+    Body(body): Body,
 ) -> Response {
     if !is_json(&headers) {
         return refuse(

@@ -15,7 +15,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::{Registry, Unit};
 
 use super::refusal::Admitted;
-use crate::{CloseReason, Distribution, Hub, RefusalReason, Stats};
+use crate::{CloseReason, Distribution, Hub, PauseReason, RefusalReason, Stats};
 
 /// Linear in clients and channels, as [`Hub::stats`] is.
 pub(super) async fn metrics(State(hub): State<Hub>, _: Admitted) -> Response {
@@ -52,6 +52,10 @@ impl Collector for Sample {
         counters(out, "closed", "Connections ended, by reason.", &closed, &stats.closed)?;
         let refused = RefusalReason::ALL.map(RefusalReason::name);
         counters(out, "refused", "Requests and subscriptions refused, by reason.", &refused, &stats.refused)?;
+        let paused = PauseReason::ALL.map(PauseReason::name);
+        let help = "Times that accepting connections paused, by reason.";
+        counters(out, "accept_paused", help, &paused, &stats.paused)?;
+        counter(out, "panicked_seals", "Seals that ended in a panic.", stats.panicked)?;
         counter(out, "ignored_messages", "Messages of clients that were no command.", stats.ignored)?;
         counter(out, "offered_messages", "Messages x subscribers fanned out.", stats.offered)?;
         counter(out, "delivered_messages", "Messages x subscribers handed to the kernel.", stats.written)?;

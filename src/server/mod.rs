@@ -2,16 +2,19 @@
 
 mod accept;
 mod api;
+mod body;
 #[cfg(feature = "metrics")]
 mod metrics;
 mod refusal;
 mod stream;
+#[cfg(feature = "tls")]
+mod tls;
 #[cfg(feature = "viewer")]
 mod viewer;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get, post};
@@ -19,11 +22,10 @@ use axum::routing::{any, get, post};
 use crate::Hub;
 
 pub use accept::{Options, serve, serve_with};
+#[cfg(feature = "tls")]
+pub use tls::{Tls, TlsError};
 #[cfg(feature = "viewer")]
 pub use viewer::viewer;
-
-/// The most bytes a request's body may have: about as many lines as one would want to publish in one request.
-const MOST_BODY_BYTES: usize = 4 * 1024 * 1024;
 
 impl Hub {
     /// The routes of a hub, to serve or to mount in an axum application:
@@ -57,7 +59,7 @@ impl Hub {
         let router = router.route("/metrics", get(metrics::metrics));
         router
             .route("/ws", any(websocket))
-            .route("/api/actions", post(api::actions).layer(DefaultBodyLimit::max(MOST_BODY_BYTES)))
+            .route("/api/actions", post(api::actions))
             .route("/api/stats", get(api::stats))
             .route("/api/channels", get(api::channels))
             .route("/api/channels/{channel}/stream", get(stream::text))

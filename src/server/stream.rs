@@ -8,9 +8,10 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use axum::Extension;
 use axum::body::Body;
 use axum::extract::{Path, Query, State};
-use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue};
+use axum::http::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
@@ -18,6 +19,7 @@ use http_body::{Body as HttpBody, Frame};
 use serde::Deserialize;
 use tokio::time::{Instant, Sleep};
 
+use super::accept::Underway;
 use super::refusal::{Admitted, refuse};
 use crate::Hub;
 use crate::access::{Identity, reached};
@@ -46,9 +48,10 @@ pub(super) async fn text(
     admitted: Admitted,
     Path(channel): Path<String>,
     Query(wish): Query<Wish>,
+    underway: Option<Extension<Underway>>,
 ) -> Response {
     let options = Options { gaps: true, tail: wish.tail, ..Options::default() };
-    answer(&hub, admitted, &channel, Encoding::Text, options)
+    leave(underway, answer(&hub, admitted, &channel, Encoding::Text, options))
 }
 
 /// `GET /api/channels/{channel}/events`: Server-Sent Events, each with the id `EPOCH:SEQ`, from which a browser resumes by itself.
@@ -57,13 +60,22 @@ pub(super) async fn events(
     admitted: Admitted,
     Path(channel): Path<String>,
     Query(wish): Query<Wish>,
+    underway: Option<Extension<Underway>>,
     headers: HeaderMap,
 ) -> Response {
     let last = headers.get("last-event-id").and_then(|id| id.to_str().ok()).and_then(since);
     // Where a stream goes on it has had its tail.
     let tail = if last.is_some() { None } else { wish.tail };
     let options = Options { gaps: true, tail, since: last, ..Options::default() };
-    answer(&hub, admitted, &channel, Encoding::Events, options)
+    leave(underway, answer(&hub, admitted, &channel, Encoding::Events, options))
+}
+
+/// A stream is no request under way any more.
+fn leave(underway: Option<Extension<Underway>>, answer: Response) -> Response {
+    if let (Some(Extension(underway)), StatusCode::OK) = (underway, answer.status()) {
+        underway.leave();
+    }
+    answer
 }
 
 fn since(id: &str) -> Option<Since> {
@@ -88,9 +100,9 @@ fn answer(hub: &Hub, admitted: Admitted, channel: &str, encoding: Encoding, opti
         let text = Refusal::Unauthorised.as_str();
         return refuse(hub, RefusalReason::Subscription, StatusCode::FORBIDDEN, text);
     }
-    let Some(slot) = Slot::take(inner) else {
-        const TEXT: &str = "The server has as many connections as it may.";
-        return refuse(hub, RefusalReason::ConnectionLimit, StatusCode::SERVICE_UNAVAILABLE, TEXT);
+    let slot = match Slot::take(inner, client.address()) {
+        Ok(slot) => slot,
+        Err(refusal) => return refusal.counted(inner).into_response(),
     };
     let expires = client.identity().and_then(Identity::expires);
     let body = Stream {
@@ -104,7 +116,9 @@ fn answer(hub: &Hub, admitted: Admitted, channel: &str, encoding: Encoding, opti
         slot,
     };
     inner.tell_connected(&body.client);
-    inner.join_as(&body.client, name, encoding, Some(options), None);
+    if let Err(refusal) = inner.join_as(&body.client, name, encoding, Some(options), None) {
+        return refuse(hub, refusal.reason(), StatusCode::SERVICE_UNAVAILABLE, refusal.as_str());
+    }
     let content_type = match encoding {
         Encoding::Events => "text/event-stream",
         _ => "text/plain; charset=utf-8",
@@ -112,6 +126,8 @@ fn answer(hub: &Hub, admitted: Admitted, channel: &str, encoding: Encoding, opti
     let headers = [
         (CONTENT_TYPE, HeaderValue::from_static(content_type)),
         (CACHE_CONTROL, HeaderValue::from_static("no-store")),
+        // The connection ends with the stream, and is counted as one until then.
+        (CONNECTION, HeaderValue::from_static("close")),
         // Proxies that collect a response before they pass it on are asked not to.
         (HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no")),
         (HeaderName::from_static("x-content-type-options"), HeaderValue::from_static("nosniff")),
@@ -149,12 +165,14 @@ impl Stream {
     }
 
     fn next(&mut self) -> Option<Parcel> {
-        if self.waiting.is_empty()
-            && !self.client.outbox.take_or_sleep(&mut self.waiting)
-            && self.client.take_owed()
-        {
-            self.hub().resume(&self.client);
-            self.client.outbox.take_or_sleep(&mut self.waiting);
+        if self.waiting.is_empty() && !self.client.outbox.take_or_sleep(&mut self.waiting) {
+            if self.client.take_awaited() {
+                self.hub().core().room.notify_waiters();
+            }
+            if self.client.take_owed() {
+                self.hub().resume(&self.client);
+                self.client.outbox.take_or_sleep(&mut self.waiting);
+            }
         }
         self.waiting.pop_front()
     }

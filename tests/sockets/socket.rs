@@ -82,7 +82,7 @@ impl Socket {
 
     /// With more headers, each ended by CRLF.
     pub fn connect_as(address: SocketAddr, more: &str) -> Self {
-        Self::over(TcpStream::connect(address).unwrap(), more)
+        Self::over(TcpStream::connect(address).unwrap(), Some(more))
     }
 
     /// A client whose kernel buffers little: one that stops reading is soon felt.
@@ -91,14 +91,16 @@ impl Socket {
         let socket = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
         sockopt::set_socket_recv_buffer_size(&socket, 4096).unwrap();
         connect(&socket, &address).unwrap();
-        Self::over(TcpStream::from(socket), "")
+        Self::over(TcpStream::from(socket), Some(""))
     }
 
-    fn over(stream: TcpStream, more: &str) -> Self {
+    /// Over a stream of one's own, with a handshake that has more headers, or after one.
+    pub fn over(stream: TcpStream, more: Option<&str>) -> Self {
         stream.set_nodelay(true).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_write_timeout(Some(PATIENCE)).unwrap();
         let mut socket = Self { stream, buffer: Vec::new(), start: 0 };
+        let Some(more) = more else { return socket };
         socket.send_bytes(handshake(more).as_bytes());
         let answer = socket.answer();
         assert!(answer.starts_with("HTTP/1.1 101 "), "{answer}");

@@ -63,9 +63,10 @@ impl AccessOptions {
     /// Reads the files.
     pub(crate) fn open(&self) -> Result<Access, Failure> {
         let tls = match self.certificate()? {
-            Some((certificates, key)) => {
-                Some(Tls::from_pem(&certificates, &key).map_err(|error| self.unusable_certificate(&error))?)
-            }
+            Some(pair) => Some(
+                Tls::from_pem(&pair.certificates, &pair.key)
+                    .map_err(|error| self.unusable_certificate(&error))?,
+            ),
             None => None,
         };
         Ok(Access {
@@ -100,9 +101,9 @@ impl AccessOptions {
     pub(crate) fn reload(&self, access: &Access, hub: &Hub) {
         if let Some(tls) = &access.tls {
             let renewed = self.certificate().and_then(|pair| match pair {
-                Some((certificates, key)) => {
-                    tls.renew(&certificates, &key).map_err(|error| self.unusable_certificate(&error))
-                }
+                Some(pair) => tls
+                    .renew(&pair.certificates, &pair.key)
+                    .map_err(|error| self.unusable_certificate(&error)),
                 None => Ok(()),
             });
             match renewed {
@@ -167,9 +168,11 @@ impl AccessOptions {
     }
 
     /// The certificate and its key, as their files have them.
-    fn certificate(&self) -> Result<Option<(Vec<u8>, Vec<u8>)>, Failure> {
+    fn certificate(&self) -> Result<Option<Pair>, Failure> {
         match (&self.tls_cert, &self.tls_key) {
-            (Some(certificates), Some(key)) => Ok(Some((read(certificates)?, read_secret(key)?))),
+            (Some(certificates), Some(key)) => {
+                Ok(Some(Pair { certificates: read(certificates)?, key: read_secret(key)? }))
+            }
             _ => Ok(None),
         }
     }
@@ -178,6 +181,12 @@ impl AccessOptions {
         let shown = |path: &Option<PathBuf>| path.as_deref().unwrap_or(Path::new("")).display().to_string();
         Failure::usage(format!("{} and {}: {error}", shown(&self.tls_cert), shown(&self.tls_key)))
     }
+}
+
+/// A certificate and its key, as their files have them.
+struct Pair {
+    certificates: Vec<u8>,
+    key: Vec<u8>,
 }
 
 /// What the files had when they were last read.

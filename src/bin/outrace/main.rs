@@ -3,6 +3,7 @@
 mod access;
 mod catch_up;
 mod failure;
+mod limits;
 mod load;
 mod options;
 mod pipe;

@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use clap::Args;
-use outrace::{ConfigError, Hub, HubBuilder};
+use outrace::{ConfigError, Hub, HubBuilder, server};
 
 use crate::access::{Access, AccessOptions};
 use crate::failure::Failure;
+use crate::limits::Limits;
 
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Server options")]
@@ -43,16 +44,15 @@ pub(crate) struct ServerOptions {
     #[arg(long, value_name = "BYTES", default_value = "256MiB", value_parser = bytes)]
     history_total: usize,
 
-    /// Clients that may be connected at once; others are answered 503
-    #[arg(long, value_name = "CLIENTS")]
-    max_connections: Option<usize>,
-
     /// What to log on standard error: error, warn, info, debug, trace, or a filter such as outrace=debug
     #[arg(long, value_name = "LEVEL", default_value = "warn")]
     log: String,
 
     #[command(flatten)]
     pub(crate) access: AccessOptions,
+
+    #[command(flatten)]
+    limits: Limits,
 }
 
 #[derive(Args, Debug)]
@@ -82,16 +82,14 @@ impl ServerOptions {
         if let Some(bytes) = self.queue_bytes {
             hub = hub.queue_bytes(bytes);
         }
-        if let Some(most) = self.max_connections {
-            hub = hub.max_connections(most);
-        }
-        hub.build().map_err(|error| match error {
-            ConfigError::OutOfRange { setting, value, least, most } => {
-                let option = setting.replace("history_messages", "history").replace('_', "-");
-                Failure::usage(format!("--{option} is {value}, but has to be between {least} and {most}"))
-            }
-            error => Failure::usage(error),
-        })
+        self.limits.apply(hub).build().map_err(out_of_range)
+    }
+
+    /// The bounds of the accept loop.
+    pub(crate) fn server(&self) -> Result<server::Options, Failure> {
+        let options = self.limits.server();
+        options.check().map_err(out_of_range)?;
+        Ok(options)
     }
 
     pub(crate) fn start_logging(&self) -> Result<(), Failure> {
@@ -106,6 +104,17 @@ impl ServerOptions {
     }
 }
 
+/// A setting, by the name of its option.
+fn out_of_range(error: ConfigError) -> Failure {
+    match error {
+        ConfigError::OutOfRange { setting, value, least, most } => {
+            let option = setting.replace("history_messages", "history").replace('_', "-");
+            Failure::usage(format!("--{option} is {value}, but has to be between {least} and {most}"))
+        }
+        error => Failure::usage(error),
+    }
+}
+
 /// Checks `HOST:PORT`; whether there is such a host is for the system to say.
 fn address(text: &str) -> Result<String, String> {
     match text.rsplit_once(':') {
@@ -114,13 +123,16 @@ fn address(text: &str) -> Result<String, String> {
     }
 }
 
+/// A time beyond any use, short enough never to overflow a clock.
+const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
+
 /// A time in seconds, or with a unit.
 fn seconds(text: &str) -> Result<Duration, String> {
     match text.parse::<f64>() {
         Ok(seconds) => Duration::try_from_secs_f64(seconds).ok(),
         Err(_) => duration(text).ok(),
     }
-    .filter(|limit| *limit <= Duration::from_secs(365 * 24 * 3600))
+    .filter(|limit| *limit <= LONGEST)
     .ok_or_else(|| "it must be a number of seconds, such as 30 or 0.5".to_owned())
 }
 
@@ -138,11 +150,15 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
         "h" => number * 3600.0,
         _ => return Err(rule()),
     };
-    Duration::try_from_secs_f64(seconds).map_err(|_| rule())
+    let time = Duration::try_from_secs_f64(seconds).map_err(|_| rule())?;
+    if time > LONGEST {
+        return Err("it must be at most 365 days, which are 8760h".to_owned());
+    }
+    Ok(time)
 }
 
 /// A size such as `65536`, `64k`, `4m`, `1MiB` or `2GB`: units are powers of 1024.
-fn bytes(text: &str) -> Result<usize, String> {
+pub(crate) fn bytes(text: &str) -> Result<usize, String> {
     let unit_at = text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len());
     let (number, unit) = text.split_at(unit_at);
     let unit = match unit.to_ascii_lowercase().as_str() {
@@ -168,7 +184,8 @@ mod tests {
         assert_eq!(duration("2m"), Ok(Duration::from_secs(120)));
         assert_eq!(duration("1h"), Ok(Duration::from_secs(3600)));
         assert_eq!(duration("0s"), Ok(Duration::ZERO));
-        for wrong in ["", "10", "ms", "10 parsecs", "-1s", "1e400s", "nans", "10d"] {
+        for wrong in ["", "10", "ms", "10 parsecs", "-1s", "1e400s", "1e19s", "8761h", "nans", "infs", "10d"]
+        {
             assert!(duration(wrong).is_err(), "{wrong:?} was taken");
         }
     }

@@ -6,7 +6,7 @@ use outrace::{ChannelName, Lossless, ProcessId, Status};
 
 use crate::failure::Failure;
 use crate::options::{Patience, ServerOptions};
-use crate::server::Server;
+use crate::server::{Server, cut_short};
 use crate::signals::Signals;
 use crate::stdin::{self, End};
 
@@ -73,8 +73,8 @@ impl Pipe {
             }
             signals.next().await;
         }
-        server.shut_down().await;
+        let cut = server.shut_down(&mut signals).await;
         end.map_err(|error| Failure::new(code, format!("cannot read standard input: {error}")))?;
-        Ok(code)
+        Ok(cut.map_or(code, cut_short))
     }
 }

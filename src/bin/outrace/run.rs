@@ -73,27 +73,39 @@ impl Run {
         let process = match spawned {
             Ok(process) => process,
             Err(error) => {
-                server.shut_down().await;
+                server.shut_down(&mut signals).await;
                 return Err(not_started(&error));
             }
         };
-        let (report, stopped) = self.wait(&process, &mut signals, terminal).await;
+        let (report, stopped, hurried) = self.wait(&process, &mut signals, terminal).await;
         if self.stay && !stopped {
             if !self.quiet {
                 eprintln!("outrace: {channel} {} with code {}, still serving", report.status, report.code);
             }
             signals.next().await;
         }
-        server.shut_down().await;
+        // One more signal cuts this short; the command has ended as it has.
+        let ending = server.shut_down(&mut signals);
+        if hurried {
+            let _ = tokio::time::timeout(HURRY, ending).await;
+        } else {
+            ending.await;
+        }
         Ok(exit_code(&report))
     }
 
-    /// Until the process is done; the second value says if a signal told us to end.
-    async fn wait(&self, process: &Process, signals: &mut Signals, terminal: bool) -> (ExitReport, bool) {
+    /// Until the process is done; the second value says if a signal told us to end, the third if more than one did.
+    async fn wait(
+        &self,
+        process: &Process,
+        signals: &mut Signals,
+        terminal: bool,
+    ) -> (ExitReport, bool, bool) {
         let mut ending = Ending::No;
+        let mut hurried = false;
         loop {
             tokio::select! {
-                report = process.wait() => return (report, !matches!(ending, Ending::No)),
+                report = process.wait() => return (report, !matches!(ending, Ending::No), hurried),
                 signal = signals.next() => {
                     process.give_up_waiting();
                     if matches!(ending, Ending::No) {
@@ -103,13 +115,14 @@ impl Run {
                         }
                         ending = Ending::Asked { until: Instant::now() + self.grace };
                     } else {
+                        hurried = true;
                         ending = kill(process);
                     }
                 }
                 () = sleep_until(ending.until()), if !matches!(ending, Ending::No) => {
                     if let Ending::Killed { .. } = ending {
                         // Our own standard output is stuck, and the rest of the output with it.
-                        return (ExitReport { status: Status::Crashed, code: 128 + Signal::Kill.number() }, true);
+                        return (ExitReport { status: Status::Crashed, code: 128 + Signal::Kill.number() }, true, hurried);
                     }
                     ending = kill(process);
                 }
@@ -117,6 +130,9 @@ impl Run {
         }
     }
 }
+
+/// What clients get to read a killed command's last words and its status, when a second signal asked for the end.
+const HURRY: Duration = Duration::from_secs(1);
 
 /// How far the end that a signal asked for has come.
 enum Ending {

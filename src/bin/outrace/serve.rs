@@ -4,7 +4,7 @@ use clap::Args;
 
 use crate::failure::Failure;
 use crate::options::ServerOptions;
-use crate::server::Server;
+use crate::server::{Server, cut_short};
 use crate::signals::Signals;
 
 #[derive(Args)]
@@ -18,12 +18,11 @@ pub(crate) struct Serve {
 }
 
 impl Serve {
-    /// Serves until a signal.
+    /// Serves until a signal; a second one ends at once.
     pub(crate) async fn start(self) -> Result<u8, Failure> {
         let mut signals = Signals::listen()?;
         let server = Server::start(&self.server, None, self.quiet).await?;
         signals.next().await;
-        server.shut_down().await;
-        Ok(0)
+        Ok(server.shut_down(&mut signals).await.map_or(0, cut_short))
     }
 }

@@ -3,6 +3,7 @@
 use std::io;
 
 use outrace::Hub;
+use outrace::process::Signal;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
@@ -11,6 +12,7 @@ use tokio::task::JoinHandle;
 use crate::access::{Access, AccessOptions};
 use crate::failure::{Failure, plain};
 use crate::options::ServerOptions;
+use crate::signals::Signals;
 
 pub(crate) struct Server {
     pub(crate) hub: Hub,
@@ -32,11 +34,18 @@ impl Server {
         let failed = |error| refused(&options.listen, &error);
         let addresses: Vec<_> = tokio::net::lookup_host(&options.listen).await.map_err(failed)?.collect();
         options.access.check_exposure(&options.listen, &addresses)?;
-        let hub = options.hub(&access)?;
+        let (hub, mut bounds) = (options.hub(&access)?, options.server()?);
+        bounds.tls = access.tls.clone();
         let listener = TcpListener::bind(&addresses[..]).await.map_err(failed)?;
+        let has_tls = access.tls.is_some();
+        // Before anybody is told that it listens: without it a SIGHUP ends the program.
+        let reloading = match access.has_files() {
+            true => Some(reload_when_told(options.access.clone(), access, hub.clone())?),
+            false => None,
+        };
         if !quiet {
             let address = listener.local_addr().map_err(failed)?;
-            let scheme = if access.tls.is_some() { "wss" } else { "ws" };
+            let scheme = if has_tls { "wss" } else { "ws" };
             match channel {
                 Some(channel) => {
                     eprintln!("outrace: listening on {scheme}://{address}/ws, channel {channel}")
@@ -45,26 +54,30 @@ impl Server {
             }
         }
         let (stop, stopped) = oneshot::channel::<()>();
-        let mut bounds = outrace::server::Options::default();
-        bounds.tls = access.tls.clone();
         let app = hub.router().merge(outrace::server::viewer());
         let serving = tokio::spawn(outrace::server::serve_with(listener, hub.clone(), app, bounds, async {
             // Stopped or dropped: the same.
             let _ = stopped.await;
         }));
-        let reloading =
-            access.has_files().then(|| reload_when_told(options.access.clone(), access, hub.clone()));
-        Ok(Self { hub, stop, serving, reloading: reloading.transpose()? })
+        Ok(Self { hub, stop, serving, reloading })
     }
 
-    /// Ends in good order: every client gets what waits for it, in bounded time.
-    pub(crate) async fn shut_down(self) {
+    /// Ends in good order: every client gets what waits for it, in bounded time. A signal ends it at once, and is the answer then.
+    pub(crate) async fn shut_down(self, signals: &mut Signals) -> Option<Signal> {
         let _ = self.stop.send(());
         if let Some(reloading) = &self.reloading {
             reloading.abort();
         }
-        if let Ok(Err(error)) = self.serving.await {
-            tracing::warn!(%error, "serving ended with an error");
+        tokio::select! {
+            // First, so that one that came before is not passed over.
+            biased;
+            signal = signals.next() => Some(signal),
+            served = self.serving => {
+                if let Ok(Err(error)) = served {
+                    tracing::warn!(%error, "serving ended with an error");
+                }
+                None
+            }
         }
     }
 }
@@ -78,6 +91,11 @@ fn reload_when_told(options: AccessOptions, access: Access, hub: Hub) -> Result<
             options.reload(&access, &hub);
         }
     }))
+}
+
+/// The exit code of a command that a signal cut short, as a shell tells it.
+pub(crate) fn cut_short(signal: Signal) -> u8 {
+    u8::try_from(128 + signal.number()).unwrap_or(255)
 }
 
 fn refused(listen: &str, error: &io::Error) -> Failure {

@@ -30,7 +30,7 @@ pub(crate) struct Watch {
     token: Option<String>,
 
     /// Show the token that is all this file holds
-    #[arg(long, value_name = "FILE", conflicts_with = "token")]
+    #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
 
     /// Trust the certificate authorities in this PEM file, for wss://, instead of the system's

@@ -4,6 +4,7 @@
 use crate::failure::Failure;
 use crate::options::ServerOptions;
 use crate::server::Server;
+use crate::signals::Signals;
 use outrace::{Hub, Publisher, Status};
 use std::collections::HashMap;
 use std::io::{self, BufRead, BufReader};
@@ -25,7 +26,7 @@ pub(crate) fn run(args: &EngineServerArgs) -> Result<(), Failure> {
         // Reading blocks, and publishing never does: a thread of its own, beside those that write to clients.
         let feeding = tokio::task::spawn_blocking(move || publish_input(&hub));
         feeding.await.map_err(io::Error::other).and_then(|fed| fed).map_err(failed)?;
-        server.shut_down().await;
+        server.shut_down(&mut Signals::listen()?).await;
         Ok(())
     })
 }

@@ -49,7 +49,7 @@ pub(crate) enum Command {
     Load(Box<LoadArgs>),
     /// The engine with several channels, as a child of `load`
     #[command(hide = true)]
-    LoadServer(engine_server::EngineServerArgs),
+    LoadServer(Box<engine_server::EngineServerArgs>),
     /// What one writes by hand today, as a child of `load`
     #[command(hide = true)]
     LoadBaseline(baseline::BaselineArgs),

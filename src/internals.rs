@@ -4,9 +4,12 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use tokio::io::{AsyncRead, AsyncWrite};
+
 use crate::Hub;
 use crate::access::Visitor;
 use crate::channel::{Speaks, Subscription};
+use crate::connection;
 use crate::outbox::{Limits, Offered, Outbox, Used};
 use crate::protocol::Command;
 use crate::reason::CloseReason;
@@ -121,6 +124,13 @@ impl Queue {
         self.0.release(taken);
         taken.messages
     }
+}
+
+/// Serves one client over any stream, its handshake done, to the end of the connection. To be called within a tokio runtime with I/O and time.
+pub async fn converse(hub: &Hub, stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) {
+    let inner = hub.inner();
+    let client = inner.make_client(None, Speaks::WebSocket);
+    connection::run(Arc::clone(inner), client, connection::Socket::from_stream(stream)).await;
 }
 
 /// Seals and fans out all that waits, as the flush clock would at its next tick.

@@ -14,12 +14,12 @@ export class Hub {
   received = [];
   #waiters = [];
 
-  static async start({ port = 0, epoch = "e1", keeps = 1000, hasExtensions = true, onRequest } = {}) {
+  static async start({ port = 0, epoch = "e1", keeps = 1000, hasExtensions = true, onRequest, isAllowed } = {}) {
     const hub = new Hub();
     hub.#epoch = epoch;
     hub.#keeps = keeps;
     hub.#hasExtensions = hasExtensions;
-    hub.#server = await listen((peer) => hub.#join(peer), { port, onRequest });
+    hub.#server = await listen((peer) => hub.#join(peer), { port, onRequest, isAllowed });
     return hub;
   }
 
@@ -73,7 +73,7 @@ export class Hub {
       subscribers: [...this.#clients.values()].filter((subscriptions) => subscriptions.has(name)).length,
       published: seq,
       skipped: 0,
-      ...(status ? { status } : {}),
+      status: status ?? null,
     }));
   }
 

@@ -129,7 +129,7 @@ impl Queue {
 /// Serves one client over any stream, its handshake done, to the end of the connection. To be called within a tokio runtime with I/O and time.
 pub async fn converse(hub: &Hub, stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) {
     let inner = hub.inner();
-    let client = inner.make_client(None, Speaks::WebSocket);
+    let client = inner.make_client(Visitor::default(), Speaks::WebSocket);
     connection::run(Arc::clone(inner), client, connection::Socket::from_stream(stream)).await;
 }
 

@@ -153,8 +153,8 @@ async fn a_handshake_whose_answer_is_not_taken_is_waited_for_so_long_and_its_pla
     let serve = |stream: DuplexStream| {
         let serving = hub.clone();
         let service = service_fn(move |request| {
-            let answer = serving.upgrade(request);
-            async { Ok::<_, std::convert::Infallible>(answer) }
+            let serving = serving.clone();
+            async move { Ok::<_, std::convert::Infallible>(serving.upgrade(request).await) }
         });
         tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service).with_upgrades())
     };

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 
 use outrace::{Client, ClientMessage, Hub, HubBuilder};
 use proptest::prelude::*;
-use sockets::socket::{BINARY, CONTINUATION, Frame, PING, PONG, TEXT, masked};
+use sockets::socket::{BINARY, CLOSE, CONTINUATION, Frame, PING, PONG, TEXT, masked};
 use sockets::{PATIENCE, Server, Socket, until};
 
 fn echo() -> HubBuilder {
@@ -133,6 +133,20 @@ fn what_was_said_before_a_close_or_a_mistake_is_answered_before_it() {
         assert_eq!(socket.frame(), Frame { opcode: BINARY, payload: b"two".to_vec() });
         assert_eq!(socket.close_code(), code);
     }
+    server.settle();
+}
+
+#[test]
+fn a_close_frame_is_answered_though_much_waits_and_the_peer_reads_late() {
+    let server = Server::with(Hub::builder().queue(100_000).queue_bytes(1 << 30));
+    let mut socket = server.narrow_subscriber("process:p");
+    let client = server.client(&socket);
+    while client.queued() < 100 {
+        server.hub.send_process_output("p", "x".repeat(10_000)).unwrap();
+    }
+    socket.send_frame(CLOSE, &1000_u16.to_be_bytes());
+    until("the server has begun to close", || server.hub.client_count() == 0);
+    assert_eq!(socket.close_code(), 1000);
     server.settle();
 }
 

@@ -723,3 +723,25 @@ fn a_channel_with_a_publisher_is_listed_once_it_has_a_status_and_says_the_last_o
     drop(job);
     assert_eq!(hub.channels().len(), 0);
 }
+
+#[test]
+fn nothing_follows_the_answer_to_a_close_frame_whatever_is_published_meanwhile() {
+    let server = Server::new();
+    let done = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let (hub, over) = (server.hub.clone(), std::sync::Arc::clone(&done));
+    let storm = std::thread::spawn(move || {
+        while !over.load(std::sync::atomic::Ordering::Relaxed) {
+            hub.send_to_channel("a", Message::output("on and on")).unwrap();
+        }
+    });
+    for _ in 0..100 {
+        let mut socket = server.connect();
+        socket.send_json(json!({"type": "subscribe", "channel": "a"}));
+        socket.text();
+        socket.send_frame(CLOSE, &[0x03, 0xe8]);
+        // `drain` fails on a frame behind the close frame.
+        assert_eq!(socket.close_code(), 1000);
+    }
+    done.store(true, std::sync::atomic::Ordering::Relaxed);
+    sockets::join("the storm", storm);
+}

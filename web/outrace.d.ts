@@ -118,7 +118,7 @@ export interface StateChange {
   state: State;
   /** Attempts that failed since a connection last worked. */
   attempt: number;
-  /** Milliseconds until the next attempt, when `waiting`. */
+  /** Milliseconds until the next attempt, when `waiting`; `Infinity` when paused. */
   delay: number | null;
 }
 
@@ -135,9 +135,13 @@ export interface Events {
   state: StateChange;
 }
 
+/** Where to connect to; a function is asked at every attempt, for tokens that change. */
+export type Address = string | URL | (() => string | URL);
+
 export class Outrace {
-  constructor(url?: string | URL, options?: ConnectOptions);
+  constructor(url?: Address, options?: ConnectOptions);
   readonly state: State;
+  /** What is connected to, or was last. */
   readonly url: string;
   /** Calls `handler` for each `event`; returns a function that ends that. */
   on<E extends keyof Events>(event: E, handler: (detail: Events[E]) => void): () => void;
@@ -151,6 +155,8 @@ export class Outrace {
    * (none if `to < from`), `lost` of those asked for are no longer kept. Rejected if the connection breaks.
    */
   refetch(channel: string, from: number, to: number): Promise<{ from: number; to: number; lost: number }>;
+  /** Breaks off, and makes no attempt until `reconnect`; what is subscribed to is kept. */
+  pause(): void;
   /** Does not wait for the next attempt. */
   reconnect(): void;
   /** Ends it. */
@@ -158,4 +164,4 @@ export class Outrace {
 }
 
 /** Connects to an Outrace (or go-ws) server; without a URL, to the `ws` beside this module. */
-export function connect(url?: string | URL, options?: ConnectOptions): Outrace;
+export function connect(url?: Address, options?: ConnectOptions): Outrace;

@@ -41,7 +41,8 @@ const CHANNEL_TYPES = new Set([
 const REFUSAL = /^(Subscribe: |subscription limit exceeded)/;
 
 /**
- * Connects to an Outrace (or go-ws) server. Without a URL, to the `ws` beside this module.
+ * Connects to an Outrace (or go-ws) server. Without a URL, to the `ws` beside this module. A function is asked for the URL at
+ * every attempt: for tokens that change.
  *
  * @throws {TypeError} if the URL is none, or if there is no WebSocket class.
  */
@@ -51,6 +52,7 @@ export function connect(url, options) {
 
 export class Outrace {
   #url;
+  #addressOf;
   #options;
   #WebSocket;
   #state = "closed";
@@ -69,10 +71,12 @@ export class Outrace {
   #retryTimer;
   #openTimer;
   #heartbeatTimer;
-  #wake = () => this.reconnect();
+  #isPaused = false;
+  #wake = () => this.#isPaused || this.reconnect();
 
   constructor(url = besideThisModule(), options = {}) {
-    this.#url = webSocketUrl(url);
+    this.#addressOf = typeof url === "function" ? url : () => url;
+    this.#url = typeof url === "function" ? "" : webSocketUrl(url);
     this.#options = { ...DEFAULTS, ...withoutUndefined(options) };
     this.#WebSocket = options.WebSocket ?? globalThis.WebSocket;
     if (typeof this.#WebSocket !== "function") {
@@ -87,6 +91,7 @@ export class Outrace {
     return this.#state;
   }
 
+  /** What is connected to, or was last. */
   get url() {
     return this.#url;
   }
@@ -159,6 +164,14 @@ export class Outrace {
     });
   }
 
+  /** Breaks off, and makes no attempt until `reconnect`; what is subscribed to is kept. Nothing, when closed. */
+  pause() {
+    if (this.#state === "closed") return;
+    this.#drop(1000, "");
+    this.#isPaused = true;
+    this.#enter("waiting", Infinity);
+  }
+
   /** Does not wait for the next attempt. Nothing, unless `waiting`. */
   reconnect() {
     if (this.#state === "waiting") this.#open();
@@ -175,11 +188,12 @@ export class Outrace {
 
   #open() {
     clearTimeout(this.#retryTimer);
+    this.#isPaused = false;
     this.#enter("connecting");
     if (this.#state !== "connecting") return;
     let socket;
     try {
-      socket = new this.#WebSocket(this.#url);
+      socket = new this.#WebSocket((this.#url = webSocketUrl(this.#addressOf())));
     } catch (error) {
       this.#emit("error", { kind: "connection", message: String(error?.message ?? error), channel: null });
       this.#retry();

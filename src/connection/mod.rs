@@ -176,7 +176,10 @@ impl Connection {
                     return Poll::Ready(CloseReason::PeerGone);
                 }
                 Poll::Ready(Inbound::End(reason)) => {
-                    self.flush_at_once(cx);
+                    // A peer that closes was flushed before its close frame was answered, and nothing may follow the answer.
+                    if reason != CloseReason::PeerClosed {
+                        self.flush_at_once(cx);
+                    }
                     self.begin_close(reason);
                 }
             }

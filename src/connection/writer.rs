@@ -57,10 +57,12 @@ impl Writer {
         self.control.extend_from_slice(frame);
     }
 
-    /// Drops what has not begun to be written, and counts nothing of the rest: the account was closed.
+    /// Drops what has not begun to be written, and counts nothing of the rest: the account was closed. Control frames stay: the answer to the peer's
+    /// close frame may be among them.
     pub(crate) fn abandon(&mut self) {
         self.abandoned = true;
-        self.in_flight.truncate(usize::from(self.written > 0));
+        let mut begun = self.written > 0;
+        self.in_flight.retain(|parcel| std::mem::take(&mut begun) || parcel.messages == 0);
     }
 
     /// Writes until nothing waits or the socket takes no more. In the end `All` leaves the outbox ready to wake the task for what comes next.

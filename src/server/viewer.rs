@@ -8,9 +8,11 @@ use axum::http::header::{
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
-/// Nothing but what this server itself gives; no inline script or style, no frame around it.
-const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self' ws: wss:; \
-    img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+/// Nothing but what this server itself gives; no inline script or style, no frame around it, and no way to make markup or a
+/// script of a text.
+const POLICY: &str = "default-src 'none'; script-src 'self'; worker-src 'self'; style-src 'self'; \
+    connect-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; \
+    require-trusted-types-for 'script'; trusted-types outrace";
 
 const HTML: &str = "text/html; charset=utf-8";
 const CSS: &str = "text/css; charset=utf-8";
@@ -27,10 +29,13 @@ const FILES: &[(&str, &str, &[u8])] = files! {
     "/outrace.js": JS = "outrace.js",
     "/viewer/ansi.js": JS = "viewer/ansi.js",
     "/viewer/channels.js": JS = "viewer/channels.js",
+    "/viewer/colours.js": JS = "viewer/colours.js",
+    "/viewer/control.js": JS = "viewer/control.js",
     "/viewer/feed.js": JS = "viewer/feed.js",
     "/viewer/filter.js": JS = "viewer/filter.js",
     "/viewer/find.js": JS = "viewer/find.js",
     "/viewer/format.js": JS = "viewer/format.js",
+    "/viewer/gate.js": JS = "viewer/gate.js",
     "/viewer/heights.js": JS = "viewer/heights.js",
     "/viewer/json.js": JS = "viewer/json.js",
     "/viewer/levels.js": JS = "viewer/levels.js",
@@ -38,8 +43,12 @@ const FILES: &[(&str, &str, &[u8])] = files! {
     "/viewer/links.js": JS = "viewer/links.js",
     "/viewer/list.js": JS = "viewer/list.js",
     "/viewer/main.js": JS = "viewer/main.js",
+    "/viewer/marks.js": JS = "viewer/marks.js",
     "/viewer/row.js": JS = "viewer/row.js",
     "/viewer/save.js": JS = "viewer/save.js",
+    "/viewer/search-worker.js": JS = "viewer/search-worker.js",
+    "/viewer/searcher.js": JS = "viewer/searcher.js",
+    "/viewer/server.js": JS = "viewer/server.js",
     "/viewer/settings.js": JS = "viewer/settings.js",
     "/viewer/store.js": JS = "viewer/store.js",
     "/viewer/theme.js": JS = "viewer/theme.js",

@@ -1,26 +1,19 @@
-// The viewer in a browser, over a small hub that does what it is told when it is told: gaps, breaks, restarts.
+// The lines of the viewer in a browser, over a small hub that does what it is told when it is told: gaps, filters, links, follow.
 // `npm run browser`; skipped with a line where there is no Chromium or no playwright-core.
 
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { after, test } from "node:test";
 
-import { launch, openViewer } from "./support/browser.mjs";
-import { serveViewer } from "./support/site.mjs";
-
-const CHANNEL = "process:web";
+import { launch } from "./support/browser.mjs";
+import { CHANNEL, setUp as setUpIn, until } from "./support/site.mjs";
 
 const browser = await launch();
 const skip = typeof browser === "string" ? browser : false;
 after(async () => skip || browser.close());
+const setUp = (t, options) => setUpIn(t, browser, options);
 
-async function setUp(t, { hash = `#${CHANNEL}`, lines = 0, search = "", ...options } = {}) {
-  const site = await serveViewer({ keeps: 5_000 });
-  t.after(() => site.stop());
-  site.hub.output(CHANNEL, ...Array.from({ length: lines }, (_, i) => `line ${i + 1}`));
-  const viewer = await openViewer(t, browser, site.url + search + hash, options);
-  return { ...site, viewer, page: viewer.page };
-}
+
 
 test("lines of the past and live ones are shown with their numbers, the newest in sight", { skip }, async (t) => {
   const { hub, viewer } = await setUp(t, { lines: 300 });
@@ -77,10 +70,9 @@ test("follow ends when one scrolls up, what is read stays, the pill counts, and 
   await viewer.sees("line 500");
   await page.mouse.move(700, 400);
   await page.mouse.wheel(0, -1_000);
-  await page.locator("#pill").waitFor();
-  await page.waitForTimeout(400);
+  await viewer.until((texts) => !texts.includes("line 500"));
+  await viewer.rests();
   const before = await viewer.texts();
-  assert.ok(!before.includes("line 500"));
   for (let i = 1; i <= 20; i += 1) hub.output(CHANNEL, `new ${i}`);
   await page.getByText("20 new").waitFor();
   assert.deepEqual(await viewer.texts(), before);
@@ -98,8 +90,8 @@ test("what is read stays in its place while the oldest lines go", { skip }, asyn
   await viewer.sees("line 900");
   await page.mouse.move(700, 400);
   await page.mouse.wheel(0, -2_000);
-  await page.locator("#pill").waitFor();
-  await page.waitForTimeout(400);
+  await viewer.until((texts) => !texts.includes("line 860"));
+  await viewer.rests();
   const before = await viewer.texts();
   for (let i = 0; i < 20; i += 1) hub.output(CHANNEL, ...Array.from({ length: 30 }, (_, k) => `new ${i} ${k}`));
   await page.getByText("600 new").waitFor();
@@ -116,6 +108,7 @@ test("a gap is told where it is, and a press fetches it into its place", { skip 
   hub.skip(CHANNEL, "lost 1", "lost 2", "lost 3");
   hub.output(CHANNEL, "after");
   await viewer.sees("3 messages skipped");
+  await viewer.sees("after");
   assert.deepEqual((await viewer.rows()).map(({ number }) => number), ["1", "", "5"]);
   await page.getByRole("button", { name: "Fetch messages 2 to 4 again" }).click();
   await viewer.sees("lost 2");
@@ -130,6 +123,7 @@ test("of a gap that is no longer kept in full, the rest is told", { skip }, asyn
   hub.skip(CHANNEL, ...Array.from({ length: 6_000 }, (_, i) => `lost ${i + 2}`));
   hub.output(CHANNEL, "after");
   await viewer.sees("6,000 messages skipped");
+  await viewer.sees("after");
   await page.locator(".fetch").click();
   await viewer.sees("lost 6001");
   await page.keyboard.press("g");
@@ -184,52 +178,6 @@ test("a link to a line shows it in its place, and a click on a number makes one"
   assert.equal(copied, "line 778\nline 779\nline 780\nline 781\n");
 });
 
-test("a break is told, the page comes back by itself, and nothing is missing", { skip }, async (t) => {
-  const { hub, viewer, page } = await setUp(t, { lines: 3 });
-  await viewer.sees("line 3");
-  hub.breakAll();
-  hub.output(CHANNEL, "while away");
-  await page.getByText("No connection to the server").waitFor();
-  await viewer.sees("while away");
-  await page.locator("#banner").waitFor({ state: "hidden" });
-  assert.ok((await viewer.texts()).some((text) => text.startsWith("Connected again")));
-  assert.deepEqual((await viewer.counts()).skipped, 0);
-  hub.restart("e2");
-  hub.output(CHANNEL, "first of the new");
-  await viewer.sees("The server was restarted");
-  await viewer.sees("first of the new");
-});
-
-test("several channels are one list, by time, each line with its channel; taking one out takes its lines out", { skip }, async (t) => {
-  const { hub, viewer, page } = await setUp(t, { hash: "#process:a" });
-  for (let i = 0; i < 5; i += 1) {
-    hub.output(i % 2 ? "process:b" : "process:a", `of ${i}`);
-    await new Promise((resolve) => setTimeout(resolve, 5));
-  }
-  await viewer.sees("of 4");
-  await page.getByLabel("Show process:b with the others").check();
-  await viewer.sees("of 3");
-  assert.deepEqual(await viewer.texts(), ["of 0", "of 1", "of 2", "of 3", "of 4"]);
-  assert.match(page.url(), /#process:a,process:b$/);
-  assert.equal(await page.locator(".row:not([hidden]) .chan").nth(1).innerText(), "b");
-  await page.getByLabel("Show process:a with the others").uncheck();
-  await viewer.until((texts) => texts.length === 2);
-});
-
-test("channels are listed with what became of them", { skip }, async (t) => {
-  const { hub, viewer, page } = await setUp(t, { lines: 1 });
-  hub.status(CHANNEL, "running");
-  hub.output("process:other", "x");
-  await page.getByRole("link", { name: "other" }).waitFor();
-  await page.locator("#badge", { hasText: "running" }).waitFor();
-  hub.status(CHANNEL, "exited", 1);
-  await page.locator("li.shown .badge", { hasText: "exited 1" }).waitFor();
-  await page.getByRole("link", { name: "other" }).click();
-  await viewer.until((texts) => texts.length === 1 && texts[0] === "x");
-  await page.keyboard.press("[");
-  await viewer.sees("line 1");
-});
-
 test("JSON is folded until one unfolds it, one line or all", { skip }, async (t) => {
   const { hub, viewer, page } = await setUp(t);
   hub.output(CHANNEL, '{"a":1,"b":{"c":[1,2]}}', '{"d":12345678901234567890}', "tail");
@@ -257,16 +205,18 @@ test("wrapped lines of any length scroll without jumps, and the end is the end",
       const row = Array.from(document.querySelectorAll(".row:not([hidden])")).find((r) => r.getBoundingClientRect().bottom > top);
       return [row.querySelector(".num").textContent, Math.round(row.getBoundingClientRect().top - top)];
     });
-  const rest = () => page.waitForTimeout(350);
+  const scroll = async (pixels) => {
+    const from = String(await place());
+    await page.mouse.wheel(0, pixels);
+    await until(async () => String(await place()) !== from);
+    await viewer.rests();
+  };
   for (let i = 0; i < 6; i += 1) {
-    await page.mouse.wheel(0, -700);
-    await rest();
+    await scroll(-700);
     const before = await place();
-    await page.mouse.wheel(0, -260);
-    await rest();
+    await scroll(-260);
     assert.notDeepEqual(await place(), before);
-    await page.mouse.wheel(0, 260);
-    await rest();
+    await scroll(260);
     assert.deepEqual(await place(), before);
   }
   await page.keyboard.press("g");
@@ -289,57 +239,55 @@ test("a download has all lines that are shown, without escapes", { skip }, async
   assert.equal(await readFile(await download.path(), "utf8"), "red\nplain\n");
 });
 
-test("themes, toggles and the list of keys; what was chosen is there after a reload", { skip }, async (t) => {
-  const { viewer, page } = await setUp(t, { lines: 3, dark: true });
-  await viewer.sees("line 3");
-  const theme = () => page.evaluate(() => document.documentElement.dataset.theme);
-  assert.equal(await theme(), "dark");
-  await page.getByLabel("View").click();
-  await page.getByLabel("Light").check();
-  assert.equal(await theme(), "light");
-  await page.getByLabel("Timestamps").uncheck();
-  assert.ok(await page.locator(".time").first().isHidden());
-  await page.reload();
-  await viewer.sees("line 3");
-  assert.equal(await theme(), "light");
-  assert.ok(await page.locator(".time").first().isHidden());
+test("an expression that would never end is stopped; meanwhile the page goes on, and the next expression works", { skip }, async (t) => {
+  const { hub, viewer, page } = await setUp(t);
+  hub.output(CHANNEL, "fine", `${"a".repeat(60)}!`);
+  await viewer.sees("fine");
+  await page.click("#find-regex");
+  await page.fill("#find-text", "(a+)+$");
+  // While the expression is at it: lines come, and keys are answered.
+  hub.output(CHANNEL, "and on it goes");
   await page.locator("#lines").focus();
-  await page.keyboard.press("?");
-  await page.getByRole("dialog", { name: "Keyboard" }).waitFor();
-  await page.keyboard.press("Escape");
-  await page.getByRole("dialog").waitFor({ state: "hidden" });
+  await page.keyboard.press("n");
+  await page.waitForFunction(() => document.documentElement.classList.contains("no-numbers"));
+  assert.notEqual(await page.locator("#find-count").textContent(), "takes too long");
+  await page.locator("#find-count").getByText("takes too long").waitFor();
+  await page.locator("#toast").getByText("was stopped").waitFor();
+  await viewer.sees("and on it goes");
+  await page.fill("#find-text", "^f[aeiou]ne$");
+  await viewer.until((texts) => texts.length === 1 && texts[0] === "fine");
+  hub.output(CHANNEL, "fune", "fxne");
+  await viewer.until((texts) => texts.length === 2 && texts[1] === "fune");
+  await page.locator("#find-count").getByText("2", { exact: true }).waitFor();
+  assert.deepEqual(await page.locator(".row:not([hidden]) mark").allTextContents(), ["fine", "fune"]);
 });
 
-test("on a phone the channels are a drawer, and nothing sticks out", { skip }, async (t) => {
-  const { viewer, page } = await setUp(t, { lines: 100, width: 390, height: 780 });
-  await viewer.sees("line 100");
-  assert.ok(await page.locator("#channels").isHidden());
-  await page.getByRole("button", { name: "Channels" }).click();
-  await page.getByRole("link", { name: "web" }).click();
-  assert.ok(await page.locator("#channels").isHidden());
-  const width = await page.evaluate(() => document.documentElement.scrollWidth);
-  assert.equal(width, 390);
+test("an expression finds what it finds through all that comes, goes and is fetched", { skip }, async (t) => {
+  const { hub, viewer, page } = await setUp(t, { lines: 3_000, search: "?lines=2000", hash: `#${CHANNEL}?filter=7$&regex=1` });
+  await viewer.sees("line 2997");
+  await page.locator("#find-count").getByText("200", { exact: true }).waitFor();
+  hub.skip(CHANNEL, "lost 3007", "lost 3008");
+  hub.output(CHANNEL, "line 3017");
+  await viewer.sees("line 3017");
+  await page.getByRole("button", { name: "Fetch messages 3,001 to 3,002 again" }).click();
+  await viewer.sees("lost 3007");
+  const texts = await viewer.texts();
+  assert.ok(!texts.some((text) => text.includes("lost 3008")));
+  assert.deepEqual(texts.slice(-3), ["line 2997", "lost 3007", "line 3017"]);
 });
 
-test("every control has a name", { skip }, async (t) => {
-  const { viewer, page } = await setUp(t, { lines: 3 });
-  await viewer.sees("line 3");
-  await page.getByLabel("View").click();
-  const nameless = await page.evaluate(() =>
-    Array.from(document.querySelectorAll("button, input, summary, a[href], [role=log]"))
-      .filter((control) => control.checkVisibility())
-      .filter((control) => !(control.getAttribute("aria-label") ?? control.labels?.[0]?.textContent ?? control.textContent).trim())
-      .map((control) => control.outerHTML),
-  );
-  assert.deepEqual(nameless, []);
-});
-
-test("without extensions on the server, lines are shown without numbers", { skip }, async (t) => {
-  const site = await serveViewer({ hasExtensions: false });
-  t.after(() => site.stop());
-  const viewer = await openViewer(t, browser, `${site.url}#${CHANNEL}`);
-  await site.hub.heard(({ type }) => type === "subscribe");
-  site.hub.output(CHANNEL, "plain");
-  await viewer.sees("plain");
-  assert.equal((await viewer.rows())[0].number, "");
+test("a filter that nothing matches says so, and hides no gap", { skip }, async (t) => {
+  const { hub, viewer, page } = await setUp(t, { lines: 5 });
+  await viewer.sees("line 5");
+  hub.skip(CHANNEL, "lost");
+  hub.output(CHANNEL, "line 7");
+  hub.status(CHANNEL, "running");
+  await viewer.sees("running");
+  await page.fill("#find-text", "no such thing");
+  await page.getByText("Nothing matches").waitFor();
+  assert.equal(await page.locator("#find-count").textContent(), "0");
+  assert.deepEqual((await viewer.texts()).map((text) => text.slice(0, 17)), ["1 message skipped"]);
+  await page.fill("#find-text", "line");
+  await page.locator("#find-count").getByText("6", { exact: true }).waitFor();
+  await page.getByText("Nothing matches").waitFor({ state: "hidden" });
 });

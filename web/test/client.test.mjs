@@ -314,6 +314,35 @@ test("close is clean: the server gets a close frame, the states end, and nothing
   assert.equal((await closed).code, 1000);
 });
 
+test("a pause holds until reconnect, and then it goes on where it was", async (t) => {
+  const hub = await withHub(t);
+  const seen = record(t, hub.url);
+  seen.client.subscribe(CHANNEL);
+  await seen.event("subscribed");
+  hub.output(CHANNEL, "one");
+  await seen.until(() => seen.lines().length === 1);
+  seen.client.pause();
+  assert.equal(seen.client.state, "waiting");
+  assert.equal(seen.of("state").at(-1).delay, Infinity);
+  hub.output(CHANNEL, "two");
+  assert.equal(seen.client.state, "waiting");
+  seen.client.reconnect();
+  await seen.until(() => seen.lines().length === 2);
+  assert.deepEqual(seen.seqs(), [1, 2]);
+});
+
+test("an address that is a function is asked at every attempt", async (t) => {
+  const hub = await withHub(t);
+  let asked = 0;
+  const seen = record(t, () => `${hub.url}?attempt=${(asked += 1)}`);
+  await seen.state("open");
+  const before = asked;
+  hub.breakAll();
+  await seen.state("open", 2);
+  assert.ok(asked > before);
+  assert.equal(seen.client.url, `${hub.url}?attempt=${asked}`);
+});
+
 test("closing while it waits ends it for good", async (t) => {
   const server = await listen(() => {});
   await server.stop();

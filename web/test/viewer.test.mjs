@@ -2,13 +2,14 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { parseAnsi, plainText } from "../viewer/ansi.js";
+import { assignColours } from "../viewer/colours.js";
 import { Everything, makeMatcher, Matches } from "../viewer/filter.js";
 import { Heights } from "../viewer/heights.js";
 import { foldedJson, isJson, unfoldedJson } from "../viewer/json.js";
 import { DEBUG, ERROR, INFO, levelOf, TRACE, UNKNOWN, WARN } from "../viewer/levels.js";
 import { describe, pieces, SHOWN } from "../viewer/line.js";
 import { formatLink, parseLink } from "../viewer/links.js";
-import { GAP, LINE, Store, UNFOLDED } from "../viewer/store.js";
+import { GAP, LINE, NOTICE, STATUS, Store, UNFOLDED } from "../viewer/store.js";
 
 /** Numbers that look random and are the same every time. */
 function random(seed) {
@@ -36,21 +37,21 @@ test("ANSI: 16, 256 and true colours, styles, and their ends", () => {
   ]);
   assert.deepEqual(styles("\x1b[38;5;196mx\x1b[48;5;9my\x1b[m"), [
     ["x", "", "rgb(255,0,0)", null],
-    ["y", "a-bg9", "rgb(255,0,0)", null],
+    ["y", "on-light a-bg9", "rgb(255,0,0)", null],
   ]);
   assert.deepEqual(styles("\x1b[38;5;244mx"), [["x", "", "rgb(128,128,128)", null]]);
   assert.deepEqual(styles("\x1b[38;2;1;2;3mx\x1b[48:2::4:5:6my\x1b[3;4;9mz"), [
     ["x", "", "rgb(1,2,3)", null],
-    ["y", "", "rgb(1,2,3)", "rgb(4,5,6)"],
-    ["z", "a-italic a-underline a-strike", "rgb(1,2,3)", "rgb(4,5,6)"],
+    ["y", "on-dark", "rgb(1,2,3)", "rgb(4,5,6)"],
+    ["z", "a-italic a-underline a-strike on-dark", "rgb(1,2,3)", "rgb(4,5,6)"],
   ]);
 });
 
 test("ANSI: inverse swaps what is there, and what is not", () => {
   assert.deepEqual(styles("\x1b[7mx\x1b[31my\x1b[42mz"), [
     ["x", "a-fgback a-bgtext", null, null],
-    ["y", "a-fgback a-bg1", null, null],
-    ["z", "a-fg2 a-bg1", null, null],
+    ["y", "a-fgback on-dark a-bg1", null, null],
+    ["z", "on-dark a-fg2 a-bg1", null, null],
   ]);
 });
 
@@ -208,11 +209,19 @@ test("links: what is written is read again", () => {
     { channels: ["metrics:5", "x:"], line: { channel: "x:", seq: 9 }, filter: null },
     { channels: ["metrics:5"], line: null, filter: { text: "a&b=#?%,c", isRegex: true, isCaseSensitive: true, hides: true } },
     { channels: ["c"], line: null, filter: { text: "é 1", isRegex: false, isCaseSensitive: false, hides: false } },
+    { channels: ["process:*"], line: null, filter: null },
+    { channels: ["process:*", "metrics:5"], line: { channel: "process:80", seq: 7 }, filter: null },
     { channels: [], line: null, filter: null },
   ];
   for (const link of links) assert.deepEqual(parseLink(formatLink(link)), link, formatLink(link));
   assert.deepEqual(parseLink("#process:web:1234").line, { channel: "process:web", seq: 1234 });
   assert.deepEqual(parseLink("#process:1234").channels, ["process:1234"]);
+  // All processes have each of them among them.
+  assert.deepEqual(parseLink("#process:a,x,process:*,process:b:3"), {
+    channels: ["x", "process:*"],
+    line: { channel: "process:b", seq: 3 },
+    filter: null,
+  });
 });
 
 test("links: nonsense names nothing", () => {
@@ -310,12 +319,25 @@ test("matching: text and regular expressions, with and without case, through col
   assert.deepEqual(makeMatcher({ text: "x*", isRegex: true }).ranges("axxb"), [[1, 3]]);
 });
 
-test("the index of matches is what a scan of the store finds, however the work is sliced", () => {
+for (const [where, hides] of [["here", true], ["here", false], ["elsewhere", true], ["elsewhere", false]]) {
+  const title = `the index of matches, made ${where}, ${hides ? "hiding the rest" : "among the rest"}, is what a scan of the store finds`;
+  test(`${title}, however the work is sliced`, () => matchesAreFound(where === "elsewhere", hides));
+}
+
+function matchesAreFound(isElsewhere, hides) {
   const next = random(11);
   const store = new Store({ capacity: 400 });
   const matcher = makeMatcher({ text: "7" });
-  const matches = new Matches(store, matcher, { hides: true });
+  const matches = new Matches(store, matcher, { hides });
   store.onReplace = (id) => matches.rewind(id);
+  let pending = null;
+  const advance = (isTimeUp) => {
+    if (!isElsewhere) return matches.advance(isTimeUp);
+    // The answer to one piece comes when others have been pushed, evicted or replaced.
+    if (pending) matches.take(pending, pending.texts.map((text) => text !== null && matcher.matches(text)));
+    pending = matches.isComplete ? null : matches.piece();
+    return matches.isComplete;
+  };
   for (let round = 0; round < 400; round += 1) {
     for (let i = next(300); i > 0; i -= 1) {
       if (next(20) === 0) store.push(GAP, "c", 0, 0, {});
@@ -324,20 +346,48 @@ test("the index of matches is what a scan of the store finds, however the work i
     if (next(5) === 0 && store.length > 0) {
       store.replace(store.first + next(store.length), 1, [{ kind: LINE, channel: "c", seq: 0, time: 0, value: "77" }]);
     }
-    matches.advance(() => next(2) === 0);
+    advance(() => next(2) === 0);
     const before = matches.first;
     if (next(3) > 0) continue;
-    while (!matches.advance());
+    while (!advance());
     assert.ok(matches.first >= before);
     const expected = [];
+    const lines = [];
     for (let id = store.first; id < store.end; id += 1) {
-      if (store.kind(id) === GAP || store.value(id).includes("7")) expected.push(id);
+      const isMatch = store.kind(id) === LINE && store.value(id).includes("7");
+      if (isMatch) lines.push(id);
+      if (isMatch || (hides && store.kind(id) === GAP)) expected.push(id);
     }
     const found = [];
     for (let i = matches.first; i < matches.end; i += 1) found.push(matches.idAt(i));
     assert.deepEqual(found, expected);
     for (const id of expected) assert.equal(matches.idAt(matches.ordinalOf(id)), id);
+    assert.equal(matches.count, lines.length);
+    lines.forEach((id, i) => assert.deepEqual([matches.match(i), matches.matchesBefore(id)], [id, i]));
   }
+}
+
+test("a filter looks through statuses and notices as through lines", () => {
+  const store = new Store({ capacity: 10 });
+  store.push(STATUS, "c", 1, 0, { status: "exited", exitCode: 3, name: "web" });
+  store.push(NOTICE, "c", 2, 0, { text: "deploy 42" });
+  const count = (text) => {
+    const matches = new Matches(store, makeMatcher({ text }), { hides: true });
+    matches.advance();
+    return matches.count;
+  };
+  assert.deepEqual(["exited 3", "web", "deploy", "4", "no"].map(count), [1, 1, 1, 1, 0]);
+});
+
+test("colours: as far apart as there are colours, the same for a name, and kept when others come", () => {
+  const names = Array.from({ length: 20 }, (_, i) => `process:${i}`);
+  const few = assignColours(names.slice(0, 8));
+  assert.equal(new Set(few.values()).size, 8);
+  const all = assignColours(names, few);
+  for (const [name, colour] of few) assert.equal(all.get(name), colour);
+  const uses = Array.from({ length: 8 }, (_, colour) => [...all.values()].filter((one) => one === colour).length);
+  assert.ok(Math.max(...uses) - Math.min(...uses) <= 1, String(uses));
+  assert.deepEqual(assignColours(["process:web"]), assignColours(["process:web"]));
 });
 
 test("all rows are a view too", () => {

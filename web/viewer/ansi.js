@@ -147,6 +147,7 @@ function addRun(runs, from, to, style) {
     if (fg === null) classes.push("a-fgback");
     if (bg === null) classes.push("a-bgtext");
   }
+  if (bg !== null) classes.push(isDarkGround(bg) ? "on-dark" : "on-light");
   fg = colour(fg, "a-fg", classes);
   bg = colour(bg, "a-bg", classes);
   runs.push({ from, to, style, classes: classes.join(" "), fg, bg });
@@ -161,6 +162,17 @@ function colour(code, prefix, classes) {
     return null;
   }
   return indexedColour(code);
+}
+
+/** Which colours of the sixteen are dark as a ground. */
+const DARK_GROUNDS = new Set([0, 1, 2, 3, 4, 5, 6, 8]);
+
+/** Whether bright text stands out from it better than dark text does. */
+function isDarkGround(code) {
+  if (typeof code === "number" && code < 16) return DARK_GROUNDS.has(code);
+  const parts = (typeof code === "string" ? code : indexedColour(code)).match(/\d+/g);
+  const [red, green, blue] = parts.map((part) => (Number(part) / 255) ** 2.2);
+  return 0.2126 * red + 0.7152 * green + 0.0722 * blue < 0.18;
 }
 
 function indexedColour(index) {

@@ -1,8 +1,7 @@
 // The list of channels: what there is, how each does, and which are shown.
 
-import { rate, statusText, statusTone } from "./format.js";
-import { formatLink } from "./links.js";
-import { shortName } from "./row.js";
+import { counted, rate, shortName, statusText, statusTone } from "./format.js";
+import { ALL, formatLink, isProcess } from "./links.js";
 
 /** Milliseconds between two looks at what channels there are. */
 const INTERVAL = 2_000;
@@ -15,28 +14,32 @@ const ORDER = new Intl.Collator("en", { numeric: true });
 export class Channels {
   #list;
   #none;
-  #all;
+  #server;
   #items = new Map();
   #known = new Map();
+  #processes = new Map();
+  #hasProcesses = true;
   #shown = [];
+  #showsAll = false;
+  #colours = new Map();
   #timer = 0;
-  #url;
+  #isAsking = false;
+  #isStopped = false;
   onToggle = () => {};
-  onToggleAll = () => {};
+  /** There was an answer: what is known may have changed. */
   onChange = () => {};
+  /** The server wants a token, or another one. No look follows until `look` is called. */
+  onRefused = () => {};
 
-  constructor({ list, none, all }, url) {
+  constructor({ list, none }, server) {
     this.#list = list;
     this.#none = none;
-    this.#all = all;
-    all.addEventListener("change", () => this.onToggleAll(all.checked));
-    this.#url = url;
+    this.#server = server;
     list.addEventListener("change", (event) => {
       const channel = event.target.closest("li")?.dataset.channel;
       if (channel) this.onToggle(channel, event.target.checked);
     });
-    document.addEventListener("visibilitychange", () => document.hidden || this.#poll());
-    this.#poll();
+    document.addEventListener("visibilitychange", () => document.hidden || this.#isStopped || this.look());
   }
 
   /** The names there are, processes first. */
@@ -44,15 +47,27 @@ export class Channels {
     return [...this.#known.keys()].sort((a, b) => isProcess(b) - isProcess(a) || ORDER.compare(a, b));
   }
 
-  set shown(channels) {
-    this.#shown = channels;
-    for (const channel of channels) this.#channel(channel);
+  get processes() {
+    return this.names.filter(isProcess);
+  }
+
+  /** `names` are those that are shown, `showsAll` whether they are so as "all processes", `colours` the number of each one's. */
+  show(names, showsAll, colours) {
+    this.#shown = names;
+    this.#showsAll = showsAll;
+    this.#colours = colours;
+    for (const name of names) this.#channel(name);
     this.#draw();
   }
 
   /** `{ status, exitCode }`, or undefined while it is not known. */
   status(channel) {
-    return this.#known.get(channel)?.status;
+    return this.#known.get(channel)?.status ?? statusOf(this.#processes.get(channel));
+  }
+
+  /** What the server says of the process behind a channel: `{ id, pid, restarts, controllable, … }`, or undefined. */
+  process(channel) {
+    return this.#processes.get(channel);
   }
 
   rate(channel) {
@@ -75,22 +90,42 @@ export class Channels {
     return channel;
   }
 
-  async #poll() {
+  /** Asks the server now, and from then on again and again. */
+  async look() {
     clearTimeout(this.#timer);
-    try {
-      const response = await fetch(this.#url, { headers: { Accept: "application/json" } });
-      if (response.ok) this.#take(await response.json());
-    } catch {
-      // No server, or one without this: what is shown stays, and the connection's own state tells the rest.
+    this.#isStopped = false;
+    if (this.#isAsking) return;
+    this.#isAsking = true;
+    const [channels, processes] = await Promise.all([
+      this.#server.ask("api/channels"),
+      this.#hasProcesses ? this.#server.ask("api/processes") : null,
+    ]);
+    this.#isAsking = false;
+    if (channels.status === 401) {
+      this.#isStopped = true;
+      this.onRefused();
+      return;
     }
+    if (processes) this.#takeProcesses(processes);
+    // No server, or one without this: what is shown stays, and the connection's own state tells the rest.
+    if (channels.status === 200) this.#take(channels.value);
     clearTimeout(this.#timer);
-    if (!document.hidden) this.#timer = setTimeout(() => this.#poll(), INTERVAL);
+    if (!document.hidden) this.#timer = setTimeout(() => this.look(), INTERVAL);
+  }
+
+  #takeProcesses({ status, value }) {
+    // A server without a supervisor has none, now and later.
+    if (status === 404) this.#hasProcesses = false;
+    if (status !== 200 || !Array.isArray(value)) return;
+    this.#processes = new Map(value.filter((entry) => typeof entry?.id === "string").map((entry) => [`process:${entry.id}`, entry]));
   }
 
   #take(answer) {
     if (!Array.isArray(answer)) return;
     const now = performance.now();
-    const present = new Set(this.#shown);
+    // Processes that have said nothing yet are there too.
+    const present = new Set([...this.#shown, ...this.#processes.keys()]);
+    for (const name of present) this.#channel(name);
     for (const entry of answer.slice(0, MOST_LISTED)) {
       if (typeof entry?.channel !== "string") continue;
       present.add(entry.channel);
@@ -104,10 +139,7 @@ export class Channels {
         channel.published = published;
         channel.at = now;
       }
-      if (typeof status?.status === "string") {
-        const exitCode = Number.isSafeInteger(status.exitCode) ? status.exitCode : 0;
-        channel.status = { status: status.status, exitCode };
-      }
+      channel.status = statusOf(status) ?? channel.status;
     }
     for (const name of [...this.#known.keys()]) if (!present.has(name)) this.#known.delete(name);
     this.#draw();
@@ -116,32 +148,51 @@ export class Channels {
 
   /** Brings the elements in line with what is known, touching what has changed only. */
   #draw() {
-    const names = this.names;
+    const { names } = this;
+    const processes = names.filter(isProcess);
+    const rows = processes.length > 1 || this.#showsAll ? [ALL, ...names] : names;
     for (const [name, item] of this.#items) {
-      if (this.#known.has(name)) continue;
+      if (rows.includes(name)) continue;
       item.element.remove();
       this.#items.delete(name);
     }
-    names.forEach((name, place) => {
+    rows.forEach((name, place) => {
       let item = this.#items.get(name);
       if (!item) this.#items.set(name, (item = makeItem(name)));
       if (this.#list.children[place] !== item.element) this.#list.insertBefore(item.element, this.#list.children[place] ?? null);
-      this.#drawItem(item, name);
+      if (name === ALL) this.#drawAll(item, processes);
+      else this.#drawItem(item, name);
     });
     this.#none.hidden = names.length > 0;
-    this.#all.closest("label").hidden = names.length < 2;
-    this.#all.checked = this.#shown.length > 0 && this.#shown.length === names.length;
-    this.#all.indeterminate = !this.#all.checked && this.#shown.length > 1;
+  }
+
+  #drawAll(item, processes) {
+    let perSecond = 0;
+    let bad = 0;
+    for (const name of processes) {
+      perSecond += this.rate(name);
+      const status = this.status(name);
+      if (status && statusTone(status) === "bad") bad += 1;
+    }
+    const shown = processes.filter((name) => this.#shown.includes(name)).length;
+    item.box.indeterminate = !this.#showsAll && shown > 1;
+    mark(item, this.#showsAll, this.#showsAll);
+    set(item.lines, counted(processes.length, "process", "processes"));
+    set(item.speed, rate(perSecond));
+    item.badge.hidden = bad === 0;
+    set(item.badge, `${bad} failed`);
+    item.badge.className = "badge bad";
   }
 
   #drawItem(item, name) {
-    const { status, rate: perSecond } = this.#known.get(name);
+    const { rate: perSecond, published } = this.#known.get(name);
+    const status = this.status(name);
     const isShown = this.#shown.includes(name);
-    item.element.classList.toggle("shown", isShown);
-    item.box.checked = isShown;
-    if (isShown) item.link.setAttribute("aria-current", "true");
-    else item.link.removeAttribute("aria-current");
+    mark(item, isShown, isShown && !(this.#showsAll && isProcess(name)));
+    set(item.lines, published === null ? (isProcess(name) ? "process" : "channel") : counted(published, "message"));
     set(item.speed, rate(perSecond));
+    const colour = isShown && this.#shown.length > 1 ? this.#colours.get(name) : undefined;
+    item.name.className = colour === undefined ? "name" : `name c${colour}`;
     item.badge.hidden = !status;
     if (!status) return;
     set(item.badge, statusText(status));
@@ -149,34 +200,44 @@ export class Channels {
   }
 }
 
-function isProcess(name) {
-  return name.startsWith("process:");
+function statusOf(entry) {
+  if (typeof entry?.status !== "string") return undefined;
+  return { status: entry.status, exitCode: Number.isSafeInteger(entry.exitCode) ? entry.exitCode : 0 };
 }
 
-function makeItem(name) {
+function mark(item, isShown, isCurrent) {
+  item.element.classList.toggle("shown", isCurrent);
+  item.box.checked = isShown;
+  if (isCurrent) item.link.setAttribute("aria-current", "true");
+  else item.link.removeAttribute("aria-current");
+}
+
+function makeItem(channel) {
   const make = (tag, className, text = "") => {
     const made = document.createElement(tag);
     made.className = className;
     made.textContent = text;
     return made;
   };
-  const element = make("li", "");
-  element.dataset.channel = name;
+  const isAll = channel === ALL;
+  const element = make("li", isAll ? "all" : "");
+  element.dataset.channel = channel;
   const box = make("input", "");
   box.type = "checkbox";
-  box.setAttribute("aria-label", `Show ${name} with the others`);
+  box.setAttribute("aria-label", isAll ? "Show all processes, those to come among them" : `Show ${channel} with the others`);
   const link = make("a", "");
-  link.href = formatLink({ channels: [name] });
-  link.title = name;
+  link.href = formatLink({ channels: [channel] });
+  link.title = channel;
+  const name = make("span", "name", isAll ? "All processes" : shortName(channel));
   const badge = make("span", "badge");
   badge.hidden = true;
   const more = make("span", "more");
-  const kind = isProcess(name) ? "process" : "channel";
+  const lines = make("span", "amount");
   const speed = make("span", "speed");
-  more.append(make("span", "alias", kind), speed);
-  link.append(make("span", "name", shortName(name)), badge, more);
+  more.append(lines, speed);
+  link.append(name, badge, more);
   element.append(box, link);
-  return { element, box, link, badge, speed };
+  return { element, box, link, name, badge, lines, speed };
 }
 
 function set(element, text) {

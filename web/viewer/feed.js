@@ -1,7 +1,7 @@
 // From the connection into the store: lines, gaps, statuses, what came back, what was asked for again. No elements here.
 
+import { shortName } from "./format.js";
 import { GAP, LINE, NOTICE, STATUS } from "./store.js";
-import { shortName } from "./row.js";
 
 /** Messages of the past to ask for: more than a server keeps by default, so that it is all there is. */
 const TAIL = 10_000;
@@ -39,6 +39,10 @@ export class Feed {
 
   get channels() {
     return [...this.#channels.keys()];
+  }
+
+  get shows() {
+    return this.#channels.size > 0;
   }
 
   /** Shows these channels and no others. What the others brought goes. */

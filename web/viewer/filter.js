@@ -1,7 +1,8 @@
 // Which lines match what is looked for. Pure.
 
 import { plainText } from "./ansi.js";
-import { LINE } from "./store.js";
+import { statusText } from "./format.js";
+import { GAP, LINE, STATUS } from "./store.js";
 
 /** Characters of a line that are looked at. */
 const LOOKED_AT = 20_000;
@@ -9,8 +10,15 @@ const LOOKED_AT = 20_000;
 /** Places in one line that are marked. */
 const MOST_MARKS = 200;
 
+/** Rows, and characters, that are looked at in one piece where that is done elsewhere: some milliseconds of work. */
+const MOST_ROWS = 2_000;
+const MOST_CHARACTERS = 250_000;
+
 /**
- * What finds `text`: `{ matches(line), ranges(plain) }`, where `ranges` are `[from, to]` pairs in order.
+ * What finds `text`: `{ matches(line), ranges(plain), isCostly }`, where `ranges` are `[from, to]` pairs in order.
+ *
+ * A regular expression is costly: it may take longer than anybody lives (`(a+)+$`), and can't be interrupted. It is not to be run
+ * where it would stop the page.
  *
  * Returns `{ error }` for a regular expression that is none, and null for an empty text.
  */
@@ -25,6 +33,7 @@ export function makeMatcher({ text, isRegex = false, isCaseSensitive = false }) 
     return { error: String(error.message).replace(/^Invalid regular expression: /, "") };
   }
   return {
+    isCostly: isRegex,
     matches(line) {
       pattern.lastIndex = 0;
       return pattern.test(lookedAt(plainText(line)));
@@ -46,33 +55,90 @@ function lookedAt(text) {
   return text.length > LOOKED_AT ? text.slice(0, LOOKED_AT) : text;
 }
 
+/** What of a row is looked through; null where that can't be hidden: that something is missing must not be. */
+function textOf(store, id) {
+  const kind = store.kind(id);
+  const value = store.value(id);
+  if (kind === LINE) return value;
+  if (kind === GAP) return null;
+  return kind === STATUS ? `${statusText(value)} ${value.name}` : value.text;
+}
+
+/** Ids in order, that come at the end and go at the front. */
+class Ids {
+  #ids = [];
+  #head = 0;
+  /** How many went at the front, ever. */
+  dropped = 0;
+
+  get length() {
+    return this.#ids.length - this.#head;
+  }
+
+  at(index) {
+    return this.#ids[this.#head + index];
+  }
+
+  push(id) {
+    this.#ids.push(id);
+  }
+
+  /** How many are less than `id`. */
+  before(id) {
+    let low = this.#head;
+    let high = this.#ids.length;
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (this.#ids[middle] < id) low = middle + 1;
+      else high = middle;
+    }
+    return low - this.#head;
+  }
+
+  dropBefore(id) {
+    const gone = this.before(id);
+    this.#head += gone;
+    this.dropped += gone;
+    // Not with every row: moving all of them is linear.
+    if (this.#head > 1_024 && this.#head > this.#ids.length / 2) {
+      this.#ids.splice(0, this.#head);
+      this.#head = 0;
+    }
+  }
+
+  cutFrom(id) {
+    this.#ids.length = this.#head + this.before(id);
+  }
+}
+
 /**
- * The ids of the rows that match, oldest first, kept up to date a slice at a time. Rows that are no lines (gaps, statuses) are
- * among them when `hides`: a filter must not hide that something is missing.
+ * The rows that match, oldest first, kept up to date piece by piece: here (`advance`), or elsewhere (`piece` and `take`).
  *
- * Has the shape of a view: `first`, `end`, `idAt(ordinal)`.
+ * As a view (`first`, `end`, `idAt(ordinal)`) it has, when `hides`, gaps too, which are no matches.
  */
 export class Matches {
   #store;
   #matcher;
-  #ids = [];
-  #dropped = 0;
   #hides;
+  #shown = new Ids();
+  #found;
+  #generation = 0;
   scanned;
 
   constructor(store, matcher, { hides }) {
     this.#store = store;
     this.#matcher = matcher;
     this.#hides = hides;
+    this.#found = hides ? new Ids() : this.#shown;
     this.scanned = store.first;
   }
 
   get first() {
-    return this.#dropped;
+    return this.#shown.dropped;
   }
 
   get end() {
-    return this.#dropped + this.#ids.length;
+    return this.#shown.dropped + this.#shown.length;
   }
 
   get isComplete() {
@@ -80,51 +146,83 @@ export class Matches {
   }
 
   idAt(ordinal) {
-    return this.#ids[ordinal - this.#dropped];
+    return this.#shown.at(ordinal - this.#shown.dropped);
   }
 
-  /** The ordinal of the first match at or after `id`. */
+  /** The ordinal of the first row at or after `id`. */
   ordinalOf(id) {
-    let low = 0;
-    let high = this.#ids.length;
-    while (low < high) {
-      const middle = (low + high) >> 1;
-      if (this.#ids[middle] < id) low = middle + 1;
-      else high = middle;
-    }
-    return this.#dropped + low;
+    return this.#shown.dropped + this.#shown.before(id);
+  }
+
+  /** How many rows match. */
+  get count() {
+    return this.#found.length;
+  }
+
+  /** The id of match number `index`, from 0. */
+  match(index) {
+    return this.#found.at(index);
+  }
+
+  /** How many matches are before `id`. */
+  matchesBefore(id) {
+    return this.#found.before(id);
   }
 
   /** Looks at rows until `isTimeUp()`; true when all have been looked at. */
   advance(isTimeUp = () => false) {
     const store = this.#store;
     this.#dropEvicted();
-    this.scanned = Math.max(this.scanned, store.first);
-    for (let looked = 1; this.scanned < store.end; this.scanned += 1, looked += 1) {
-      const id = this.scanned;
-      const isMatch = store.kind(id) === LINE ? this.#matcher.matches(store.value(id)) : this.#hides;
-      if (isMatch) this.#ids.push(id);
-      if (looked % 256 === 0 && isTimeUp()) {
-        this.scanned += 1;
-        break;
-      }
+    for (let looked = 1; this.scanned < store.end; looked += 1) {
+      const text = textOf(store, this.scanned);
+      this.#add(this.scanned, text !== null && this.#matcher.matches(text));
+      if (looked % 256 === 0 && isTimeUp()) break;
     }
     return this.isComplete;
   }
 
+  /** The next rows that are to be looked at: `{ from, texts, generation }`. */
+  piece() {
+    const store = this.#store;
+    this.#dropEvicted();
+    const from = this.scanned;
+    const texts = [];
+    let characters = 0;
+    for (let id = from; id < store.end && texts.length < MOST_ROWS && characters < MOST_CHARACTERS; id += 1) {
+      const text = textOf(store, id);
+      texts.push(text);
+      characters += text?.length ?? 0;
+    }
+    return { from, texts, generation: this.#generation };
+  }
+
+  /** What became of a `piece`: one truthy or falsy value for each of its texts. Nothing, if rows there were replaced meanwhile. */
+  take({ from, generation }, isMatch) {
+    if (generation !== this.#generation) return;
+    for (let i = this.scanned - from; i < isMatch.length; i += 1) this.#add(from + i, isMatch[i]);
+    this.#dropEvicted();
+  }
+
   /** Looks again at all from `id` on: rows there were replaced. */
   rewind(id) {
-    this.#ids.length = this.ordinalOf(id) - this.#dropped;
+    this.#generation += 1;
+    this.#shown.cutFrom(id);
+    if (this.#found !== this.#shown) this.#found.cutFrom(id);
     this.scanned = Math.min(this.scanned, id);
   }
 
+  #add(id, isMatch) {
+    this.scanned = id + 1;
+    if (isMatch) this.#found.push(id);
+    if (this.#found === this.#shown) return;
+    if (isMatch || this.#store.kind(id) === GAP) this.#shown.push(id);
+  }
+
   #dropEvicted() {
-    const first = this.#store.first;
-    let gone = 0;
-    while (gone < this.#ids.length && this.#ids[gone] < first) gone += 1;
-    if (gone === 0) return;
-    this.#ids.splice(0, gone);
-    this.#dropped += gone;
+    const { first } = this.#store;
+    this.#shown.dropBefore(first);
+    if (this.#found !== this.#shown) this.#found.dropBefore(first);
+    this.scanned = Math.max(this.scanned, first);
   }
 }
 

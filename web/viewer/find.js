@@ -2,6 +2,8 @@
 
 import { Everything, makeMatcher, Matches } from "./filter.js";
 import { count } from "./format.js";
+import { Marks } from "./marks.js";
+import { Searcher, TooSlow } from "./searcher.js";
 
 /** Milliseconds of a frame that looking for matches may take. */
 const SLICE = 6;
@@ -12,8 +14,11 @@ export class Find {
   #elements;
   #matcher = null;
   #matches = null;
+  #marks = null;
+  #searcher = new Searcher();
   #applied = "";
-  #isScanning = false;
+  /** The matches that are being looked for. */
+  #scanning = null;
   #foundId = -1;
   /** What is looked for was changed here, by hand. */
   onInput = () => {};
@@ -21,6 +26,10 @@ export class Find {
   onApply = () => {};
   /** More matches are known. */
   onProgress = () => {};
+  /** It is known where the lines on the screen are to be marked. */
+  onMarks = () => {};
+  /** What is looked for was given up: a text that says why. */
+  onGivenUp = () => {};
   /** The match with that id is to be shown. */
   onStep = () => {};
 
@@ -83,40 +92,68 @@ export class Find {
     return true;
   }
 
-  /** Looks for matches among what is new, a slice at a time. */
+  /** How many lines match; null if nothing is looked for. */
+  get matchCount() {
+    return this.#matches ? this.#matches.count : null;
+  }
+
+  /** Whether all lines have been looked at. */
+  get isComplete() {
+    return !this.#matches || this.#matches.isComplete;
+  }
+
+  /** Looks for matches among what is new, a piece at a time. */
   scan() {
-    if (!this.#matches || this.#isScanning) return;
-    const slice = () => {
-      this.#isScanning = false;
-      if (!this.#matches) return;
-      const until = performance.now() + SLICE;
-      const isComplete = this.#matches.advance(() => performance.now() > until);
-      if (this.isHiding) this.onProgress();
-      if (isComplete) return;
-      this.#isScanning = true;
-      requestAnimationFrame(slice);
-    };
-    slice();
+    const matches = this.#matches;
+    if (!matches || this.#scanning === matches) return;
+    this.#scanning = matches;
+    if (this.#matcher.isCostly) this.#scanElsewhere(matches);
+    else this.#scanHere(matches);
+  }
+
+  #scanHere(matches) {
+    if (this.#matches !== matches) return;
+    const until = performance.now() + SLICE;
+    const isComplete = matches.advance(() => performance.now() > until);
+    if (this.isHiding) this.onProgress();
+    if (isComplete) this.#scanning = null;
+    else requestAnimationFrame(() => this.#scanHere(matches));
+  }
+
+  async #scanElsewhere(matches) {
+    try {
+      while (!matches.isComplete) {
+        const piece = matches.piece();
+        const isMatch = await this.#searcher.match(piece.texts);
+        if (this.#matches !== matches) return;
+        matches.take(piece, isMatch);
+        if (this.isHiding) this.onProgress();
+      }
+    } catch (error) {
+      if (this.#matches === matches) this.#giveUp(error);
+    } finally {
+      if (this.#scanning === matches) this.#scanning = null;
+    }
   }
 
   /** Rows from `id` on were replaced. */
   replaced(id) {
     this.#matches?.rewind(id);
-    this.#matches?.advance();
+    if (this.#matches && !this.#matcher.isCostly) this.#matches.advance();
     if (this.#foundId >= id) this.#foundId = -1;
   }
 
   /** To the match after (1) or before (-1) the one found last; at first, to the newest. */
   step(direction) {
     const matches = this.#matches;
-    if (!matches || matches.end === matches.first) return;
-    let ordinal = matches.end - 1;
+    if (!matches || matches.count === 0) return;
+    let index = matches.count - 1;
     if (this.#foundId >= 0) {
-      ordinal = matches.ordinalOf(this.#foundId) + direction;
-      if (ordinal < matches.first) ordinal = matches.end - 1;
-      if (ordinal >= matches.end) ordinal = matches.first;
+      index = matches.matchesBefore(this.#foundId) + direction;
+      if (index < 0) index = matches.count - 1;
+      if (index >= matches.count) index = 0;
     }
-    this.#foundId = matches.idAt(ordinal);
+    this.#foundId = matches.match(index);
     this.onStep(this.#foundId);
     this.draw();
   }
@@ -125,9 +162,8 @@ export class Find {
   draw() {
     const matches = this.#matches;
     if (!matches) return;
-    const number = matches.end - matches.first;
-    const at = this.#foundId >= 0 ? matches.ordinalOf(this.#foundId) - matches.first + 1 : 0;
-    const text = at > 0 ? `${count(at)} of ${count(number)}` : count(number);
+    const at = this.#foundId >= 0 ? matches.matchesBefore(this.#foundId) + 1 : 0;
+    const text = at > 0 ? `${count(at)} of ${count(matches.count)}` : count(matches.count);
     if (this.#elements.count.textContent !== text) this.#elements.count.textContent = text;
   }
 
@@ -137,7 +173,7 @@ export class Find {
   }
 
   #apply() {
-    const { box, text, count: counter, steps, hides } = this.#elements;
+    const { text, hides } = this.#elements;
     text.placeholder = isPressed(hides) ? "Filter lines" : "Find in lines";
     const { filter } = this;
     const key = JSON.stringify(filter);
@@ -145,16 +181,46 @@ export class Find {
     this.#applied = key;
     const matcher = filter && makeMatcher(filter);
     const error = matcher?.error;
-    box.classList.toggle("wrong", Boolean(error));
-    counter.textContent = error ? "not a regular expression" : "";
-    counter.title = error ?? "";
-    this.#matcher = error ? null : matcher;
-    this.#matches = this.#matcher && new Matches(this.#store, this.#matcher, { hides: filter.hides });
+    this.#show(error ? null : matcher, filter);
+    this.#complain(error ? "not a regular expression" : "", error);
+    this.onApply(this.view, this.#marking());
+  }
+
+  #show(matcher, filter) {
+    this.#matcher = matcher;
+    this.#matches = matcher && new Matches(this.#store, matcher, { hides: filter.hides });
     this.#foundId = -1;
-    steps.hidden = !this.#matches;
+    this.#marks?.end();
+    this.#marks = null;
+    if (matcher?.isCostly) {
+      this.#searcher.filter = filter;
+      this.#marks = new Marks(this.#searcher, () => this.onMarks(), (error) => this.#giveUp(error));
+    } else {
+      this.#searcher.stop();
+    }
+    this.#elements.steps.hidden = !this.#matches;
     this.scan();
     this.draw();
-    this.onApply(this.view, this.#matcher);
+  }
+
+  /** What tells the places to mark in a text. */
+  #marking() {
+    return this.#marks ?? this.#matcher;
+  }
+
+  #complain(text, why = "") {
+    const { box, count: counter } = this.#elements;
+    box.classList.toggle("wrong", text !== "");
+    if (text || !this.#matches) counter.textContent = text;
+    counter.title = why;
+  }
+
+  #giveUp(error) {
+    const isSlow = error instanceof TooSlow;
+    this.#show(null, null);
+    this.#complain(isSlow ? "takes too long" : "failed", error.message);
+    this.onApply(this.view, null);
+    this.onGivenUp(isSlow ? "This expression takes too long on a line here, and was stopped: all lines are shown" : error.message);
   }
 }
 

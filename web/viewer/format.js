@@ -7,8 +7,8 @@ export function count(number) {
 }
 
 /** `12,345 lines`, `1 line`. */
-export function counted(number, noun) {
-  return `${count(number)} ${noun}${number === 1 ? "" : "s"}`;
+export function counted(number, noun, nouns = `${noun}s`) {
+  return `${count(number)} ${number === 1 ? noun : nouns}`;
 }
 
 /** The local time of day, to the millisecond. */
@@ -33,6 +33,11 @@ export function size(characters) {
   if (characters < 1_000) return `${characters} B`;
   if (characters < 1_000_000) return `${(characters / 1_000).toFixed(0)} kB`;
   return `${(characters / 1_000_000).toFixed(1)} MB`;
+}
+
+/** The name without what all processes have in common. */
+export function shortName(channel) {
+  return channel.startsWith("process:") ? channel.slice("process:".length) : channel;
 }
 
 /** What a process status is called: `exited 1`. */

@@ -2,6 +2,10 @@
 //
 // A channel, and after a colon a line's number. A process id has no colon in it, so `process:web:1234` and `process:80` can be
 // read in one way only. Any other name that itself ends in a colon and digits is written with one more colon: `#metrics:5:`.
+// `process:*` stands for all processes there are: `#process:*,process:web:1234` is a line of one among all.
+
+/** All processes, those to come among them. */
+export const ALL = "process:*";
 
 const CHANNEL = /^[A-Za-z0-9_.:-]{1,256}$/;
 const MOST_CHANNELS = 64;
@@ -10,14 +14,15 @@ const MOST_FILTER = 1_000;
 /** `{ channels, line: { channel, seq } | null, filter: { text, isRegex, isCaseSensitive, hides } | null }` */
 export function parseLink(hash) {
   const [path, query = ""] = splitOnce(hash.replace(/^#/, ""), "?");
-  const channels = [];
+  let channels = [];
   let line = null;
   for (const part of path.split(",")) {
     const [channel, seq] = splitLine(decode(part));
-    if (!CHANNEL.test(channel) || channels.includes(channel) || channels.length >= MOST_CHANNELS) continue;
+    if ((!CHANNEL.test(channel) && channel !== ALL) || channels.includes(channel) || channels.length >= MOST_CHANNELS) continue;
     channels.push(channel);
     if (seq !== null && line === null) line = { channel, seq };
   }
+  if (channels.includes(ALL)) channels = channels.filter((channel) => channel === ALL || !isProcess(channel));
   const parameters = new URLSearchParams(query);
   const text = (parameters.get("filter") ?? parameters.get("find") ?? "").slice(0, MOST_FILTER);
   const filter = text && {
@@ -31,6 +36,7 @@ export function parseLink(hash) {
 
 export function formatLink({ channels, line = null, filter = null }) {
   const parts = channels.map((channel) => (line?.channel === channel ? `${channel}:${line.seq}` : unambiguous(channel)));
+  if (line && !channels.includes(line.channel)) parts.push(`${line.channel}:${line.seq}`);
   const parameters = new URLSearchParams();
   if (filter?.text) {
     parameters.set(filter.hides ? "filter" : "find", filter.text);
@@ -39,6 +45,10 @@ export function formatLink({ channels, line = null, filter = null }) {
   }
   const query = parameters.toString();
   return `#${parts.join(",")}${query && `?${query}`}`;
+}
+
+export function isProcess(channel) {
+  return channel.startsWith("process:");
 }
 
 function splitLine(text) {

@@ -4,6 +4,7 @@
 // is while others come at the end, go at the front, or turn out higher than was guessed. The browser's own scrolling moves an empty
 // tall element; how far it moved is added to the anchor, and when it rests, its position is put in line with the anchor.
 
+import { plainText } from "./ansi.js";
 import { Heights } from "./heights.js";
 import { Row } from "./row.js";
 import { GAP, LINE, UNFOLDED, WHOLE } from "./store.js";
@@ -18,6 +19,9 @@ const MOST_PIXELS = 8_000_000;
 const FLOOD_INTERVAL = 66;
 
 const REST = 150;
+
+/** Times that rows are placed anew within one picture because some were of another height than guessed. */
+const MOST_ROUNDS = 12;
 
 export class List {
   #scroller;
@@ -34,6 +38,7 @@ export class List {
   #isFollowing = true;
   #anchor = { ordinal: 0, y: 0 };
   #placed = { start: 0, end: 0, y: 0 };
+  /** The id of the row after the newest that was there when following ended. */
   #seenEnd = 0;
   #lastTop = 0;
   #lastHeight = 0;
@@ -76,7 +81,7 @@ export class List {
 
   /** Rows that came since following ended. */
   get unseen() {
-    return this.#isFollowing ? 0 : Math.max(0, this.#view.end - this.#seenEnd);
+    return this.#isFollowing ? 0 : Math.max(0, this.#view.end - this.#view.ordinalOf(this.#seenEnd));
   }
 
   set wraps(wraps) {
@@ -97,8 +102,15 @@ export class List {
     this.#widest = 0;
     this.#content.style.minWidth = "";
     if (id >= 0) this.#anchor = { ordinal: this.#view.ordinalOf(id), y: Math.min(0, this.#placed.y) };
-    this.#seenEnd = Math.min(this.#seenEnd, this.#view.end);
     this.invalidate();
+  }
+
+  /** Where `removed` rows from `id` on were, `inserted` others are now: what is on the screen stays there if it can. */
+  replaced(id, removed, inserted) {
+    const moved = (other) => (other >= id + removed ? other + inserted - removed : other > id ? id + inserted : other);
+    this.#seenEnd = moved(this.#seenEnd);
+    const top = this.topId;
+    this.reset(top >= id + removed ? moved(top) : top);
   }
 
   /** The row that is at the top, to keep it there over a `reset`. */
@@ -145,7 +157,7 @@ export class List {
     this.#isFollowing = isFollowing;
     if (!isFollowing) {
       this.#anchor = { ordinal: this.#placed.start, y: this.#placed.y };
-      this.#seenEnd = this.#view.end;
+      this.#seenEnd = this.#store.end;
     }
     this.onFollow(isFollowing);
     this.refresh(true);
@@ -182,11 +194,12 @@ export class List {
     this.#syncHeights();
     const reference = { ...this.#anchor };
     // A guess may be wrong, and with it the rows that fit. Twice is nearly always enough.
-    for (let round = 0; round < 4; round += 1) {
+    let isStable = false;
+    for (let round = 0; round < MOST_ROUNDS && !isStable; round += 1) {
       this.#anchor = { ...reference };
       const { start, end } = this.#isFollowing ? this.#lastRows(viewport) : this.#rowsFromAnchor(viewport);
       this.#place(start, end);
-      if (!this.#measure()) break;
+      isStable = !this.#measure();
     }
     const { start, end } = this.#placed;
     let height = 0;
@@ -198,6 +211,7 @@ export class List {
     this.#syncScroll(viewport);
     this.#growWidth();
     this.onRender();
+    if (!isStable) this.refresh(true);
   }
 
   #syncHeights() {
@@ -213,7 +227,10 @@ export class List {
     const kind = store.kind(id);
     if (kind === GAP) return GAP_LINES;
     if (kind !== LINE || !this.#wraps) return 1;
-    return Math.max(1, Math.ceil(Math.min(store.value(id).length, 5_000) / this.#columns));
+    const text = store.value(id).slice(0, 20_000);
+    // Escapes take no room.
+    const length = text.includes("\x1b") || text.includes("\r") ? plainText(text).length : text.length;
+    return Math.max(1, Math.ceil(Math.min(length, 5_000) / this.#columns));
   }
 
   #height(ordinal) {
@@ -345,6 +362,7 @@ export class List {
       setTimeout(() => this.refresh(true), REST);
       return;
     }
+    delete this.#scroller.dataset.moving;
     let top = height - viewport;
     if (!this.#isFollowing && total > viewport) {
       const offset = this.#heights.offsetOf(this.#placed.start) * LINE_HEIGHT - this.#placed.y;
@@ -368,6 +386,8 @@ export class List {
       return;
     }
     this.#lastScroll = performance.now();
+    // Until the scroll bar is in line with the rows again; for those who have to wait for it.
+    scroller.dataset.moving = "";
     if (moved > 0 && top >= most - 2) {
       this.setFollowing(true);
       return;

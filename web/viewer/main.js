@@ -2,13 +2,16 @@
 
 import { connect } from "../outrace.js";
 import { Channels } from "./channels.js";
+import { assignColours } from "./colours.js";
+import { Control } from "./control.js";
 import { Feed } from "./feed.js";
 import { Find, press } from "./find.js";
-import { count, counted, rate, statusText, statusTone } from "./format.js";
-import { formatLink, parseLink } from "./links.js";
+import { count, counted, rate, shortName, statusText, statusTone } from "./format.js";
+import { Gate } from "./gate.js";
+import { ALL, formatLink, isProcess, parseLink } from "./links.js";
 import { List } from "./list.js";
-import { shortName } from "./row.js";
 import { copyText, downloadParts, rowTexts } from "./save.js";
+import { Server, takeTokenFromAddress } from "./server.js";
 import { loadSettings, saveSettings } from "./settings.js";
 import { GAP, Store } from "./store.js";
 
@@ -18,10 +21,16 @@ const MOST_LINES = 2_000_000;
 /** Lines that go to the clipboard at once. */
 const MOST_COPIED = 100_000;
 
+/** Processes that are shown together when somebody opens the address without saying what. */
+const MOST_AT_FIRST = 12;
+
 const $ = (id) => document.getElementById(id);
 
 const root = document.documentElement;
 const settings = loadSettings();
+const server = new Server(new URL("../", import.meta.url));
+const tokenGiven = takeTokenFromAddress();
+if (tokenGiven !== null) server.token = tokenGiven;
 const store = new Store({ capacity: linesToKeep() });
 const find = new Find(store, {
   box: $("find"),
@@ -40,20 +49,26 @@ const look = {
   showsChannel: false,
   unfolds: settings.unfold,
   foundId: -1,
+  colours: new Map(),
+  colourOf: (channel) => look.colours.get(channel) ?? 0,
   hrefOf: (channel, seq) => formatLink({ ...link, line: { channel, seq }, filter: null }),
   isChosen: (channel, seq, kind) =>
     chosen !== null && kind !== GAP && channel === chosen.channel && seq >= chosen.from && seq <= chosen.to,
 };
 const list = new List($("lines"), store, find.view, look);
-const client = connect(new URL("../ws", import.meta.url), { maxDelay: 10_000 });
+const client = connect(() => server.socket, { maxDelay: 10_000 });
 const feed = new Feed(client, store);
-const channels = new Channels(
-  { list: $("channel-list"), none: $("no-channels"), all: $("all-channels") },
-  new URL("../api/channels", import.meta.url),
+const channels = new Channels({ list: $("channel-list"), none: $("no-channels") }, server);
+const control = new Control(
+  { group: $("control"), start: $("start"), restart: $("restart"), stop: $("stop"), sure: $("sure"), title: $("sure-title") },
+  server,
 );
+const gate = new Gate({ dialog: $("gate"), form: $("gate-form"), token: $("gate-token"), wrong: $("gate-wrong") }, server);
 
 /** What the address says: channels, line, filter. */
 let link = { channels: [], line: null, filter: null };
+/** The channels that are shown: those of the link, and for "all processes" those there are. */
+let shown = [];
 /** Lines whose numbers were clicked: `{ channel, from, to }`. */
 let chosen = null;
 /** The line of the address, until it is there to be shown. */
@@ -67,12 +82,11 @@ function readLink() {
   const channelsChanged = next.channels.join() !== link.channels.join();
   link = next;
   if (next.channels.length > 0) hasChosenChannel = true;
+  if (channelsChanged) shown = [];
   chosen = next.line && { channel: next.line.channel, from: next.line.seq, to: next.line.seq };
   if (channelsChanged) {
-    look.showsChannel = next.channels.length > 1;
-    feed.show(next.channels);
-    channels.shown = next.channels;
     list.setFollowing(true);
+    showChannels();
   }
   find.filter = next.filter;
   sought = next.line;
@@ -81,6 +95,29 @@ function readLink() {
   drawTitle();
   drawEmpty();
   list.resize();
+}
+
+/** Shows what the link names. Of "all processes", one that is gone stays as long as the link does. */
+function showChannels() {
+  const showsAll = link.channels.includes(ALL);
+  const names = new Set(shown);
+  for (const channel of link.channels) {
+    if (channel !== ALL) names.add(channel);
+    else for (const process of channels.processes) names.add(process);
+  }
+  const line = link.line?.channel;
+  if (showsAll && line) names.add(line);
+  const isSame = names.size === shown.length && shown.length > 0;
+  if (!isSame) {
+    shown = [...names];
+    look.showsChannel = shown.length > 1 || showsAll;
+    look.colours = assignColours(shown, look.colours);
+    const widest = Math.max(...shown.map((name) => shortName(name).length), 4);
+    root.style.setProperty("--channel-width", `${Math.min(widest, 24)}ch`);
+    feed.show(shown);
+    list.invalidate();
+  }
+  channels.show(shown, showsAll, look.colours);
 }
 
 function writeLink(change, { isStep = false } = {}) {
@@ -121,6 +158,8 @@ find.onApply = (view, matcher) => {
   drawEmpty();
 };
 find.onProgress = () => list.refresh();
+find.onMarks = () => list.invalidate();
+find.onGivenUp = toast;
 find.onStep = (id) => {
   look.foundId = id;
   list.show(id);
@@ -131,26 +170,36 @@ find.onStep = (id) => {
 
 function drawTitle() {
   const { channels: names } = link;
-  const title = names.length === 0 ? "Outrace" : names.length <= 2 ? names.map(shortName).join(" + ") : `${names.length} channels`;
+  const named = names.map((name) => (name === ALL ? "All processes" : shortName(name)));
+  const title = names.length === 0 ? "Outrace" : names.length <= 2 ? named.join(" + ") : `${names.length} channels`;
   $("title").textContent = title;
   document.title = names.length === 0 ? "Outrace" : `${title} · Outrace`;
-  $("lines").setAttribute("aria-label", names.length === 0 ? "Lines" : `Lines of ${names.join(", ")}`);
+  $("lines").setAttribute("aria-label", names.length === 0 ? "Lines" : `Lines of ${named.join(", ")}`);
   drawBadge();
 }
 
 function drawBadge() {
-  const status = link.channels.length === 1 ? channels.status(link.channels[0]) : undefined;
+  const only = link.channels.length === 1 && link.channels[0] !== ALL ? link.channels[0] : null;
+  const status = only ? channels.status(only) : undefined;
+  const process = only ? channels.process(only) : undefined;
+  control.show(process, status);
   $("badge").hidden = !status;
   if (!status) return;
-  $("badge").textContent = statusText(status);
+  if ($("badge").textContent !== statusText(status)) $("badge").textContent = statusText(status);
   $("badge").className = `badge ${statusTone(status)}`;
+  const told = [];
+  if (Number.isSafeInteger(process?.pid)) told.push(`pid ${process.pid}`);
+  if (process?.restarts > 0) told.push(counted(process.restarts, "restart"));
+  $("badge").title = told.join(", ");
 }
 
 function drawEmpty() {
   const element = $("empty");
   element.replaceChildren();
   const { view, isHiding } = find;
-  if (view.end > view.first) return;
+  element.classList.toggle("below", view.end > view.first);
+  // Gaps stay listed; a few leave room to say that nothing else does.
+  if (isHiding ? find.matchCount > 0 || !find.isComplete || view.end - view.first > 5 : view.end > view.first) return;
   const say = (title, text, code) => {
     const strong = document.createElement("strong");
     strong.textContent = title;
@@ -160,7 +209,7 @@ function drawEmpty() {
     example.textContent = code;
     element.append(example);
   };
-  if (isHiding && store.length > 0) say("Nothing matches", "New lines that do will appear here.");
+  if (isHiding && store.length > 0) say("Nothing matches", `None of ${counted(store.length, "line")}; new ones that do will appear here.`);
   else if (link.channels.length > 0) say("No line yet", "New lines will appear here as they come.");
   else if (channels.names.length > 0) say("Choose a channel", "They are listed at the side.");
   else say("Nothing to show yet", "Start something, and it will appear here:", "outrace run -- ping localhost");
@@ -175,13 +224,14 @@ function drawFollow() {
   if ($("pill-text").textContent !== text) $("pill-text").textContent = text;
 }
 
-let drawnEmpty = true;
+let drawnEmpty = "";
 
 list.onRender = () => {
   drawFollow();
-  const isEmpty = find.view.end === find.view.first;
-  if (isEmpty !== drawnEmpty) drawEmpty();
-  drawnEmpty = isEmpty;
+  // As far as it changes what is said where nothing is.
+  const emptiness = `${find.view.end === find.view.first} ${find.matchCount === 0} ${find.isComplete}`;
+  if (emptiness !== drawnEmpty) drawEmpty();
+  drawnEmpty = emptiness;
 };
 list.onFollow = drawFollow;
 
@@ -193,7 +243,7 @@ function tick() {
   const now = performance.now();
   if (now - rateAt >= 900) {
     let total = 0;
-    for (const name of link.channels) {
+    for (const name of shown) {
       const came = feed.count(name);
       const perSecond = ((came - (rateCounts.get(name) ?? came)) * 1_000) / (now - rateAt);
       rateCounts.set(name, came);
@@ -224,12 +274,16 @@ function drawState(state, attempt) {
   // The first attempt is no trouble yet.
   const isTrouble = state === "waiting" || state === "closed" || (state === "connecting" && attempt > 0);
   $("banner").hidden = !isTrouble;
-  $("retry").hidden = state !== "waiting";
+  $("retry").hidden = state !== "waiting" || gate.isOpen;
   drawBanner();
 }
 
 function drawBanner() {
   if ($("banner").hidden) return;
+  if (gate.isOpen) {
+    $("banner-text").textContent = "Not connected · waiting for a token";
+    return;
+  }
   const seconds = Math.ceil((retryAt - performance.now()) / 1_000);
   const next = client.state === "waiting" && seconds > 0 ? `next attempt in ${seconds} s` : "trying again…";
   $("banner-text").textContent = `No connection to the server · ${next}`;
@@ -239,7 +293,32 @@ setInterval(drawBanner, 1_000);
 client.on("state", ({ state, attempt, delay }) => {
   if (delay !== null) retryAt = performance.now() + delay;
   drawState(state, attempt);
+  if (state === "waiting" && delay !== Infinity) whyNot();
 });
+
+/** A page is not told why a connection was refused: an ordinary request is. */
+async function whyNot() {
+  const { status } = await server.ask("ws");
+  if (status === 401 && client.state !== "open") refused();
+}
+
+function refused() {
+  client.pause();
+  gate.open();
+  drawState(client.state, 1);
+}
+
+channels.onRefused = refused;
+gate.onTry = async () => {
+  const { status, text } = await server.ask("api/channels");
+  if (status !== 401) {
+    client.reconnect();
+    channels.look();
+  }
+  return status === 401 ? "The server did not accept this token." : status === 0 || status >= 400 ? text || "The server does not answer." : "";
+};
+control.onProblem = toast;
+control.onDone = () => channels.look();
 
 let toastTimer = 0;
 
@@ -266,28 +345,33 @@ feed.onStatus = (name, status) => {
 };
 feed.onProblem = toast;
 store.onReplace = (id, removed, inserted) => {
-  const top = list.topId;
   find.replaced(id);
   look.foundId = find.foundId;
-  list.reset(top >= id + removed ? top + inserted - removed : top);
+  list.replaced(id, removed, inserted);
 };
 client.on("subscribed", () => setTimeout(seekFailed, 1_500));
 channels.onChange = () => {
   drawBadge();
+  if (link.channels.includes(ALL)) {
+    const before = shown.length;
+    showChannels();
+    if (before !== shown.length) drawEmpty();
+  }
   if (hasChosenChannel || link.channels.length > 0) return;
-  const { names } = channels;
-  // The one there is, or the first there was: somebody who only opened the address sees something.
+  const { names, processes } = channels;
+  // Somebody who only opened the address sees something: what there is, if it isn't too much.
   if (names.length > 0) {
     hasChosenChannel = true;
-    history.replaceState(null, "", formatLink({ channels: [names[0]] }));
+    const isFew = processes.length > 1 && processes.length <= MOST_AT_FIRST;
+    history.replaceState(null, "", formatLink({ channels: [isFew ? ALL : names[0]] }));
     readLink();
   }
 };
-channels.onToggleAll = (isShown) => {
-  writeLink({ channels: isShown ? channels.names : channels.names.slice(0, 1), line: null }, { isStep: true });
-};
 channels.onToggle = (name, isShown) => {
-  const others = link.channels.filter((channel) => channel !== name);
+  let others = link.channels.filter((channel) => channel !== name);
+  if (name === ALL && isShown) others = others.filter((channel) => !isProcess(channel));
+  // All but one is no longer all.
+  if (isProcess(name) && others.includes(ALL)) others = [...others.filter((channel) => channel !== ALL), ...shown.filter((other) => isProcess(other) && other !== name)];
   writeLink({ channels: isShown ? [...others, name] : others, line: null }, { isStep: true });
 };
 
@@ -331,8 +415,14 @@ async function copy() {
 }
 
 function download() {
-  const name = link.channels.map(shortName).join("+").replace(/[^A-Za-z0-9_.+-]/g, "-").slice(0, 80) || "outrace";
+  const name = link.channels.map((channel) => (channel === ALL ? "processes" : shortName(channel))).join("+").replace(/[^A-Za-z0-9_.+-]/g, "-").slice(0, 80) || "outrace";
   downloadParts(`${name}.log`, shownText());
+}
+
+async function share() {
+  const url = new URL(location.href);
+  url.searchParams.delete("token");
+  toast((await copyText(url.href)) ? "Copied a link to what is shown" : "The browser does not let this page copy");
 }
 
 function clear() {
@@ -369,7 +459,7 @@ darkQuery.addEventListener("change", applySettings);
 function neighbour(direction) {
   const { names } = channels;
   if (names.length === 0) return;
-  const at = names.indexOf(link.channels[0]);
+  const at = link.channels[0] === ALL && direction < 0 ? 0 : names.indexOf(link.channels[0]);
   const next = names[(at + direction + names.length) % names.length];
   writeLink({ channels: [next], line: null }, { isStep: true });
 }
@@ -381,6 +471,10 @@ $("find-text").addEventListener("keydown", (event) => {
 });
 $("copy").addEventListener("click", copy);
 $("download").addEventListener("click", download);
+$("share").addEventListener("click", () => {
+  $("view").open = false;
+  share();
+});
 $("clear").addEventListener("click", () => {
   $("view").open = false;
   clear();
@@ -425,13 +519,14 @@ const KEYS = {
   u: () => change("unfold", !settings.unfold),
   b: () => change("sidebar", !settings.sidebar),
   c: copy,
+  l: share,
   "[": () => neighbour(-1),
   "]": () => neighbour(1),
   "?": () => $("keys").showModal(),
 };
 
 document.addEventListener("keydown", (event) => {
-  if (event.ctrlKey || event.metaKey || event.altKey || $("keys").open) return;
+  if (event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
   if (event.key === "Escape") {
     $("view").open = false;
     if (chosen) {
@@ -465,3 +560,4 @@ applySettings();
 drawState(client.state, 0);
 readLink();
 drawEmpty();
+channels.look();

@@ -1,11 +1,9 @@
 // One row of the list, as elements that are used again for other rows. Text from a process goes into text nodes and nowhere else.
 
-import { count, counted, size, statusText, statusTone, timeOfDay } from "./format.js";
+import { count, counted, shortName, size, statusText, statusTone, timeOfDay } from "./format.js";
 import { LEVEL_NAMES, levelOf } from "./levels.js";
 import { describe, pieces } from "./line.js";
 import { GAP, LINE, STATUS, UNFOLDED, WHOLE } from "./store.js";
-
-const CHANNEL_COLOURS = 8;
 
 export class Row {
   element = document.createElement("div");
@@ -42,13 +40,13 @@ export class Row {
     else this.#number.removeAttribute("href");
     setText(this.#time, timeOfDay(store.time(id)));
     setText(this.#channel, look.showsChannel ? shortName(channel) : "");
-    this.#channel.className = look.showsChannel ? `chan c${colourOf(channel)}` : "chan";
+    this.#channel.className = look.showsChannel ? `chan c${look.colourOf(channel)}` : "chan";
     this.isTall = false;
 
     let classes = "row";
     if (kind === LINE) classes += this.#fillLine(store, id, look);
     else if (kind === GAP) classes += this.#fillGap(store.value(id));
-    else if (kind === STATUS) classes += this.#fillStatus(store.value(id));
+    else if (kind === STATUS) classes += this.#fillStatus(store.value(id), look.showsChannel);
     else classes += this.#fillNotice(store.value(id));
     if (look.isChosen(channel, seq, kind)) classes += " chosen";
     if (id === look.foundId) classes += " found";
@@ -97,12 +95,12 @@ export class Row {
     return " gap";
   }
 
-  #fillStatus(status) {
+  #fillStatus(status, showsChannel) {
     const badge = document.createElement("span");
     badge.className = `badge ${statusTone(status)}`;
     badge.textContent = statusText(status);
-    const name = document.createTextNode(` ${status.name}`);
-    this.#text.replaceChildren(badge, name);
+    this.#text.replaceChildren(badge);
+    if (!showsChannel) this.#text.append(` ${status.name}`);
     return " status";
   }
 
@@ -115,18 +113,6 @@ export class Row {
     if (this.#text.firstChild !== this.#only || this.#text.childNodes.length !== 1) this.#text.replaceChildren(this.#only);
     if (this.#only.data !== text) this.#only.data = text;
   }
-}
-
-/** The name without what all processes have in common. */
-export function shortName(channel) {
-  return channel.startsWith("process:") ? channel.slice("process:".length) : channel;
-}
-
-/** Which of the colours is the channel's: the same on every visit. */
-export function colourOf(channel) {
-  let hash = 0;
-  for (let i = 0; i < channel.length; i += 1) hash = (Math.imul(hash, 31) + channel.charCodeAt(i)) >>> 0;
-  return hash % CHANNEL_COLOURS;
 }
 
 function piece(text, run, isMarked) {

@@ -28,10 +28,10 @@ export async function launch() {
 }
 
 /**
- * A page with the viewer, as somebody who looks at it would have it. Fails the test at its end if the page reported an error,
- * or if the policy forbade it something.
+ * A page with the viewer, as somebody who looks at it would have it. Fails the test at its end if the page reported an error
+ * that is not `expected`, if the policy forbade it something, or if it asked for anything from elsewhere.
  */
-export async function openViewer(t, browser, url, { width = 1280, height = 800, dark = false } = {}) {
+export async function openViewer(t, browser, url, { width = 1280, height = 800, dark = false, expected } = {}) {
   const context = await browser.newContext({
     viewport: { width, height },
     colorScheme: dark ? "dark" : "light",
@@ -51,7 +51,8 @@ export async function openViewer(t, browser, url, { width = 1280, height = 800, 
   });
   t.after(async () => {
     await context.close();
-    if (complaints.length > 0) throw new Error(`The page complained:\n${complaints.join("\n")}`);
+    const unexpected = complaints.filter((complaint) => !expected?.test(complaint));
+    if (unexpected.length > 0) throw new Error(`The page complained:\n${unexpected.join("\n")}`);
   });
   await page.goto(url);
   return new Viewer(page);
@@ -76,6 +77,11 @@ export class Viewer {
 
   async texts() {
     return (await this.rows()).map(({ text }) => text);
+  }
+
+  /** Waits until nothing scrolls any more. */
+  rests() {
+    return this.page.waitForFunction(() => !("moving" in document.querySelector("#lines").dataset));
   }
 
   counts() {

@@ -14,12 +14,12 @@ export class Hub {
   received = [];
   #waiters = [];
 
-  static async start({ port = 0, epoch = "e1", keeps = 1000, hasExtensions = true, onRequest } = {}) {
+  static async start({ port = 0, epoch = "e1", keeps = 1000, hasExtensions = true, onRequest, isAllowed } = {}) {
     const hub = new Hub();
     hub.#epoch = epoch;
     hub.#keeps = keeps;
     hub.#hasExtensions = hasExtensions;
-    hub.#server = await listen((peer) => hub.#join(peer), { port, onRequest });
+    hub.#server = await listen((peer) => hub.#join(peer), { port, onRequest, isAllowed });
     return hub;
   }
 
@@ -73,7 +73,7 @@ export class Hub {
       subscribers: [...this.#clients.values()].filter((subscriptions) => subscriptions.has(name)).length,
       published: seq,
       skipped: 0,
-      ...(status ? { status } : {}),
+      status: status ?? null,
     }));
   }
 
@@ -174,16 +174,17 @@ export class Hub {
 
   #publish(name, messages) {
     const channel = this.channel(name);
-    const numbered = messages.map((message) => this.#keep(channel, message));
+    const timestamp = new Date().toISOString();
+    const numbered = messages.map((message) => this.#keep(channel, message, timestamp));
     for (const [peer, subscriptions] of this.#clients) {
       const options = subscriptions.get(name);
       if (options) this.#deliver(peer, options, channel, numbered);
     }
   }
 
-  #keep(channel, message) {
+  #keep(channel, message, timestamp = new Date().toISOString()) {
     channel.seq += 1;
-    const numbered = { ...message, seq: channel.seq, timestamp: new Date().toISOString() };
+    const numbered = { ...message, seq: channel.seq, timestamp };
     channel.kept.push(numbered);
     if (channel.kept.length > this.#keeps) channel.kept.splice(0, channel.kept.length - this.#keeps);
     return numbered;

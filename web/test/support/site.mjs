@@ -4,24 +4,44 @@ import { readFile } from "node:fs/promises";
 import { extname, join, normalize } from "node:path";
 import { fileURLToPath } from "node:url";
 
+import { openViewer } from "./browser.mjs";
 import { Hub } from "./hub.mjs";
+
+export const CHANNEL = "process:web";
 
 const WEB = fileURLToPath(new URL("../../", import.meta.url));
 
 export const POLICY =
-  "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self' ws: wss:; img-src 'self' data:; " +
-  "base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+  "default-src 'none'; script-src 'self'; worker-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; " +
+  "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types outrace";
 
 const TYPES = { ".js": "text/javascript; charset=utf-8", ".css": "text/css; charset=utf-8", ".html": "text/html; charset=utf-8" };
 
-/** `{ hub, url, stop }`; `options` are the hub's. */
-export async function serveViewer(options = {}) {
+/**
+ * `{ hub, url, stop, actions, … }`; `options` are the hub's. `processes` is what it says of them (none: as a server without a
+ * supervisor), and `actions` what it was asked to do. With a `token` it wants that from everyone but for the page itself.
+ */
+export async function serveViewer({ token = "", processes, ...options } = {}) {
   let hub;
-  const onRequest = async ({ url }, response) => {
-    const { pathname } = new URL(url, "http://localhost");
-    if (pathname === "/api/channels") {
-      response.writeHead(200, { "Content-Type": "application/json" }).end(JSON.stringify(hub.channels()));
+  const site = { actions: [], token, processes };
+  const isAllowed = ({ url, headers }) => {
+    const given = headers.authorization?.replace(/^Bearer /, "") ?? new URL(url, "http://localhost").searchParams.get("token");
+    return !site.token || given === site.token;
+  };
+  const onRequest = async (request, response) => {
+    const { pathname } = new URL(request.url, "http://localhost");
+    const json = (value) => response.writeHead(200, { "Content-Type": "application/json" }).end(JSON.stringify(value));
+    if ((pathname.startsWith("/api/") || pathname === "/ws") && !isAllowed(request)) {
+      response.writeHead(401, { "Content-Type": "text/plain" }).end("Unauthorised");
       return;
+    }
+    if (pathname === "/api/channels") return json(hub.channels());
+    if (pathname === "/api/processes" && site.processes) return json(site.processes);
+    if (pathname === "/api/actions") {
+      let body = "";
+      for await (const part of request) body += part;
+      site.actions.push({ ...JSON.parse(body), authorization: request.headers.authorization });
+      return json({ ok: true });
     }
     const path = pathname === "/" ? "/index.html" : normalize(pathname);
     try {
@@ -32,6 +52,24 @@ export async function serveViewer(options = {}) {
       response.writeHead(404).end();
     }
   };
-  hub = await Hub.start({ ...options, onRequest });
-  return { hub, url: `http://127.0.0.1:${hub.port}/`, stop: () => hub.stop() };
+  hub = await Hub.start({ ...options, onRequest, isAllowed });
+  return Object.assign(site, { hub, url: `http://127.0.0.1:${hub.port}/`, stop: () => hub.stop() });
+}
+
+/** The viewer of a small hub, opened: with `lines` lines in `process:web`, at `search` and `hash`. Other options are the page's. */
+export async function setUp(t, browser, { hash = `#${CHANNEL}`, lines = 0, search = "", ...options } = {}) {
+  const site = await serveViewer({ keeps: 5_000 });
+  t.after(() => site.stop());
+  if (lines > 0) site.hub.output(CHANNEL, ...Array.from({ length: lines }, (_, i) => `line ${i + 1}`));
+  const viewer = await openViewer(t, browser, site.url + search + hash, options);
+  return { ...site, viewer, page: viewer.page };
+}
+
+/** Waits until `isThere()`, which is asked every `interval` milliseconds. */
+export async function until(isThere, patience = 15_000, interval = 20) {
+  const end = performance.now() + patience;
+  while (!(await isThere())) {
+    if (performance.now() > end) throw new Error(`Not within ${patience} ms: ${isThere}`);
+    await new Promise((resolve) => setTimeout(resolve, interval));
+  }
 }

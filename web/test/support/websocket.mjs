@@ -11,11 +11,17 @@ export function webSocketClass() {
   return globalThis.WebSocket ?? SmallWebSocket;
 }
 
-/** Serves WebSocket connections at /ws on a free port, and whatever `onRequest` answers. */
-export async function listen(onPeer, { port = 0, onRequest = (_, response) => response.writeHead(404).end() } = {}) {
+const notFound = (_, response) => response.writeHead(404).end();
+
+/** Serves WebSocket connections at /ws on a free port to those who are allowed, and whatever `onRequest` answers. */
+export async function listen(onPeer, { port = 0, onRequest = notFound, isAllowed = () => true } = {}) {
   const server = createServer(onRequest);
   const peers = new Set();
   server.on("upgrade", (upgrade, socket, head) => {
+    if (!isAllowed(upgrade)) {
+      socket.end("HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+      return;
+    }
     if (head.length) socket.unshift(head);
     const accept = acceptKey(upgrade.headers["sec-websocket-key"]);
     socket.write(

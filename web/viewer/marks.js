@@ -1,0 +1,53 @@
+// The places that a costly matcher marks in the lines that are on the screen: found elsewhere, and kept while they may be needed.
+
+/** Texts whose places are kept: some screens of lines. */
+const MOST_KEPT = 600;
+
+export class Marks {
+  #searcher;
+  #known = new Map();
+  #wanted = new Set();
+  #isAsking = false;
+  #isOver = false;
+  #onFound;
+  #onFailed;
+
+  constructor(searcher, onFound, onFailed) {
+    this.#searcher = searcher;
+    this.#onFound = onFound;
+    this.#onFailed = onFailed;
+  }
+
+  /** What is known; what is not is asked for, and `onFound` is called when it is there. */
+  ranges(text) {
+    const known = this.#known.get(text);
+    if (known) return known;
+    this.#wanted.add(text);
+    if (!this.#isAsking && !this.#isOver) {
+      this.#isAsking = true;
+      // All rows of one picture are one question.
+      setTimeout(() => this.#ask());
+    }
+    return [];
+  }
+
+  end() {
+    this.#isOver = true;
+  }
+
+  async #ask() {
+    const texts = [...this.#wanted];
+    this.#wanted.clear();
+    try {
+      if (this.#isOver) return;
+      const found = await this.#searcher.ranges(texts);
+      if (this.#isOver) return;
+      if (this.#known.size > MOST_KEPT) this.#known.clear();
+      texts.forEach((text, i) => this.#known.set(text, found[i]));
+      this.#isAsking = false;
+      this.#onFound();
+    } catch (error) {
+      if (!this.#isOver) this.#onFailed(error);
+    }
+  }
+}

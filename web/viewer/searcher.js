@@ -1,0 +1,94 @@
+// Runs one regular expression in a worker, a job at a time, each with a time limit.
+
+/** Milliseconds that a job may take: honest expressions need a hundredth of it. */
+const LIMIT = 1_500;
+
+export class TooSlow extends Error {}
+
+export class Searcher {
+  #worker = null;
+  #filter = null;
+  #isFilterNew = false;
+  #jobs = [];
+  #number = 0;
+  #timer = 0;
+
+  /** What is looked for from now on. Jobs for what was before are rejected. */
+  set filter(filter) {
+    // A worker that is still at it may be at it for ever.
+    if (this.#jobs.length > 0) this.#end(new Error("Another filter"));
+    this.#filter = filter;
+    this.#isFilterNew = true;
+  }
+
+  /** One 0 or 1 for each line. Rejected with `TooSlow` if it takes too long; null lines are no matches. */
+  match(lines) {
+    return this.#ask({ lines });
+  }
+
+  /** The places in each text, `[from, to]` pairs. Rejected with `TooSlow` if it takes too long. */
+  ranges(texts) {
+    return this.#ask({ texts });
+  }
+
+  /** Ends all that is under way. */
+  stop() {
+    this.#end(new Error("Stopped"));
+  }
+
+  #ask(question) {
+    return new Promise((resolve, reject) => {
+      this.#jobs.push({ number: (this.#number += 1), question, resolve, reject });
+      if (this.#jobs.length === 1) this.#next();
+    });
+  }
+
+  #next() {
+    const job = this.#jobs[0];
+    if (!job) return;
+    if (!this.#worker) this.#start();
+    this.#worker.postMessage({ job: job.number, filter: this.#isFilterNew ? this.#filter : null, ...job.question });
+    this.#isFilterNew = false;
+  }
+
+  #start() {
+    const worker = new Worker(script(), { type: "module" });
+    this.#worker = worker;
+    this.#isFilterNew = true;
+    worker.addEventListener("message", ({ data }) => this.#answered(worker, data));
+    worker.addEventListener("error", (event) => {
+      event.preventDefault();
+      if (this.#worker === worker) this.#end(new Error(event.message ?? "The search could not be started"));
+    });
+  }
+
+  #answered(worker, { job: number, hasBegun, result, error }) {
+    const job = this.#jobs[0];
+    if (this.#worker !== worker || job?.number !== number) return;
+    if (hasBegun) {
+      this.#timer = setTimeout(() => this.#end(new TooSlow("This expression takes too long")), LIMIT);
+      return;
+    }
+    clearTimeout(this.#timer);
+    this.#jobs.shift();
+    if (error === undefined) job.resolve(result);
+    else job.reject(new Error(error));
+    this.#next();
+  }
+
+  #end(error) {
+    clearTimeout(this.#timer);
+    this.#worker?.terminate();
+    this.#worker = null;
+    for (const { reject } of this.#jobs.splice(0)) reject(error);
+  }
+}
+
+// The page's policy lets no text become markup or script, and no address one of a script, but this.
+const policy = globalThis.trustedTypes?.createPolicy("outrace", {
+  createScriptURL: () => String(new URL("./search-worker.js", import.meta.url)),
+});
+
+function script() {
+  return policy ? policy.createScriptURL("") : new URL("./search-worker.js", import.meta.url);
+}

@@ -665,7 +665,7 @@ impl Inner {
     }
 
     /// Seals what waits in any channel.
-    #[cfg(any(fuzzing, feature = "internals"))]
+    #[cfg(any(test, fuzzing, feature = "internals"))]
     pub(crate) fn flush(&self) {
         for channel in self.registry.all() {
             channel.seal();

@@ -507,7 +507,7 @@ impl Hub {
         connection::upgrade(&self.inner, request)
     }
 
-    #[cfg(any(fuzzing, feature = "internals", feature = "server"))]
+    #[cfg(any(fuzzing, test, feature = "internals", feature = "server"))]
     pub(crate) fn inner(&self) -> &Arc<Inner> {
         &self.inner
     }

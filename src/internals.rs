@@ -4,13 +4,14 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::Hub;
 use crate::access::Visitor;
-use crate::channel::{Speaks, Subscription};
+use crate::channel::{Client, Speaks, Subscription};
 use crate::connection;
-use crate::outbox::{Limits, Offered, Outbox, Used};
+use crate::outbox::{Limits, Offered, Outbox, Parcel, Used};
 use crate::protocol::Command;
 use crate::reason::CloseReason;
 
@@ -90,6 +91,61 @@ impl Drop for Audience {
         for member in &self.members {
             self.hub.inner().farewell(member, CloseReason::PeerGone);
         }
+    }
+}
+
+/// One client without a socket, whose messages and writes happen when they are told to.
+#[derive(Debug)]
+pub struct Peer {
+    hub: Hub,
+    membership: Arc<Subscription>,
+    /// Taken from the outbox, and still on the client's account.
+    in_flight: VecDeque<Parcel>,
+}
+
+impl Peer {
+    /// Connects. To be called within a tokio runtime.
+    pub fn connect(hub: &Hub) -> Self {
+        let client = hub.inner().make_client(Visitor::default(), Speaks::WebSocket);
+        Self { hub: hub.clone(), membership: hub.inner().welcome(&client), in_flight: VecDeque::new() }
+    }
+
+    /// The hub's side of it.
+    pub fn client(&self) -> &Arc<Client> {
+        &self.membership.client
+    }
+
+    /// Does what it asks for.
+    pub fn command(&self, command: Command<'_>) {
+        self.hub.inner().command(self.client(), command);
+    }
+
+    /// Writes so many parcels as a socket that then takes no more: the frames of each, together. Once nothing waits the client is given what it is owed,
+    /// as far as there is room.
+    pub fn write(&mut self, parcels: usize) -> Vec<Bytes> {
+        let client = Arc::clone(self.client());
+        client.outbox.take(&mut self.in_flight);
+        let written: Vec<_> = self.in_flight.drain(..parcels.min(self.in_flight.len())).collect();
+        for parcel in &written {
+            let weight = parcel.weight();
+            client.outbox.release(weight);
+            client.count_written(weight.messages as u64);
+            self.hub.inner().core().totals.count_write(weight.messages as u64, weight.bytes as u64);
+        }
+        if self.in_flight.is_empty() && client.take_owed() {
+            self.hub.inner().resume(&client);
+        }
+        written.into_iter().map(|parcel| parcel.bytes).collect()
+    }
+
+    /// Why the hub wants the connection to end, if it does.
+    pub fn close_asked(&self) -> Option<CloseReason> {
+        self.client().outbox.close_asked()
+    }
+
+    /// Ends the connection, with all that waits.
+    pub fn disconnect(self, reason: CloseReason) {
+        self.hub.inner().farewell(&self.membership, reason);
     }
 }
 

@@ -21,8 +21,9 @@ fuzz_target!(|message: &[u8]| {
         Command::Ping => Read::Ping,
     });
     match serde_json::from_slice::<Value>(message) {
-        // Of a key given twice `Value` only has the last, where the parser also checks the type of the first.
-        Ok(value) if !has_key_twice(message, &value) => {
+        // Of a key given twice `Value` only has the last, where the parser also checks the type of the first. It takes -0 for a float, where the parser
+        // takes it for the number it is.
+        Ok(value) if !has_key_twice(message, &value) && !message.windows(2).any(|pair| pair == b"-0") => {
             // The parsers differ in which numbers they can hold and in how they take lone surrogates; whatever
             // serde_json reads, the parser may only refuse as bad JSON.
             if read != Err(Ignored::BadJson) || is_plain(message) {

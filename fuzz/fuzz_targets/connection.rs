@@ -17,8 +17,10 @@ use outrace::{ClientMessage, Hub};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::runtime::Runtime;
 
-/// Inbound messages over this close with 1009: the hub's default.
-const MOST_BYTES: usize = 64 * 1024;
+/// Inbound messages over this close with 1009.
+const MOST_BYTES: usize = 2048;
+/// Some messages of the largest size.
+const MOST_INPUT: usize = 20_000;
 /// Longer than anything here takes: it hangs.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -91,7 +93,7 @@ fuzz_target!(|input: &[u8]| {
             let mut parts = Unstructured::new(rest);
             let parts =
                 std::iter::from_fn(|| (!parts.is_empty()).then(|| Part::arbitrary(&mut parts).ok())?);
-            parts.take(200).flat_map(|part| part.bytes()).collect()
+            parts.take(200).flat_map(|part| part.bytes()).take(MOST_INPUT).collect()
         }
         _ => rest.to_vec(),
     };
@@ -109,6 +111,10 @@ async fn play(way: Way, narrow: bool, piece: usize, mut bytes: Vec<u8>) {
     let hub = Hub::builder()
         .queue(1 << 20)
         .queue_bytes(1 << 30)
+        .max_message(MOST_BYTES)
+        // Their bounds have tests of their own; here all that is legal is to be answered.
+        .max_fragments(1 << 30)
+        .message_rate(1_000_000_000)
         .on_message(|client, message| {
             let sent = match message {
                 ClientMessage::Text(text) => client.send_text(text),
@@ -148,7 +154,9 @@ async fn play(way: Way, narrow: bool, piece: usize, mut bytes: Vec<u8>) {
         let _ = input.read_to_end(&mut said).await;
         said
     });
-    for chunk in bytes.chunks(if piece == 0 { bytes.len().max(1) } else { piece }) {
+    // Some hundreds of pieces at most: each is a turn of the runtime.
+    let piece = if piece == 0 { bytes.len().max(1) } else { piece.max(bytes.len() / 300) };
+    for chunk in bytes.chunks(piece) {
         // The server may have ended the connection already.
         if output.write_all(chunk).await.is_err() {
             break;

@@ -1,0 +1,626 @@
+//! Programs of clients and publishers, checked against a naive model: everything exactly once, in order, what is skipped counted, and gaps told to the
+//! unit.
+//!
+//! Every message of a channel carries its number, from 1. What a client without options gets is known beforehand when the hub seals at once: the
+//! model is a list with a bound. What one with options gets is checked against the rules of the wire, whatever the moment of sealing.
+#![no_main]
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use arbitrary::Arbitrary;
+use libfuzzer_sys::fuzz_target;
+use outrace::internals::{ClientCommand as Command, Options, Peer, Range, Since, flush};
+use outrace::{CloseReason, Hub, Lines, Message, Publisher};
+use serde_json::Value;
+use tokio::runtime::Runtime;
+
+const CHANNELS: [&str; 2] = ["process:a", "b"];
+const MOST_VIEWERS: usize = 4;
+/// Messages beyond the queue that only statuses, errors and the like may use.
+const RESERVE: usize = 16;
+
+#[derive(Arbitrary, Debug)]
+struct Program {
+    queue: u8,
+    history: u8,
+    /// The hub seals when it is told to, not at once.
+    paced: bool,
+    steps: Vec<Step>,
+}
+
+#[derive(Arbitrary, Debug)]
+enum Step {
+    Connect,
+    /// Plainly.
+    Subscribe {
+        viewer: u8,
+        channel: bool,
+    },
+    SubscribeWith {
+        viewer: u8,
+        channel: bool,
+        gaps: bool,
+        batch: bool,
+        tail: Option<u8>,
+        since: Option<(bool, u8)>,
+    },
+    /// Messages again.
+    Range {
+        viewer: u8,
+        channel: bool,
+        gaps: bool,
+        from: u8,
+        more: u8,
+        known: bool,
+    },
+    Unsubscribe {
+        viewer: u8,
+        channel: bool,
+    },
+    Ping {
+        viewer: u8,
+    },
+    Refused {
+        viewer: u8,
+    },
+    Publish {
+        channel: bool,
+        way: Way,
+        messages: u8,
+    },
+    Broadcast,
+    /// Reads so many parcels; a viewer that does not is one that stalls.
+    Write {
+        viewer: u8,
+        parcels: u8,
+    },
+    WriteAll {
+        viewer: u8,
+    },
+    Disconnect {
+        viewer: u8,
+    },
+    Flush,
+}
+
+#[derive(Arbitrary, Debug, Clone, Copy)]
+enum Way {
+    Run,
+    EachByHandle,
+    EachByName,
+    /// May use the reserve.
+    Errors,
+}
+
+/// What a viewer is sent.
+#[derive(Debug, PartialEq)]
+enum Sent {
+    Message { channel: usize, number: u64 },
+    Notice,
+    Pong,
+    Refusal,
+    Control { kind: String, channel: usize, data: Value },
+}
+
+/// One subscription, from its join to its leave.
+#[derive(Debug, Default)]
+struct Era {
+    /// What was published before it.
+    joined: u64,
+    /// What was published when it ended.
+    left: Option<u64>,
+    options: Option<Options>,
+    /// It has been told that it is subscribed; a plain one is from the beginning.
+    begun: bool,
+    /// The last message it got or was told of.
+    position: u64,
+    /// A replay under way: its first, the next and the last.
+    replay: Option<(u64, u64, u64)>,
+    /// What it has received and was told of, outside of replays.
+    received: u64,
+}
+
+/// A client.
+struct Viewer {
+    peer: Peer,
+    /// It has had no options: the model knows what it gets.
+    is_plain: bool,
+    eras: [VecDeque<Era>; CHANNELS.len()],
+    /// What waits for a plain one, if the hub seals at once.
+    waiting: VecDeque<Vec<Sent>>,
+    skipped: u64,
+    /// All that was meant for a plain one, and all it got.
+    meant: u64,
+    got: u64,
+}
+
+struct World {
+    hub: Hub,
+    queue: usize,
+    paced: bool,
+    publishers: [Publisher; CHANNELS.len()],
+    published: [u64; CHANNELS.len()],
+    epochs: [Option<String>; CHANNELS.len()],
+    viewers: Vec<Viewer>,
+}
+
+thread_local! {
+    static RUNTIME: RefCell<Runtime> =
+        RefCell::new(tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime"));
+}
+
+fuzz_target!(|program: Program| {
+    RUNTIME.with_borrow(|runtime| {
+        let entered = runtime.enter();
+        World::new(&program).run(program.steps);
+        drop(entered);
+        // The hub's task ends with it.
+        runtime.block_on(async {
+            for _ in 0..4 {
+                tokio::task::yield_now().await;
+            }
+        });
+    });
+});
+
+impl World {
+    fn new(program: &Program) -> Self {
+        let queue = 1 + usize::from(program.queue % 32);
+        let interval = if program.paced { Duration::from_secs(10) } else { Duration::ZERO };
+        let hub = Hub::builder()
+            .queue(queue)
+            .max_flush_interval(interval)
+            .history(usize::from(program.history % 64), 1 << 20)
+            .build()
+            .expect("sound settings");
+        Self {
+            publishers: CHANNELS.map(|channel| hub.publisher(channel).expect("a name")),
+            hub,
+            queue,
+            paced: program.paced,
+            published: Default::default(),
+            epochs: Default::default(),
+            viewers: Vec::new(),
+        }
+    }
+
+    fn run(mut self, steps: Vec<Step>) {
+        for step in steps.into_iter().take(400) {
+            self.step(step);
+            self.end_overflown();
+        }
+        self.finish();
+    }
+
+    fn step(&mut self, step: Step) {
+        match step {
+            Step::Connect => {
+                if self.viewers.len() < MOST_VIEWERS {
+                    self.viewers.push(Viewer::new(Peer::connect(&self.hub)));
+                }
+            }
+            Step::Subscribe { viewer, channel } => {
+                let channel = usize::from(channel);
+                let Some(viewer) = self.pick(viewer) else { return };
+                self.viewers[viewer].subscribe(channel, None, None);
+                // Again is free, and changes nothing.
+                if !self.viewers[viewer].is_subscribed(channel) {
+                    self.begin(viewer, channel, None);
+                }
+            }
+            Step::SubscribeWith { viewer, channel, gaps, batch, tail, since } => {
+                let channel = usize::from(channel);
+                let Some(viewer) = self.pick(viewer) else { return };
+                let since =
+                    since.map(|(known, seq)| Since { epoch: self.epoch(channel, known), seq: seq.into() });
+                let options = Options { gaps, batch, tail: tail.map(u64::from), since, range: None };
+                self.end(viewer, channel);
+                self.viewers[viewer].subscribe(channel, Some(options.clone()), None);
+                self.begin(viewer, channel, Some(options));
+            }
+            Step::Range { viewer, channel, gaps, from, more, known } => {
+                let channel = usize::from(channel);
+                let Some(viewer) = self.pick(viewer) else { return };
+                let from = u64::from(from) + 1;
+                let epoch = self.epoch(channel, known);
+                let range = Range { epoch, from, to: from + u64::from(more) };
+                let options = Options { gaps, ..Options::default() };
+                let is_tracked = self.viewers[viewer].live(channel).is_some_and(|era| era.options.is_some());
+                if !is_tracked {
+                    self.end(viewer, channel);
+                }
+                self.viewers[viewer].subscribe(channel, Some(options.clone()), Some(range));
+                if !is_tracked {
+                    self.begin(viewer, channel, Some(options));
+                }
+            }
+            Step::Unsubscribe { viewer, channel } => {
+                let channel = usize::from(channel);
+                let Some(viewer) = self.pick(viewer) else { return };
+                self.end(viewer, channel);
+                self.viewers[viewer].peer.command(Command::Unsubscribe { channel: CHANNELS[channel] });
+            }
+            Step::Ping { viewer } => {
+                let Some(viewer) = self.pick(viewer) else { return };
+                self.viewers[viewer].peer.command(Command::Ping);
+                self.viewers[viewer].offer(self.queue + RESERVE, vec![Sent::Pong]);
+            }
+            Step::Refused { viewer } => {
+                let Some(viewer) = self.pick(viewer) else { return };
+                self.viewers[viewer]
+                    .peer
+                    .command(Command::Subscribe { channel: "no name", options: Ok(None) });
+                self.viewers[viewer].offer(self.queue + RESERVE, vec![Sent::Refusal]);
+            }
+            Step::Publish { channel, way, messages } => {
+                self.publish(usize::from(channel), way, messages % 40)
+            }
+            Step::Broadcast => {
+                let clients = self.hub.send_event("notice", &7).expect("a number serialises");
+                assert_eq!(clients, self.viewers.len());
+                for viewer in &mut self.viewers {
+                    viewer.offer(self.queue, vec![Sent::Notice]);
+                }
+            }
+            Step::Write { viewer, parcels } => {
+                let Some(viewer) = self.pick(viewer) else { return };
+                self.read(viewer, usize::from(parcels % 8));
+            }
+            Step::WriteAll { viewer } => {
+                let Some(viewer) = self.pick(viewer) else { return };
+                self.read(viewer, usize::MAX);
+            }
+            Step::Disconnect { viewer } => {
+                let Some(viewer) = self.pick(viewer) else { return };
+                // What waits unsealed would be nobody's.
+                flush(&self.hub);
+                self.viewers.swap_remove(viewer).peer.disconnect(CloseReason::PeerGone);
+            }
+            Step::Flush => flush(&self.hub),
+        }
+    }
+
+    fn pick(&self, viewer: u8) -> Option<usize> {
+        usize::from(viewer).checked_rem(self.viewers.len())
+    }
+
+    fn epoch(&self, channel: usize, known: bool) -> String {
+        self.epochs[channel].clone().filter(|_| known).unwrap_or_else(|| "another".to_owned())
+    }
+
+    fn publish(&mut self, channel: usize, way: Way, messages: u8) {
+        let first = self.published[channel] + 1;
+        let last = self.published[channel] + u64::from(messages);
+        let subscribers = self.viewers.iter().filter(|viewer| viewer.is_subscribed(channel)).count();
+        let (publisher, name) = (&self.publishers[channel], CHANNELS[channel]);
+        let sent = |number| Sent::Message { channel, number };
+        if matches!(way, Way::Run) {
+            let numbers: Vec<String> = (first..=last).map(|number| number.to_string()).collect();
+            assert_eq!(publisher.send_lines(numbers.iter().collect::<Lines>()), subscribers);
+            self.published[channel] = last;
+            for viewer in self.viewers.iter_mut().filter(|viewer| viewer.is_subscribed(channel)) {
+                viewer.offer(self.queue, (first..=last).map(sent).collect());
+            }
+            return;
+        }
+        for number in first..=last {
+            let text = number.to_string();
+            let (reached, bound) = match way {
+                Way::Run | Way::EachByHandle => (publisher.send_line(text), self.queue),
+                Way::EachByName => {
+                    (self.hub.send_to_channel(name, Message::output(text)).expect("a name"), self.queue)
+                }
+                Way::Errors => (
+                    self.hub.send_to_channel(name, Message::error(text)).expect("a name"),
+                    self.queue + RESERVE,
+                ),
+            };
+            assert_eq!(reached, subscribers);
+            self.published[channel] = number;
+            for viewer in self.viewers.iter_mut().filter(|viewer| viewer.is_subscribed(channel)) {
+                viewer.offer(bound, vec![sent(number)]);
+            }
+        }
+    }
+
+    /// A subscription begins.
+    fn begin(&mut self, viewer: usize, channel: usize, options: Option<Options>) {
+        let joined = self.published[channel];
+        let viewer = &mut self.viewers[viewer];
+        viewer.is_plain &= options.is_none();
+        let begun = options.is_none();
+        viewer.eras[channel].push_back(Era { joined, options, begun, position: joined, ..Era::default() });
+    }
+
+    /// The subscription of a viewer ends, if there is one.
+    fn end(&mut self, viewer: usize, channel: usize) {
+        // What waits unsealed would not be for it any more.
+        flush(&self.hub);
+        if !self.viewers[viewer].is_subscribed(channel) {
+            return;
+        }
+        // Else it could not be told which subscription an answer is of.
+        while !self.viewers[viewer].live(channel).is_some_and(|era| era.begun) {
+            assert!(self.read(viewer, usize::MAX) > 0, "it is not told that it is subscribed");
+        }
+        let published = self.published[channel];
+        let viewer = &mut self.viewers[viewer];
+        viewer.eras[channel].back_mut().expect("it is subscribed").left = Some(published);
+    }
+
+    /// Ends the connections of those for whom a broadcast had no room.
+    fn end_overflown(&mut self) {
+        for viewer in (0..self.viewers.len()).rev() {
+            if self.viewers[viewer].peer.close_asked().is_none() {
+                continue;
+            }
+            assert_eq!(self.viewers[viewer].peer.close_asked(), Some(CloseReason::Overflow));
+            assert!(self.viewers[viewer].peer.client().skipped() > 0);
+            self.read(viewer, usize::MAX);
+            self.viewers.swap_remove(viewer).peer.disconnect(CloseReason::Overflow);
+        }
+    }
+
+    /// A viewer reads; answers how much.
+    fn read(&mut self, viewer: usize, parcels: usize) -> usize {
+        let parcels = self.viewers[viewer].peer.write(parcels);
+        for parcel in &parcels {
+            let sent = decode(parcel);
+            let viewer = &mut self.viewers[viewer];
+            viewer.got += sent.len() as u64;
+            if viewer.is_plain && !self.paced {
+                assert_eq!(viewer.waiting.pop_front().as_ref(), Some(&sent), "what the model expects");
+            }
+            for sent in sent {
+                match sent {
+                    Sent::Message { channel, number } => {
+                        viewer.message(channel, number, self.published[channel])
+                    }
+                    Sent::Control { kind, channel, data } => {
+                        if let Some(epoch) = data["epoch"].as_str() {
+                            let known = self.epochs[channel].get_or_insert_with(|| epoch.to_owned());
+                            assert_eq!(known, epoch, "one numbering while a publisher holds the channel");
+                        }
+                        viewer.control(channel, &kind, &data, self.published[channel]);
+                    }
+                    Sent::Notice | Sent::Pong | Sent::Refusal => {}
+                }
+            }
+        }
+        parcels.len()
+    }
+
+    /// Lets everybody read to the end, and adds up.
+    fn finish(mut self) {
+        loop {
+            flush(&self.hub);
+            self.end_overflown();
+            let read: usize = (0..self.viewers.len()).map(|viewer| self.read(viewer, usize::MAX)).sum();
+            if read == 0 {
+                break;
+            }
+        }
+        for viewer in &self.viewers {
+            viewer.check_at_rest(self.published, self.paced);
+        }
+        let stats = self.hub.stats();
+        assert_eq!(stats.offered, stats.written + stats.skipped + stats.discarded, "{stats:?}");
+        for viewer in self.viewers.drain(..) {
+            viewer.peer.disconnect(CloseReason::PeerClosed);
+        }
+        flush(&self.hub);
+        let stats = self.hub.stats();
+        assert_eq!(
+            (stats.clients, stats.channels, stats.subscribers, stats.queued),
+            (0, 0, 0, 0),
+            "{stats:?}"
+        );
+        assert_eq!(stats.offered, stats.written + stats.skipped + stats.discarded, "{stats:?}");
+        assert_eq!(stats.connected, stats.closed.values().sum::<u64>());
+    }
+}
+
+impl Viewer {
+    fn new(peer: Peer) -> Self {
+        Self {
+            peer,
+            is_plain: true,
+            eras: Default::default(),
+            waiting: VecDeque::new(),
+            skipped: 0,
+            meant: 0,
+            got: 0,
+        }
+    }
+
+    fn subscribe(&self, channel: usize, options: Option<Options>, range: Option<Range>) {
+        let options = options.map(|options| Options { range, ..options });
+        self.peer.command(Command::Subscribe { channel: CHANNELS[channel], options: Ok(options) });
+    }
+
+    fn live(&self, channel: usize) -> Option<&Era> {
+        self.eras[channel].back().filter(|era| era.left.is_none())
+    }
+
+    fn is_subscribed(&self, channel: usize) -> bool {
+        self.live(channel).is_some()
+    }
+
+    /// What the model does with a run: the first that fit wait, in one parcel.
+    fn offer(&mut self, bound: usize, mut run: Vec<Sent>) {
+        self.meant += run.len() as u64;
+        let room = bound.saturating_sub(self.waiting.iter().map(Vec::len).sum());
+        self.skipped += run.len().saturating_sub(room) as u64;
+        run.truncate(room);
+        if !run.is_empty() {
+            self.waiting.push_back(run);
+        }
+    }
+
+    fn message(&mut self, channel: usize, number: u64, published: u64) {
+        let eras = &mut self.eras[channel];
+        loop {
+            let era = eras.front_mut().expect("a message is of a subscription");
+            if era.takes(number, published) {
+                return;
+            }
+            let over = era.left.is_some_and(|left| number > left);
+            assert!(over && eras.len() > 1, "message {number} of {published} for {eras:?}");
+            eras.pop_front();
+            let next = eras.front().expect("more than one");
+            assert!(next.options.is_none(), "one with options is announced: {eras:?}");
+        }
+    }
+
+    fn control(&mut self, channel: usize, kind: &str, data: &Value, published: u64) {
+        let eras = &mut self.eras[channel];
+        if kind == "subscribed" {
+            while eras.front().is_some_and(|era| era.begun) {
+                let over = eras.pop_front().expect("there is one");
+                assert!(over.left.is_some(), "announced again: {over:?}");
+            }
+        }
+        let era = eras.front_mut().unwrap_or_else(|| panic!("{kind} for no subscription"));
+        era.control(kind, data, published);
+    }
+
+    fn check_at_rest(&self, published: [u64; CHANNELS.len()], paced: bool) {
+        let client = self.peer.client();
+        if self.is_plain {
+            assert_eq!(self.got + client.skipped(), self.meant, "exactly once, or counted");
+            assert_eq!(client.written(), self.got);
+            if !paced {
+                assert_eq!(client.skipped(), self.skipped);
+            }
+        }
+        for (channel, published) in published.into_iter().enumerate() {
+            let Some(era) = self.live(channel) else { continue };
+            assert!(era.begun && era.replay.is_none(), "{era:?}");
+            if era.options.as_ref().is_some_and(|options| options.gaps) {
+                assert_eq!(era.position, published, "it knows its place: {era:?}");
+            }
+        }
+    }
+}
+
+impl Era {
+    /// Takes a message if it is this subscription's. Fails where it is, and is wrong.
+    fn takes(&mut self, number: u64, published: u64) -> bool {
+        let last = self.left.unwrap_or(published);
+        if !self.begun || number > last {
+            return false;
+        }
+        let gaps = self.options.as_ref().is_some_and(|options| options.gaps);
+        if let Some((_, next, to)) = &mut self.replay {
+            assert!(
+                number <= *to && if gaps { number == *next } else { number >= *next },
+                "{number} in {self:?}"
+            );
+            *next = number + 1;
+            return true;
+        }
+        assert!(number > self.position && (!gaps || number == self.position + 1), "{number} after {self:?}");
+        assert!(self.options.is_some() || number > self.joined, "{number} is from before {self:?}");
+        self.position = number;
+        self.received += 1;
+        true
+    }
+
+    fn control(&mut self, kind: &str, data: &Value, published: u64) {
+        let number = |key: &str| data[key].as_u64().unwrap_or_else(|| panic!("no {key} in {data}"));
+        let options = self.options.as_ref().expect("only one with options is told");
+        match kind {
+            "subscribed" => {
+                assert!(!self.begun);
+                let (seq, replayed, lost) = (number("seq"), number("replayed"), number("lost"));
+                assert!(self.joined <= seq + replayed && seq + replayed <= published, "{data} for {self:?}");
+                if options.tail.is_none() && options.since.is_none() {
+                    assert_eq!((replayed, lost), (0, 0), "{data} for {self:?}");
+                }
+                if let (Some(tail), None) = (options.tail, &options.since) {
+                    assert!(replayed <= tail && lost == 0, "{data} for {self:?}");
+                }
+                if let Some(since) = options.since.as_ref().filter(|since| data["epoch"] == since.epoch) {
+                    let known = since.seq.min(seq + replayed);
+                    assert_eq!(seq, known + lost, "{data} for {self:?}");
+                }
+                (self.begun, self.position) = (true, seq);
+            }
+            "gap" => {
+                assert!(self.begun && options.gaps);
+                let (from, to) = (number("from"), number("to"));
+                assert!(from <= to && to - from + 1 == number("count"), "{data}");
+                match &mut self.replay {
+                    Some((_, next, last)) => {
+                        assert!(from == *next && to <= *last, "{data} in {self:?}");
+                        *next = to + 1;
+                    }
+                    None => {
+                        assert!(from == self.position + 1 && to <= published, "{data} for {self:?}");
+                        self.position = to;
+                        self.received += to - from + 1;
+                    }
+                }
+            }
+            "replay" => {
+                let (from, to) = (number("from"), number("to"));
+                assert!(
+                    self.begun && self.replay.is_none() && to + 1 >= from && to <= published.max(from - 1),
+                    "{data}"
+                );
+                self.replay = Some((from, from, to));
+            }
+            "replayed" => {
+                let (from, next, to) = self.replay.take().expect("a replay under way");
+                assert_eq!((number("from"), number("to")), (from, to));
+                assert!(next == to + 1 || (!options.gaps && next <= to + 1), "{data} at {next}");
+            }
+            kind => panic!("{kind} is unknown"),
+        }
+    }
+}
+
+/// The messages in a parcel of frames.
+fn decode(mut parcel: &[u8]) -> Vec<Sent> {
+    let mut sent = Vec::new();
+    while let Some((&[first, len], rest)) = parcel.split_first_chunk() {
+        assert_eq!(first, 0x81);
+        let (len, rest) = match len {
+            126 => {
+                let (len, rest) = rest.split_first_chunk().expect("a whole header");
+                (usize::from(u16::from_be_bytes(*len)), rest)
+            }
+            len => (usize::from(len), rest),
+        };
+        let (payload, rest) = rest.split_at(len);
+        parcel = rest;
+        let message: Value = serde_json::from_slice(payload).expect("JSON");
+        let kind = message["type"].as_str().expect("a type");
+        let channel = message["channel"]
+            .as_str()
+            .map(|name| CHANNELS.iter().position(|channel| *channel == name).expect("one of the channels"));
+        let labelled = |data: &Value| data.as_str().expect("a text").parse().expect("a number");
+        match (kind, channel) {
+            ("pong", None) => sent.push(Sent::Pong),
+            ("event", None) => sent.push(Sent::Notice),
+            ("error", None) => sent.push(Sent::Refusal),
+            ("process_output" | "error", Some(channel)) => {
+                sent.push(Sent::Message { channel, number: labelled(&message["data"]) });
+            }
+            ("process_output_batch", Some(channel)) => {
+                let numbers: Vec<u64> =
+                    message["data"].as_array().expect("lines").iter().map(labelled).collect();
+                assert_eq!(message["seq"].as_u64(), numbers.first().copied(), "{message}");
+                sent.extend(numbers.into_iter().map(|number| Sent::Message { channel, number }));
+            }
+            (kind, Some(channel)) => {
+                let (kind, data) = (kind.to_owned(), message["data"].clone());
+                sent.push(Sent::Control { kind, channel, data });
+            }
+            _ => panic!("{message}"),
+        }
+    }
+    sent
+}

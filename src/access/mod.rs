@@ -45,7 +45,7 @@ pub use pattern::{Grants, Pattern, PatternError, PublishTarget};
 pub use peer::{LocalAddress, PeerAddress};
 pub use tokens::{TokenFault, TokenFileError, TokenTable};
 
-pub(crate) use expiry::reached;
+pub(crate) use expiry::expired;
 pub(crate) use gate::{Denial, Gate, guarded};
 pub(crate) use identity::Visitor;
 pub(crate) use origin::Hosts;

@@ -4,7 +4,6 @@ use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use bytes::Bytes;
 use http::header::{
@@ -17,7 +16,7 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::Socket;
 use super::addresses::counted;
-use crate::access::{Denial, Identity, PeerAddress, Visitor, reached};
+use crate::access::{Denial, Identity, PeerAddress, Visitor, expired};
 use crate::channel::{Client, Speaks};
 use crate::hub::Inner;
 use crate::reason::RefusalReason;
@@ -140,14 +139,14 @@ pub(crate) async fn upgrade<B>(hub: &Arc<Inner>, request: Request<B>) -> Respons
         match tokio::time::timeout(hub.config().handshake_timeout, upgrade).await {
             Ok(Ok(upgraded)) => {
                 let socket = Socket::from_upgraded(upgraded);
-                let expires = identity.as_ref().and_then(Identity::expires);
+                let mortal = identity.clone().filter(|identity| identity.expires().is_some());
                 let address = peer.or_else(|| socket.peer_address());
                 let client = hub.make_client(Visitor { address, identity }, Speaks::WebSocket);
                 let connection = super::run(Arc::clone(hub), Arc::clone(&client), socket);
                 // Boxed: the waiting for the upgrade does not take the room of the connection.
-                match expires {
+                match mortal {
                     None => Box::pin(connection).await,
-                    Some(_) => Box::pin(run_until(expires, &client, connection)).await,
+                    Some(identity) => Box::pin(run_until_expired(identity, &client, connection)).await,
                 }
             }
             Ok(Err(error)) => tracing::debug!(%error, "the peer left during the handshake"),
@@ -167,11 +166,11 @@ pub(crate) async fn upgrade<B>(hub: &Arc<Inner>, request: Request<B>) -> Respons
 }
 
 /// Runs a connection to its end, which begins when the client's identity expires.
-async fn run_until(expires: Option<SystemTime>, client: &Client, connection: impl Future<Output = ()>) {
+async fn run_until_expired(identity: Identity, client: &Client, connection: impl Future<Output = ()>) {
     let mut connection = pin!(connection);
     tokio::select! {
         () = &mut connection => return,
-        () = reached(expires) => client.expire(),
+        () = expired(identity) => client.expire(),
     }
     connection.await;
 }

@@ -22,7 +22,7 @@ use tokio::time::{Instant, Sleep};
 use super::accept::Underway;
 use super::refusal::{Admitted, refuse};
 use crate::Hub;
-use crate::access::{Identity, reached};
+use crate::access::expired;
 use crate::channel::{Client, Speaks, Subscription};
 use crate::connection::Slot;
 use crate::encode::Encoding;
@@ -104,7 +104,7 @@ fn answer(hub: &Hub, admitted: Admitted, channel: &str, encoding: Encoding, opti
         Ok(slot) => slot,
         Err(refusal) => return refusal.counted(inner).into_response(),
     };
-    let expires = client.identity().and_then(Identity::expires);
+    let mortal = client.identity().filter(|identity| identity.expires().is_some()).cloned();
     let body = Stream {
         membership: inner.welcome(&client),
         client,
@@ -112,7 +112,7 @@ fn answer(hub: &Hub, admitted: Admitted, channel: &str, encoding: Encoding, opti
         given: Used::default(),
         encoding,
         silence: Box::pin(tokio::time::sleep(KEEP_ALIVE)),
-        expiry: expires.map(|_| Box::pin(reached(expires)) as Pin<Box<_>>),
+        expiry: mortal.map(|identity| Box::pin(expired(identity)) as Pin<Box<_>>),
         slot,
     };
     inner.tell_connected(&body.client);

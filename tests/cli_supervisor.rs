@@ -30,11 +30,16 @@ fn sorted(text: &str) -> Vec<&str> {
 
 /// A request to the server at `url`: the status and the body.
 async fn http(url: &str, request: &str, body: &str) -> (u16, String) {
+    http_as(url, "", request, body).await
+}
+
+/// As that, with a token.
+async fn http_as(url: &str, token: &str, request: &str, body: &str) -> (u16, String) {
     let address = url.trim_start_matches("ws://").trim_end_matches("/ws");
     let mut stream = TcpStream::connect(address).await.unwrap();
     let head = format!(
         "{request} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Type: application/json\r\n\
-         Content-Length: {}\r\n\r\n{body}",
+         Authorization: Bearer {token}\r\nContent-Length: {}\r\n\r\n{body}",
         body.len()
     );
     stream.write_all(head.as_bytes()).await.unwrap();
@@ -410,6 +415,56 @@ async fn a_pattern_watches_all_processes_those_too_that_come_later() {
             watched,
             [("other", &json!(0)), ("process:web", &json!(1)), ("process:worker", &json!(1))]
         );
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn with_tokens_processes_are_seen_by_who_may_subscribe_and_controlled_by_who_may_publish() {
+    use std::os::unix::fs::OpenOptionsExt;
+
+    bounded(async {
+        let path = std::env::temp_dir().join(format!("outrace-tokens-{}", std::process::id()));
+        let mut file =
+            std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).unwrap();
+        let tokens = "viewer viewer-viewer-viewer\nowner owner-owner-owner-owner subscribe=process:web publish=process:web\n";
+        std::io::Write::write_all(&mut file, tokens.as_bytes()).unwrap();
+        let (web, db) = (format!("web={FOREVER}"), format!("db={FOREVER}"));
+        let arguments = ["run", "--control", "--token-file", path.to_str().unwrap(), &web, &db];
+        let mut server = Outrace::serving(&arguments).await;
+        let seen = async |token: &str| {
+            let (status, body) = http_as(&server.url, token, "GET /api/processes", "").await;
+            assert_eq!(status, 200, "{body}");
+            let list: Vec<Value> = serde_json::from_str(&body).unwrap();
+            let shown = |p: &Value| (p["id"].as_str().unwrap().to_owned(), p["controllable"].as_bool().unwrap());
+            list.iter().map(shown).collect::<Vec<_>>()
+        };
+        assert_eq!(http(&server.url, "GET /api/processes", "").await.0, 401);
+        assert_eq!(seen("viewer-viewer-viewer").await, [("web".into(), false), ("db".into(), false)]);
+        assert_eq!(seen("owner-owner-owner-owner").await, [("web".into(), true)]);
+        for (token, id, status) in [
+            ("", "web", 401),
+            ("viewer-viewer-viewer", "web", 403),
+            ("owner-owner-owner-owner", "db", 403),
+            ("owner-owner-owner-owner", "web", 200),
+        ] {
+            let action = json!({"action": "process.restart", "process_id": id}).to_string();
+            assert_eq!(http_as(&server.url, token, "POST /api/actions", &action).await.0, status, "{token} {id}");
+        }
+        // What the viewer may see, a pattern finds, with the token.
+        let mut watcher = outrace(&["watch", "-n", "9", &server.url, "*"])
+            .env("OUTRACE_TOKEN", "viewer-viewer-viewer")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        let mut lines = tokio::io::BufReader::new(watcher.stdout.take().unwrap()).lines();
+        while lines.next_line().await.unwrap().unwrap() != "process:db: up" {}
+        server.signal(Signal::TERM);
+        server.child.wait().await.unwrap();
+        std::fs::remove_file(&path).unwrap();
     })
     .await;
 }

@@ -126,6 +126,46 @@ fn what_is_pure_knows_neither_runtime_nor_socket() {
     );
 }
 
+/// A clock that jumps changes what timestamps say, and nothing else: whatever waits, counts or expires goes by a clock that only runs on.
+#[test]
+fn nothing_that_waits_or_expires_looks_at_the_clock_on_the_wall() {
+    never_in(
+        &["SystemTime", "chrono"],
+        &[
+            "channel/alarm.rs",
+            "channel/history.rs",
+            "channel/look.rs",
+            "channel/lossless.rs",
+            "channel/mod.rs",
+            "channel/pace.rs",
+            "channel/ticker.rs",
+            "client/",
+            "config.rs",
+            "connection/",
+            "hub.rs",
+            "outbox/",
+            "process/restart.rs",
+            "server/accept.rs",
+            "server/body.rs",
+            "server/stream.rs",
+        ],
+    );
+}
+
+#[test]
+fn only_the_access_rules_hash_and_compare_secrets() {
+    for word in ["sha2", "subtle", "jsonwebtoken"] {
+        only_in(word, &["access/"]);
+    }
+}
+
+#[test]
+fn only_the_ends_of_connections_know_tls() {
+    for word in ["rustls", "tokio_rustls"] {
+        only_in(word, &["server/tls.rs", "client/dial.rs"]);
+    }
+}
+
 #[test]
 fn lower_layers_do_not_know_the_higher_ones() {
     const TOP: [&str; 4] = ["Hub", "crate::hub", "crate::connection", "crate::server"];
@@ -134,6 +174,8 @@ fn lower_layers_do_not_know_the_higher_ones() {
     never_in(&["crate::outbox", "crate::protocol"], &["encode/", "message/"]);
     never_in(&["crate::encode"], &["message/", "protocol.rs"]);
     never_in(&["axum", "crate::server"], &["connection/", "hub.rs"]);
+    never_in(&TOP, &["access/"]);
+    never_in(&["axum", "hyper", "TcpStream", "tungstenite", "crate::channel", "crate::outbox"], &["access/"]);
 }
 
 #[test]

@@ -17,10 +17,10 @@ use outrace::{ClientMessage, Hub};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::runtime::Runtime;
 
-/// Inbound messages over this close with 1009: the hub's default.
-const MOST_BYTES: usize = 64 * 1024;
-/// Three messages of the largest size, about.
-const MOST_INPUT: usize = 200_000;
+/// Inbound messages over this close with 1009.
+const MOST_BYTES: usize = 2048;
+/// Some messages of the largest size.
+const MOST_INPUT: usize = 20_000;
 /// Longer than anything here takes: it hangs.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -111,6 +111,10 @@ async fn play(way: Way, narrow: bool, piece: usize, mut bytes: Vec<u8>) {
     let hub = Hub::builder()
         .queue(1 << 20)
         .queue_bytes(1 << 30)
+        .max_message(MOST_BYTES)
+        // Their bounds have tests of their own; here all that is legal is to be answered.
+        .max_fragments(1 << 30)
+        .message_rate(1_000_000_000)
         .on_message(|client, message| {
             let sent = match message {
                 ClientMessage::Text(text) => client.send_text(text),
@@ -183,7 +187,7 @@ async fn play(way: Way, narrow: bool, piece: usize, mut bytes: Vec<u8>) {
 async fn serve_http(hub: Hub, stream: DuplexStream) {
     let service = service_fn(|request: hyper::Request<Incoming>| {
         let hub = hub.clone();
-        async move { Ok::<_, Infallible>(hub.upgrade(request)) }
+        async move { Ok::<_, Infallible>(hub.upgrade(request).await) }
     });
     let http = hyper::server::conn::http1::Builder::new();
     // What is no HTTP is an error here, and has been answered.

@@ -4,7 +4,6 @@ mod accept;
 mod addresses;
 mod frames;
 mod heartbeat;
-mod peer;
 mod rate;
 mod reader;
 mod socket;
@@ -18,18 +17,17 @@ use std::time::Duration;
 
 use tokio::time::{Instant, Sleep};
 
-use crate::channel::{Client, Subscription};
+use crate::channel::{Client, OffersUnderway, Subscription};
 use crate::encode::{close_frame, ping_frame};
 use crate::hub::{Inner, Panicked};
 use crate::protocol::{self, ClientMessage};
 use crate::reason::CloseReason;
 
-pub use accept::{Admission, UpgradeBody};
-pub use peer::PeerAddress;
+pub use accept::UpgradeBody;
 
-pub(crate) use accept::upgrade;
 #[cfg(feature = "server")]
-pub(crate) use accept::{Slot, is_same_site};
+pub(crate) use accept::Slot;
+pub(crate) use accept::upgrade;
 pub(crate) use addresses::Addresses;
 pub(crate) use socket::Socket;
 
@@ -74,6 +72,8 @@ struct Connection {
     heartbeat: Heartbeat,
     /// What the peer may still send.
     rate: Rate,
+    /// What it has unsubscribed from and is still being offered: its next message waits for that.
+    underway: Option<OffersUnderway>,
     phase: Phase,
     deadline: Instant,
     ended: Option<CloseReason>,
@@ -87,6 +87,7 @@ pub(crate) async fn run(hub: Arc<Inner>, client: Arc<Client>, socket: Socket) {
         rate: Rate::new(now, hub.config().message_rate, hub.config().message_burst()),
         reader: Reader::new(hub.config()),
         writer: Writer::default(),
+        underway: None,
         phase: Phase::Open,
         deadline: now,
         ended: None,
@@ -157,6 +158,12 @@ impl Connection {
                 cx.waker().wake_by_ref();
                 break;
             }
+            if self.underway.as_ref().is_some_and(|underway| !underway.are_over()) {
+                // Somebody else offers it a block at this very moment: no longer than that takes.
+                cx.waker().wake_by_ref();
+                break;
+            }
+            self.underway = None;
             let inbound = self.reader.poll_next(&mut self.socket, &mut self.writer, cx);
             let frames = self.reader.take_frames();
             if frames > 0
@@ -211,13 +218,17 @@ impl Connection {
     /// Hands the socket what it takes now, before the connection begins to end: the answers to what the peer said before its close frame or its
     /// mistake. Nothing waits for a peer that reads no more.
     fn flush_at_once(&mut self, cx: &mut Context<'_>) {
+        // What was read in this turn may have used up the runtime's budget, on which a socket that takes more would say that it does not.
+        let flush = tokio::task::unconstrained(poll_fn(|cx| {
+            self.writer.poll_flush(&mut self.socket, &self.client, self.hub.core(), cx)
+        }));
         // A socket that has failed says so again when the close frame is written.
-        let _ = self.writer.poll_flush(&mut self.socket, &self.client, self.hub.core(), cx);
+        let _ = pin!(flush).poll(cx);
     }
 
     fn handle(&mut self, message: ClientMessage<'_>) {
         match protocol::parse(&mut message.as_bytes().to_vec()) {
-            Ok(command) => self.hub.command(&self.client, command),
+            Ok(command) => self.underway = self.hub.command(&self.client, command),
             Err(ignored) => match self.hub.hand_over(&self.client, message) {
                 Ok(true) => {}
                 Ok(false) => {
@@ -312,6 +323,44 @@ impl Connection {
                 }
                 None
             }
+        }
+    }
+}
+
+#[cfg(all(test, not(outrace_loom)))]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+    use crate::Hub;
+    use crate::channel::Speaks;
+
+    #[tokio::test]
+    async fn what_was_said_before_a_close_is_answered_though_reading_it_has_used_up_the_turn() {
+        let hub = Hub::builder()
+            .on_message(|client, message| assert!(client.send_binary(message.as_bytes())))
+            .build()
+            .unwrap();
+        // Around 128 reads of 512 bytes, as many as the runtime lets a task have in a row: with some of these lengths nothing is left of them when the
+        // close frame has come.
+        for length in (64_000_u16..65_500).step_by(250) {
+            let message = vec![0xff; length.into()];
+            // Masked with zeros.
+            let mut said = vec![0x82, 0xfe];
+            said.extend_from_slice(&length.to_be_bytes());
+            said.extend_from_slice(&[0; 4]);
+            said.extend_from_slice(&message);
+            said.extend_from_slice(&[0x88, 0x80, 0, 0, 0, 0]);
+            let (mut peer, server) = tokio::io::duplex(1 << 20);
+            peer.write_all(&said).await.unwrap();
+            peer.shutdown().await.unwrap();
+            let inner = Arc::clone(hub.inner());
+            let client = inner.make_client(crate::access::Visitor::default(), Speaks::WebSocket);
+            tokio::spawn(run(inner, client, Socket::from_stream(server))).await.unwrap();
+            let mut heard = Vec::new();
+            peer.read_to_end(&mut heard).await.unwrap();
+            assert_eq!(heard.len(), 4 + message.len() + 2, "{length}");
+            assert!(heard.ends_with(&[0xff, 0x88, 0]));
         }
     }
 }

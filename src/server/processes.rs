@@ -1,45 +1,54 @@
 //! A supervisor's processes over HTTP: to look at, and to start and stop if that is allowed.
 
-use axum::extract::Extension;
+use axum::extract::{Extension, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Json, Response};
 
 use crate::Hub;
+use crate::channel::Speaks;
 use crate::hub::Reply;
 use crate::message::{Action, ProcessId, ProcessOrder};
 use crate::reason::RefusalReason;
+
+use super::refusal::Admitted;
 
 #[cfg(feature = "process")]
 pub use supervised::Processes;
 #[cfg(not(feature = "process"))]
 pub(super) use unsupervised::Processes;
 
-/// `GET /api/processes`: none without a supervisor.
-pub(super) async fn list(processes: Option<Extension<Processes>>) -> Response {
+/// `GET /api/processes`: those whose channels the caller may subscribe to, controllable if he may publish there. None without a supervisor.
+pub(super) async fn list(
+    State(hub): State<Hub>,
+    admitted: Admitted,
+    processes: Option<Extension<Processes>>,
+) -> Response {
     match processes {
-        Some(Extension(processes)) => processes.list(),
+        Some(Extension(processes)) => {
+            let client = hub.inner().make_client(admitted.0, Speaks::Http);
+            processes.list(hub.inner(), &client)
+        }
         None => Json([(); 0]).into_response(),
     }
 }
 
-/// Whether the orders among these actions may be given; what to answer if not. Nothing is carried out here.
+/// Whether the orders among these actions can be given; why not, and what to answer. Nothing is carried out here. What the sender may do is
+/// asked elsewhere.
 pub(super) fn check(
     processes: Option<&Processes>,
-    hub: &Hub,
     actions: &[Action],
-) -> Result<(), (StatusCode, String)> {
+) -> Result<(), (RefusalReason, StatusCode, String)> {
     for action in actions {
         let Action::OrderProcess { process_id, order } = action else { continue };
         let order = order.as_str();
         let Some(processes) = processes.filter(|processes| processes.controllable()) else {
-            hub.inner().core().totals.count_refused(RefusalReason::Forbidden);
             let text =
                 format!("{order}: processes cannot be controlled here; outrace run --control allows it");
-            return Err((StatusCode::FORBIDDEN, text));
+            return Err((RefusalReason::Forbidden, StatusCode::FORBIDDEN, text));
         };
         if !processes.knows(process_id) {
             let text = format!("{order}: there is no process {process_id} here");
-            return Err((StatusCode::BAD_REQUEST, text));
+            return Err((RefusalReason::Actions, StatusCode::BAD_REQUEST, text));
         }
     }
     Ok(())
@@ -52,20 +61,24 @@ pub(super) fn order(processes: Option<&Processes>, id: &ProcessId, order: Proces
 
 #[cfg(feature = "process")]
 mod supervised {
+    use std::sync::Arc;
     use std::time::{SystemTime, UNIX_EPOCH};
 
     use axum::extract::Extension;
     use axum::response::{IntoResponse, Json, Response};
     use serde::Serialize;
 
+    use crate::channel::Client;
     use crate::encode::Timestamp;
-    use crate::message::{ChannelName, ProcessId, ProcessOrder, Status};
+    use crate::hub::Inner;
+    use crate::message::{Action, ChannelName, ProcessId, ProcessOrder, Status};
     use crate::process::{Control, ProcessInfo};
 
     /// What a router shows of a supervisor, and whether it may be used to start and stop its processes.
     ///
     /// [`layer`](Self::layer)ed on a [router](crate::Hub::router), `GET /api/processes` lists the processes. If they are
-    /// [controllable](Self::new), `POST /api/actions` takes `process.start`, `process.stop` and `process.restart` too. Then whoever may publish may do that.
+    /// [controllable](Self::new), `POST /api/actions` takes `process.start`, `process.stop` and `process.restart` too, from whoever may publish to the process's
+    /// channel.
     ///
     /// ```no_run
     /// # async fn example(hub: outrace::Hub) -> Result<(), Box<dyn std::error::Error>> {
@@ -107,9 +120,18 @@ mod supervised {
             self.control.order(id.as_str(), order).is_ok()
         }
 
-        pub(super) fn list(&self) -> Response {
-            let shown = |info| Shown::of(info, self.controllable);
-            Json(self.control.list().into_iter().map(shown).collect::<Vec<_>>()).into_response()
+        pub(super) fn list(&self, hub: &Inner, client: &Arc<Client>) -> Response {
+            let mut shown = Vec::new();
+            for info in self.control.list() {
+                let channel = ChannelName::process(&info.id);
+                if hub.authorises(client, &channel) {
+                    let order = ProcessOrder::Restart;
+                    let action = Action::OrderProcess { process_id: info.id.clone(), order };
+                    let controllable = self.controllable && hub.permits(client, &action);
+                    shown.push(Shown::of(info, channel, controllable));
+                }
+            }
+            Json(shown).into_response()
         }
     }
 
@@ -128,10 +150,10 @@ mod supervised {
     }
 
     impl Shown {
-        fn of(info: ProcessInfo, controllable: bool) -> Self {
+        fn of(info: ProcessInfo, channel: ChannelName, controllable: bool) -> Self {
             Self {
-                channel: ChannelName::process(&info.id),
                 id: info.id,
+                channel,
                 status: info.status,
                 exit_code: info.code,
                 pid: info.pid,
@@ -152,8 +174,12 @@ mod supervised {
 /// Without processes there are none to show.
 #[cfg(not(feature = "process"))]
 mod unsupervised {
+    use std::sync::Arc;
+
     use axum::response::Response;
 
+    use crate::channel::Client;
+    use crate::hub::Inner;
     use crate::message::{ProcessId, ProcessOrder};
 
     #[derive(Clone, Debug)]
@@ -172,7 +198,7 @@ mod unsupervised {
             match *self {}
         }
 
-        pub(super) fn list(&self) -> Response {
+        pub(super) fn list(&self, _: &Inner, _: &Arc<Client>) -> Response {
             match *self {}
         }
     }

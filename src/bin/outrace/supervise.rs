@@ -39,7 +39,7 @@ pub(crate) struct Supervision {
     #[arg(long)]
     stop_on_failure: bool,
 
-    /// Let whoever may publish start, stop and restart processes too
+    /// Let whoever may publish to a process's channel start, stop and restart it too
     #[arg(long)]
     control: bool,
 }

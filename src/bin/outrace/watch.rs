@@ -1,14 +1,18 @@
 //! `outrace watch`: the lines of channels, as they come.
 
 use std::collections::VecDeque;
+use std::fs;
 use std::io::{self, BufWriter, ErrorKind, StdoutLock, Write};
 
+use std::path::{Path, PathBuf};
+
 use clap::Args;
+use outrace::access::Pattern;
 use outrace::client::{Item, Lost, WatchError, Watcher};
 
 use crate::catch_up::{CatchUp, Step};
 use crate::discover::{Discovery, is_pattern};
-use crate::failure::Failure;
+use crate::failure::{Failure, plain};
 
 /// Lines go to standard output, changes of status to standard error. Connects again whenever the connection is
 /// lost, and also when the first attempt fails, and goes on where it left off. Lines that the server had to skip
@@ -21,6 +25,19 @@ pub(crate) struct Watch {
     /// The channels, such as process:web; 'process:*' is all there are of that kind, and those that come later
     #[arg(required = true, value_name = "CHANNEL")]
     channels: Vec<String>,
+
+    /// Show this token to the server. Others on this machine may see a command line: the environment or a file are
+    /// better
+    #[arg(long, value_name = "TOKEN", env = "OUTRACE_TOKEN", hide_env_values = true)]
+    token: Option<String>,
+
+    /// Show the token that is all this file holds
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
+
+    /// Trust the certificate authorities in this PEM file, for wss://, instead of the system's
+    #[arg(long, value_name = "FILE")]
+    ca: Option<PathBuf>,
 
     /// Begin with up to so many of the last lines that the server has kept
     #[arg(long, short = 'n', value_name = "LINES")]
@@ -46,6 +63,16 @@ pub(crate) struct Watch {
 impl Watch {
     pub(crate) async fn start(self) -> Result<u8, Failure> {
         let mut builder = Watcher::builder(&self.url).raw(self.json).batch(!self.json).retry(!self.no_retry);
+        let token = match &self.token_file {
+            Some(path) => Some(String::from_utf8_lossy(&read(path)?).trim().to_owned()),
+            None => self.token.clone().filter(|token| !token.is_empty()),
+        };
+        if let Some(token) = token {
+            builder = builder.token(token);
+        }
+        if let Some(path) = &self.ca {
+            builder = builder.authorities(read(path)?);
+        }
         if let Some(lines) = self.tail {
             builder = builder.tail(lines);
         }
@@ -57,6 +84,9 @@ impl Watch {
         for channel in channels {
             builder = builder.channel(channel);
         }
+        let patterns: Vec<Pattern> =
+            patterns.iter().map(|text| text.parse()).collect::<Result<_, _>>().map_err(Failure::usage)?;
+        let lister = builder.lister().map_err(Failure::usage)?;
         let watcher = builder.build().map_err(|error: WatchError| Failure::usage(error))?;
         // In a task of its own: the one that prints may be held up by whoever reads our output.
         tokio::spawn(async {
@@ -64,15 +94,20 @@ impl Watch {
                 std::process::exit(130);
             }
         });
-        let discovery = (!patterns.is_empty()).then(|| Discovery::start(&self.url, patterns));
+        let discovery = (!patterns.is_empty()).then(|| Discovery::start(lister, patterns));
         match self.print(watcher, discovery).await {
             Ok(None) => Ok(0),
             Ok(Some(lost)) if lost.is_orderly() => Ok(0),
-            Ok(Some(lost)) => Err(Failure::new(1, format!("{}: {lost}", self.url))),
+            Ok(Some(lost)) => Err(Failure::new(1, format!("{}: {lost}", self.shown_url()))),
             // Whoever read our output has enough, as `head` does.
             Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(0),
             Err(error) => Err(Failure::new(1, format!("cannot write to standard output: {error}"))),
         }
+    }
+
+    /// The address as it may be shown: without its query, in which a token may be.
+    fn shown_url(&self) -> &str {
+        self.url.split(['?', '#']).next().unwrap_or_default()
     }
 
     /// Until the last item; the value says how the connection was lost for good.
@@ -83,7 +118,7 @@ impl Watch {
     ) -> io::Result<Option<Lost>> {
         let mut printer = Printer {
             out: BufWriter::with_capacity(64 * 1024, io::stdout().lock()),
-            url: &self.url,
+            url: self.shown_url(),
             prefix: watcher.channels().len() > 1 || discovery.is_some(),
             json: self.json,
             away: false,
@@ -142,6 +177,11 @@ impl Watch {
             }
         }
     }
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, Failure> {
+    fs::read(path)
+        .map_err(|error| Failure::new(1, format!("cannot read {}: {}", path.display(), plain(&error))))
 }
 
 /// Where items go.

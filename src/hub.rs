@@ -124,7 +124,7 @@ impl HubBuilder {
         self
     }
 
-    /// Channels there may be at once: 100,000 by default, at least 1. One more is not made: who subscribes to it is refused with an
+    /// Channels there may be at once: 100,000 by default, at least 1; each with one subscriber takes about 4 KB. One more is not made: who subscribes to it is refused with an
     /// `error`, and what is published to it is not kept. Both are counted. [`Hub::publisher`] makes its channel all the same, since it is the
     /// application that asks.
     pub fn max_channels(mut self, channels: usize) -> Self {

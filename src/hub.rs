@@ -13,7 +13,8 @@ use serde::Serialize;
 use tokio::sync::Notify;
 
 use crate::channel::{
-    Channel, ChannelLimit, Client, ClientId, Core, Overflow, Publisher, Registry, Run, Speaks, Subscription,
+    Channel, ChannelLimit, Client, ClientId, Core, OffersUnderway, Overflow, Publisher, Registry, Run,
+    Speaks, Subscription,
 };
 use crate::config::Config;
 use crate::connection::{self, Addresses, Admission, UpgradeBody};
@@ -664,7 +665,7 @@ impl Inner {
     }
 
     /// Seals what waits in any channel.
-    #[cfg(any(fuzzing, feature = "internals"))]
+    #[cfg(any(test, fuzzing, feature = "internals"))]
     pub(crate) fn flush(&self) {
         for channel in self.registry.all() {
             channel.seal();
@@ -834,8 +835,9 @@ impl Inner {
         guarded("on_message", || callback(client, message)).map(|()| true).ok_or(Panicked)
     }
 
-    /// Does what a client asks for.
-    pub(crate) fn command(&self, client: &Arc<Client>, command: Command<'_>) {
+    /// Does what a client asks for. Its next message has to wait for what is answered here: what was under way when it unsubscribed comes
+    /// before the answer to that.
+    pub(crate) fn command(&self, client: &Arc<Client>, command: Command<'_>) -> Option<OffersUnderway> {
         match command {
             Command::Subscribe { channel, options } => {
                 let subscribed = match options {
@@ -847,9 +849,10 @@ impl Inner {
                     self.answer(client, Message::error(refusal.as_str()));
                 }
             }
-            Command::Unsubscribe { channel } => self.unsubscribe(client, channel),
+            Command::Unsubscribe { channel } => return self.unsubscribe(client, channel),
             Command::Ping => self.answer(client, Message::new(MessageType::Pong)),
         }
+        None
     }
 
     fn answer(&self, client: &Client, message: Message) {
@@ -931,11 +934,10 @@ impl Inner {
         }
     }
 
-    fn unsubscribe(&self, client: &Client, channel: &str) {
-        let removed = client.lock().remove(channel);
-        if let Some(subscription) = removed {
-            self.leave(&subscription);
-        }
+    fn unsubscribe(&self, client: &Client, channel: &str) -> Option<OffersUnderway> {
+        let subscription = client.lock().remove(channel)?;
+        self.leave(&subscription);
+        subscription.channel.offers_underway()
     }
 
     fn leave(&self, subscription: &Arc<Subscription>) {

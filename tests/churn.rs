@@ -281,3 +281,51 @@ fn a_thousand_joins_and_leaves_of_one_channel_keep_every_subscriber() {
         assert_eq!(socket.ping(), [""; 0]);
     }
 }
+
+#[test]
+fn once_an_unsubscription_is_proven_nothing_more_comes_of_its_channel() {
+    let server = Server::with(Hub::builder().queue(4096));
+    let stop = Arc::new(AtomicBool::new(false));
+    // No messages to all: those disconnect who has no room for them.
+    let storm: Vec<_> = (0..2)
+        .map(|_| {
+            let (hub, stop) = (server.hub.clone(), Arc::clone(&stop));
+            thread::spawn(move || {
+                let publisher = hub.publisher("news").unwrap();
+                while !stop.load(Ordering::Relaxed) {
+                    publisher.send_lines(Lines::split("a line\n".repeat(20)));
+                }
+            })
+        })
+        .collect();
+    let address = server.address;
+    let visitors: Vec<_> = (0..4)
+        .map(|_| {
+            thread::spawn(move || {
+                let mut socket = Socket::connect(address);
+                for _ in 0..60 {
+                    // A batch is made for the first who wants it: the longest that an offer can take.
+                    socket.send_json(
+                        json!({"type": "subscribe", "channel": "news", "options": {"batch": true}}),
+                    );
+                    socket.ping();
+                    socket.send_json(json!({"type": "unsubscribe", "channel": "news"}));
+                    socket.ping();
+                    let late: Vec<_> = socket
+                        .ping()
+                        .into_iter()
+                        .filter(|text| text.contains(r#""channel":"news""#))
+                        .collect();
+                    assert_eq!(late, [""; 0]);
+                }
+            })
+        })
+        .collect();
+    for visitor in visitors {
+        join("a visitor", visitor);
+    }
+    stop.store(true, Ordering::Relaxed);
+    for publisher in storm {
+        join("a publisher", publisher);
+    }
+}

@@ -126,6 +126,32 @@ fn what_is_pure_knows_neither_runtime_nor_socket() {
     );
 }
 
+/// A clock that jumps changes what timestamps say, and nothing else: whatever waits, counts or expires goes by a clock that only runs on.
+#[test]
+fn nothing_that_waits_or_expires_looks_at_the_clock_on_the_wall() {
+    never_in(
+        &["SystemTime", "chrono"],
+        &[
+            "channel/alarm.rs",
+            "channel/history.rs",
+            "channel/look.rs",
+            "channel/lossless.rs",
+            "channel/mod.rs",
+            "channel/pace.rs",
+            "channel/ticker.rs",
+            "client/",
+            "config.rs",
+            "connection/",
+            "hub.rs",
+            "outbox/",
+            "process/restart.rs",
+            "server/accept.rs",
+            "server/body.rs",
+            "server/stream.rs",
+        ],
+    );
+}
+
 #[test]
 fn lower_layers_do_not_know_the_higher_ones() {
     const TOP: [&str; 4] = ["Hub", "crate::hub", "crate::connection", "crate::server"];

@@ -509,3 +509,47 @@ fn options_out_of_range_are_refused_before_anything_is_accepted() {
         assert_eq!(server.join().unwrap_err().kind(), std::io::ErrorKind::InvalidInput);
     }
 }
+
+#[test]
+fn a_peer_that_does_not_answer_a_close_is_cut_off_after_so_long() {
+    let server = Server::with(Hub::builder().close_timeouts(Duration::from_millis(200), PATIENCE));
+    let mut socket = server.connect();
+    // Reserved bits.
+    socket.send_bytes(&masked(0xf1, b""));
+    assert_eq!(socket.frame().close().0, 1002);
+    // It neither answers nor hangs up; then it would be there for ever.
+    until("it is cut off", || closed(&server.hub, "protocol violation") == 1);
+    // Nor does one that says more and more.
+    let mut talking = server.connect();
+    let flood = thread::spawn({
+        let mut stream = talking.stream().try_clone().unwrap();
+        move || {
+            let _ = stream.write_all(&masked(0xf1, b""));
+            while stream.write_all(&[0; 1000]).is_ok() {}
+        }
+    });
+    until("it is cut off too", || closed(&server.hub, "protocol violation") == 2);
+    assert_eq!(talking.frame().close().0, 1002);
+    sockets::join("the flood", flood);
+}
+
+#[test]
+fn a_peer_that_never_reads_costs_its_queue_and_nothing_more() {
+    const QUEUE: u64 = 64 * 1024;
+    let server = Server::with(Hub::builder().queue(1 << 20).queue_bytes(QUEUE as usize));
+    let stalled = server.narrow_subscriber("process:p");
+    let client = server.client(&stalled);
+    let line = format!("0:0 {}", "x".repeat(1000));
+    let mut published = 0;
+    // Many times what its queue and the kernel take.
+    while client.skipped() < 20_000 {
+        server.hub.send_process_output("p", &line).unwrap();
+        published += 1;
+        let stats = server.hub.stats();
+        assert!(stats.queued_bytes <= 2 * QUEUE + 4096, "{stats:?}");
+    }
+    // The one more is the pong of its subscribing.
+    until("all is accounted for", || {
+        client.written() + client.skipped() + client.queued() as u64 == published + 1
+    });
+}

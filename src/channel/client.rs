@@ -193,7 +193,7 @@ impl Client {
     }
 
     /// Asks the writer to tell when it has written everything. Relaxed: who asks looks again before long.
-    pub(super) fn await_room(&self) {
+    pub(crate) fn await_room(&self) {
         self.awaited.store(true, Ordering::Relaxed);
     }
 

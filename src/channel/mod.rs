@@ -48,7 +48,7 @@ use fanout::Tally;
 use history::History;
 use ingest::{Entry, Ingest};
 use look::Look;
-use seal::{ScheduleFlag, SealFlag};
+use seal::{ScheduleFlag, SealFlag, Underway};
 use subscribers::{Change, Subscribers};
 
 /// Seals one thread makes in a row because others kept asking, before it leaves the rest to the ticker: a publisher's call must end.
@@ -255,6 +255,11 @@ impl Channel {
         last
     }
 
+    /// What may still be offered to a subscriber that has left before this call; `None` when nothing more can be.
+    pub(crate) fn offers_underway(self: &Arc<Self>) -> Option<OffersUnderway> {
+        Some(OffersUnderway { underway: self.sealer.underway()?, channel: Arc::clone(self) })
+    }
+
     /// Gives a subscriber what it is owed, now that it has room.
     pub(crate) fn resume(self: &Arc<Self>, subscription: &Arc<Subscription>) {
         self.ingest.push(Entry::Resume(Arc::clone(subscription)), self.core.most_waiting);
@@ -449,6 +454,20 @@ impl Channel {
     /// Whether a subscription gets what this channel delivers. A stream over HTTP is one of all clients, and carries its own channel alone.
     fn reaches(&self, subscription: &Subscription) -> bool {
         !subscription.has_left() && (self.name.is_some() || subscription.client.speaks() == Speaks::WebSocket)
+    }
+}
+
+/// A look of a channel's sealer that may not have seen that a subscriber has left.
+#[derive(Debug)]
+pub(crate) struct OffersUnderway {
+    channel: Arc<Channel>,
+    underway: Underway,
+}
+
+impl OffersUnderway {
+    /// Whether it has ended, so that nothing more is offered to that subscriber.
+    pub(crate) fn are_over(&self) -> bool {
+        self.channel.sealer.is_over(&self.underway)
     }
 }
 

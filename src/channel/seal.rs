@@ -22,13 +22,28 @@ impl SealFlag {
 
     /// Gives the flag up unless others have asked since: then the caller is still the sealer, and has to look again.
     pub(super) fn done(&self, answered: Answered) -> Option<Answered> {
-        self.looks.fetch_add(1, Ordering::Release);
+        // AcqRel, paired with `underway`: the looks that follow see what was done before that was asked.
+        self.looks.fetch_add(1, Ordering::AcqRel);
         self.requests.compare_exchange(answered.0, 0, Ordering::AcqRel, Ordering::Acquire).err().map(Answered)
     }
 
     /// How many looks have ended. One that begins after a push finds it, so two that end after it have found it for certain.
     pub(super) fn looks(&self) -> usize {
         self.looks.load(Ordering::Acquire)
+    }
+
+    /// The look that may be under way and not see what the caller has done before this call; every later one sees it. `None` when there is none.
+    ///
+    /// Changes of nothing instead of loads: those of `requests` and `looks` come in one order with the sealer's own, so that a sealer which this call does
+    /// not see has this call before it.
+    pub(super) fn underway(&self) -> Option<Underway> {
+        let looks = self.looks.fetch_add(0, Ordering::AcqRel);
+        (self.requests.fetch_add(0, Ordering::AcqRel) > 0).then_some(Underway(looks))
+    }
+
+    /// Whether that look has ended.
+    pub(super) fn is_over(&self, underway: &Underway) -> bool {
+        self.looks.load(Ordering::Acquire) != underway.0 || self.requests.load(Ordering::Acquire) == 0
     }
 
     /// Gives the flag up whatever others ask: the caller sees to it that somebody seals after this.
@@ -40,6 +55,10 @@ impl SealFlag {
 /// The requests that the sealer's next look answers. Held by the sealer, who alone may give the flag up.
 #[derive(Debug)]
 pub(super) struct Answered(usize);
+
+/// A look that had not ended, by how many had.
+#[derive(Debug)]
+pub(super) struct Underway(usize);
 
 /// True while somebody has taken it upon himself to seal a channel soon.
 ///
@@ -138,6 +157,45 @@ mod models {
     #[test]
     fn loom_no_push_is_left_unsealed_and_there_is_one_sealer_at_a_time() {
         run(8);
+    }
+
+    /// A subscriber leaves, waits for the look that is under way, and says so, while two others seal: no look offers it anything after that.
+    #[test]
+    fn loom_nothing_is_offered_to_who_has_left_once_the_look_under_way_is_over() {
+        let mut bounded = loom::model::Builder::new();
+        bounded.preemption_bound = Some(3);
+        bounded.check(|| {
+            let flag = Arc::new(SealFlag::default());
+            let left = Arc::new(AtomicBool::new(false));
+            let gone = Arc::new(AtomicBool::new(false));
+            let sealers: Vec<_> = (0..2)
+                .map(|_| {
+                    let (flag, left, gone) = (Arc::clone(&flag), Arc::clone(&left), Arc::clone(&gone));
+                    thread::spawn(move || {
+                        let Some(mut answered) = flag.request() else { return };
+                        loop {
+                            if !left.load(Ordering::Acquire) {
+                                assert!(!gone.load(Ordering::SeqCst), "an offer to who is gone");
+                            }
+                            match flag.done(answered) {
+                                None => return,
+                                Some(more) => answered = more,
+                            }
+                        }
+                    })
+                })
+                .collect();
+            left.store(true, Ordering::Release);
+            if let Some(underway) = flag.underway() {
+                while !flag.is_over(&underway) {
+                    thread::yield_now();
+                }
+            }
+            gone.store(true, Ordering::SeqCst);
+            for sealer in sealers {
+                sealer.join().unwrap();
+            }
+        });
     }
 
     #[test]

@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, Sleep};
 
-use crate::channel::{Client, Subscription};
+use crate::channel::{Client, OffersUnderway, Subscription};
 use crate::encode::{close_frame, ping_frame};
 use crate::hub::{Inner, Panicked};
 use crate::protocol::{self, ClientMessage};
@@ -74,6 +74,8 @@ struct Connection {
     heartbeat: Heartbeat,
     /// What the peer may still send.
     rate: Rate,
+    /// What it has unsubscribed from and is still being offered: its next message waits for that.
+    underway: Option<OffersUnderway>,
     phase: Phase,
     deadline: Instant,
     ended: Option<CloseReason>,
@@ -87,6 +89,7 @@ pub(crate) async fn run(hub: Arc<Inner>, client: Arc<Client>, socket: Socket) {
         rate: Rate::new(now, hub.config().message_rate, hub.config().message_burst()),
         reader: Reader::new(hub.config()),
         writer: Writer::default(),
+        underway: None,
         phase: Phase::Open,
         deadline: now,
         ended: None,
@@ -157,6 +160,12 @@ impl Connection {
                 cx.waker().wake_by_ref();
                 break;
             }
+            if self.underway.as_ref().is_some_and(|underway| !underway.are_over()) {
+                // Somebody else offers it a block at this very moment: no longer than that takes.
+                cx.waker().wake_by_ref();
+                break;
+            }
+            self.underway = None;
             let inbound = self.reader.poll_next(&mut self.socket, &mut self.writer, cx);
             let frames = self.reader.take_frames();
             if frames > 0
@@ -221,7 +230,7 @@ impl Connection {
 
     fn handle(&mut self, message: ClientMessage<'_>) {
         match protocol::parse(&mut message.as_bytes().to_vec()) {
-            Ok(command) => self.hub.command(&self.client, command),
+            Ok(command) => self.underway = self.hub.command(&self.client, command),
             Err(ignored) => match self.hub.hand_over(&self.client, message) {
                 Ok(true) => {}
                 Ok(false) => {

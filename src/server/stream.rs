@@ -229,3 +229,32 @@ impl Drop for Stream {
         self.hub().farewell(&self.membership, reason);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::Future;
+    use std::pin::pin;
+    use std::task::Waker;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn who_waits_for_room_in_a_stream_is_told_when_it_has_written_everything() {
+        let hub = Hub::new();
+        let options = Options { gaps: true, ..Options::default() };
+        let headers = HeaderMap::new();
+        let answer = answer(&hub, "c", &Uri::from_static("/"), &headers, None, Encoding::Text, options);
+        let mut body = pin!(answer.into_body());
+        let mut poll = || body.as_mut().poll_frame(&mut Context::from_waker(Waker::noop()));
+        assert!(poll().is_pending());
+        let client = hub.clients().next().expect("the stream's client");
+        let mut room = pin!(hub.inner().core().room.notified());
+        room.as_mut().enable();
+        let mut is_told = || room.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready();
+        client.await_room();
+        hub.send_to_channel("c", crate::Message::output("line")).expect("a valid name");
+        hub.inner().flush();
+        assert!(poll().is_ready() && !is_told(), "the line is not written yet");
+        assert!(poll().is_pending() && is_told());
+    }
+}

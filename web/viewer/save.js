@@ -48,7 +48,10 @@ export function downloadParts(name, parts) {
   const link = document.createElement("a");
   link.href = url;
   link.download = name;
+  link.hidden = true;
+  document.body.append(link);
   link.click();
+  link.remove();
   // The browser reads it after this; a minute is enough to have begun.
   setTimeout(() => URL.revokeObjectURL(url), 60_000);
 }

@@ -1,6 +1,7 @@
 // A headless Chromium to test in, where there is one.
 
 import { existsSync } from "node:fs";
+import { readFile } from "node:fs/promises";
 
 const PATHS = [process.env.CHROMIUM, "/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"];
 
@@ -87,8 +88,24 @@ export class Viewer {
   counts() {
     return this.page.evaluate(() => {
       const { received, skipped, before, kept } = document.querySelector("#lines").dataset;
-      return { received: Number(received), skipped: Number(skipped), before: Number(before), kept: Number(kept) };
+      const number = (text) => Number(text ?? 0);
+      return { received: number(received), skipped: number(skipped), before: number(before), kept: number(kept) };
     });
+  }
+
+  /**
+   * What the download button gives: `{ name, text }`. Of a hundred downloads Chromium cancelled one, on a machine that was busy with
+   * other things, and says of it no more than that: then the button is pressed again.
+   */
+  async download() {
+    for (let left = 2; ; left -= 1) {
+      const [download] = await Promise.all([this.page.waitForEvent("download"), this.page.click("#download")]);
+      try {
+        return { name: download.suggestedFilename(), text: await readFile(await download.path(), "utf8") };
+      } catch (error) {
+        if (left === 0 || !String(error.message).includes("canceled")) throw error;
+      }
+    }
   }
 
   /** Waits until `isThere(texts of the visible rows, argument)`; it runs in the page. */

@@ -174,16 +174,17 @@ export class Hub {
 
   #publish(name, messages) {
     const channel = this.channel(name);
-    const numbered = messages.map((message) => this.#keep(channel, message));
+    const timestamp = new Date().toISOString();
+    const numbered = messages.map((message) => this.#keep(channel, message, timestamp));
     for (const [peer, subscriptions] of this.#clients) {
       const options = subscriptions.get(name);
       if (options) this.#deliver(peer, options, channel, numbered);
     }
   }
 
-  #keep(channel, message) {
+  #keep(channel, message, timestamp = new Date().toISOString()) {
     channel.seq += 1;
-    const numbered = { ...message, seq: channel.seq, timestamp: new Date().toISOString() };
+    const numbered = { ...message, seq: channel.seq, timestamp };
     channel.kept.push(numbered);
     if (channel.kept.length > this.#keeps) channel.kept.splice(0, channel.kept.length - this.#keeps);
     return numbered;

@@ -171,6 +171,104 @@ impl Outbox {
     }
 }
 
+#[cfg(all(test, not(outrace_loom)))]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::AtomicBool;
+    use std::task::{Wake, Waker};
+    use std::thread;
+    use std::time::{Duration, Instant};
+
+    use super::*;
+
+    /// Nothing sleeps so long unless it is broken.
+    const PATIENCE: Duration = Duration::from_secs(30);
+
+    /// A writer that is a thread: to wake it is to unpark it.
+    struct Writer(thread::Thread);
+
+    impl Wake for Writer {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+
+    /// Four producers against a writer that sleeps whenever nothing waits; a close, at a moment of its own, or none.
+    fn contend(limits: Limits, close: bool) {
+        const PRODUCERS: usize = 4;
+        const EACH: usize = if cfg!(miri) { 50 } else { 20_000 };
+        let outbox = Outbox::new(limits);
+        let done = AtomicBool::new(false);
+        thread::scope(|scope| {
+            let writer = scope.spawn(|| {
+                let waker = Waker::from(Arc::new(Writer(thread::current())));
+                let mut parcels = VecDeque::new();
+                let mut written = 0;
+                loop {
+                    outbox.register(&Context::from_waker(&waker));
+                    if outbox.close_asked().is_some() {
+                        return (written, outbox.discard());
+                    }
+                    let last = done.load(Ordering::Acquire);
+                    while outbox.take_or_sleep(&mut parcels) {
+                        for parcel in parcels.drain(..) {
+                            written += parcel.messages as usize;
+                            outbox.release(parcel.weight());
+                        }
+                        assert!(outbox.used().messages <= limits.messages);
+                    }
+                    if last {
+                        return (written, 0);
+                    }
+                    let asleep = Instant::now();
+                    thread::park_timeout(PATIENCE);
+                    assert!(asleep.elapsed() < PATIENCE, "nobody has woken it");
+                }
+            });
+            let handle = writer.thread().clone();
+            let producers: Vec<_> = (0..PRODUCERS)
+                .map(|producer| {
+                    let outbox = &outbox;
+                    scope.spawn(move || {
+                        let mut accepted = 0;
+                        for number in 0..EACH {
+                            match outbox.offer_frame(Bytes::from_static(b"frame")) {
+                                Offered::Accepted { frames, .. } => accepted += frames,
+                                Offered::Closed => break,
+                            }
+                            if close && producer == 0 && number == EACH / 2 {
+                                outbox.ask_to_close(CloseReason::Kicked);
+                            }
+                        }
+                        accepted
+                    })
+                })
+                .collect();
+            let accepted: usize = producers.into_iter().map(|producer| producer.join().unwrap()).sum();
+            done.store(true, Ordering::Release);
+            handle.unpark();
+            let (written, discarded) = writer.join().unwrap();
+            assert_eq!(accepted, written + discarded);
+            assert!(accepted > 0);
+        });
+        assert_eq!(outbox.used(), Used::default());
+    }
+
+    #[test]
+    fn everything_accepted_is_written_once_however_many_push_while_the_writer_falls_asleep() {
+        for messages in [1, 8, 100_000] {
+            contend(Limits { messages, bytes: 1 << 20 }, false);
+        }
+    }
+
+    #[test]
+    fn everything_accepted_before_the_end_is_written_or_discarded_to_the_unit() {
+        for messages in [1, 8, 100_000] {
+            contend(Limits { messages, bytes: 1 << 20 }, true);
+        }
+    }
+}
+
 #[cfg(all(test, outrace_loom))]
 mod models {
     use std::sync::Arc;

@@ -125,6 +125,16 @@ pub(crate) struct LoadArgs {
     #[arg(long, conflicts_with_all = ["url", "against", "rate", "window", "suite", "report"])]
     pub(crate) verify: bool,
 
+    /// Load one engine with everything at once for so long, such as 10m: clients of all kinds, bursts, resets, broken protocol, streams, actions.
+    /// Exits with 1 if anything drifts (memory, latency, CPU, descriptors) or does not add up
+    #[arg(
+        long,
+        value_name = "TIME",
+        value_parser = duration,
+        conflicts_with_all = ["url", "against", "rate", "window", "suite", "report", "verify", "seconds", "warmup"]
+    )]
+    pub(crate) soak: Option<Duration>,
+
     /// What the floor writes at once; by default what the engine wrote in the same run
     #[arg(long, value_name = "BYTES")]
     pub(crate) floor_block: Option<usize>,
@@ -210,6 +220,8 @@ impl LoadArgs {
             slow: self.slow,
             churn: self.churn,
             churn_stay: self.churn_stay,
+            stall: None,
+            comes_back: false,
             pin: self.pin,
             queue: self.queue,
             queue_bytes: self.queue_bytes,

@@ -13,7 +13,8 @@ use serde::Serialize;
 use tokio::sync::Notify;
 
 use crate::channel::{
-    Channel, ChannelLimit, Client, ClientId, Core, Overflow, Publisher, Registry, Run, Speaks, Subscription,
+    Channel, ChannelLimit, Client, ClientId, Core, Overflow, Publisher, Registry, Run, SealUnderWay, Speaks,
+    Subscription,
 };
 use crate::config::Config;
 use crate::connection::{self, Addresses, Admission, UpgradeBody};
@@ -834,8 +835,9 @@ impl Inner {
         guarded("on_message", || callback(client, message)).map(|()| true).ok_or(Panicked)
     }
 
-    /// Does what a client asks for.
-    pub(crate) fn command(&self, client: &Arc<Client>, command: Command<'_>) {
+    /// Does what a client asks for. Where that leaves a channel, the seal that may still offer it something: what the client said next is to wait for
+    /// its end, so that nothing of the channel comes behind an answer.
+    pub(crate) fn command(&self, client: &Arc<Client>, command: Command<'_>) -> Option<SealUnderWay> {
         match command {
             Command::Subscribe { channel, options } => {
                 let subscribed = match options {
@@ -847,9 +849,10 @@ impl Inner {
                     self.answer(client, Message::error(refusal.as_str()));
                 }
             }
-            Command::Unsubscribe { channel } => self.unsubscribe(client, channel),
+            Command::Unsubscribe { channel } => return self.unsubscribe(client, channel),
             Command::Ping => self.answer(client, Message::new(MessageType::Pong)),
         }
+        None
     }
 
     fn answer(&self, client: &Client, message: Message) {
@@ -881,7 +884,8 @@ impl Inner {
                 known.channel.refetch(&known, range.clone());
                 return Ok(());
             }
-            self.unsubscribe(client, name.as_str());
+            // What a seal under way still offers stands before the new subscription's first word: one sealer does both.
+            let _ = self.unsubscribe(client, name.as_str());
             return self.join(client, name, Some(options), range);
         }
         if count >= self.config().max_subscriptions {
@@ -931,11 +935,10 @@ impl Inner {
         }
     }
 
-    fn unsubscribe(&self, client: &Client, channel: &str) {
-        let removed = client.lock().remove(channel);
-        if let Some(subscription) = removed {
-            self.leave(&subscription);
-        }
+    fn unsubscribe(&self, client: &Client, channel: &str) -> Option<SealUnderWay> {
+        let subscription = client.lock().remove(channel)?;
+        self.leave(&subscription);
+        subscription.channel.seal_under_way()
     }
 
     fn leave(&self, subscription: &Arc<Subscription>) {

@@ -255,6 +255,12 @@ impl Channel {
         last
     }
 
+    /// The seal that runs at this moment, which may still offer its block to who has just left.
+    pub(crate) fn seal_under_way(self: &Arc<Self>) -> Option<SealUnderWay> {
+        let look = self.sealer.under_way()?;
+        Some(SealUnderWay { channel: Arc::clone(self), look })
+    }
+
     /// Gives a subscriber what it is owed, now that it has room.
     pub(crate) fn resume(self: &Arc<Self>, subscription: &Arc<Subscription>) {
         self.ingest.push(Entry::Resume(Arc::clone(subscription)), self.core.most_waiting);
@@ -449,6 +455,19 @@ impl Channel {
     /// Whether a subscription gets what this channel delivers. A stream over HTTP is one of all clients, and carries its own channel alone.
     fn reaches(&self, subscription: &Subscription) -> bool {
         !subscription.has_left() && (self.name.is_some() || subscription.client.speaks() == Speaks::WebSocket)
+    }
+}
+
+/// A seal that ran when this was made.
+pub(crate) struct SealUnderWay {
+    channel: Arc<Channel>,
+    look: seal::LookUnderWay,
+}
+
+impl SealUnderWay {
+    /// Whether it has ended: what it offered is in the queues.
+    pub(crate) fn is_over(&self) -> bool {
+        self.channel.sealer.is_over(&self.look)
     }
 }
 

@@ -22,7 +22,8 @@ impl SealFlag {
 
     /// Gives the flag up unless others have asked since: then the caller is still the sealer, and has to look again.
     pub(super) fn done(&self, answered: Answered) -> Option<Answered> {
-        self.looks.fetch_add(1, Ordering::Release);
+        // Release, paired with the Acquire of `looks`; Acquire, paired with the exchange in `under_way`.
+        self.looks.fetch_add(1, Ordering::AcqRel);
         self.requests.compare_exchange(answered.0, 0, Ordering::AcqRel, Ordering::Acquire).err().map(Answered)
     }
 
@@ -31,11 +32,31 @@ impl SealFlag {
         self.looks.load(Ordering::Acquire)
     }
 
+    /// The look that somebody is at right now and that may not see what the caller has just stored; `None` when every look from now on sees it.
+    ///
+    /// Exchanges that change nothing, AcqRel: a sealer's own of the same word comes either before it, and is seen here, or after, and sees what was
+    /// stored before.
+    pub(super) fn under_way(&self) -> Option<LookUnderWay> {
+        if self.requests.fetch_add(0, Ordering::AcqRel) == 0 {
+            return None;
+        }
+        Some(LookUnderWay(self.looks.fetch_add(0, Ordering::AcqRel)))
+    }
+
+    /// Whether that look has ended. What it did is seen after this.
+    pub(super) fn is_over(&self, look: &LookUnderWay) -> bool {
+        self.looks() != look.0 || self.requests.fetch_add(0, Ordering::AcqRel) == 0
+    }
+
     /// Gives the flag up whatever others ask: the caller sees to it that somebody seals after this.
     pub(super) fn give_up(&self, _: Answered) {
         self.requests.swap(0, Ordering::AcqRel);
     }
 }
+
+/// A look that had not ended when this was made.
+#[derive(Debug)]
+pub(super) struct LookUnderWay(usize);
 
 /// The requests that the sealer's next look answers. Held by the sealer, who alone may give the flag up.
 #[derive(Debug)]
@@ -132,6 +153,47 @@ mod models {
             }
             // SAFETY: all other threads have ended.
             model.sealed.with(|sealed| assert_eq!(unsafe { *sealed }, 3));
+        });
+    }
+
+    /// A sealer that offers to whoever has not left, and one who leaves: once the look under way is over, nothing more is offered.
+    #[test]
+    fn loom_nothing_is_offered_after_the_look_under_way_when_somebody_left() {
+        use crate::sync::AtomicBool;
+
+        let mut bounded = loom::model::Builder::new();
+        bounded.preemption_bound = Some(3);
+        bounded.check(|| {
+            let flag = Arc::new(SealFlag::default());
+            let left = Arc::new(AtomicBool::new(false));
+            let offered = Arc::new(AtomicUsize::new(0));
+            let publisher = {
+                let (flag, left, offered) = (Arc::clone(&flag), Arc::clone(&left), Arc::clone(&offered));
+                thread::spawn(move || {
+                    for _ in 0..2 {
+                        let Some(mut answered) = flag.request() else { continue };
+                        loop {
+                            if !left.load(Ordering::Acquire) {
+                                // Relaxed: the flag has to order it.
+                                offered.store(offered.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+                            }
+                            match flag.done(answered) {
+                                None => break,
+                                Some(more) => answered = more,
+                            }
+                        }
+                    }
+                })
+            };
+            left.store(true, Ordering::Release);
+            if let Some(look) = flag.under_way() {
+                while !flag.is_over(&look) {
+                    thread::yield_now();
+                }
+            }
+            let before = offered.load(Ordering::Relaxed);
+            publisher.join().unwrap();
+            assert_eq!(offered.load(Ordering::Relaxed), before);
         });
     }
 

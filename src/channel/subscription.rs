@@ -118,7 +118,7 @@ impl Subscription {
     }
 
     /// From now on nothing more is offered. Release, paired with the Acquire of [`Subscription::has_left`]; a seal that runs at this very
-    /// moment may still offer its block.
+    /// moment may still offer its block: see [`Channel::seal_under_way`].
     pub(crate) fn leave(&self) {
         self.left.store(true, Ordering::Release);
     }

@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, Sleep};
 
-use crate::channel::{Client, Subscription};
+use crate::channel::{Client, SealUnderWay, Subscription};
 use crate::encode::{close_frame, ping_frame};
 use crate::hub::{Inner, Panicked};
 use crate::protocol::{self, ClientMessage};
@@ -42,6 +42,8 @@ use writer::{Flushed, Writer};
 const MESSAGES_IN_A_ROW: usize = 32;
 /// Times a connection's queue is filled with what it is owed before it lets others run.
 const REFILLS_IN_A_ROW: usize = 4;
+/// When to look again whether a seal is over. It takes microseconds, unless its thread has lost its core.
+const SEAL_PATIENCE: Duration = Duration::from_millis(1);
 /// What a lingering connection still reads, to see the peer's close, before it is cut off.
 const MOST_LINGERING_BYTES: usize = 1024 * 1024;
 
@@ -74,6 +76,8 @@ struct Connection {
     heartbeat: Heartbeat,
     /// What the peer may still send.
     rate: Rate,
+    /// The seal of a channel that the peer has just left: what it said next waits for its end.
+    leaving: Option<SealUnderWay>,
     phase: Phase,
     deadline: Instant,
     ended: Option<CloseReason>,
@@ -87,6 +91,7 @@ pub(crate) async fn run(hub: Arc<Inner>, client: Arc<Client>, socket: Socket) {
         rate: Rate::new(now, hub.config().message_rate, hub.config().message_burst()),
         reader: Reader::new(hub.config()),
         writer: Writer::default(),
+        leaving: None,
         phase: Phase::Open,
         deadline: now,
         ended: None,
@@ -157,6 +162,10 @@ impl Connection {
                 cx.waker().wake_by_ref();
                 break;
             }
+            if self.leaving.as_ref().is_some_and(|seal| !seal.is_over()) {
+                break;
+            }
+            self.leaving = None;
             let inbound = self.reader.poll_next(&mut self.socket, &mut self.writer, cx);
             let frames = self.reader.take_frames();
             if frames > 0
@@ -191,6 +200,9 @@ impl Connection {
             self.heartbeat.seen(Instant::now());
         }
         self.deadline = self.next_beat();
+        if self.leaving.is_some() {
+            self.deadline = self.deadline.min(Instant::now() + SEAL_PATIENCE);
+        }
         self.poll_flush(cx).map(|_| CloseReason::PeerGone)
     }
 
@@ -217,7 +229,7 @@ impl Connection {
 
     fn handle(&mut self, message: ClientMessage<'_>) {
         match protocol::parse(&mut message.as_bytes().to_vec()) {
-            Ok(command) => self.hub.command(&self.client, command),
+            Ok(command) => self.leaving = self.hub.command(&self.client, command),
             Err(ignored) => match self.hub.hand_over(&self.client, message) {
                 Ok(true) => {}
                 Ok(false) => {

@@ -160,7 +160,11 @@ impl Control {
     }
 
     pub(crate) fn set_open(&self, opened: bool) {
-        if opened { self.open.fetch_add(1, Relaxed) } else { self.open.fetch_sub(1, Relaxed) };
+        if opened {
+            self.open.fetch_add(1, Relaxed)
+        } else {
+            self.open.fetch_sub(1, Relaxed)
+        };
     }
 
     /// Connections that are open now.
@@ -170,7 +174,11 @@ impl Control {
 
     /// A client that has to come back has gone, or has come back.
     pub(crate) fn set_away(&self, away: bool) {
-        if away { self.away.fetch_add(1, Relaxed) } else { self.away.fetch_sub(1, Relaxed) };
+        if away {
+            self.away.fetch_add(1, Relaxed)
+        } else {
+            self.away.fetch_sub(1, Relaxed)
+        };
     }
 
     /// Clients that are to be there and are not, or not yet.

@@ -22,10 +22,7 @@ struct Given {
 
 impl Interval {
     pub(crate) fn new() -> Interval {
-        Interval {
-            number: AtomicU64::new(0),
-            given: Mutex::new(Given { latency: empty_histogram(), by: 0 }),
-        }
+        Interval { number: AtomicU64::new(0), given: Mutex::new(Given { latency: empty_histogram(), by: 0 }) }
     }
 
     /// Changes when the receivers are to give what they have.

@@ -207,11 +207,7 @@ impl Round<'_> {
         server.as_mut().map_or(Ok(()), ServerProcess::check)
     }
 
-    fn feed(
-        &self,
-        server: &mut Option<ServerProcess>,
-        watch: &mut dyn Watch,
-    ) -> Result<Feeding, String> {
+    fn feed(&self, server: &mut Option<ServerProcess>, watch: &mut dyn Watch) -> Result<Feeding, String> {
         let second = SECOND as f64;
         let origin = clock::now() + RUN_UP;
         let from = origin + (self.workload.warmup * second) as u64;

@@ -84,13 +84,20 @@ impl Findings<'_> {
                     && after.known_channels <= before.known_channels + ASIDE,
                 format!(
                     "{} with subscribers, {} before; {} known, {} before and {ASIDE} beside",
-                    after.figures.channels, before.figures.channels, after.known_channels, before.known_channels
+                    after.figures.channels,
+                    before.figures.channels,
+                    after.known_channels,
+                    before.known_channels
                 ),
             ),
             Check::of(
                 "descriptors",
                 after.own_descriptors() <= before.own_descriptors(),
-                format!("{} beside the clients', {} before", after.own_descriptors(), before.own_descriptors()),
+                format!(
+                    "{} beside the clients', {} before",
+                    after.own_descriptors(),
+                    before.own_descriptors()
+                ),
             ),
             Check::of(
                 "threads",
@@ -135,7 +142,9 @@ impl Findings<'_> {
                 format!("{} seals, {} connections", figures.panicked, figures.closed_for("internal error")),
             ),
         ];
-        for (reason, code) in [("protocol violation", 1002), ("invalid UTF-8", 1007), ("message too big", 1009)] {
+        for (reason, code) in
+            [("protocol violation", 1002), ("invalid UTF-8", 1007), ("message too big", 1009)]
+        {
             let made: u64 =
                 VIOLATIONS.iter().filter(|violation| violation.2 == code).map(|v| doings.of(v.0)).sum();
             let counted = figures.closed_for(reason);
@@ -197,7 +206,8 @@ fn latency(samples: &[&Sample]) -> Check {
     };
     let Some((first, last)) = of(|sample| sample.p99) else { return unknown(NAME) };
     // What the machine adds to each of a line's steps is not the server's. Below a millisecond it is the timer's grain.
-    let machine = of(|sample| sample.late_p99).map_or(1.0, |(first, last)| last.max(1_000.0) / first.max(1_000.0));
+    let machine =
+        of(|sample| sample.late_p99).map_or(1.0, |(first, last)| last.max(1_000.0) / first.max(1_000.0));
     let ratio = LATENCY_RATIO * machine.max(1.0);
     Check::of(
         NAME,
@@ -216,7 +226,9 @@ fn cpu(samples: &[&Sample]) -> Check {
         Some((first, last)) => Check::of(
             NAME,
             last <= first * CPU_RATIO,
-            format!("{first:.0} ns in the first third, {last:.0} ns in the last; up to x {CPU_RATIO} is none"),
+            format!(
+                "{first:.0} ns in the first third, {last:.0} ns in the last; up to x {CPU_RATIO} is none"
+            ),
         ),
         None => unknown(NAME),
     }
@@ -350,8 +362,14 @@ mod tests {
         let (before, mut after, doings) = (level(), level(), Doings::default());
         after.known_channels += ASIDE;
         change(&mut after);
-        let findings =
-            Findings { samples: &[], before: &before, after: &after, open: 30, overflows: 0, doings: &doings };
+        let findings = Findings {
+            samples: &[],
+            before: &before,
+            after: &after,
+            open: 30,
+            overflows: 0,
+            doings: &doings,
+        };
         let checks = findings.checks();
         checks.iter().filter(|check| check.verdict == Verdict::Fails).map(|check| check.name).collect()
     }

@@ -19,7 +19,11 @@ pub(crate) const VIOLATIONS: [Violation; 5] = [
     // A continuation of nothing.
     ("lone continuations", |out| push_client_frame(out, 0, b"..."), 1002),
     // A length that nobody will wait for.
-    ("oversize frames", |out| out.extend_from_slice(&[0x82, 0xff, 0, 0, 0, 0, 0x10, 0, 0, 0, 1, 2, 3, 4]), 1009),
+    (
+        "oversize frames",
+        |out| out.extend_from_slice(&[0x82, 0xff, 0, 0, 0, 0, 0x10, 0, 0, 0, 1, 2, 3, 4]),
+        1009,
+    ),
     ("invalid UTF-8", |out| push_client_frame(out, TEXT, b"ab\xff\xfecd"), 1007),
 ];
 
@@ -114,7 +118,9 @@ pub(super) fn stream(scenery: &Scenery, turn: u64, doings: &mut Doings) -> Resul
     };
     let mut peer = Peer::connect(&scenery.target)?;
     let host = &scenery.target.host;
-    peer.send(format!("GET /api/channels/{channel}/{kind}?tail=20 HTTP/1.1\r\nHost: {host}\r\n\r\n").as_bytes())?;
+    peer.send(
+        format!("GET /api/channels/{channel}/{kind}?tail=20 HTTP/1.1\r\nHost: {host}\r\n\r\n").as_bytes(),
+    )?;
     let head = peer.head()?;
     if !head.starts_with("HTTP/1.1 200") || !head.contains(content_type) {
         return Err(format!("{what} are answered with {:?}", head.lines().next().unwrap_or_default()));
@@ -138,7 +144,12 @@ pub(super) fn act(scenery: &Scenery, turn: u64, doings: &mut Doings) -> Result<(
     let bad: [(&str, &str, &[u8], u16); 5] = [
         ("POST", "/api/actions", b"{\"action\":", 400),
         ("POST", "/api/actions", b"{\"action\":\"ws.send_process_output\"}", 400),
-        ("POST", "/api/actions", b"[{\"action\":\"ws.send_error\",\"message\":\"x\"},{\"action\":\"no.such\"}]", 400),
+        (
+            "POST",
+            "/api/actions",
+            b"[{\"action\":\"ws.send_error\",\"message\":\"x\"},{\"action\":\"no.such\"}]",
+            400,
+        ),
         ("POST", "/api/actions", deep.as_bytes(), 400),
         ("GET", "/no/such/page", b"", 404),
     ];
@@ -187,7 +198,10 @@ pub(super) fn look(scenery: &Scenery, _: u64, doings: &mut Doings) -> Result<(),
     }
     let (status, body) = http.request("GET", "/metrics", b"")?;
     if status != 200 || !body.ends_with(b"# EOF\n") {
-        return Err(format!("GET /metrics is answered with {status} and {} bytes without an end", body.len()));
+        return Err(format!(
+            "GET /metrics is answered with {status} and {} bytes without an end",
+            body.len()
+        ));
     }
     doings.count("looks");
     if began.elapsed() > Duration::from_secs(10) {

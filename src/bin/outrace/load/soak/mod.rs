@@ -53,7 +53,8 @@ pub(crate) fn run(args: &LoadArgs, time: Duration, progress: &Progress) -> Resul
     let mut outcome = round::run(&workload, &subject, progress, &mut soak)?;
     let checks = soak.checks();
     note(&mut outcome, &checks, &soak.doings, soak.trouble.as_slice());
-    progress.suspend(|| print!("{}", report::text(&workload, &outcome, &soak.samples, &checks, &soak.doings)));
+    progress
+        .suspend(|| print!("{}", report::text(&workload, &outcome, &soak.samples, &checks, &soak.doings)));
     if let Some(file) = &args.json {
         let json = report::json(&workload, &outcome, &soak.samples, &checks, &soak.doings);
         super::write(file, &format!("{json:#}\n"))?;
@@ -125,8 +126,7 @@ struct Soak {
 
 impl Soak {
     fn new(workload: &Workload, time: Duration) -> Soak {
-        let interval =
-            (time / SAMPLES).clamp(SHORTEST_INTERVAL, LONGEST_INTERVAL).max(time / MOST_SAMPLES);
+        let interval = (time / SAMPLES).clamp(SHORTEST_INTERVAL, LONGEST_INTERVAL).max(time / MOST_SAMPLES);
         Soak {
             workload: workload.clone(),
             event_every: (time / 20).min(Duration::from_secs(10)),
@@ -223,7 +223,8 @@ impl Watch for Soak {
         for _ in 0..20 {
             // The descriptors of those that asked before go a moment later.
             std::thread::sleep(Duration::from_millis(10));
-            level = Level::read(scene).map(|next| if next.descriptors <= level.descriptors { next } else { level })?;
+            level = Level::read(scene)
+                .map(|next| if next.descriptors <= level.descriptors { next } else { level })?;
         }
         self.before = Some(level);
         self.disturb(scene)?;
@@ -266,7 +267,9 @@ impl Watch for Soak {
                 }
             }
             (self.open, self.overflows) = (scene.control.open(), scene.control.overflows());
-            if clock::now() > until || self.checks().iter().skip(4).all(|check| check.verdict == Verdict::Holds) {
+            if clock::now() > until
+                || self.checks().iter().skip(4).all(|check| check.verdict == Verdict::Holds)
+            {
                 return;
             }
             std::thread::sleep(Duration::from_millis(100));

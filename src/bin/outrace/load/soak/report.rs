@@ -13,8 +13,18 @@ use super::sample::Sample;
 /// Rows of the table, each of as many samples.
 const ROWS: usize = 10;
 
-const HEAD: [&str; 10] =
-    ["until", "memory", "descriptors", "threads", "clients", "CPU ns/message", "p50", "p99", "machine p99", "skipped"];
+const HEAD: [&str; 10] = [
+    "until",
+    "memory",
+    "descriptors",
+    "threads",
+    "clients",
+    "CPU ns/message",
+    "p50",
+    "p99",
+    "machine p99",
+    "skipped",
+];
 
 pub(super) fn text(
     workload: &Workload,
@@ -107,7 +117,9 @@ pub(super) fn verdict(code: u8, checks: &[Check]) -> &'static str {
     let unjudged = checks.iter().any(|check| check.verdict == Verdict::NotJudged);
     match (code, unjudged) {
         (0, false) => "soaked: nothing drifts, and every client accounts for every line",
-        (0, true) => "soaked: every client accounts for every line; too short or too little to judge drift by",
+        (0, true) => {
+            "soaked: every client accounts for every line; too short or too little to judge drift by"
+        }
         _ => "NOT sound",
     }
 }

@@ -135,7 +135,8 @@ impl Reading {
         late: &Histogram<u64>,
     ) -> Sample {
         let quantile = |of: &Histogram<u64>, q| (!of.is_empty()).then(|| of.value_at_quantile(q));
-        let grown = |figure: fn(&Figures) -> u64| figure(&self.figures).saturating_sub(figure(&earlier.figures));
+        let grown =
+            |figure: fn(&Figures) -> u64| figure(&self.figures).saturating_sub(figure(&earlier.figures));
         let (delivered, offered) = (grown(|f| f.written), grown(|f| f.offered));
         let cpu = self.usage.as_ref().zip(earlier.usage.as_ref()).map(|(now, then)| now.since(then));
         Sample {

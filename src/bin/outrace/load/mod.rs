@@ -28,6 +28,7 @@ mod plot;
 mod progress;
 mod receiver;
 mod round;
+mod seat;
 mod server_process;
 mod soak;
 mod stamp;

@@ -7,6 +7,7 @@ use super::client::{Client, End, State, Taken};
 use super::clock::{self, MILLISECOND, SECOND};
 use super::control::{Control, Phase};
 use super::frame::{MAX_FRAME, PONG, push_client_frame};
+use super::seat::{Seat, comes_and_goes};
 use super::stamp::LineShape;
 use super::tally::Tally;
 use super::target::Target;
@@ -66,35 +67,6 @@ pub(crate) struct Receiver {
     next_sign: u64,
 }
 
-/// A client and its connection.
-struct Seat {
-    client: Client,
-    socket: Option<TcpStream>,
-    /// A frame that was cut, until the rest comes.
-    kept: Vec<u8>,
-    /// Its first join was proved.
-    counted: bool,
-    /// Connecting, or waiting for the proof of its subscriptions.
-    arriving: bool,
-    /// A churner that has said its close.
-    parting: bool,
-    /// Gone, and to come back.
-    away: bool,
-    /// Done with every channel, or closed.
-    ended: bool,
-    /// In the epoll set.
-    watched: bool,
-    /// When joining or leaving has taken too long; of a churner that has joined, when it leaves; of a stalled client, when it wakes or stalls again.
-    deadline: u64,
-    visits: u64,
-    /// A resumer that is away, until when.
-    away_until: u64,
-}
-
-fn comes_and_goes(role: Role) -> bool {
-    matches!(role, Role::Churner | Role::Resumer)
-}
-
 /// Starts thread `index` of `workload.threads`; every so many-th client is its.
 pub(crate) fn start(
     target: Arc<Target>,
@@ -106,20 +78,7 @@ pub(crate) fn start(
     let control_number = control.interval.number();
     let seats: Vec<Seat> = (index..workload.clients())
         .step_by(workload.threads)
-        .map(|number| Seat {
-            client: Client::new(number, &workload),
-            socket: None,
-            kept: Vec::new(),
-            counted: false,
-            arriving: false,
-            parting: false,
-            away: false,
-            ended: false,
-            watched: false,
-            deadline: u64::MAX,
-            visits: 0,
-            away_until: u64::MAX,
-        })
+        .map(|number| Seat::new(Client::new(number, &workload)))
         .collect();
     let with_role = |wanted: fn(Role) -> bool| {
         seats.iter().enumerate().filter(|(_, s)| wanted(s.client.role)).map(|(i, _)| i).collect()
@@ -349,13 +308,12 @@ impl Receiver {
     /// Whether the server closed a client whose queue had no room for a message to everybody. Who does not read may be cut off before the
     /// close frame has reached it.
     fn is_overflow(&self, index: usize, why: &str, phase: Phase) -> bool {
-        let client = &self.seats[index].client;
-        let reads = !matches!(client.role, Role::Stalled | Role::Slow(_));
+        let seat = &self.seats[index];
         let told = why.starts_with("close code 1013");
         self.workload.comes_back
             && phase < Phase::Ending
-            && client.state != State::Left
-            && (told || !reads && !why.starts_with("close code"))
+            && seat.client.state != State::Left
+            && (told || !seat.reads() && !why.starts_with("close code"))
     }
 
     /// Gone, to come back.

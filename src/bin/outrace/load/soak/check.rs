@@ -392,10 +392,10 @@ mod tests {
             after.figures.closed.insert("protocol violation".to_owned(), 1);
         };
         assert_eq!(failing(violated), ["protocol violation"]);
-        let mut gone = |after: &mut Level| {
+        let gone = |after: &mut Level| {
             after.figures.clients += 1;
             after.figures.connected += 1;
         };
-        assert_eq!(failing(&mut gone), ["clients"]);
+        assert_eq!(failing(gone), ["clients"]);
     }
 }

@@ -1,15 +1,10 @@
 //! Statistics that tell a drift from noise. Pure: numbers in, numbers out.
 
-/// The middle of `values`, those that are no number left out; the mean of the two middles where there are two.
+use super::super::outcome;
+
+/// The median of `values`, those that are no number left out.
 pub(crate) fn median(values: impl IntoIterator<Item = f64>) -> Option<f64> {
-    let mut values: Vec<f64> = values.into_iter().filter(|value| value.is_finite()).collect();
-    values.sort_unstable_by(f64::total_cmp);
-    let middle = values.len() / 2;
-    match values.len() {
-        0 => None,
-        n if n % 2 == 1 => Some(values[middle]),
-        _ => Some((values[middle - 1] + values[middle]) / 2.0),
-    }
+    outcome::median(values.into_iter().filter(|value| value.is_finite()).collect())
 }
 
 /// Theil–Sen: the median of the slopes between all pairs of points, in units of the second per unit of the first.

@@ -247,10 +247,10 @@ mod tests {
                     })
                 })
                 .collect();
-            let accepted: usize = producers.into_iter().map(|producer| producer.join().unwrap()).sum();
+            let accepted: usize = producers.into_iter().map(|producer| producer.join().expect("it does not panic")).sum();
             done.store(true, Ordering::Release);
             handle.unpark();
-            let (written, discarded) = writer.join().unwrap();
+            let (written, discarded) = writer.join().expect("it does not panic");
             assert_eq!(accepted, written + discarded);
             assert!(accepted > 0);
         });

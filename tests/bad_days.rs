@@ -35,7 +35,10 @@ impl Binary {
         shell.args(["--listen", "127.0.0.1:0", "--log", "error"]).args(rest);
         let mut child = shell.stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
-        BufReader::new(child.stderr.take().unwrap()).read_line(&mut line).unwrap();
+        let mut complaints = BufReader::new(child.stderr.take().unwrap());
+        complaints.read_line(&mut line).unwrap();
+        // Shown with the test's own output, if it fails.
+        thread::spawn(move || complaints.lines().map_while(Result::ok).for_each(|line| eprintln!("{line}")));
         let at = line.find("ws://").unwrap_or_else(|| panic!("it does not listen: {line}")) + 5;
         let address = line[at..].split('/').next().unwrap().parse().unwrap();
         Self { child, address }

@@ -88,6 +88,11 @@ impl Server {
         found.unwrap()
     }
 
+    /// Tasks that live in the server's runtime.
+    pub fn tasks(&self) -> usize {
+        self.runtime.as_ref().unwrap().metrics().num_alive_tasks()
+    }
+
     /// Asks the server to stop; what it does until then goes on in its runtime.
     pub fn stop(&mut self) {
         let _ = self.stop.take().expect("stopped once").send(());

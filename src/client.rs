@@ -21,6 +21,7 @@
 
 mod backoff;
 mod builder;
+mod dial;
 mod item;
 mod track;
 mod watcher;

@@ -1,23 +1,25 @@
 //! The public face: build, publish, look up. Wires the stages together and holds no algorithm.
 
 use std::fmt;
-use std::net::SocketAddr;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_core::Stream;
-use http::{HeaderMap, Request, Response, Uri};
+use http::{HeaderMap, Request, Response, Uri, request};
 use serde::Serialize;
 use tokio::sync::Notify;
 
+use crate::access::{
+    Admission, AuthError, Authenticator, Credentials, Denial, Gate, Identity, Origins, PublishTarget,
+    Visitor, guarded,
+};
 use crate::channel::{
     Channel, ChannelLimit, Client, ClientId, Core, OffersUnderway, Overflow, Publisher, Registry, Run,
     Speaks, Subscription,
 };
 use crate::config::Config;
-use crate::connection::{self, Addresses, Admission, UpgradeBody};
+use crate::connection::{self, Addresses, UpgradeBody};
 use crate::encode::{Encoding, Envelope, single};
 use crate::error::ConfigError;
 use crate::message::{
@@ -30,17 +32,17 @@ use crate::sync::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 type OnConnect = Box<dyn Fn(&Arc<Client>) + Send + Sync>;
 type OnDisconnect = Box<dyn Fn(&Arc<Client>, CloseReason) + Send + Sync>;
-type OnUpgrade = Box<dyn Fn(&Uri, &HeaderMap) -> Admission + Send + Sync>;
 type OnMessage = Box<dyn Fn(&Arc<Client>, ClientMessage<'_>) + Send + Sync>;
 type OnSubscribe = Box<dyn Fn(&Arc<Client>, &ChannelName) -> bool + Send + Sync>;
+type OnPublish = Box<dyn Fn(Option<&Identity>, PublishTarget<'_>) -> bool + Send + Sync>;
 
 /// What the application hooked into a hub.
 #[derive(Default)]
 struct Callbacks {
     connect: Option<OnConnect>,
     disconnect: Option<OnDisconnect>,
-    upgrade: Option<OnUpgrade>,
     subscribe: Option<OnSubscribe>,
+    publish: Option<OnPublish>,
     message: Option<OnMessage>,
 }
 
@@ -81,6 +83,7 @@ pub struct Hub {
 #[derive(Default)]
 pub struct HubBuilder {
     config: Config,
+    gate: Gate,
     callbacks: Callbacks,
 }
 
@@ -233,16 +236,77 @@ impl HubBuilder {
         self
     }
 
-    /// Judges a request for a connection by its address and headers, before the upgrade. A panic refuses.
+    /// Judges a request by its address and headers before anybody asks who sends it: for a connection, a stream or the API. A panic refuses.
     pub fn on_upgrade(
         mut self,
         callback: impl Fn(&Uri, &HeaderMap) -> Admission + Send + Sync + 'static,
     ) -> Self {
-        self.callbacks.upgrade = Some(Box::new(callback));
+        self.gate.on_upgrade = Some(Box::new(callback));
         self
     }
 
-    /// Says whether a client may subscribe to a channel. A panic refuses.
+    /// Finds out who sends a request, before the upgrade: [`Client::identity`]. Without one everybody may come in. See
+    /// [`access`](crate::access) for those there are.
+    ///
+    /// ```
+    /// use outrace::access::{AuthError, Bearer, Identity};
+    ///
+    /// let hub = outrace::Hub::builder()
+    ///     .authenticator(Bearer::new(|token| match token {
+    ///         // A secret of one's own is compared in constant time: see ApiKeys and TokenTable.
+    ///         token if is_session(token) => Ok(Identity::new("alice")),
+    ///         _ => Err(AuthError::Invalid),
+    ///     }))
+    ///     .on_subscribe(|client, channel| {
+    ///         client.identity().is_some_and(|who| channel.as_str().starts_with(&format!("{who}:")))
+    ///     })
+    ///     .build()?;
+    /// # fn is_session(_: &str) -> bool { false }
+    /// # Ok::<(), outrace::ConfigError>(())
+    /// ```
+    pub fn authenticator(mut self, authenticator: impl Authenticator + 'static) -> Self {
+        self.gate.authenticator = Some(Box::new(authenticator));
+        self
+    }
+
+    /// Called when the authenticator has refused a request. A panic is logged and changes nothing.
+    pub fn on_auth_failure(
+        mut self,
+        callback: impl Fn(&Credentials, &AuthError) + Send + Sync + 'static,
+    ) -> Self {
+        self.gate.on_failure = Some(Box::new(callback));
+        self
+    }
+
+    /// Which pages may connect and publish: by default those of the server's own host.
+    pub fn origins(mut self, origins: Origins) -> Self {
+        self.gate.origins = origins;
+        self
+    }
+
+    /// Lets the server be addressed by this host name (without a port; said again, by this one too). A listener on a loopback address
+    /// answers to loopback names alone unless others are allowed here: the name under which a proxy passes requests on, say. Once a name is
+    /// allowed, any other listener answers to no other name but that and loopback's.
+    ///
+    /// The hub knows where a request came in when the server puts the [`LocalAddress`](crate::LocalAddress) into its extensions, as
+    /// that of `outrace::server` does.
+    pub fn allow_host(mut self, name: impl AsRef<str>) -> Self {
+        self.gate.hosts.allow(name.as_ref());
+        self
+    }
+
+    /// Says whether who sends a request to publish may do so; `None` when there is no authenticator. For requests over HTTP: what the
+    /// program itself publishes is not asked about. A panic refuses.
+    pub fn authorise_publish(
+        mut self,
+        callback: impl Fn(Option<&Identity>, PublishTarget<'_>) -> bool + Send + Sync + 'static,
+    ) -> Self {
+        self.callbacks.publish = Some(Box::new(callback));
+        self
+    }
+
+    /// Says whether a client may subscribe to a channel. A panic refuses. Also asked of a client that only wants to list channels, which
+    /// never connects.
     pub fn on_subscribe(
         mut self,
         callback: impl Fn(&Arc<Client>, &ChannelName) -> bool + Send + Sync + 'static,
@@ -283,7 +347,7 @@ impl HubBuilder {
     /// A setting is out of its range.
     pub fn build(self) -> Result<Hub, ConfigError> {
         self.config.check()?;
-        Ok(Hub { inner: Arc::new(Inner::new(self.config, self.callbacks)) })
+        Ok(Hub { inner: Arc::new(Inner::new(self.config, self.gate, self.callbacks)) })
     }
 }
 
@@ -302,7 +366,7 @@ impl Default for Hub {
 impl Hub {
     /// A hub with the default settings.
     pub fn new() -> Self {
-        Self { inner: Arc::new(Inner::new(Config::default(), Callbacks::default())) }
+        Self { inner: Arc::new(Inner::new(Config::default(), Gate::default(), Callbacks::default())) }
     }
 
     /// A hub with settings of one's own.
@@ -501,10 +565,15 @@ impl Hub {
     /// A request that is no handshake, comes from a page of another site, is not admitted or comes while the hub is full or
     /// stopping is answered with a refusal, and `text/plain`.
     ///
+    /// Waits for nothing but the [authenticator](HubBuilder::authenticator), if there is one.
+    ///
     /// # Panics
     /// Outside a tokio runtime with I/O and time enabled.
-    pub fn upgrade<B>(&self, request: Request<B>) -> Response<UpgradeBody> {
-        connection::upgrade(&self.inner, request)
+    ///
+    /// # Cancel safety
+    /// A dropped future has not answered; nothing is left of the request.
+    pub async fn upgrade<B>(&self, request: Request<B>) -> Response<UpgradeBody> {
+        connection::upgrade(&self.inner, request).await
     }
 
     #[cfg(any(fuzzing, test, feature = "internals", feature = "server"))]
@@ -630,6 +699,7 @@ pub(crate) struct Inner {
     registry: Arc<Registry>,
     /// The channel of all clients: each is in it from its first moment to its last.
     everyone: Arc<Channel>,
+    gate: Gate,
     callbacks: Callbacks,
     next_client: AtomicU64,
     /// Connections and handshakes under way.
@@ -641,12 +711,13 @@ pub(crate) struct Inner {
 }
 
 impl Inner {
-    fn new(config: Config, callbacks: Callbacks) -> Self {
+    fn new(config: Config, gate: Gate, callbacks: Callbacks) -> Self {
         let core = Arc::new(Core::new(config));
         Self {
             registry: Registry::new(Arc::clone(&core)),
             everyone: Arc::new(Channel::new(Arc::clone(&core), None, Overflow::Disconnect)),
             core,
+            gate,
             callbacks,
             next_client: AtomicU64::new(1),
             slots: AtomicUsize::new(0),
@@ -760,20 +831,52 @@ impl Inner {
         }
     }
 
-    pub(crate) fn make_client(&self, address: Option<SocketAddr>, speaks: Speaks) -> Arc<Client> {
+    pub(crate) fn make_client(&self, visitor: Visitor, speaks: Speaks) -> Arc<Client> {
         // Relaxed: only has to be unique.
         let id = ClientId(self.next_client.fetch_add(1, Ordering::Relaxed));
-        Arc::new(Client::new(id, address, self.config().limits(), speaks, Arc::downgrade(&self.core)))
+        Arc::new(Client::new(id, visitor, self.config().limits(), speaks, Arc::downgrade(&self.core)))
     }
 
-    /// What the application says to a request for a connection.
-    pub(crate) fn admits(&self, uri: &Uri, headers: &HeaderMap) -> Admission {
-        let Some(upgrade) = &self.callbacks.upgrade else { return Admission::Admit };
-        guarded("on_upgrade", || upgrade(uri, headers)).unwrap_or(Admission::Forbidden)
+    /// Who a request is from, if it may come in.
+    pub(crate) async fn admit(&self, head: &request::Parts) -> Result<Option<Identity>, Denial> {
+        self.gate.admit(head).await
     }
 
-    /// Whether the application lets a client see a channel.
+    /// Whether whoever sends an action may have it done. Nobody's is limited by the callback alone.
+    #[cfg(feature = "server")]
+    pub(crate) fn permits(&self, client: &Arc<Client>, action: &Action) -> bool {
+        let identity = client.identity();
+        match action {
+            Action::ClientCount | Action::ChannelCount | Action::Stats => true,
+            Action::SubscriberCount { channel } => self.authorises(client, channel),
+            Action::Broadcast { .. } | Action::SendEvent { .. } | Action::SendError { .. } => {
+                self.may_publish(identity, PublishTarget::Everyone)
+            }
+            Action::SendChannel { channel, .. } => {
+                self.may_publish(identity, PublishTarget::Channel(channel))
+            }
+            Action::SendProcessOutput { process_id, .. } | Action::SendProcessStatus { process_id, .. } => {
+                self.may_publish(identity, PublishTarget::Channel(&ChannelName::process(process_id)))
+            }
+        }
+    }
+
+    #[cfg(feature = "server")]
+    fn may_publish(&self, identity: Option<&Identity>, target: PublishTarget<'_>) -> bool {
+        let grants = identity.and_then(Identity::grants);
+        if !grants.is_none_or(|grants| grants.may_publish(target)) {
+            return false;
+        }
+        let Some(authorise) = &self.callbacks.publish else { return true };
+        guarded("authorise_publish", || authorise(identity, target)).unwrap_or(false)
+    }
+
+    /// Whether a client may see a channel.
     pub(crate) fn authorises(&self, client: &Arc<Client>, channel: &ChannelName) -> bool {
+        let grants = client.identity().and_then(Identity::grants);
+        if !grants.is_none_or(|grants| grants.may_subscribe(channel)) {
+            return false;
+        }
         let Some(authorise) = &self.callbacks.subscribe else { return true };
         guarded("on_subscribe", || authorise(client, channel)).unwrap_or(false)
     }
@@ -951,14 +1054,3 @@ impl Inner {
 /// A callback of the application panicked.
 #[derive(Debug)]
 pub(crate) struct Panicked;
-
-/// Calls into the application. A panic there is logged, and is the answer `None`.
-fn guarded<T>(callback: &'static str, call: impl FnOnce() -> T) -> Option<T> {
-    match catch_unwind(AssertUnwindSafe(call)) {
-        Ok(answer) => Some(answer),
-        Err(_) => {
-            tracing::error!(callback, "a callback of the application panicked");
-            None
-        }
-    }
-}

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::Hub;
+use crate::access::Visitor;
 use crate::channel::{Client, Speaks, Subscription};
 use crate::connection;
 use crate::outbox::{Limits, Offered, Outbox, Parcel, Used};
@@ -44,7 +45,7 @@ impl Audience {
         let inner = hub.inner();
         let members = (0..clients)
             .map(|_| {
-                let client = inner.make_client(None, Speaks::WebSocket);
+                let client = inner.make_client(Visitor::default(), Speaks::WebSocket);
                 let membership = inner.welcome(&client);
                 for channel in channels {
                     inner.command(&client, Command::Subscribe { channel, options: Ok(options.clone()) });
@@ -105,7 +106,7 @@ pub struct Peer {
 impl Peer {
     /// Connects. To be called within a tokio runtime.
     pub fn connect(hub: &Hub) -> Self {
-        let client = hub.inner().make_client(None, Speaks::WebSocket);
+        let client = hub.inner().make_client(Visitor::default(), Speaks::WebSocket);
         Self { hub: hub.clone(), membership: hub.inner().welcome(&client), in_flight: VecDeque::new() }
     }
 
@@ -184,7 +185,7 @@ impl Queue {
 /// Serves one client over any stream, its handshake done, to the end of the connection. To be called within a tokio runtime with I/O and time.
 pub async fn converse(hub: &Hub, stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) {
     let inner = hub.inner();
-    let client = inner.make_client(None, Speaks::WebSocket);
+    let client = inner.make_client(Visitor::default(), Speaks::WebSocket);
     connection::run(Arc::clone(inner), client, connection::Socket::from_stream(stream)).await;
 }
 

@@ -60,8 +60,11 @@
 //! | `viewer` | the page that shows the channels and its JavaScript client, `outrace::server::viewer`; brings `server` |
 //! | `process` | `Hub::spawn`: child processes as publishers, in `outrace::process` |
 //! | `client` | a client that reconnects and resumes, in `outrace::client` |
+//! | `jwt` | JSON Web Tokens, `outrace::access::Jwt` |
+//! | `tls` | TLS for the accept loop and the client |
 //! | `cli` (default) | all of these and what the binary needs; embedders say `default-features = false` |
 
+pub mod access;
 mod channel;
 mod config;
 mod connection;
@@ -81,8 +84,9 @@ mod stats;
 mod sync;
 mod wake;
 
+pub use access::{Admission, LocalAddress, PeerAddress};
 pub use channel::{Client, ClientId, Lossless, Publisher};
-pub use connection::{Admission, PeerAddress, UpgradeBody};
+pub use connection::UpgradeBody;
 pub use error::ConfigError;
 pub use histogram::{Bucket, Distribution};
 pub use hub::{Hub, HubBuilder, Reply};

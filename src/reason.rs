@@ -32,11 +32,13 @@ pub enum CloseReason {
     Kicked,
     /// Handling this connection panicked (a callback of the application, as a rule): close code 1011.
     Internal,
+    /// What the client had shown of who it is has expired: close code 1008.
+    Expired,
 }
 
 impl CloseReason {
     /// Every reason, in the order in which statistics list them.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::PeerClosed,
         Self::PeerGone,
         Self::Shutdown,
@@ -49,6 +51,7 @@ impl CloseReason {
         Self::HeartbeatTimeout,
         Self::Kicked,
         Self::Internal,
+        Self::Expired,
     ];
 
     /// The close code the peer is sent, `None` where it began the close itself or is gone.
@@ -58,7 +61,7 @@ impl CloseReason {
             Self::Shutdown | Self::HeartbeatTimeout => Some(1001),
             Self::ProtocolViolation => Some(1002),
             Self::InvalidUtf8 => Some(1007),
-            Self::TooManyFragments | Self::TooManyMessages | Self::Kicked => Some(1008),
+            Self::TooManyFragments | Self::TooManyMessages | Self::Kicked | Self::Expired => Some(1008),
             Self::MessageTooBig => Some(1009),
             Self::Internal => Some(1011),
             Self::Overflow => Some(1013),
@@ -80,12 +83,13 @@ impl CloseReason {
             Self::HeartbeatTimeout => "heartbeat timeout",
             Self::Kicked => "closed by the server",
             Self::Internal => "internal error",
+            Self::Expired => "token expired",
         }
     }
 
     /// Whether what waits is still sent before the close frame.
     pub(crate) fn flushes(self) -> bool {
-        matches!(self, Self::Shutdown | Self::Overflow | Self::Kicked)
+        matches!(self, Self::Shutdown | Self::Overflow | Self::Kicked | Self::Expired)
     }
 
     pub(crate) fn index(self) -> usize {
@@ -146,11 +150,15 @@ pub enum RefusalReason {
     ChannelLimit,
     /// One range more than a subscription may wait for.
     RangeLimit,
+    /// A request to publish that holds no actions, or is not sent as JSON: 400, 415.
+    Actions,
+    /// A TLS handshake that failed, or did not end in time.
+    Tls,
 }
 
 impl RefusalReason {
     /// Every reason, in the order in which statistics list them.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 19] = [
         Self::Handshake,
         Self::Unauthorised,
         Self::Forbidden,
@@ -168,6 +176,8 @@ impl RefusalReason {
         Self::SubscriptionLimit,
         Self::ChannelLimit,
         Self::RangeLimit,
+        Self::Actions,
+        Self::Tls,
     ];
 
     /// The name in statistics and logs.
@@ -190,6 +200,8 @@ impl RefusalReason {
             Self::SubscriptionLimit => "subscription limit",
             Self::ChannelLimit => "channel limit",
             Self::RangeLimit => "range limit",
+            Self::Actions => "invalid actions",
+            Self::Tls => "TLS handshake",
         }
     }
 

@@ -153,6 +153,20 @@ fn nothing_that_waits_or_expires_looks_at_the_clock_on_the_wall() {
 }
 
 #[test]
+fn only_the_access_rules_hash_and_compare_secrets() {
+    for word in ["sha2", "subtle", "jsonwebtoken"] {
+        only_in(word, &["access/"]);
+    }
+}
+
+#[test]
+fn only_the_ends_of_connections_know_tls() {
+    for word in ["rustls", "tokio_rustls"] {
+        only_in(word, &["server/tls.rs", "client/dial.rs"]);
+    }
+}
+
+#[test]
 fn lower_layers_do_not_know_the_higher_ones() {
     const TOP: [&str; 4] = ["Hub", "crate::hub", "crate::connection", "crate::server"];
     never_in(&TOP, &["channel/", "outbox/", "protocol.rs", "encode/", "message/"]);
@@ -160,6 +174,8 @@ fn lower_layers_do_not_know_the_higher_ones() {
     never_in(&["crate::outbox", "crate::protocol"], &["encode/", "message/"]);
     never_in(&["crate::encode"], &["message/", "protocol.rs"]);
     never_in(&["axum", "crate::server"], &["connection/", "hub.rs"]);
+    never_in(&TOP, &["access/"]);
+    never_in(&["axum", "hyper", "TcpStream", "tungstenite", "crate::channel", "crate::outbox"], &["access/"]);
 }
 
 #[test]

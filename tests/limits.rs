@@ -153,8 +153,8 @@ async fn a_handshake_whose_answer_is_not_taken_is_waited_for_so_long_and_its_pla
     let serve = |stream: DuplexStream| {
         let serving = hub.clone();
         let service = service_fn(move |request| {
-            let answer = serving.upgrade(request);
-            async { Ok::<_, std::convert::Infallible>(answer) }
+            let serving = serving.clone();
+            async move { Ok::<_, std::convert::Infallible>(serving.upgrade(request).await) }
         });
         tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service).with_upgrades())
     };
@@ -212,7 +212,7 @@ fn a_header_that_does_not_come_is_waited_for_so_long_and_counted() {
     // A connection that has been of use and is kept for the next request is closed by the same clock: that is no refusal.
     let mut idle = TcpStream::connect(server.address).unwrap();
     idle.set_read_timeout(Some(PATIENCE)).unwrap();
-    idle.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    idle.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
     assert_eq!(http::read_answer(&mut idle).status, 200);
     assert_eq!(idle.read(&mut [0; 100]).unwrap(), 0);
     assert_eq!(refused(&server.hub, "header timeout"), 2);
@@ -240,7 +240,7 @@ fn half_open_requests_are_bounded_and_neither_clients_nor_streams_are_among_them
         .collect();
     let mut waiting = TcpStream::connect(server.address).unwrap();
     waiting.set_read_timeout(Some(PATIENCE)).unwrap();
-    waiting.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    waiting.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
     until("accepting pauses", || {
         server.hub.stats().paused.get("request limit").is_some_and(|&pauses| pauses > 0)
     });
@@ -263,12 +263,12 @@ fn a_body_over_the_bound_is_refused_in_our_words_whether_it_is_announced_or_not(
     http::act(server.address, &action(2001)).refuses(413, "The body of a request may have 2000 bytes.");
     let chunk = format!("{:x}\r\n{}\r\n", 1500, "x".repeat(1500));
     let chunked = format!(
-        "POST /api/actions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n{chunk}{chunk}"
+        "POST /api/actions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n{chunk}{chunk}"
     );
     http::exchange(server.address, chunked.as_bytes())
         .refuses(413, "The body of a request may have 2000 bytes.");
     // Announced alone is enough: nothing is waited for.
-    let announced = "POST /api/actions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 2001\r\n\r\n";
+    let announced = "POST /api/actions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 2001\r\n\r\n";
     http::exchange(server.address, announced.as_bytes())
         .refuses(413, "The body of a request may have 2000 bytes.");
     assert_eq!(refused(&hub, "body too big"), 3);
@@ -278,7 +278,7 @@ fn a_body_over_the_bound_is_refused_in_our_words_whether_it_is_announced_or_not(
 fn a_body_that_does_not_come_is_waited_for_so_long() {
     let hub = Hub::builder().body_limits(2000, Duration::from_millis(100)).build().unwrap();
     let server = Server::start(hub.clone());
-    let half = "POST /api/actions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{";
+    let half = "POST /api/actions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{";
     http::exchange(server.address, half.as_bytes()).refuses(408, "The body did not come in time.");
     assert_eq!(refused(&hub, "body timeout"), 1);
 }

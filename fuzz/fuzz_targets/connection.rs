@@ -187,7 +187,7 @@ async fn play(way: Way, narrow: bool, piece: usize, mut bytes: Vec<u8>) {
 async fn serve_http(hub: Hub, stream: DuplexStream) {
     let service = service_fn(|request: hyper::Request<Incoming>| {
         let hub = hub.clone();
-        async move { Ok::<_, Infallible>(hub.upgrade(request)) }
+        async move { Ok::<_, Infallible>(hub.upgrade(request).await) }
     });
     let http = hyper::server::conn::http1::Builder::new();
     // What is no HTTP is an error here, and has been answered.

@@ -8,6 +8,7 @@ use std::time::SystemTime;
 
 use super::core::Core;
 use super::subscription::Subscription;
+use crate::access::{Identity, Visitor};
 use crate::encode::{binary_frame, text_frame};
 use crate::message::ChannelName;
 use crate::outbox::{Limits, Offered, Outbox};
@@ -39,7 +40,7 @@ pub(crate) enum Speaks {
 /// counters readable after the client has gone; it does not keep the connection open.
 pub struct Client {
     id: ClientId,
-    address: Option<SocketAddr>,
+    visitor: Visitor,
     since: SystemTime,
     speaks: Speaks,
     /// Where what is sent to it alone is counted. Weak: who keeps a client does not keep its hub.
@@ -58,14 +59,14 @@ pub struct Client {
 impl Client {
     pub(crate) fn new(
         id: ClientId,
-        address: Option<SocketAddr>,
+        visitor: Visitor,
         limits: Limits,
         speaks: Speaks,
         core: Weak<Core>,
     ) -> Self {
         Self {
             id,
-            address,
+            visitor,
             since: SystemTime::now(),
             speaks,
             core,
@@ -85,7 +86,12 @@ impl Client {
 
     /// Where it connected from; `None` when the server that accepted it did not say.
     pub fn address(&self) -> Option<SocketAddr> {
-        self.address
+        self.visitor.address
+    }
+
+    /// Who it is, as the hub's authenticator found; `None` when the hub has none.
+    pub fn identity(&self) -> Option<&Identity> {
+        self.visitor.identity.as_ref()
     }
 
     /// When it connected.
@@ -167,6 +173,11 @@ impl Client {
         self.outbox.ask_to_close(CloseReason::Kicked);
     }
 
+    /// Closes the connection, since what the client had shown of who it is has expired.
+    pub(crate) fn expire(&self) {
+        self.outbox.ask_to_close(CloseReason::Expired);
+    }
+
     /// Relaxed, here and below: counters, read for reports; they order nothing.
     pub(crate) fn count_written(&self, messages: u64) {
         self.written.fetch_add(messages, Ordering::Relaxed);
@@ -217,7 +228,8 @@ impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Client")
             .field("id", &self.id)
-            .field("address", &self.address)
+            .field("address", &self.visitor.address)
+            .field("user", &self.visitor.identity.as_ref().map(Identity::user))
             .field("written", &self.written())
             .field("skipped", &self.skipped())
             .field("queued", &self.queued())

@@ -210,7 +210,7 @@ mod tests {
         let core = Arc::new(Core::new(Config::default()));
         let client = Arc::new(Client::new(
             ClientId(1),
-            None,
+            crate::access::Visitor::default(),
             core.config.limits(),
             Speaks::WebSocket,
             Arc::downgrade(&core),

@@ -228,7 +228,13 @@ mod tests {
     fn client(channel: &Channel, id: u64) -> Arc<Client> {
         let core = Arc::downgrade(&channel.core);
         let limits = channel.core.config.limits();
-        Arc::new(Client::new(ClientId(id), None, limits, Speaks::WebSocket, core))
+        Arc::new(Client::new(
+            ClientId(id),
+            crate::access::Visitor::default(),
+            limits,
+            Speaks::WebSocket,
+            core,
+        ))
     }
 
     fn join(channel: &Arc<Channel>, id: u64, options: Option<Options>) -> Arc<Client> {

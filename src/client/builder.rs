@@ -1,11 +1,14 @@
 //! What a watcher is to watch, and how.
 
+use std::fmt;
 use std::time::Duration;
 
+use http::header::{AUTHORIZATION, HeaderValue};
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 
 use crate::message::{ChannelName, NameError};
 
+use super::dial::Trust;
 use super::track::Wishes;
 use super::watcher::Plan;
 use super::{Backoff, Watcher};
@@ -17,21 +20,29 @@ pub enum WatchError {
     /// The address is not one to connect to.
     #[error("{url:?} is not a WebSocket address such as ws://127.0.0.1:8080/ws: {reason}")]
     Url {
-        /// The address.
+        /// The address, without its query, which may hold a token.
         url: String,
         /// What is wrong with it.
         reason: String,
     },
+    /// The token has characters that no header can have.
+    #[error("the token is no text that can be sent in a header")]
+    Token,
+    /// Nobody can be trusted for a connection over TLS.
+    #[error("cannot connect over TLS: {0}")]
+    Tls(String),
     /// A channel's name is not one.
     #[error(transparent)]
     Name(#[from] NameError),
 }
 
 /// Makes a [`Watcher`]. See [`Watcher::builder`].
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 #[must_use]
 pub struct WatcherBuilder {
     url: String,
+    token: Option<String>,
+    authorities: Option<Vec<u8>>,
     channels: Vec<String>,
     backoff: Backoff,
     retry: bool,
@@ -45,6 +56,8 @@ impl WatcherBuilder {
     pub(super) fn new(url: &str) -> Self {
         Self {
             url: url.to_owned(),
+            token: None,
+            authorities: None,
             channels: Vec::new(),
             backoff: Backoff::default(),
             retry: true,
@@ -58,6 +71,19 @@ impl WatcherBuilder {
     /// Watches one more channel. A name given twice counts once.
     pub fn channel(mut self, name: impl Into<String>) -> Self {
         self.channels.push(name.into());
+        self
+    }
+
+    /// Shows this token to the server, as `Authorization: Bearer …`.
+    pub fn token(mut self, token: impl Into<String>) -> Self {
+        self.token = Some(token.into());
+        self
+    }
+
+    /// Trusts the certificate authorities in this PEM, instead of those that the system trusts. For addresses with `wss://`, which need feature
+    /// `tls`.
+    pub fn authorities(mut self, pem: impl Into<Vec<u8>>) -> Self {
+        self.authorities = Some(pem.into());
         self
     }
 
@@ -117,12 +143,25 @@ impl WatcherBuilder {
     /// # Errors
     /// When the address or a channel's name is not valid.
     pub fn build(self) -> Result<Watcher, WatchError> {
-        let wrong = |reason: &str| WatchError::Url { url: self.url.clone(), reason: reason.to_owned() };
-        let request = self.url.as_str().into_client_request().map_err(|error| wrong(&error.to_string()))?;
-        match request.uri().scheme_str() {
-            Some("ws") => {}
-            Some("wss") => return Err(wrong("TLS is not built in")),
-            _ => return Err(wrong("it must begin with ws://")),
+        let wrong = |reason: &str| WatchError::Url {
+            url: without_secrets(&self.url).to_owned(),
+            reason: reason.to_owned(),
+        };
+        let mut request =
+            self.url.as_str().into_client_request().map_err(|error| wrong(&error.to_string()))?;
+        let trust = match request.uri().scheme_str() {
+            Some("ws") => Trust::default(),
+            #[cfg(feature = "tls")]
+            Some("wss") => Trust::new(self.authorities.as_deref()).map_err(WatchError::Tls)?,
+            #[cfg(not(feature = "tls"))]
+            Some("wss") => return Err(WatchError::Tls("it is not built in".to_owned())),
+            _ => return Err(wrong("it must begin with ws:// or wss://")),
+        };
+        if let Some(token) = &self.token {
+            let header = HeaderValue::try_from(format!("Bearer {token}"));
+            let mut header = header.map_err(|_| WatchError::Token)?;
+            header.set_sensitive(true);
+            request.headers_mut().insert(AUTHORIZATION, header);
         }
         let mut channels = Vec::new();
         for name in &self.channels {
@@ -133,6 +172,7 @@ impl WatcherBuilder {
         }
         Ok(Watcher::new(Plan {
             request,
+            trust,
             channels,
             backoff: self.backoff,
             retry: self.retry,
@@ -142,4 +182,18 @@ impl WatcherBuilder {
             wishes: self.wishes,
         }))
     }
+}
+
+impl fmt::Debug for WatcherBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WatcherBuilder")
+            .field("url", &without_secrets(&self.url))
+            .field("channels", &self.channels)
+            .finish_non_exhaustive()
+    }
+}
+
+/// An address without its query, in which a token may be.
+pub(super) fn without_secrets(url: &str) -> &str {
+    url.split(['?', '#']).next().unwrap_or_default()
 }

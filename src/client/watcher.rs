@@ -8,20 +8,19 @@ use std::time::Duration;
 
 use futures_core::Stream;
 use futures_util::SinkExt;
-use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep, timeout};
 use tokio_tungstenite::tungstenite::handshake::client::Request;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::protocol::frame::Utf8Bytes;
 use tokio_tungstenite::tungstenite::{Error, Message};
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async_with_config};
 
 use crate::message::ChannelName;
 
+use super::builder::without_secrets;
+use super::dial::{Socket, Trust, dial};
 use super::track::{self, Subscription, Wishes};
 use super::{Backoff, Item, Lost, WatcherBuilder};
 
-type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 type Connecting = Pin<Box<dyn Future<Output = Result<Socket, Lost>> + Send>>;
 
 /// The longest a connection may take to be made.
@@ -30,6 +29,7 @@ const CONNECT_PATIENCE: Duration = Duration::from_secs(10);
 /// What the builder asked for.
 pub(super) struct Plan {
     pub(super) request: Request,
+    pub(super) trust: Trust,
     pub(super) channels: Vec<ChannelName>,
     pub(super) backoff: Backoff,
     pub(super) retry: bool,
@@ -51,6 +51,7 @@ const MOST_MESSAGE_BYTES: usize = 64 << 20;
 /// that is not asked for items slows nobody down but is skipped by the server, and told.
 pub struct Watcher {
     request: Request,
+    trust: Trust,
     channels: Vec<Subscription>,
     backoff: Backoff,
     retry: bool,
@@ -96,9 +97,10 @@ impl Watcher {
     }
 
     pub(super) fn new(plan: Plan) -> Self {
-        let Plan { request, channels, backoff, retry, raw, patience, retries, wishes } = plan;
+        let Plan { request, trust, channels, backoff, retry, raw, patience, retries, wishes } = plan;
         Self {
             request,
+            trust,
             channels: channels.into_iter().map(Subscription::new).collect(),
             backoff,
             retry,
@@ -209,7 +211,7 @@ impl Watcher {
     }
 
     fn connect(&self) -> Connecting {
-        let request = self.request.clone();
+        let (request, trust) = (self.request.clone(), self.trust.clone());
         let subscribes: Vec<String> =
             self.channels.iter().map(|subscription| subscription.subscribe(self.wishes)).collect();
         let config = WebSocketConfig::default()
@@ -218,7 +220,7 @@ impl Watcher {
         let patience = self.patience.min(CONNECT_PATIENCE);
         Box::pin(async move {
             let connected = timeout(patience, async {
-                let (mut socket, _) = connect_async_with_config(request, Some(config), true).await?;
+                let mut socket = dial(request, trust, config).await?;
                 for subscribe in subscribes {
                     socket.feed(Message::text(subscribe)).await?;
                 }
@@ -245,7 +247,7 @@ impl Stream for Watcher {
 impl std::fmt::Debug for Watcher {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Watcher")
-            .field("url", &self.request.uri())
+            .field("url", &without_secrets(&self.request.uri().to_string()))
             .field("channels", &self.channels().collect::<Vec<_>>())
             .finish_non_exhaustive()
     }

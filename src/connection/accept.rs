@@ -1,36 +1,28 @@
 //! The opening handshake (RFC 6455 section 4.2): what is refused before a connection exists, and what is answered when it does.
 
+use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
+use std::pin::pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::{
-    ALLOW, CONNECTION, CONTENT_TYPE, HOST, HeaderName, HeaderValue, ORIGIN, SEC_WEBSOCKET_ACCEPT,
-    SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE,
+    ALLOW, CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY,
+    SEC_WEBSOCKET_VERSION, UPGRADE, WWW_AUTHENTICATE,
 };
-use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
+use http::{HeaderMap, Method, Request, Response, StatusCode, request};
 use http_body_util::Full;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
+use super::Socket;
 use super::addresses::counted;
-use super::{PeerAddress, Socket};
-use crate::channel::Speaks;
+use crate::access::{Denial, Identity, PeerAddress, Visitor, expired};
+use crate::channel::{Client, Speaks};
 use crate::hub::Inner;
 use crate::reason::RefusalReason;
 
 /// The body of an answer to an upgrade: empty, or a refusal's text.
 pub type UpgradeBody = Full<Bytes>;
-
-/// What the application says to a request for a connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Admission {
-    /// Let it in.
-    Admit,
-    /// Refuse with 401 `Unauthorised`.
-    Unauthorised,
-    /// Refuse with 403 `Forbidden`.
-    Forbidden,
-}
 
 /// Why a handshake was refused, or a stream for the same reason.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,8 +31,8 @@ pub(crate) enum Refusal {
     NotAnUpgrade,
     Version,
     Key,
-    Forbidden,
-    Unauthorised,
+    /// The gate stayed shut.
+    Denied(Denial),
     Stopping,
     Full,
     FullAddress,
@@ -62,8 +54,7 @@ impl Refusal {
             Self::Key => {
                 (StatusCode::BAD_REQUEST, "Sec-WebSocket-Key is missing or is not 16 bytes in base64.")
             }
-            Self::Forbidden => (StatusCode::FORBIDDEN, "Forbidden"),
-            Self::Unauthorised => (StatusCode::UNAUTHORIZED, "Unauthorised"),
+            Self::Denied(denial) => (denial.status(), denial.text()),
             Self::Stopping => (StatusCode::SERVICE_UNAVAILABLE, "The server is shutting down."),
             Self::Full => (StatusCode::SERVICE_UNAVAILABLE, "The server has as many connections as it may."),
             Self::FullAddress => (
@@ -80,8 +71,7 @@ impl Refusal {
             Self::Method | Self::NotAnUpgrade | Self::Version | Self::Key | Self::NoUpgrade => {
                 RefusalReason::Handshake
             }
-            Self::Forbidden => RefusalReason::Forbidden,
-            Self::Unauthorised => RefusalReason::Unauthorised,
+            Self::Denied(denial) => denial.reason(),
             Self::Stopping => RefusalReason::Stopping,
             Self::Full => RefusalReason::ConnectionLimit,
             Self::FullAddress => RefusalReason::AddressLimit,
@@ -111,6 +101,11 @@ impl Refusal {
                 headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
                 headers.insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
             }
+            Self::Denied(denial) => {
+                if let Some(challenge) = denial.challenge() {
+                    headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+                }
+            }
             _ => {}
         }
         response
@@ -118,28 +113,41 @@ impl Refusal {
 }
 
 /// Answers a handshake, and when it succeeds, starts the connection's task.
-pub(crate) fn upgrade<B>(hub: &Arc<Inner>, mut request: Request<B>) -> Response<UpgradeBody> {
-    let accept = match check(hub, &request) {
-        Ok(accept) => accept,
+pub(crate) async fn upgrade<B>(hub: &Arc<Inner>, request: Request<B>) -> Response<UpgradeBody> {
+    // Apart from the body: the future can be sent between threads whether or not that can be shared.
+    let (head, body) = request.into_parts();
+    let (accept, identity) = match check(hub, &head).await {
+        Ok(admitted) => admitted,
         Err(refusal) => return refusal.refuse(hub),
     };
+    let peer = PeerAddress::of(&head.extensions);
+    let mut request = Request::from_parts(head, body);
     if request.extensions().get::<hyper::upgrade::OnUpgrade>().is_none() {
         return Refusal::NoUpgrade.refuse(hub);
     }
-    let peer = request.extensions().get::<PeerAddress>().map(|peer| peer.0);
     let slot = match Slot::take(hub, peer) {
         Ok(slot) => slot,
         Err(refusal) => return refusal.refuse(hub),
     };
+    // Once more: to find out who it is may have taken a while.
+    if hub.is_stopping() {
+        return Refusal::Stopping.refuse(hub);
+    }
     let upgrade = hyper::upgrade::on(&mut request);
     tokio::spawn(async move {
         let hub = &slot.hub;
         match tokio::time::timeout(hub.config().handshake_timeout, upgrade).await {
             Ok(Ok(upgraded)) => {
                 let socket = Socket::from_upgraded(upgraded);
-                let client = hub.make_client(peer.or_else(|| socket.peer_address()), Speaks::WebSocket);
+                let mortal = identity.clone().filter(|identity| identity.expires().is_some());
+                let address = peer.or_else(|| socket.peer_address());
+                let client = hub.make_client(Visitor { address, identity }, Speaks::WebSocket);
+                let connection = super::run(Arc::clone(hub), Arc::clone(&client), socket);
                 // Boxed: the waiting for the upgrade does not take the room of the connection.
-                Box::pin(super::run(Arc::clone(hub), client, socket)).await;
+                match mortal {
+                    None => Box::pin(connection).await,
+                    Some(identity) => Box::pin(run_until_expired(identity, &client, connection)).await,
+                }
             }
             Ok(Err(error)) => tracing::debug!(%error, "the peer left during the handshake"),
             Err(_) => {
@@ -155,6 +163,16 @@ pub(crate) fn upgrade<B>(hub: &Arc<Inner>, mut request: Request<B>) -> Response<
     headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
     headers.insert(SEC_WEBSOCKET_ACCEPT, accept);
     response
+}
+
+/// Runs a connection to its end, which begins when the client's identity expires.
+async fn run_until_expired(identity: Identity, client: &Client, connection: impl Future<Output = ()>) {
+    let mut connection = pin!(connection);
+    tokio::select! {
+        () = &mut connection => return,
+        () = expired(identity) => client.expire(),
+    }
+    connection.await;
 }
 
 /// One of the connections a hub may have, and its peer's address may, from the handshake to the end.
@@ -197,9 +215,9 @@ impl Drop for Slot {
 }
 
 /// What has to hold before anything is promised; answers the `Sec-WebSocket-Accept` (RFC 6455 section 4.2.2).
-fn check<B>(hub: &Arc<Inner>, request: &Request<B>) -> Result<HeaderValue, Refusal> {
-    let headers = request.headers();
-    if request.method() != Method::GET {
+async fn check(hub: &Arc<Inner>, head: &request::Parts) -> Result<(HeaderValue, Option<Identity>), Refusal> {
+    let headers = &head.headers;
+    if head.method != Method::GET {
         return Err(Refusal::Method);
     }
     if !has_token(headers, &UPGRADE, "websocket") || !has_token(headers, &CONNECTION, "upgrade") {
@@ -213,15 +231,9 @@ fn check<B>(hub: &Arc<Inner>, request: &Request<B>) -> Result<HeaderValue, Refus
     if hub.is_stopping() {
         return Err(Refusal::Stopping);
     }
-    if !is_same_site(headers) {
-        return Err(Refusal::Forbidden);
-    }
-    match hub.admits(request.uri(), headers) {
-        Admission::Admit => {}
-        Admission::Unauthorised => return Err(Refusal::Unauthorised),
-        Admission::Forbidden => return Err(Refusal::Forbidden),
-    }
-    Ok(HeaderValue::from_str(&derive_accept_key(key)).expect("base64 is a valid header value"))
+    let identity = hub.admit(head).await.map_err(Refusal::Denied)?;
+    let accept = HeaderValue::from_str(&derive_accept_key(key)).expect("base64 is a valid header value");
+    Ok((accept, identity))
 }
 
 /// Whether a list-valued header has a token, in whatever case (RFC 9110 section 5.6.1).
@@ -240,59 +252,12 @@ fn is_key(key: &[u8]) -> bool {
         && key[..22].iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/'))
 }
 
-/// Whether the page that asks was served by this host, so that a foreign page can't use a visitor's browser to read what only
-/// they may reach (RFC 6455 section 10.2). Programs that are no browsers send no origin, and are let through.
-pub(crate) fn is_same_site(headers: &HeaderMap) -> bool {
-    let Some(origin) = headers.get(ORIGIN) else { return true };
-    let Some(origin) = origin.to_str().ok().and_then(|origin| origin.parse::<Uri>().ok()) else {
-        return false;
-    };
-    let Some(host) = headers.get(HOST).and_then(|host| host.to_str().ok()) else { return false };
-    let (Some(page), Ok(server)) = (origin.authority(), host.parse::<http::uri::Authority>()) else {
-        return false;
-    };
-    if is_loopback(page.host()) && is_loopback(server.host()) {
-        return true;
-    }
-    let default_port = if origin.scheme_str() == Some("https") { 443 } else { 80 };
-    page.host().eq_ignore_ascii_case(server.host())
-        && page.port_u16().unwrap_or(default_port) == server.port_u16().unwrap_or(default_port)
-}
-
-fn is_loopback(host: &str) -> bool {
-    let host = host.trim_start_matches('[').trim_end_matches(']');
-    host.eq_ignore_ascii_case("localhost")
-        || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn headers(pairs: &[(HeaderName, &str)]) -> HeaderMap {
         pairs.iter().map(|(name, value)| (name.clone(), HeaderValue::from_str(value).unwrap())).collect()
-    }
-
-    #[test]
-    fn pages_of_the_servers_own_host_are_let_in_and_others_are_not() {
-        for (origin, host, expected) in [
-            ("http://example.org", "example.org", true),
-            ("https://example.org", "example.org", true),
-            ("http://example.org:8080", "example.org:8080", true),
-            ("http://EXAMPLE.org", "example.ORG", true),
-            ("http://localhost:5173", "127.0.0.1:8080", true),
-            ("http://[::1]:5173", "localhost:8080", true),
-            ("http://evil.example", "example.org", false),
-            ("http://evil.example", "127.0.0.1:8080", false),
-            ("http://example.org:8081", "example.org:8080", false),
-            ("http://localhost.evil.example", "localhost:8080", false),
-            ("null", "example.org", false),
-            ("garbage garbage", "example.org", false),
-        ] {
-            let headers = headers(&[(ORIGIN, origin), (HOST, host)]);
-            assert_eq!(is_same_site(&headers), expected, "{origin} on {host}");
-        }
-        assert!(is_same_site(&headers(&[(HOST, "example.org")])), "no browser, no origin");
     }
 
     #[test]

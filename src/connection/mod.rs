@@ -4,7 +4,6 @@ mod accept;
 mod addresses;
 mod frames;
 mod heartbeat;
-mod peer;
 mod rate;
 mod reader;
 mod socket;
@@ -24,12 +23,11 @@ use crate::hub::{Inner, Panicked};
 use crate::protocol::{self, ClientMessage};
 use crate::reason::CloseReason;
 
-pub use accept::{Admission, UpgradeBody};
-pub use peer::PeerAddress;
+pub use accept::UpgradeBody;
 
-pub(crate) use accept::upgrade;
 #[cfg(feature = "server")]
-pub(crate) use accept::{Slot, is_same_site};
+pub(crate) use accept::Slot;
+pub(crate) use accept::upgrade;
 pub(crate) use addresses::Addresses;
 pub(crate) use socket::Socket;
 
@@ -357,7 +355,7 @@ mod tests {
             peer.write_all(&said).await.unwrap();
             peer.shutdown().await.unwrap();
             let inner = Arc::clone(hub.inner());
-            let client = inner.make_client(None, Speaks::WebSocket);
+            let client = inner.make_client(crate::access::Visitor::default(), Speaks::WebSocket);
             tokio::spawn(run(inner, client, Socket::from_stream(server))).await.unwrap();
             let mut heard = Vec::new();
             peer.read_to_end(&mut heard).await.unwrap();

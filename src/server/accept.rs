@@ -13,13 +13,14 @@ use hyper::body::Incoming;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 
 use crate::config::{LONGEST, lasts, within};
 use crate::reason::{PauseReason, RefusalReason};
-use crate::{ConfigError, Hub, PeerAddress};
+use crate::{ConfigError, Hub, LocalAddress, PeerAddress};
 
 /// How long to wait when the system has no descriptor left: long enough not to spin, short enough to recover at once.
 const PAUSE_WITHOUT_DESCRIPTORS: Duration = Duration::from_millis(50);
@@ -36,11 +37,20 @@ pub struct Options {
     /// Connections at once that are neither a WebSocket nor a stream, or not yet: 4,096 by default, at least 1. While there are so many, no more are
     /// accepted; those that wait for it wait in the system's queue.
     pub max_requests: usize,
+    /// Serve over TLS, and nothing else. The TLS handshake has as long as a header.
+    #[cfg(feature = "tls")]
+    pub tls: Option<super::Tls>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { header_timeout: Duration::from_secs(10), header_bytes: 16 * 1024, max_requests: 4096 }
+        Self {
+            header_timeout: Duration::from_secs(10),
+            header_bytes: 16 * 1024,
+            max_requests: 4096,
+            #[cfg(feature = "tls")]
+            tls: None,
+        }
     }
 }
 
@@ -180,10 +190,41 @@ async fn serve_connection(
     hub: Hub,
     router: axum::Router,
     options: Options,
-    mut stopping: watch::Receiver<()>,
+    #[allow(unused_mut, reason = "only a TLS handshake waits for it here")] mut stopping: watch::Receiver<()>,
 ) {
     let _ = tcp.set_nodelay(true);
+    let ends = (PeerAddress(peer), tcp.local_addr().ok().map(LocalAddress));
     keep_alive(&tcp);
+    #[cfg(feature = "tls")]
+    if let Some(tls) = &options.tls {
+        let handshake = tokio::time::timeout(options.header_timeout, tls.acceptor().accept(tcp));
+        let shaken = tokio::select! {
+            shaken = handshake => shaken,
+            _ = stopping.changed() => return,
+        };
+        let error = match shaken {
+            Ok(Ok(stream)) => {
+                return serve_stream(stream, ends, underway, hub, router, options, stopping).await;
+            }
+            Ok(Err(error)) => error,
+            Err(_) => io::ErrorKind::TimedOut.into(),
+        };
+        hub.inner().core().totals.count_refused(RefusalReason::Tls);
+        tracing::debug!(%error, %peer, "a TLS handshake failed");
+        return;
+    }
+    serve_stream(tcp, ends, underway, hub, router, options, stopping).await;
+}
+
+async fn serve_stream(
+    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    (peer, local): (PeerAddress, Option<LocalAddress>),
+    underway: Underway,
+    hub: Hub,
+    router: axum::Router,
+    options: Options,
+    mut stopping: watch::Receiver<()>,
+) {
     let mut http = hyper::server::conn::http1::Builder::new();
     http.timer(TokioTimer::new())
         .header_read_timeout(options.header_timeout)
@@ -192,11 +233,14 @@ async fn serve_connection(
     let begun = Arc::clone(&underway.0);
     let service = service_fn(move |mut request: Request<Incoming>| {
         underway.0.begun.store(true, Ordering::Relaxed);
-        request.extensions_mut().insert(PeerAddress(peer));
+        request.extensions_mut().insert(peer);
+        if let Some(local) = local {
+            request.extensions_mut().insert(local);
+        }
         request.extensions_mut().insert(underway.clone());
         router.call(request)
     });
-    let connection = http.serve_connection(TokioIo::new(tcp), service).with_upgrades();
+    let connection = http.serve_connection(TokioIo::new(stream), service).with_upgrades();
     let mut connection = pin!(connection);
     let served = tokio::select! {
         served = connection.as_mut() => served,
@@ -217,7 +261,7 @@ async fn serve_connection(
         if let Some(reason) = refused {
             hub.inner().core().totals.count_refused(reason);
         }
-        tracing::debug!(%error, %peer, "an HTTP connection failed");
+        tracing::debug!(%error, peer = %peer.0, "an HTTP connection failed");
     }
 }
 

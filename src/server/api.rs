@@ -7,29 +7,43 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 
 use super::body::Body;
+use super::refusal::{Admitted, refuse};
+use crate::channel::Speaks;
 use crate::hub::Reply;
 use crate::message::Actions;
+use crate::reason::RefusalReason;
 use crate::{ChannelStats, Hub, Stats};
 
 /// Publishes. One result for each action, in order; an array for an array, an object for an object. One bad action refuses
-/// the whole request.
+/// the whole request, and so does one that the sender may not do.
 ///
 /// The content type has to be JSON: a foreign page can't send that without the browser asking first (a "simple request" has none of
 /// it), and a page of another site is refused whatever it sends.
-pub(super) async fn actions(State(hub): State<Hub>, headers: HeaderMap, Body(body): Body) -> Response {
-    if !crate::connection::is_same_site(&headers) {
-        return refuse(StatusCode::FORBIDDEN, "Forbidden");
-    }
+pub(super) async fn actions(
+    State(hub): State<Hub>,
+    admitted: Admitted,
+    headers: HeaderMap,
+    Body(body): Body,
+) -> Response {
     if !is_json(&headers) {
         return refuse(
+            &hub,
+            RefusalReason::Actions,
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
             "Actions are sent with Content-Type: application/json.",
         );
     }
     let actions = match Actions::parse(&body) {
         Ok(actions) => actions,
-        Err(error) => return refuse(StatusCode::BAD_REQUEST, &error.to_string()),
+        Err(error) => {
+            return refuse(&hub, RefusalReason::Actions, StatusCode::BAD_REQUEST, error.to_string());
+        }
     };
+    let inner = hub.inner();
+    let client = inner.make_client(admitted.0, Speaks::Http);
+    if !actions.iter().all(|action| inner.permits(&client, action)) {
+        return refuse(&hub, RefusalReason::Forbidden, StatusCode::FORBIDDEN, "Forbidden");
+    }
     let is_array = body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[');
     let mut replies: Vec<Reply> = actions.into_iter().map(|action| hub.act(action)).collect();
     match replies.pop() {
@@ -41,20 +55,19 @@ pub(super) async fn actions(State(hub): State<Hub>, headers: HeaderMap, Body(bod
     }
 }
 
-pub(super) async fn stats(State(hub): State<Hub>) -> Json<Stats> {
+pub(super) async fn stats(State(hub): State<Hub>, _: Admitted) -> Json<Stats> {
     Json(hub.stats())
 }
 
-pub(super) async fn channels(State(hub): State<Hub>) -> Json<Vec<ChannelStats>> {
-    Json(hub.channels().collect())
+/// Those that the caller may subscribe to.
+pub(super) async fn channels(State(hub): State<Hub>, admitted: Admitted) -> Json<Vec<ChannelStats>> {
+    let inner = hub.inner();
+    let client = inner.make_client(admitted.0, Speaks::Http);
+    Json(hub.channels().filter(|stats| inner.authorises(&client, &stats.channel)).collect())
 }
 
 fn is_json(headers: &HeaderMap) -> bool {
     let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let media_type = content_type.split(';').next().unwrap_or_default().trim();
     media_type.eq_ignore_ascii_case("application/json")
-}
-
-fn refuse(status: StatusCode, text: &str) -> Response {
-    (status, text.to_owned()).into_response()
 }

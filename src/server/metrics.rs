@@ -14,10 +14,11 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::{Registry, Unit};
 
+use super::refusal::Admitted;
 use crate::{CloseReason, Distribution, Hub, PauseReason, RefusalReason, Stats};
 
 /// Linear in clients and channels, as [`Hub::stats`] is.
-pub(super) async fn metrics(State(hub): State<Hub>) -> Response {
+pub(super) async fn metrics(State(hub): State<Hub>, _: Admitted) -> Response {
     let mut registry = Registry::with_prefix("outrace");
     registry.register_collector(Box::new(Sample(hub.stats())));
     let mut body = String::new();

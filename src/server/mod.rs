@@ -5,7 +5,10 @@ mod api;
 mod body;
 #[cfg(feature = "metrics")]
 mod metrics;
+mod refusal;
 mod stream;
+#[cfg(feature = "tls")]
+mod tls;
 #[cfg(feature = "viewer")]
 mod viewer;
 
@@ -19,6 +22,8 @@ use axum::routing::{any, get, post};
 use crate::Hub;
 
 pub use accept::{Options, serve, serve_with};
+#[cfg(feature = "tls")]
+pub use tls::{Tls, TlsError};
 #[cfg(feature = "viewer")]
 pub use viewer::viewer;
 
@@ -36,7 +41,9 @@ impl Hub {
     /// | `GET /metrics` | the same figures for Prometheus, with feature `metrics` |
     /// | `GET /healthz` | `ok`, or 503 when stopping |
     ///
-    /// Everything else is answered with 404 and a text that lists these. A page of another site can neither connect nor publish.
+    /// Everything else is answered with 404 and a text that lists these. All but `/healthz` stand behind the hub's
+    /// [gate](crate::access): a page of another site can neither connect nor publish, and where there is an authenticator nobody gets past who is not
+    /// known. `/api/channels` lists what the caller may subscribe to.
     ///
     /// ```no_run
     /// # async fn run() -> std::io::Result<()> {
@@ -63,8 +70,9 @@ impl Hub {
     }
 }
 
-async fn websocket(State(hub): State<Hub>, request: Request) -> Response {
-    hub.upgrade(request).map(Body::new)
+async fn websocket(State(hub): State<Hub>, mut request: Request) -> Response {
+    refusal::complete(request.extensions_mut());
+    hub.upgrade(request).await.map(Body::new)
 }
 
 async fn health(State(hub): State<Hub>) -> Response {

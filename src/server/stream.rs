@@ -12,7 +12,7 @@ use axum::Extension;
 use axum::body::Body;
 use axum::extract::{Path, Query, State};
 use axum::http::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue};
-use axum::http::{HeaderMap, StatusCode, Uri};
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame};
@@ -20,15 +20,17 @@ use serde::Deserialize;
 use tokio::time::{Instant, Sleep};
 
 use super::accept::Underway;
+use super::refusal::{Admitted, refuse};
+use crate::Hub;
+use crate::access::expired;
 use crate::channel::{Client, Speaks, Subscription};
-use crate::connection::{Admission, Slot, is_same_site};
+use crate::connection::Slot;
 use crate::encode::Encoding;
 use crate::hub::Inner;
 use crate::message::ChannelName;
 use crate::outbox::{Parcel, Used};
 use crate::protocol::{Options, Refusal, Since};
-use crate::reason::CloseReason;
-use crate::{Hub, PeerAddress};
+use crate::reason::{CloseReason, RefusalReason};
 
 /// What may be asked for in the address.
 #[derive(Debug, Default, Deserialize)]
@@ -43,25 +45,21 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// `GET /api/channels/{channel}/stream`: the lines, each followed by `\n`. A gap shows as a line of its own.
 pub(super) async fn text(
     State(hub): State<Hub>,
+    admitted: Admitted,
     Path(channel): Path<String>,
     Query(wish): Query<Wish>,
-    uri: Uri,
-    peer: Option<Extension<PeerAddress>>,
     underway: Option<Extension<Underway>>,
-    headers: HeaderMap,
 ) -> Response {
     let options = Options { gaps: true, tail: wish.tail, ..Options::default() };
-    let answer = answer(&hub, &channel, &uri, &headers, peer, Encoding::Text, options);
-    leave(underway, answer)
+    leave(underway, answer(&hub, admitted, &channel, Encoding::Text, options))
 }
 
 /// `GET /api/channels/{channel}/events`: Server-Sent Events, each with the id `EPOCH:SEQ`, from which a browser resumes by itself.
 pub(super) async fn events(
     State(hub): State<Hub>,
+    admitted: Admitted,
     Path(channel): Path<String>,
     Query(wish): Query<Wish>,
-    uri: Uri,
-    peer: Option<Extension<PeerAddress>>,
     underway: Option<Extension<Underway>>,
     headers: HeaderMap,
 ) -> Response {
@@ -69,8 +67,7 @@ pub(super) async fn events(
     // Where a stream goes on it has had its tail.
     let tail = if last.is_some() { None } else { wish.tail };
     let options = Options { gaps: true, tail, since: last, ..Options::default() };
-    let answer = answer(&hub, &channel, &uri, &headers, peer, Encoding::Events, options);
-    leave(underway, answer)
+    leave(underway, answer(&hub, admitted, &channel, Encoding::Events, options))
 }
 
 /// A stream is no request under way any more.
@@ -86,37 +83,28 @@ fn since(id: &str) -> Option<Since> {
     Some(Since { epoch: epoch.to_owned(), seq: seq.parse().ok()? })
 }
 
-fn answer(
-    hub: &Hub,
-    channel: &str,
-    uri: &Uri,
-    headers: &HeaderMap,
-    peer: Option<Extension<PeerAddress>>,
-    encoding: Encoding,
-    options: Options,
-) -> Response {
+fn answer(hub: &Hub, admitted: Admitted, channel: &str, encoding: Encoding, options: Options) -> Response {
     let name = match ChannelName::parse(channel) {
         Ok(name) => name,
-        Err(error) => return (StatusCode::BAD_REQUEST, error.to_string()).into_response(),
+        Err(error) => {
+            return refuse(hub, RefusalReason::Name, StatusCode::BAD_REQUEST, error.to_string());
+        }
     };
     let inner = hub.inner();
     if inner.is_stopping() {
-        return (StatusCode::SERVICE_UNAVAILABLE, "The server is shutting down.").into_response();
+        const TEXT: &str = "The server is shutting down.";
+        return refuse(hub, RefusalReason::Stopping, StatusCode::SERVICE_UNAVAILABLE, TEXT);
     }
-    if !is_same_site(headers) {
-        return (StatusCode::FORBIDDEN, "Forbidden").into_response();
+    let client = inner.make_client(admitted.0, Speaks::Http);
+    if !inner.authorises(&client, &name) {
+        let text = Refusal::Unauthorised.as_str();
+        return refuse(hub, RefusalReason::Subscription, StatusCode::FORBIDDEN, text);
     }
-    match inner.admits(uri, headers) {
-        Admission::Admit => {}
-        Admission::Unauthorised => return (StatusCode::UNAUTHORIZED, "Unauthorised").into_response(),
-        Admission::Forbidden => return (StatusCode::FORBIDDEN, "Forbidden").into_response(),
-    }
-    let peer = peer.map(|Extension(peer)| peer.0);
-    let slot = match Slot::take(inner, peer) {
+    let slot = match Slot::take(inner, client.address()) {
         Ok(slot) => slot,
         Err(refusal) => return refusal.counted(inner).into_response(),
     };
-    let client = inner.make_client(peer, Speaks::Http);
+    let mortal = client.identity().filter(|identity| identity.expires().is_some()).cloned();
     let body = Stream {
         membership: inner.welcome(&client),
         client,
@@ -124,15 +112,12 @@ fn answer(
         given: Used::default(),
         encoding,
         silence: Box::pin(tokio::time::sleep(KEEP_ALIVE)),
+        expiry: mortal.map(|identity| Box::pin(expired(identity)) as Pin<Box<_>>),
         slot,
     };
     inner.tell_connected(&body.client);
-    if !inner.authorises(&body.client, &name) {
-        return (StatusCode::FORBIDDEN, Refusal::Unauthorised.as_str()).into_response();
-    }
     if let Err(refusal) = inner.join_as(&body.client, name, encoding, Some(options), None) {
-        inner.core().totals.count_refused(refusal.reason());
-        return (StatusCode::SERVICE_UNAVAILABLE, refusal.as_str()).into_response();
+        return refuse(hub, refusal.reason(), StatusCode::SERVICE_UNAVAILABLE, refusal.as_str());
     }
     let content_type = match encoding {
         Encoding::Events => "text/event-stream",
@@ -160,6 +145,8 @@ struct Stream {
     given: Used,
     encoding: Encoding,
     silence: Pin<Box<Sleep>>,
+    /// The end of the client's identity, if it has one.
+    expiry: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     slot: Slot,
 }
 
@@ -202,6 +189,10 @@ impl HttpBody for Stream {
         let this = &mut *self;
         this.settle();
         this.client.outbox.register(cx);
+        if this.expiry.as_mut().is_some_and(|expiry| expiry.as_mut().poll(cx).is_ready()) {
+            this.expiry = None;
+            this.client.expire();
+        }
         while let Some(parcel) = this.next() {
             this.given = parcel.weight();
             if !parcel.bytes.is_empty() {
@@ -237,13 +228,13 @@ mod tests {
     use std::task::Waker;
 
     use super::*;
+    use crate::access::Visitor;
 
     #[tokio::test]
     async fn who_waits_for_room_in_a_stream_is_told_when_it_has_written_everything() {
         let hub = Hub::new();
         let options = Options { gaps: true, ..Options::default() };
-        let headers = HeaderMap::new();
-        let answer = answer(&hub, "c", &Uri::from_static("/"), &headers, None, Encoding::Text, options);
+        let answer = answer(&hub, Admitted(Visitor::default()), "c", Encoding::Text, options);
         let mut body = pin!(answer.into_body());
         let mut poll = || body.as_mut().poll_frame(&mut Context::from_waker(Waker::noop()));
         assert!(poll().is_pending());

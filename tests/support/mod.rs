@@ -122,12 +122,17 @@ pub struct Outrace {
 impl Outrace {
     /// Starts a command that serves on a free port, and waits until it does.
     pub async fn serving(arguments: &[&str]) -> Self {
+        Self::serving_at("ws", arguments).await
+    }
+
+    /// As [`Outrace::serving`], at an address with this scheme.
+    pub async fn serving_at(scheme: &str, arguments: &[&str]) -> Self {
         let (command, rest) = arguments.split_first().expect("a command");
         let mut all = vec![*command, "--listen", "127.0.0.1:0"];
         all.extend(rest);
         let mut outrace = Self::start(&all);
         let said = outrace.complaint().await;
-        let at = said.find("ws://").unwrap_or_else(|| panic!("it does not listen: {said}"));
+        let at = said.find(&format!("{scheme}://")).unwrap_or_else(|| panic!("it does not listen: {said}"));
         outrace.url = said[at..].split([',', ' ']).next().unwrap().to_owned();
         outrace
     }

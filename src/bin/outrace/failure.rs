@@ -1,6 +1,7 @@
 //! How the binary fails: one sentence on standard error and an exit code.
 
 use std::fmt::Display;
+use std::io;
 
 /// Why the binary ends without having done its job.
 #[derive(Debug)]
@@ -43,11 +44,24 @@ impl Failure {
         Self::usage(sentence + "; --help tells more")
     }
 
+    pub(crate) fn sentence(&self) -> &str {
+        &self.sentence
+    }
+
     pub(crate) fn report(&self) {
         eprintln!("outrace: {}", self.sentence);
     }
 
     pub(crate) fn code(&self) -> u8 {
         self.code
+    }
+}
+
+/// The system's words without its number.
+pub(crate) fn plain(error: &io::Error) -> String {
+    let words = error.to_string();
+    match words.rfind(" (os error") {
+        Some(at) => words[..at].to_lowercase(),
+        None => words,
     }
 }

@@ -1,5 +1,6 @@
 //! The `outrace` binary: lines of a process to everyone who watches.
 
+mod access;
 mod catch_up;
 mod failure;
 mod limits;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use clap::Args;
 use outrace::{ConfigError, Hub, HubBuilder, server};
 
+use crate::access::{Access, AccessOptions};
 use crate::failure::Failure;
 use crate::limits::Limits;
 
@@ -48,6 +49,9 @@ pub(crate) struct ServerOptions {
     log: String,
 
     #[command(flatten)]
+    pub(crate) access: AccessOptions,
+
+    #[command(flatten)]
     limits: Limits,
 }
 
@@ -66,8 +70,10 @@ pub(crate) struct Patience {
 }
 
 impl ServerOptions {
-    pub(crate) fn hub(&self) -> Result<Hub, Failure> {
-        let mut hub: HubBuilder = Hub::builder()
+    pub(crate) fn hub(&self, access: &Access) -> Result<Hub, Failure> {
+        let mut hub: HubBuilder = self
+            .access
+            .apply(Hub::builder(), access)
             .queue(self.queue)
             .max_flush_interval(self.max_flush_interval)
             .history(self.history, self.history_bytes)

@@ -5,10 +5,12 @@ use std::io;
 use outrace::Hub;
 use outrace::process::Signal;
 use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-use crate::failure::Failure;
+use crate::access::{Access, AccessOptions};
+use crate::failure::{Failure, plain};
 use crate::options::ServerOptions;
 use crate::signals::Signals;
 
@@ -16,6 +18,7 @@ pub(crate) struct Server {
     pub(crate) hub: Hub,
     stop: oneshot::Sender<()>,
     serving: JoinHandle<io::Result<()>>,
+    reloading: Option<JoinHandle<()>>,
 }
 
 impl Server {
@@ -27,14 +30,27 @@ impl Server {
         quiet: bool,
     ) -> Result<Self, Failure> {
         options.start_logging()?;
-        let (hub, bounds) = (options.hub()?, options.server()?);
-        let listener =
-            TcpListener::bind(&options.listen).await.map_err(|error| refused(&options.listen, &error))?;
+        let access = options.access.open()?;
+        let failed = |error| refused(&options.listen, &error);
+        let addresses: Vec<_> = tokio::net::lookup_host(&options.listen).await.map_err(failed)?.collect();
+        options.access.check_exposure(&options.listen, &addresses)?;
+        let (hub, mut bounds) = (options.hub(&access)?, options.server()?);
+        bounds.tls = access.tls.clone();
+        let listener = TcpListener::bind(&addresses[..]).await.map_err(failed)?;
+        let has_tls = access.tls.is_some();
+        // Before anybody is told that it listens: without it a SIGHUP ends the program.
+        let reloading = match access.has_files() {
+            true => Some(reload_when_told(options.access.clone(), access, hub.clone())?),
+            false => None,
+        };
         if !quiet {
-            let address = listener.local_addr().map_err(|error| refused(&options.listen, &error))?;
+            let address = listener.local_addr().map_err(failed)?;
+            let scheme = if has_tls { "wss" } else { "ws" };
             match channel {
-                Some(channel) => eprintln!("outrace: listening on ws://{address}/ws, channel {channel}"),
-                None => eprintln!("outrace: listening on ws://{address}/ws"),
+                Some(channel) => {
+                    eprintln!("outrace: listening on {scheme}://{address}/ws, channel {channel}")
+                }
+                None => eprintln!("outrace: listening on {scheme}://{address}/ws"),
             }
         }
         let (stop, stopped) = oneshot::channel::<()>();
@@ -43,12 +59,15 @@ impl Server {
             // Stopped or dropped: the same.
             let _ = stopped.await;
         }));
-        Ok(Self { hub, stop, serving })
+        Ok(Self { hub, stop, serving, reloading })
     }
 
     /// Ends in good order: every client gets what waits for it, in bounded time. A signal ends it at once, and is the answer then.
     pub(crate) async fn shut_down(self, signals: &mut Signals) -> Option<Signal> {
         let _ = self.stop.send(());
+        if let Some(reloading) = &self.reloading {
+            reloading.abort();
+        }
         tokio::select! {
             // First, so that one that came before is not passed over.
             biased;
@@ -61,6 +80,17 @@ impl Server {
             }
         }
     }
+}
+
+/// Has SIGHUP read the files of access again, from now on.
+fn reload_when_told(options: AccessOptions, access: Access, hub: Hub) -> Result<JoinHandle<()>, Failure> {
+    let mut hangups = signal(SignalKind::hangup())
+        .map_err(|error| Failure::new(1, format!("cannot listen for signals: {error}")))?;
+    Ok(tokio::spawn(async move {
+        while hangups.recv().await.is_some() {
+            options.reload(&access, &hub);
+        }
+    }))
 }
 
 /// The exit code of a command that a signal cut short, as a shell tells it.
@@ -78,13 +108,4 @@ fn refused(listen: &str, error: &io::Error) -> Failure {
         _ => "",
     };
     Failure::new(1, format!("cannot listen on {listen}: {}{advice}", plain(error)))
-}
-
-/// The system's words without its number.
-fn plain(error: &io::Error) -> String {
-    let words = error.to_string();
-    match words.rfind(" (os error") {
-        Some(at) => words[..at].to_lowercase(),
-        None => words,
-    }
 }

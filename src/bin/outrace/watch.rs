@@ -1,13 +1,16 @@
 //! `outrace watch`: the lines of channels, as they come.
 
 use std::collections::VecDeque;
+use std::fs;
 use std::io::{self, BufWriter, ErrorKind, StdoutLock, Write};
+
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use outrace::client::{Item, Lost, WatchError, Watcher};
 
 use crate::catch_up::{CatchUp, Step};
-use crate::failure::Failure;
+use crate::failure::{Failure, plain};
 
 /// Lines go to standard output, changes of status to standard error. Connects again whenever the connection is
 /// lost, and also when the first attempt fails, and goes on where it left off. Lines that the server had to skip
@@ -20,6 +23,19 @@ pub(crate) struct Watch {
     /// The channels, such as process:web
     #[arg(required = true, value_name = "CHANNEL")]
     channels: Vec<String>,
+
+    /// Show this token to the server. Others on this machine may see a command line: the environment or a file are
+    /// better
+    #[arg(long, value_name = "TOKEN", env = "OUTRACE_TOKEN", hide_env_values = true)]
+    token: Option<String>,
+
+    /// Show the token that is all this file holds
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
+
+    /// Trust the certificate authorities in this PEM file, for wss://, instead of the system's
+    #[arg(long, value_name = "FILE")]
+    ca: Option<PathBuf>,
 
     /// Begin with up to so many of the last lines that the server has kept
     #[arg(long, short = 'n', value_name = "LINES")]
@@ -45,6 +61,16 @@ pub(crate) struct Watch {
 impl Watch {
     pub(crate) async fn start(self) -> Result<u8, Failure> {
         let mut builder = Watcher::builder(&self.url).raw(self.json).batch(!self.json).retry(!self.no_retry);
+        let token = match &self.token_file {
+            Some(path) => Some(String::from_utf8_lossy(&read(path)?).trim().to_owned()),
+            None => self.token.clone().filter(|token| !token.is_empty()),
+        };
+        if let Some(token) = token {
+            builder = builder.token(token);
+        }
+        if let Some(path) = &self.ca {
+            builder = builder.authorities(read(path)?);
+        }
         if let Some(lines) = self.tail {
             builder = builder.tail(lines);
         }
@@ -64,18 +90,23 @@ impl Watch {
         match self.print(watcher).await {
             Ok(None) => Ok(0),
             Ok(Some(lost)) if lost.is_orderly() => Ok(0),
-            Ok(Some(lost)) => Err(Failure::new(1, format!("{}: {lost}", self.url))),
+            Ok(Some(lost)) => Err(Failure::new(1, format!("{}: {lost}", self.shown_url()))),
             // Whoever read our output has enough, as `head` does.
             Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(0),
             Err(error) => Err(Failure::new(1, format!("cannot write to standard output: {error}"))),
         }
     }
 
+    /// The address as it may be shown: without its query, in which a token may be.
+    fn shown_url(&self) -> &str {
+        self.url.split(['?', '#']).next().unwrap_or_default()
+    }
+
     /// Until the last item; the value says how the connection was lost for good.
     async fn print(&self, mut watcher: Watcher) -> io::Result<Option<Lost>> {
         let mut printer = Printer {
             out: BufWriter::with_capacity(64 * 1024, io::stdout().lock()),
-            url: &self.url,
+            url: self.shown_url(),
             prefix: watcher.channels().len() > 1,
             json: self.json,
             away: false,
@@ -121,6 +152,11 @@ impl Watch {
             }
         }
     }
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, Failure> {
+    fs::read(path)
+        .map_err(|error| Failure::new(1, format!("cannot read {}: {}", path.display(), plain(&error))))
 }
 
 /// Where items go.

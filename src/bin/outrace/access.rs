@@ -26,7 +26,7 @@ pub(crate) struct AccessOptions {
     token_file: Option<PathBuf>,
 
     /// Let in who shows a JSON Web Token that this key signed: a public key in PEM (RS256, ES256, EdDSA), or a secret
-    /// of at least 32 bytes (HS256). Its claims subscribe and publish are arrays of patterns. SIGHUP reads it again
+    /// of at least 32 bytes (HS256), without the line break at its end. Its claims subscribe and publish are arrays of patterns. SIGHUP reads it again
     #[arg(long, value_name = "FILE")]
     jwt_key: Option<PathBuf>,
 

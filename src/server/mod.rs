@@ -9,6 +9,7 @@ mod refusal;
 mod stream;
 #[cfg(feature = "tls")]
 mod tls;
+mod underway;
 #[cfg(feature = "viewer")]
 mod viewer;
 

@@ -244,10 +244,11 @@ mod tests {
                     })
                 })
                 .collect();
-            let accepted: usize = producers.into_iter().map(|producer| producer.join().unwrap()).sum();
+            let accepted: usize =
+                producers.into_iter().map(|producer| producer.join().expect("a producer ends")).sum();
             done.store(true, Ordering::Release);
             handle.unpark();
-            let (written, discarded) = writer.join().unwrap();
+            let (written, discarded) = writer.join().expect("the writer ends");
             assert_eq!(accepted, written + discarded);
             assert!(accepted > 0);
         });

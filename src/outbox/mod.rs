@@ -65,6 +65,9 @@ impl Outbox {
     /// Offers some of a block's frames: the first that fit are accepted.
     ///
     /// Never waits. Constant time but for a binary search in a block that fits only in part.
+    // Inlined into the fan-out, where most offers are of a whole block: left to the compiler it is 33 instructions more or less, as it happens to
+    // split the crate.
+    #[inline]
     pub(crate) fn offer(&self, frames: &Frames, wanted: Range<usize>) -> Offered {
         let Range { start, end } = wanted;
         let (messages_start, bytes_start) = (frames.messages_before(start), frames.bytes_before(start));
@@ -245,10 +248,10 @@ mod tests {
                 })
                 .collect();
             let accepted: usize =
-                producers.into_iter().map(|producer| producer.join().expect("a producer ends")).sum();
+                producers.into_iter().map(|producer| producer.join().expect("it does not panic")).sum();
             done.store(true, Ordering::Release);
             handle.unpark();
-            let (written, discarded) = writer.join().expect("the writer ends");
+            let (written, discarded) = writer.join().expect("it does not panic");
             assert_eq!(accepted, written + discarded);
             assert!(accepted > 0);
         });

@@ -124,7 +124,7 @@ impl HubBuilder {
         self
     }
 
-    /// Channels there may be at once: 100,000 by default, at least 1. One more is not made: who subscribes to it is refused with an
+    /// Channels there may be at once: 100,000 by default, at least 1; each with one subscriber takes about 4 KB. One more is not made: who subscribes to it is refused with an
     /// `error`, and what is published to it is not kept. Both are counted. [`Hub::publisher`] makes its channel all the same, since it is the
     /// application that asks.
     pub fn max_channels(mut self, channels: usize) -> Self {
@@ -284,7 +284,7 @@ impl HubBuilder {
         self
     }
 
-    /// Lets the server be addressed by this host name (without a port; said again, by this one too). A listener on a loopback address
+    /// Lets the server be addressed by this host name (said again, by this one too). A listener on a loopback address
     /// answers to loopback names alone unless others are allowed here: the name under which a proxy passes requests on, say. Once a name is
     /// allowed, any other listener answers to no other name but that and loopback's.
     ///
@@ -296,7 +296,8 @@ impl HubBuilder {
     }
 
     /// Says whether who sends a request to publish may do so; `None` when there is no authenticator. For requests over HTTP: what the
-    /// program itself publishes is not asked about. A panic refuses.
+    /// program itself publishes is not asked about. A panic refuses. Without it, whoever may come in may publish, as far as their
+    /// [`Grants`](crate::access::Grants) go.
     pub fn authorise_publish(
         mut self,
         callback: impl Fn(Option<&Identity>, PublishTarget<'_>) -> bool + Send + Sync + 'static,

@@ -48,7 +48,8 @@ impl Audience {
                 let client = inner.make_client(Visitor::default(), Speaks::WebSocket);
                 let membership = inner.welcome(&client);
                 for channel in channels {
-                    inner.command(&client, Command::Subscribe { channel, options: Ok(options.clone()) });
+                    let _ =
+                        inner.command(&client, Command::Subscribe { channel, options: Ok(options.clone()) });
                 }
                 assert_eq!(client.subscriptions().len(), channels.len(), "a channel was refused");
                 membership

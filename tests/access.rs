@@ -165,7 +165,7 @@ fn a_token_publishes_to_its_patterns_alone_and_to_all_only_when_told() {
 fn a_refused_batch_of_actions_publishes_none_of_them() {
     let server = Server::with(Hub::builder().authorise_publish(|_, target| match target {
         PublishTarget::Channel(channel) => channel.as_str() != "process:secret",
-        PublishTarget::Everyone => false,
+        _ => false,
     }));
     let mut watcher = server.subscriber("process:open");
     let output = |id: &str| json!({"action": "ws.send_process_output", "process_id": id, "output": id});

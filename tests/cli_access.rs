@@ -130,6 +130,51 @@ async fn a_token_file_says_who_may_watch_and_publish_what() {
 }
 
 #[tokio::test]
+async fn a_signed_token_says_who_may_watch_and_publish_what() {
+    bounded(async {
+        const SECRET: &str = "SECRET0123456789abcdef0123456789";
+        let signed = |claims: &str| {
+            let part = |text: &str| base64url(text.as_bytes());
+            let message = format!("{}.{}", part(r#"{"alg":"HS256"}"#), part(claims));
+            let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, SECRET.as_bytes());
+            let signature = base64url(ring::hmac::sign(&key, message.as_bytes()).as_ref());
+            format!("{message}.{signature}")
+        };
+        let folder = Folder::new("jwt");
+        let key = folder.file("key", format!("{SECRET}\n"));
+        let tokens = folder.file("tokens", format!("alice {ALICE}\n"));
+        let all = ["serve", "--jwt-key", &key, "--jwt-issuer", "me", "--token-file", &tokens];
+        let server = Outrace::serving(&all).await;
+        let status = |claims: &str| get(&server, "/api/stats", &bearer(&signed(claims))).status;
+        assert_eq!(status(r#"{"sub":"u","iss":"me","exp":4102444800}"#), 200);
+        assert_eq!(status(r#"{"sub":"u","iss":"you","exp":4102444800}"#), 401);
+        assert_eq!(status(r#"{"sub":"u","iss":"me","exp":1}"#), 401);
+        assert_eq!(status(r#"{"sub":"u","iss":"me"}"#), 401);
+        assert_eq!(get(&server, "/api/stats", &bearer(ALICE)).status, 200, "either does");
+        let ci =
+            signed(r#"{"sub":"ci","iss":"me","exp":4102444800,"subscribe":[],"publish":["process:ci*"]}"#);
+        assert_eq!((publish(&server, &ci, "ci-1"), publish(&server, &ci, "web")), (200, 403));
+        let stream = get(&server, "/api/channels/process:ci-1/stream", &bearer(&ci));
+        stream.refuses(403, "Subscribe: subscription unauthorised");
+    })
+    .await;
+}
+
+fn base64url(bytes: &[u8]) -> String {
+    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    let mut text = String::new();
+    for chunk in bytes.chunks(3) {
+        let mut group = [0; 3];
+        group[..chunk.len()].copy_from_slice(chunk);
+        let group = u32::from_be_bytes([0, group[0], group[1], group[2]]);
+        for place in 0..=chunk.len() {
+            text.push(char::from(LETTERS[(group >> (18 - 6 * place)) as usize & 63]));
+        }
+    }
+    text
+}
+
+#[tokio::test]
 async fn listening_for_other_machines_without_a_word_about_access_is_refused() {
     bounded(async {
         let folder = Folder::new("exposure");

@@ -147,6 +147,41 @@ fn every_client_accounts_for_every_line_of_a_flood_and_all_kinds_of_loss_occur()
 }
 
 #[test]
+fn a_short_soak_passes_accounts_for_every_line_and_says_that_drift_is_not_judged() {
+    let (output, figures) = load(&["--soak", "3s"]);
+    let words = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{words}{}", said(&output));
+    assert!(
+        words.lines().last().unwrap().starts_with("soaked: every client accounts for every line"),
+        "{words}"
+    );
+    let soak = &figures["soak"];
+    let outcome = &soak["outcome"];
+    assert_eq!(number(outcome, "fault_count"), 0, "{outcome}");
+    assert_eq!(number(outcome, "received") + number(outcome, "skipped"), number(outcome, "expected"));
+    assert!(number(outcome, "published") > 0 && number(outcome, "visits") > 0, "{outcome}");
+    let of_verdict = |verdict: &str| {
+        let checks = soak["checks"].as_array().unwrap().iter();
+        checks
+            .filter(|check| check["verdict"] == verdict)
+            .map(|check| check["name"].as_str().unwrap())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(of_verdict("fails"), [""; 0], "{words}");
+    assert_eq!(of_verdict("not_judged").len(), 4, "{words}");
+    for held in ["descriptors", "clients", "queues", "offered = written + queued + skipped + discarded"] {
+        assert!(of_verdict("holds").contains(&held), "{held}: {words}");
+    }
+    // Each kind of disturber did what it is there for.
+    for deed in
+        ["resets in a handshake", "unmasked frames", "invalid UTF-8", "text streams", "actions", "looks"]
+    {
+        assert!(number(&soak["disturbances"]["counts"], deed) > 0, "{deed}: {words}");
+    }
+    assert!(!soak["samples"].as_array().unwrap().is_empty());
+}
+
+#[test]
 fn batches_close_the_books_and_take_fewer_bytes() {
     let run = |options: &[&str]| {
         let common = [
@@ -187,7 +222,13 @@ fn a_report_needs_nothing_from_elsewhere() {
 
 #[test]
 fn what_cannot_be_run_is_refused_with_one_sentence_and_exit_code_2() {
-    for args in [&["--line-bytes", "3"][..], &["--rate", "fast"], &["--per-client", "2"], &["-n", "0"]] {
+    for args in [
+        &["--line-bytes", "3"][..],
+        &["--rate", "fast"],
+        &["--per-client", "2"],
+        &["-n", "0"],
+        &["--soak", "0s"],
+    ] {
         let (output, _) = load(args);
         assert_eq!(output.status.code(), Some(2), "{args:?}");
         assert_eq!(said(&output).lines().count(), 1, "{}", said(&output));

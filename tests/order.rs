@@ -170,3 +170,33 @@ fn a_subscriber_gets_all_from_its_first_message_on() {
     }
     join("the flood", flood);
 }
+
+#[test]
+fn nothing_of_a_channel_comes_behind_the_pong_that_follows_its_unsubscribe() {
+    const TURNS: usize = 20;
+    let server = Server::with(Hub::builder().queue(400));
+    let publisher = server.hub.publisher("c").unwrap();
+    let turn = Arc::new(Barrier::new(2));
+    let publishing = {
+        let turn = Arc::clone(&turn);
+        thread::spawn(move || {
+            // Much enough to be sealed by this call, and long in encoding: the unsubscribe falls into the seal.
+            let line = "\"\u{1}".repeat(500);
+            for _ in 0..TURNS {
+                turn.wait();
+                publisher.send_lines((0..200).map(|_| &line).collect());
+                turn.wait();
+            }
+        })
+    };
+    let mut socket = server.connect();
+    for _ in 0..TURNS {
+        socket.subscribe("c");
+        turn.wait();
+        socket.send_text(r#"{"type":"unsubscribe","channel":"c"}"#);
+        socket.ping();
+        turn.wait();
+        assert_eq!(socket.ping().len(), 0, "messages behind the pong");
+    }
+    join("the publisher", publishing);
+}

@@ -128,8 +128,8 @@ impl Jwt {
         self
     }
 
-    /// Limits each user to the channels in their token's claims `subscribe` and `publish`, arrays of [patterns](super::Pattern). Without
-    /// `subscribe` all channels may be watched, without `publish` nothing may be published. A token in which they are anything else is refused.
+    /// Limits each user to the channels in their token's claims `subscribe`, `publish` and `control`, arrays of [patterns](super::Pattern) that
+    /// mean what they mean in a [token file](super::TokenTable). A token in which they are anything else is refused.
     #[must_use]
     pub fn grants_from_claims(mut self) -> Self {
         self.grants = true;
@@ -195,6 +195,9 @@ fn grants(claims: &Map<String, Value>) -> Result<Grants, AuthError> {
     }
     if let Some(patterns) = list("publish")? {
         grants = grants.publish(patterns).map_err(|_| AuthError::Invalid)?;
+    }
+    if let Some(patterns) = list("control")? {
+        grants = grants.control(patterns).map_err(|_| AuthError::Invalid)?;
     }
     Ok(grants)
 }

@@ -129,8 +129,10 @@ pub(crate) struct Hosts(Vec<String>);
 
 impl Hosts {
     pub(crate) fn allow(&mut self, name: &str) {
-        let name = name.trim_start_matches('[').trim_end_matches(']');
-        self.0.push(name.to_ascii_lowercase());
+        // Of a name with a port, which is no part of it, the name.
+        let authority = name.parse::<Authority>().ok();
+        let name = authority.as_ref().map_or(name, Authority::host);
+        self.0.push(name.trim_start_matches('[').trim_end_matches(']').to_ascii_lowercase());
     }
 
     /// Whether a request that came to this address may pass. What listens on loopback is addressed by a loopback name; anything else
@@ -221,7 +223,7 @@ mod tests {
         let local = |text: &str| Some(text.parse::<SocketAddr>().unwrap());
         let none = Hosts::default();
         let mut named = Hosts::default();
-        named.allow("App.example.org");
+        named.allow("App.example.org:8080");
         for (host, listens, by_default, if_named) in [
             ("127.0.0.1:8080", local("127.0.0.1:8080"), true, true),
             ("localhost:8080", local("127.0.0.1:8080"), true, true),

@@ -74,16 +74,19 @@ impl fmt::Display for Pattern {
     }
 }
 
-/// Where somebody wants to publish.
+/// Where somebody wants to publish, or which process they want to control.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum PublishTarget<'a> {
     /// To a channel.
     Channel(&'a ChannelName),
     /// To every client, subscribed or not.
     Everyone,
+    /// Nowhere: they want to start, stop or restart the process whose channel this is.
+    Process(&'a ChannelName),
 }
 
-/// What somebody may subscribe and publish to. By default every channel, and none.
+/// What somebody may subscribe and publish to, and which processes they may control. By default every channel, none, and none.
 ///
 /// ```
 /// use outrace::access::Grants;
@@ -98,11 +101,12 @@ pub struct Grants {
     subscribe: Option<Arc<[Pattern]>>,
     publish: Arc<[Pattern]>,
     everyone: bool,
+    control: Arc<[Pattern]>,
 }
 
 impl Default for Grants {
     fn default() -> Self {
-        Self { subscribe: None, publish: Arc::new([]), everyone: false }
+        Self { subscribe: None, publish: Arc::new([]), everyone: false, control: Arc::new([]) }
     }
 }
 
@@ -140,16 +144,30 @@ impl Grants {
         Ok(self)
     }
 
+    /// With the processes of these channels to start, stop and restart, and no others.
+    ///
+    /// # Errors
+    /// One of them is no pattern.
+    pub fn control<S: AsRef<str>>(
+        mut self,
+        patterns: impl IntoIterator<Item = S>,
+    ) -> Result<Self, PatternError> {
+        self.control =
+            patterns.into_iter().map(|pattern| pattern.as_ref().parse()).collect::<Result<_, _>>()?;
+        Ok(self)
+    }
+
     /// Whether it is granted to subscribe to a channel.
     pub fn may_subscribe(&self, channel: &ChannelName) -> bool {
         self.subscribe.as_ref().is_none_or(|patterns| any(patterns, channel))
     }
 
-    /// Whether it is granted to publish there.
+    /// Whether it is granted to publish there, or to control that.
     pub fn may_publish(&self, target: PublishTarget<'_>) -> bool {
         match target {
             PublishTarget::Channel(channel) => any(&self.publish, channel),
             PublishTarget::Everyone => self.everyone,
+            PublishTarget::Process(channel) => any(&self.control, channel),
         }
     }
 }
@@ -208,6 +226,11 @@ mod tests {
         let channel = ChannelName::parse("everyone").unwrap();
         assert!(all.may_publish(PublishTarget::Channel(&channel)));
         assert!(!all.may_publish(PublishTarget::Everyone));
+        let process = ChannelName::parse("process:web").unwrap();
+        assert!(!all.may_publish(PublishTarget::Process(&process)), "nor does it let control");
+        let control = Grants::default().control(["process:w*"]).unwrap();
+        assert!(control.may_publish(PublishTarget::Process(&process)));
+        assert!(!control.may_publish(PublishTarget::Channel(&process)));
         let everyone = Grants::default().publish(["@everyone"]).unwrap();
         assert!(everyone.may_publish(PublishTarget::Everyone));
         assert!(!everyone.may_publish(PublishTarget::Channel(&channel)));

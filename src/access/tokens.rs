@@ -12,7 +12,7 @@ const LEAST_TOKEN_BYTES: usize = 16;
 /// Tokens, with whose they are and what they may do, from the lines of a token file:
 ///
 /// ```text
-/// # NAME TOKEN [subscribe=PATTERN,…] [publish=PATTERN,…]
+/// # NAME TOKEN [subscribe=PATTERN,…] [publish=PATTERN,…] [control=PATTERN,…]
 /// alice      5f1c2e3b9a7d4e608c1b                        # every channel, and publishes nothing
 /// dashboard  sha256:9f86d081…0a08  subscribe=process:*   # its SHA-256 instead of the token
 /// ci         Zm9vYmFyYmF6cXV1eA==  subscribe= publish=process:ci-*,@everyone
@@ -20,7 +20,8 @@ const LEAST_TOKEN_BYTES: usize = 16;
 ///
 /// A *name* is 1 to 128 of `A-Z a-z 0-9 _ . @ -`; it may stand on several lines, so that tokens can overlap while they change. A *token* is at least 16 of
 /// `A-Z a-z 0-9 - . _ ~ + /` and may end in `=` (what RFC 6750 allows), and should be random. Without `subscribe` all channels may be watched, without
-/// `publish` nothing may be published; `publish=@everyone` is for messages to all clients. What follows a `#` at the beginning of a word is a comment.
+/// `publish` nothing may be published; `publish=@everyone` is for messages to all clients. `control` has the channels whose processes may be started and
+/// stopped, where that is possible at all. What follows a `#` at the beginning of a word is a comment.
 ///
 /// A token is shown as `Authorization: Bearer …`, `X-API-Key: …` or `?token=…`. Tokens are kept as SHA-256 and compared in constant time.
 #[derive(Debug, Clone, Default)]
@@ -54,8 +55,10 @@ pub enum TokenFault {
     /// Another line has the same token.
     #[error("the same token stands in a line above")]
     Repeated,
-    /// A word that is neither `subscribe=` nor `publish=`, or one of them again.
-    #[error("what follows the token is subscribe=PATTERN,… and publish=PATTERN,…, each at most once")]
+    /// A word that is neither `subscribe=` nor `publish=` nor `control=`, or one of them again.
+    #[error(
+        "what follows the token is subscribe=PATTERN,… publish=PATTERN,… control=PATTERN,…, each at most once"
+    )]
     Word,
     /// A pattern is none.
     #[error(transparent)]
@@ -122,11 +125,12 @@ fn entry(line: &str) -> Result<Option<(Digest, Identity)>, TokenFault> {
         None => is_token(token).then(|| Digest::of(token.as_bytes())),
     };
     let digest = digest.ok_or(TokenFault::Token)?;
-    let (mut subscribe, mut publish) = (None, None);
+    let (mut subscribe, mut publish, mut control) = (None, None, None);
     for word in words {
         let (place, patterns) = match word.split_once('=') {
             Some(("subscribe", patterns)) => (&mut subscribe, patterns),
             Some(("publish", patterns)) => (&mut publish, patterns),
+            Some(("control", patterns)) => (&mut control, patterns),
             _ => return Err(TokenFault::Word),
         };
         if place.replace(patterns).is_some() {
@@ -139,6 +143,9 @@ fn entry(line: &str) -> Result<Option<(Digest, Identity)>, TokenFault> {
     }
     if let Some(patterns) = publish {
         grants = grants.publish(listed(patterns))?;
+    }
+    if let Some(patterns) = control {
+        grants = grants.control(listed(patterns))?;
     }
     Ok(Some((digest, Identity::new(name).with_grants(grants))))
 }
@@ -178,7 +185,7 @@ mod tests {
         \n\
         alice 0123456789abcdef\t# watches\n\
         test  sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08 subscribe=process:*\n\
-        ci    Zm9vYmFyYmF6cXV1eA== subscribe= publish=process:ci-*,logs,@everyone\n";
+        ci    Zm9vYmFyYmF6cXV1eA== subscribe= publish=process:ci-*,logs,@everyone control=process:ci-1\n";
 
     #[test]
     fn a_token_lets_in_whose_it_is_however_it_is_shown() {
@@ -222,6 +229,8 @@ mod tests {
         assert!(ci.may_publish(PublishTarget::Channel(&channel("process:ci-1"))));
         assert!(ci.may_publish(PublishTarget::Channel(&channel("logs"))));
         assert!(!ci.may_publish(PublishTarget::Channel(&channel("process:web"))));
+        assert!(ci.may_publish(PublishTarget::Process(&channel("process:ci-1"))));
+        assert!(!ci.may_publish(PublishTarget::Process(&channel("process:ci-2"))));
         assert!(ci.may_publish(PublishTarget::Everyone) && !alice.may_publish(PublishTarget::Everyone));
     }
 

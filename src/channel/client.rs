@@ -236,3 +236,50 @@ impl fmt::Debug for Client {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(all(test, outrace_loom))]
+mod models {
+    use bytes::Bytes;
+    use loom::sync::Arc;
+    use loom::thread;
+
+    use super::*;
+    use crate::outbox::Used;
+
+    /// The queue of a client is full when the sealer has a gap to tell, while its writer gives the room back and looks whether anything is owed: either the
+    /// gap is told, or the writer comes back for it.
+    #[test]
+    fn loom_who_is_owed_something_finds_the_room_or_is_called_for_it() {
+        loom::model(|| {
+            let limits = Limits { messages: 1, bytes: 1000 };
+            let client = Arc::new(Client::new(
+                ClientId(1),
+                Visitor::default(),
+                limits,
+                Speaks::WebSocket,
+                Weak::new(),
+            ));
+            let offer = |client: &Client| {
+                matches!(
+                    client.outbox.offer_frame(Bytes::from_static(b"x")),
+                    Offered::Accepted { frames: 1, .. }
+                )
+            };
+            assert!(offer(&client));
+            let writer = {
+                let client = Arc::clone(&client);
+                thread::spawn(move || {
+                    client.outbox.release(Used { messages: 1, bytes: 1 });
+                    client.take_owed()
+                })
+            };
+            let told = offer(&client) || {
+                client.owe();
+                // As a sealer that looks whether there is room before it encodes anything.
+                !client.outbox.is_full() && offer(&client)
+            };
+            let called = writer.join().unwrap();
+            assert!(told || called, "the gap stays untold until something else happens");
+        });
+    }
+}

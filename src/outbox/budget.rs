@@ -4,7 +4,7 @@
 //! atomic with respect to admission: what the word held when it was closed is, to the unit, what was
 //! accepted and never written.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::{AtomicU64, Ordering};
 
 const BYTES_BITS: u32 = 40;
 const BYTES_MASK: u64 = (1 << BYTES_BITS) - 1;

@@ -10,6 +10,7 @@ mod refusal;
 mod stream;
 #[cfg(feature = "tls")]
 mod tls;
+mod underway;
 #[cfg(feature = "viewer")]
 mod viewer;
 

@@ -20,13 +20,14 @@ use crate::failure::{Failure, plain};
 #[command(next_help_heading = "Access")]
 pub(crate) struct AccessOptions {
     /// Let in who shows a token of this file, with a line for each: NAME TOKEN [subscribe=PATTERN,…]
-    /// [publish=PATTERN,…]. Without subscribe= it may watch every channel, without publish= it publishes nothing;
-    /// publish=@everyone is for messages to all clients. SIGHUP reads it again
+    /// [publish=PATTERN,…] [control=PATTERN,…]. Without subscribe= it may watch every channel, without publish= it
+    /// publishes nothing, without control= it starts and stops nothing; publish=@everyone is for messages to all
+    /// clients. SIGHUP reads it again
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
 
     /// Let in who shows a JSON Web Token that this key signed: a public key in PEM (RS256, ES256, EdDSA), or a secret
-    /// of at least 32 bytes (HS256). Its claims subscribe and publish are arrays of patterns. SIGHUP reads it again
+    /// of at least 32 bytes (HS256), without the line break at its end. Its claims subscribe, publish and control are arrays of patterns. SIGHUP reads it again
     #[arg(long, value_name = "FILE")]
     jwt_key: Option<PathBuf>,
 

@@ -125,6 +125,16 @@ pub(crate) struct LoadArgs {
     #[arg(long, conflicts_with_all = ["url", "against", "rate", "window", "suite", "report"])]
     pub(crate) verify: bool,
 
+    /// Load one engine with everything at once for so long, such as 10m: clients of all kinds, bursts, resets, broken protocol, streams, actions.
+    /// Exits with 1 if anything drifts (memory, latency, CPU, descriptors) or does not add up
+    #[arg(
+        long,
+        value_name = "TIME",
+        value_parser = soak_time,
+        conflicts_with_all = ["url", "against", "rate", "window", "suite", "report", "verify", "seconds", "warmup"]
+    )]
+    pub(crate) soak: Option<Duration>,
+
     /// What the floor writes at once; by default what the engine wrote in the same run
     #[arg(long, value_name = "BYTES")]
     pub(crate) floor_block: Option<usize>,
@@ -185,6 +195,14 @@ fn parse_slow(text: &str) -> Result<Slow, String> {
     parsed.ok_or_else(|| "slow readers are given as N:BYTES, as in 5:10000".to_owned())
 }
 
+/// Below a second there is no time for what a soak mixes.
+fn soak_time(text: &str) -> Result<Duration, String> {
+    match duration(text)? {
+        time if (1..=86_400).contains(&time.as_secs()) => Ok(time),
+        _ => Err("a soak takes at least 1s and at most 24h".to_owned()),
+    }
+}
+
 impl LoadArgs {
     /// One workload per rate, each checked.
     pub(crate) fn workloads(&self) -> Result<Vec<Workload>, String> {
@@ -210,6 +228,8 @@ impl LoadArgs {
             slow: self.slow,
             churn: self.churn,
             churn_stay: self.churn_stay,
+            stall: None,
+            comes_back: false,
             pin: self.pin,
             queue: self.queue,
             queue_bytes: self.queue_bytes,
@@ -233,6 +253,13 @@ mod tests {
         assert_eq!(parse("40_000"), Ok(Rate::Lines(40_000)));
         assert_eq!(parse("max"), Ok(Rate::Max));
         assert!(parse("fast").is_err());
+    }
+
+    #[test]
+    fn a_soak_takes_from_a_second_to_a_day() {
+        assert_eq!(soak_time("10m"), Ok(Duration::from_secs(600)));
+        assert_eq!(soak_time("24h"), Ok(Duration::from_secs(86_400)));
+        assert!(soak_time("999ms").is_err() && soak_time("25h").is_err() && soak_time("long").is_err());
     }
 
     #[test]

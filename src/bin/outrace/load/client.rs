@@ -65,6 +65,8 @@ pub(crate) struct Client {
     channels: usize,
     hint: usize,
     ended_channels: usize,
+    /// When this connection's subscriptions were proved: what was sent before is a replay, which has no latency.
+    live_at: u64,
 }
 
 impl Client {
@@ -87,6 +89,7 @@ impl Client {
             channels: workload.channels,
             hint: 0,
             ended_channels: 0,
+            live_at: 0,
         }
     }
 
@@ -99,16 +102,7 @@ impl Client {
         (self.welcomes, self.ponged) = (0, false);
         self.ended_channels = 0;
         self.outbox.clear();
-        let mut request = format!(
-            "GET {path} HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-             Sec-WebSocket-Key: {KEY}\r\nSec-WebSocket-Version: 13\r\n"
-        );
-        for header in headers {
-            request.push_str(header);
-            request.push_str("\r\n");
-        }
-        request.push_str("\r\n");
-        self.outbox.extend_from_slice(request.as_bytes());
+        self.outbox.extend_from_slice(upgrade_request(host, path, headers).as_bytes());
     }
 
     /// Asks to leave every channel, and for the proof that it is done.
@@ -203,7 +197,7 @@ impl Client {
                     Some(stamp) if shape.follows(frame.payload, self.hint) => {
                         self.line(stamp, now, tally, &mut taken);
                     }
-                    _ => self.message(frame.payload, workload, tally, &mut taken)?,
+                    _ => self.message(frame.payload, now, workload, tally, &mut taken)?,
                 }
             } else {
                 self.other(frame.opcode, frame.payload)?;
@@ -244,7 +238,7 @@ impl Client {
             tally
                 .fault(|| format!("client {number} got a line after the proof that it had left the channel"));
         }
-        if self.role == Role::Reader {
+        if self.role == Role::Reader && stamp.sent >= self.live_at {
             tally.latency(stamp.sent, now);
         }
         taken.lines += 1;
@@ -330,9 +324,10 @@ impl Client {
     }
 
     /// Joined once every subscription that asks for something was answered, and the ping after them.
-    fn greeted(&mut self) {
+    fn greeted(&mut self, now: u64) {
         if self.state == State::Joining && self.ponged && self.welcomes >= self.ledgers.len() {
             self.state = State::Live;
+            self.live_at = now;
         }
     }
 
@@ -341,6 +336,7 @@ impl Client {
     fn message(
         &mut self,
         payload: &[u8],
+        now: u64,
         workload: &Workload,
         tally: &mut Tally,
         taken: &mut Taken,
@@ -354,10 +350,10 @@ impl Client {
             if self.state == State::Leaving {
                 self.state = State::Left;
             }
-            self.greeted();
+            self.greeted(now);
         } else if is(b"subscribed") || is(b"gap") {
             self.announced(payload, workload, tally, taken);
-            self.greeted();
+            self.greeted(now);
         } else if is(b"process_status") {
             self.ended_channels += usize::from(is_last(payload));
             if self.wish.any() {
@@ -415,6 +411,20 @@ impl Client {
         }
         Ok(Some(end + 4))
     }
+}
+
+/// What asks for a WebSocket.
+pub(crate) fn upgrade_request(host: &str, path: &str, headers: &[String]) -> String {
+    let mut request = format!(
+        "GET {path} HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Key: {KEY}\r\nSec-WebSocket-Version: 13\r\n"
+    );
+    for header in headers {
+        request.push_str(header);
+        request.push_str("\r\n");
+    }
+    request.push_str("\r\n");
+    request
 }
 
 /// What ledgers are told, as on the wire.

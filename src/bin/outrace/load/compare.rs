@@ -8,6 +8,7 @@ use super::round::{self, Subject};
 use super::server_process::Pinned;
 use super::system::System;
 use super::target::Target;
+use super::watch::Bystander;
 use super::workload::{Rate, Workload};
 
 /// The engine's longest flush interval unless told, for guessing a floor's block when no engine runs beside it.
@@ -81,7 +82,7 @@ impl Plan {
             progress.round(format!("{}: {system}, round {} of {}", workload.name, number + 1, self.rounds));
             let block_bytes = self.block_bytes(comparison);
             let subject = Subject { system: *system, remote: self.remote.clone(), block_bytes };
-            let outcome = round::run(workload, &subject, progress)
+            let outcome = round::run(workload, &subject, progress, &mut Bystander)
                 .map_err(|why| format!("the {system} could not be measured: {why}"))?;
             comparison.outcomes.push(outcome);
         }

@@ -1,5 +1,6 @@
 //! What the threads of one round share: the phase, the measured window, and the counters that show how far they are.
 
+use super::interval::Interval;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
 
 /// Width of a bucket of the timeline.
@@ -36,7 +37,13 @@ pub(crate) struct Control {
     skipped: AtomicU64,
     ended: AtomicU64,
     visits: AtomicU64,
+    /// Connections that are open, and those of clients that are on their way back.
+    open: AtomicU64,
+    away: AtomicU64,
+    overflows: AtomicU64,
     failed: AtomicU64,
+    /// The latencies since it was last asked.
+    pub(crate) interval: Interval,
 }
 
 impl Control {
@@ -54,7 +61,11 @@ impl Control {
             skipped: AtomicU64::new(0),
             ended: AtomicU64::new(0),
             visits: AtomicU64::new(0),
+            open: AtomicU64::new(0),
+            away: AtomicU64::new(0),
+            overflows: AtomicU64::new(0),
             failed: AtomicU64::new(0),
+            interval: Interval::new(),
         }
     }
 
@@ -146,6 +157,42 @@ impl Control {
 
     pub(crate) fn visits(&self) -> u64 {
         self.visits.load(Relaxed)
+    }
+
+    pub(crate) fn set_open(&self, opened: bool) {
+        if opened {
+            self.open.fetch_add(1, Relaxed)
+        } else {
+            self.open.fetch_sub(1, Relaxed)
+        };
+    }
+
+    /// Connections that are open now.
+    pub(crate) fn open(&self) -> u64 {
+        self.open.load(Relaxed)
+    }
+
+    /// A client that has to come back has gone, or has come back.
+    pub(crate) fn set_away(&self, away: bool) {
+        if away {
+            self.away.fetch_add(1, Relaxed)
+        } else {
+            self.away.fetch_sub(1, Relaxed)
+        };
+    }
+
+    /// Clients that are to be there and are not, or not yet.
+    pub(crate) fn away(&self) -> u64 {
+        self.away.load(Relaxed)
+    }
+
+    /// The server closed a client because a message for everybody did not fit into its queue.
+    pub(crate) fn add_overflow(&self) {
+        self.overflows.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn overflows(&self) -> u64 {
+        self.overflows.load(Relaxed)
     }
 
     /// A receiver thread gave up; its result says why.

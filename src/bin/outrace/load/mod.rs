@@ -3,7 +3,7 @@
 //! [`feeder`] stamps lines and sends them on time; [`receiver`] threads hold the clients, whose bytes [`frame`] cuts,
 //! [`client`] judges and [`account`] counts and [`ledger`] holds against what the server says; [`round`] starts the server ([`server_process`]), lets it all happen and
 //! compares the books; [`outcome`] has the figures, which [`table`] and [`html`] show. [`baseline`] and [`floor`] are
-//! other servers, started and measured in the same way.
+//! other servers, started and measured in the same way. [`verify`] floods and [`soak`] goes on for long, both with clients of every kind.
 
 mod account;
 mod args;
@@ -19,6 +19,7 @@ mod floor;
 mod frame;
 mod html;
 mod http;
+mod interval;
 mod ledger;
 mod machine;
 mod outcome;
@@ -27,7 +28,9 @@ mod plot;
 mod progress;
 mod receiver;
 mod round;
+mod seat;
 mod server_process;
+mod soak;
 mod stamp;
 mod suite;
 mod system;
@@ -35,6 +38,7 @@ mod table;
 mod tally;
 mod target;
 mod verify;
+mod watch;
 mod workload;
 
 use crate::failure::Failure;
@@ -77,6 +81,11 @@ fn load(args: &LoadArgs) -> Result<u8, Failure> {
         let verified = verify::run(args, &progress);
         progress.finish();
         return verified.map_err(|why| Failure::new(1, why));
+    }
+    if let Some(time) = args.soak {
+        let soaked = soak::run(args, time, &progress);
+        progress.finish();
+        return soaked.map_err(|why| Failure::new(1, why));
     }
     let suite = if args.suite {
         suite::run(args, &progress)

@@ -194,7 +194,8 @@ fn ratio<'a>(
     median(ratios.filter(|ratio| ratio.is_finite()).collect())
 }
 
-fn median(mut values: Vec<f64>) -> Option<f64> {
+/// The middle of `values`, or the mean of the two middles.
+pub(crate) fn median(mut values: Vec<f64>) -> Option<f64> {
     values.sort_unstable_by(f64::total_cmp);
     let middle = values.len() / 2;
     match values.len() {

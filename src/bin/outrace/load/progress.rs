@@ -44,6 +44,11 @@ impl Progress {
         self.say(|| format!("{fed}{received} delivered ({rate:.0}/s), {share:.1} % skipped"));
     }
 
+    /// Says what goes on, in the caller's words.
+    pub(crate) fn tell(&self, what: String) {
+        self.say(|| what);
+    }
+
     /// Prints without tearing what is shown.
     pub(crate) fn suspend(&self, print: impl FnOnce()) {
         self.bar.suspend(print);

@@ -6,7 +6,8 @@
 use super::client::{Client, End, State, Taken};
 use super::clock::{self, MILLISECOND, SECOND};
 use super::control::{Control, Phase};
-use super::frame::MAX_FRAME;
+use super::frame::{MAX_FRAME, PONG, push_client_frame};
+use super::seat::{Seat, comes_and_goes};
 use super::stamp::LineShape;
 use super::tally::Tally;
 use super::target::Target;
@@ -28,6 +29,12 @@ const JOINS_AT_ONCE: usize = 64;
 
 /// How long a connection and its subscriptions may take.
 const JOIN_PATIENCE: u64 = 20 * SECOND;
+
+/// Who does not read sends a pong this often, as a browser's network thread does for a page that is stuck: else the server takes it for gone.
+const SIGN_OF_LIFE: u64 = 10 * SECOND;
+
+/// Of its time, a stalled client that wakes reads for this part of its stall.
+const WAKING: u64 = 3;
 
 /// Slow readers read this often.
 const SLOW_TICK: u64 = 20 * MILLISECOND;
@@ -53,34 +60,11 @@ pub(crate) struct Receiver {
     joining: usize,
     joined_at: u64,
     slow: Vec<usize>,
+    stalled: Vec<usize>,
     churners: Vec<usize>,
-}
-
-/// A client and its connection.
-struct Seat {
-    client: Client,
-    socket: Option<TcpStream>,
-    /// A frame that was cut, until the rest comes.
-    kept: Vec<u8>,
-    /// Its first join was proved.
-    counted: bool,
-    /// Connecting, or waiting for the proof of its subscriptions.
-    arriving: bool,
-    /// A churner that has said its close.
-    parting: bool,
-    /// Done with every channel, or closed.
-    ended: bool,
-    /// In the epoll set.
-    watched: bool,
-    /// When joining or leaving has taken too long; of a churner that has joined, when it leaves.
-    deadline: u64,
-    visits: u64,
-    /// A resumer that is away, until when.
-    away_until: u64,
-}
-
-fn comes_and_goes(role: Role) -> bool {
-    matches!(role, Role::Churner | Role::Resumer)
+    /// Of the interval for which latencies were given last.
+    interval: u64,
+    next_sign: u64,
 }
 
 /// Starts thread `index` of `workload.threads`; every so many-th client is its.
@@ -91,27 +75,17 @@ pub(crate) fn start(
     index: usize,
 ) -> std::io::Result<JoinHandle<Result<Gathered, String>>> {
     let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+    let control_number = control.interval.number();
     let seats: Vec<Seat> = (index..workload.clients())
         .step_by(workload.threads)
-        .map(|number| Seat {
-            client: Client::new(number, &workload),
-            socket: None,
-            kept: Vec::new(),
-            counted: false,
-            arriving: false,
-            parting: false,
-            ended: false,
-            watched: false,
-            deadline: u64::MAX,
-            visits: 0,
-            away_until: u64::MAX,
-        })
+        .map(|number| Seat::new(Client::new(number, &workload)))
         .collect();
     let with_role = |wanted: fn(Role) -> bool| {
         seats.iter().enumerate().filter(|(_, s)| wanted(s.client.role)).map(|(i, _)| i).collect()
     };
     let receiver = Receiver {
         slow: with_role(|role| matches!(role, Role::Slow(_))),
+        stalled: with_role(|role| role == Role::Stalled),
         churners: with_role(comes_and_goes),
         shape: LineShape::new(workload.line_bytes),
         target,
@@ -124,6 +98,8 @@ pub(crate) fn start(
         next_join: 0,
         joining: 0,
         joined_at: 0,
+        interval: control_number,
+        next_sign: 0,
     };
     std::thread::Builder::new().name(format!("receiver-{index}")).spawn(move || receiver.run())
 }
@@ -162,6 +138,10 @@ impl Receiver {
             if phase == Phase::Stop {
                 return Ok(());
             }
+            if self.control.interval.number() != self.interval {
+                self.interval = self.control.interval.number();
+                self.tally.give(&self.control.interval);
+            }
             if phase >= Phase::Drain && !drained {
                 drained = true;
                 self.wake_sleepers()?;
@@ -188,6 +168,7 @@ impl Receiver {
             })
             .map_err(|e| format!("client {number} could not connect to {}: {e}", self.target.addr))?;
         seat.socket = Some(socket);
+        self.control.set_open(true);
         seat.watched = true;
         seat.arriving = true;
         seat.parting = false;
@@ -248,13 +229,13 @@ impl Receiver {
             Err(e) => Err(End::Closed(e.to_string())),
         };
         match outcome {
-            Ok(taken) => self.took(index, &taken),
+            Ok(taken) => self.took(index, &taken, phase),
             Err(end) => self.ended(index, end, phase),
         }
     }
 
     /// After a read: passes on what it changed.
-    fn took(&mut self, index: usize, taken: &Taken) -> Result<(), String> {
+    fn took(&mut self, index: usize, taken: &Taken, phase: Phase) -> Result<(), String> {
         if taken.needed > self.buffer.len() {
             self.buffer.resize(taken.needed.next_power_of_two().min(2 * MAX_FRAME), 0);
         }
@@ -272,7 +253,7 @@ impl Receiver {
             }
         }
         match seat.client.state {
-            State::Live if seat.arriving => self.joined(index)?,
+            State::Live if seat.arriving => self.joined(index, phase)?,
             State::Left if !seat.parting => {
                 seat.parting = true;
                 seat.client.close();
@@ -282,7 +263,7 @@ impl Receiver {
         if self.seats[index].client.outbox.is_empty() { Ok(()) } else { self.flush(index) }
     }
 
-    fn joined(&mut self, index: usize) -> Result<(), String> {
+    fn joined(&mut self, index: usize, phase: Phase) -> Result<(), String> {
         let now = clock::now();
         let seat = &mut self.seats[index];
         seat.arriving = false;
@@ -293,27 +274,70 @@ impl Receiver {
             self.joined_at = now;
             self.control.add_joined();
         }
+        if std::mem::take(&mut seat.away) {
+            self.control.set_away(false);
+        }
         match seat.client.role {
             Role::Churner | Role::Resumer => seat.deadline = now + self.workload.churn_stay.as_nanos() as u64,
-            Role::Stalled | Role::Slow(_) => {
-                let socket = seat.socket.as_ref().expect("a client that has just joined is connected");
-                epoll::delete(&self.epoll, socket).map_err(|e| format!("epoll failed: {e}"))?;
-                seat.watched = false;
+            // Who comes back when the feeding is over has nothing to wait for.
+            Role::Stalled | Role::Slow(_) if phase == Phase::Run => {
+                seat.deadline = self.workload.stall.map_or(u64::MAX, |stall| now + stall.as_nanos() as u64);
+                self.watch(index, false)?;
             }
-            Role::Reader => {}
+            Role::Stalled | Role::Slow(_) | Role::Reader => {}
         }
         Ok(())
+    }
+
+    /// Puts a client's socket into the epoll set, or takes it out.
+    fn watch(&mut self, index: usize, watched: bool) -> Result<(), String> {
+        let seat = &mut self.seats[index];
+        if let (Some(socket), true) = (&seat.socket, seat.watched != watched) {
+            let done = if watched {
+                let data = epoll::EventData::new_u64(index as u64);
+                epoll::add(&self.epoll, socket, data, epoll::EventFlags::IN)
+            } else {
+                epoll::delete(&self.epoll, socket)
+            };
+            done.map_err(|e| format!("epoll failed: {e}"))?;
+            seat.watched = watched;
+        }
+        Ok(())
+    }
+
+    /// Whether the server closed a client whose queue had no room for a message to everybody. Who does not read may be cut off before the
+    /// close frame has reached it.
+    fn is_overflow(&self, index: usize, why: &str, phase: Phase) -> bool {
+        let seat = &self.seats[index];
+        let told = why.starts_with("close code 1013");
+        self.workload.comes_back
+            && phase < Phase::Ending
+            && seat.client.state != State::Left
+            && (told || !seat.reads() && !why.starts_with("close code"))
+    }
+
+    /// Gone, to come back.
+    fn go_away(&mut self, index: usize) {
+        if !std::mem::replace(&mut self.seats[index].away, true) {
+            self.control.set_away(true);
+        }
     }
 
     /// The connection is over: expected of a server that ends and of a churner that left, a fault of any other.
     fn ended(&mut self, index: usize, end: End, phase: Phase) -> Result<(), String> {
         self.flush(index)?;
-        let seat = &mut self.seats[index];
-        let number = seat.client.number;
         let (broken, why) = match end {
             End::Closed(why) => (false, why),
             End::Broken(why) => (true, why),
         };
+        if !broken && self.is_overflow(index, &why, phase) {
+            self.control.add_overflow();
+            self.hang_up(index);
+            self.go_away(index);
+            return self.open(index);
+        }
+        let seat = &mut self.seats[index];
+        let number = seat.client.number;
         if seat.arriving && phase < Phase::Ending {
             return Err(format!("client {number} could not join: {why}"));
         }
@@ -322,14 +346,16 @@ impl Receiver {
         } else if phase < Phase::Ending && seat.client.state != State::Left {
             self.tally.fault(|| format!("client {number} was disconnected by the server: {why}"));
         }
-        seat.socket = None;
-        seat.client.state = State::Closed;
+        self.hang_up(index);
+        let seat = &mut self.seats[index];
         if comes_and_goes(seat.client.role) && phase < Phase::Ending {
             self.control.add_visit();
             if phase == Phase::Run && seat.client.role == Role::Resumer && seat.visits % 4 > 1 {
                 // Away for a while, so that there is something to catch up with.
                 seat.away_until = clock::now() + self.workload.churn_stay.as_nanos() as u64;
+                self.go_away(index);
             } else if phase == Phase::Run || seat.client.role == Role::Resumer {
+                self.go_away(index);
                 self.open(index)?;
             }
         } else if seat.client.role == Role::Churner {
@@ -341,21 +367,57 @@ impl Receiver {
         Ok(())
     }
 
+    /// Drops the connection.
+    fn hang_up(&mut self, index: usize) {
+        let seat = &mut self.seats[index];
+        if seat.socket.take().is_some() {
+            self.control.set_open(false);
+        }
+        seat.client.state = State::Closed;
+    }
+
     /// Feeding is over: the stalled and the slow read what waits for them.
     fn wake_sleepers(&mut self) -> Result<(), String> {
-        for (index, seat) in self.seats.iter_mut().enumerate() {
-            let sleeps = matches!(seat.client.role, Role::Stalled | Role::Slow(_)) && !seat.watched;
-            if let (true, Some(socket)) = (sleeps, &seat.socket) {
-                let data = epoll::EventData::new_u64(index as u64);
-                epoll::add(&self.epoll, socket, data, epoll::EventFlags::IN)
-                    .map_err(|e| format!("epoll failed: {e}"))?;
-                seat.watched = true;
+        for at in 0..self.stalled.len() + self.slow.len() {
+            let index = self.stalled.iter().chain(&self.slow).copied().nth(at).expect("`at` is within both");
+            self.watch(index, true)?;
+        }
+        Ok(())
+    }
+
+    /// Stalled clients that wake now and then, and signs of life from those that do not read.
+    fn tend_sleepers(&mut self, now: u64) -> Result<(), String> {
+        let signs = now >= self.next_sign;
+        if signs {
+            self.next_sign = now + SIGN_OF_LIFE;
+        }
+        for at in 0..self.stalled.len() {
+            let index = self.stalled[at];
+            let seat = &mut self.seats[index];
+            if let (Some(stall), State::Live, true) =
+                (self.workload.stall, seat.client.state, now >= seat.deadline)
+            {
+                let wakes = !seat.watched;
+                let stall = stall.as_nanos() as u64;
+                seat.deadline = now + if wakes { stall / WAKING } else { stall };
+                self.watch(index, wakes)?;
+            }
+        }
+        for at in 0..if signs { self.stalled.len() + self.slow.len() } else { 0 } {
+            let index = self.stalled.iter().chain(&self.slow).copied().nth(at).expect("`at` is within both");
+            let seat = &mut self.seats[index];
+            if seat.client.state == State::Live && !seat.watched {
+                push_client_frame(&mut seat.client.outbox, PONG, b"");
+                self.flush(index)?;
             }
         }
         Ok(())
     }
 
     fn tick(&mut self, now: u64, phase: Phase) -> Result<(), String> {
+        if phase == Phase::Run {
+            self.tend_sleepers(now)?;
+        }
         for at in 0..if phase == Phase::Run { self.slow.len() } else { 0 } {
             let index = self.slow[at];
             let seat = &self.seats[index];

@@ -12,6 +12,7 @@ use super::server_process::{ServerProcess, Usage};
 use super::system::{self, OwnFigures, System};
 use super::tally::{Tally, empty_histogram};
 use super::target::Target;
+use super::watch::{Scene, Watch};
 use super::workload::{Role, Workload};
 use hdrhistogram::Histogram;
 use std::collections::HashMap;
@@ -63,7 +64,12 @@ struct Feeding {
     last: Reading,
 }
 
-pub(crate) fn run(workload: &Workload, subject: &Subject, progress: &Progress) -> Result<Outcome, String> {
+pub(crate) fn run(
+    workload: &Workload,
+    subject: &Subject,
+    progress: &Progress,
+    watch: &mut dyn Watch,
+) -> Result<Outcome, String> {
     subject.system.check(workload)?;
     let workload = Arc::new(workload.clone());
     let mut server = match subject.remote {
@@ -97,7 +103,7 @@ pub(crate) fn run(workload: &Workload, subject: &Subject, progress: &Progress) -
         );
         round.receivers.push(thread.map_err(|e| format!("could not start a receiver: {e}"))?);
     }
-    let measured = round.measure(&mut server, before, began);
+    let measured = round.measure(&mut server, before, began, watch);
     round.control.enter(Phase::Stop);
     let gathered: Result<Vec<Gathered>, String> = round
         .receivers
@@ -134,17 +140,21 @@ impl Round<'_> {
         server: &mut Option<ServerProcess>,
         before: u64,
         began: u64,
+        watch: &mut dyn Watch,
     ) -> Result<Measured, String> {
         self.wait_for_joins(server, began)?;
+        watch.joined(&self.scene(server))?;
         let with_clients = server.as_ref().map_or(0, |server| server.memory().resident);
         // A server that is not a child may have skipped lines of other runs.
         let skips_before = self.skips();
-        let mut feeding = self.feed(server)?;
+        let mut feeding = self.feed(server, watch)?;
+        watch.fed(&self.scene(server));
         let mut faults = Vec::new();
         self.control.enter(Phase::Drain);
         if let Err(why) = self.drain(feeding.lines, skips_before.total) {
             faults.push(why);
         }
+        watch.drained(&self.scene(server));
         let skips = self.skips().since(skips_before);
         let peak = server.as_ref().map(|server| server.memory().peak);
         self.control.enter(Phase::Ending);
@@ -180,6 +190,15 @@ impl Round<'_> {
         Ok(())
     }
 
+    fn scene<'s>(&'s self, server: &'s Option<ServerProcess>) -> Scene<'s> {
+        Scene {
+            server: server.as_ref(),
+            target: &self.target,
+            control: &self.control,
+            progress: self.progress,
+        }
+    }
+
     fn check(&self, server: &mut Option<ServerProcess>) -> Result<(), String> {
         if self.control.failed() {
             // The receiver's own words replace these.
@@ -188,7 +207,7 @@ impl Round<'_> {
         server.as_mut().map_or(Ok(()), ServerProcess::check)
     }
 
-    fn feed(&self, server: &mut Option<ServerProcess>) -> Result<Feeding, String> {
+    fn feed(&self, server: &mut Option<ServerProcess>, watch: &mut dyn Watch) -> Result<Feeding, String> {
         let second = SECOND as f64;
         let origin = clock::now() + RUN_UP;
         let from = origin + (self.workload.warmup * second) as u64;
@@ -210,9 +229,9 @@ impl Round<'_> {
             let control = Arc::clone(&self.control);
             feeder = Some(Feeder::new(Arc::clone(&self.workload), control, origin, until).start(sink)?);
         }
-        self.wait_until(from, server)?;
+        self.wait_until(from, server, watch)?;
         let mut first = self.read(server);
-        self.wait_until(until, server)?;
+        self.wait_until(until, server, watch)?;
         let mut last = self.read(server);
         if let Some(thread) = feeder {
             let Fed { sink, lines, unsent, late } = self.join_feeder(thread, server)?;
@@ -244,17 +263,23 @@ impl Round<'_> {
         thread.join().unwrap_or_else(|_| Err("the feeder thread panicked".to_owned()))
     }
 
-    /// Waits, showing how it goes.
-    fn wait_until(&self, deadline: u64, server: &mut Option<ServerProcess>) -> Result<(), String> {
+    /// Waits, and lets `watch` look.
+    fn wait_until(
+        &self,
+        deadline: u64,
+        server: &mut Option<ServerProcess>,
+        watch: &mut dyn Watch,
+    ) -> Result<(), String> {
         loop {
             let now = clock::now();
             if now >= deadline {
                 return Ok(());
             }
-            clock::sleep_until(deadline.min(now + 100 * MILLISECOND));
+            let wake = deadline.min(now + watch.step());
+            clock::sleep_until(wake);
+            let late = clock::now().saturating_sub(wake);
             self.check(server)?;
-            let (received, skipped) = self.control.received();
-            self.progress.running(received, skipped, self.control.published());
+            watch.running(&self.scene(server), late);
         }
     }
 
@@ -301,6 +326,17 @@ impl Round<'_> {
                     return Err(format!(
                         "client {number}, which comes and goes, had accounted for {progress} of {} lines {} s after the last",
                         self.workload.due(lines, number),
+                        DRAIN_PATIENCE / SECOND
+                    ));
+                }
+                std::thread::sleep(Duration::from_millis(5));
+                continue;
+            }
+            if self.workload.comes_back && self.control.away() > 0 {
+                if clock::now() > until || self.control.failed() {
+                    return Err(format!(
+                        "{} clients that the server had disconnected were not back {} s after the last line",
+                        self.control.away(),
                         DRAIN_PATIENCE / SECOND
                     ));
                 }
@@ -419,12 +455,14 @@ impl Measured {
             }
         }
         let churn = workload.churn > 0;
+        // What clients miss while they are on their way back is not skipped: what they were told of is.
+        let told = workload.comes_back.then_some(announced.skipped);
         if let Some(total) = self.skips.total {
-            check_skips("in all", skipped, total, churn, &mut tally);
+            check_skips("in all", told.unwrap_or(skipped), total, churn, &mut tally);
         }
         for (channel, seen) in per_channel.iter().enumerate() {
             let name = workload.channel_name(channel);
-            if let Some(counted) = self.skips.by_channel.get(&name) {
+            if let (Some(counted), false) = (self.skips.by_channel.get(&name), workload.comes_back) {
                 check_skips(&format!("on {name}"), *seen, *counted, churn, &mut tally);
             }
         }

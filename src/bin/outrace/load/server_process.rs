@@ -105,6 +105,15 @@ impl ServerProcess {
         Memory::of(&format!("/proc/{}", self.child.id()))
     }
 
+    /// Files, sockets and pipes that are open; 0 where that can't be read.
+    pub(crate) fn descriptors(&self) -> u64 {
+        entries(&format!("/proc/{}/fd", self.child.id()))
+    }
+
+    pub(crate) fn threads(&self) -> u64 {
+        entries(&format!("/proc/{}/task", self.child.id()))
+    }
+
     fn last_words(&self) -> String {
         let words = self.words.lock().map(|words| Vec::from(words.clone()).join(" / ")).unwrap_or_default();
         if words.is_empty() { String::new() } else { format!("; it said: {words}") }
@@ -228,10 +237,16 @@ fn run_time(schedstat: &str) -> Option<(u64, u64)> {
     Some((fields.next()??, fields.next()??))
 }
 
+fn entries(directory: &str) -> u64 {
+    std::fs::read_dir(directory).map_or(0, |entries| entries.flatten().count() as u64)
+}
+
 /// Resident memory in bytes.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Memory {
     pub(crate) resident: u64,
+    /// Of that, what is no file: heap and stacks.
+    pub(crate) anonymous: u64,
     pub(crate) peak: u64,
 }
 
@@ -242,7 +257,12 @@ impl Memory {
             let line = status.lines().find_map(|line| line.strip_prefix(name))?;
             Some(line.trim_end_matches("kB").trim().parse::<u64>().ok()? * 1024)
         };
-        Memory { resident: field("VmRSS:").unwrap_or(0), peak: field("VmHWM:").unwrap_or(0) }
+        let bytes = |name| field(name).unwrap_or(0);
+        Memory { resident: bytes("VmRSS:"), anonymous: bytes("RssAnon:"), peak: bytes("VmHWM:") }
+    }
+
+    pub(crate) fn of_this_process() -> Memory {
+        Memory::of("/proc/self")
     }
 }
 
@@ -265,7 +285,9 @@ mod tests {
         }
         let used = Usage::of_this_process().since(&before);
         assert!(used > 5_000_000, "{used} ns");
-        assert!(Memory::of("/proc/self").resident > 100_000);
+        assert!(Memory::of_this_process().resident > 100_000);
+        assert!((1..=Memory::of_this_process().resident).contains(&Memory::of_this_process().anonymous));
+        assert!(entries("/proc/self/fd") >= 3 && entries("/proc/self/task") >= 1);
         assert!(Memory::of("/proc/self").peak >= Memory::of("/proc/self").resident);
     }
 

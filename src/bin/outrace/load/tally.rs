@@ -2,6 +2,7 @@
 
 use super::clock::SECOND;
 use super::control::BUCKET;
+use super::interval::Interval;
 use hdrhistogram::Histogram;
 use std::ops::Range;
 
@@ -20,6 +21,8 @@ pub(crate) struct Bucket {
 pub(crate) struct Tally {
     /// Microseconds from the intended send time, of the lines intended within the window.
     latency: Histogram<u64>,
+    /// Of those, what was given to an interval already.
+    given: Option<Histogram<u64>>,
     /// Lines of one intended time that came in one read have one latency: counted, then recorded once.
     run: (u64, u64),
     run_length: u64,
@@ -43,6 +46,7 @@ impl Tally {
     pub(crate) fn new() -> Tally {
         Tally {
             latency: empty_histogram(),
+            given: None,
             run: (0, 0),
             run_length: 0,
             window: u64::MAX..u64::MAX,
@@ -80,6 +84,14 @@ impl Tally {
             let micros = now.saturating_sub(sent).div_ceil(1_000);
             self.latency.saturating_record_n(micros, self.run_length);
         }
+    }
+
+    /// Gives the latencies since the last time to `interval`, and keeps them for the whole run's.
+    pub(crate) fn give(&mut self, interval: &Interval) {
+        interval.give(&self.latency);
+        let given = self.given.get_or_insert_with(empty_histogram);
+        given.add(&self.latency).expect("both have the same bounds");
+        self.latency.reset();
     }
 
     /// A line was published, since it came.
@@ -124,6 +136,9 @@ impl Tally {
     pub(crate) fn into_latency(mut self) -> (Histogram<u64>, Tally) {
         self.record_run();
         self.run_length = 0;
+        if let Some(given) = self.given.take() {
+            self.latency.add(given).expect("both have the same bounds");
+        }
         (std::mem::replace(&mut self.latency, empty_histogram()), self)
     }
 
@@ -175,6 +190,21 @@ mod tests {
             let (merged, _) = merged.into_latency();
             let (whole, _) = whole.into_latency();
             prop_assert_eq!(merged, whole);
+        }
+
+        #[test]
+        fn what_was_given_to_an_interval_counts_for_the_run_too(
+            a in prop::collection::vec((0u64..3_000_000_000, 0u64..1_000_000_000), 0..50),
+        ) {
+            let (whole, _) = tally_of(&a).into_latency();
+            let mut tally = tally_of(&a);
+            let interval = Interval::new();
+            tally.give(&interval);
+            tally.give(&interval);
+            let (after, _) = tally.into_latency();
+            prop_assert_eq!(&after, &whole);
+            // The last run of lines is not over before the tally is.
+            prop_assert!(interval.take().len() + 1 >= whole.len());
         }
 
         #[test]

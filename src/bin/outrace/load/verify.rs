@@ -128,7 +128,7 @@ fn report(comparison: &Comparison) -> String {
             number(lost),
             match outcome.fault_count {
                 0 => "received + gaps + lost = published, for every client".to_owned(),
-                faults => format!("{} faults", number(faults)),
+                faults => format!("{} faults, the first of them:\n  {}", number(faults), outcome.faults.join("\n  ")),
             }
         ));
     }

@@ -77,6 +77,10 @@ pub(crate) struct Workload {
     /// Clients beside the subscribers that come and go.
     pub(crate) churn: usize,
     pub(crate) churn_stay: Duration,
+    /// How long the stalled do not read before they read for a while; not at all while lines flow where this is not set.
+    pub(crate) stall: Option<Duration>,
+    /// There are messages for everybody: whose queue is full is disconnected, and comes back.
+    pub(crate) comes_back: bool,
     pub(crate) pin: bool,
     pub(crate) queue: Option<usize>,
     pub(crate) queue_bytes: Option<usize>,
@@ -106,6 +110,8 @@ impl Default for Workload {
             slow: None,
             churn: 0,
             churn_stay: Duration::from_millis(500),
+            stall: None,
+            comes_back: false,
             pin: false,
             queue: None,
             queue_bytes: None,

@@ -862,10 +862,11 @@ impl Inner {
             Action::SendChannel { channel, .. } => {
                 self.may_publish(identity, PublishTarget::Channel(channel))
             }
-            Action::SendProcessOutput { process_id, .. }
-            | Action::SendProcessStatus { process_id, .. }
-            | Action::OrderProcess { process_id, .. } => {
+            Action::SendProcessOutput { process_id, .. } | Action::SendProcessStatus { process_id, .. } => {
                 self.may_publish(identity, PublishTarget::Channel(&ChannelName::process(process_id)))
+            }
+            Action::OrderProcess { process_id, .. } => {
+                self.may_publish(identity, PublishTarget::Process(&ChannelName::process(process_id)))
             }
         }
     }

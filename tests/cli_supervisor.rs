@@ -420,14 +420,15 @@ async fn a_pattern_watches_all_processes_those_too_that_come_later() {
 }
 
 #[tokio::test]
-async fn with_tokens_processes_are_seen_by_who_may_subscribe_and_controlled_by_who_may_publish() {
+async fn with_tokens_processes_are_seen_by_who_may_subscribe_and_controlled_by_who_has_the_right() {
     use std::os::unix::fs::OpenOptionsExt;
 
     bounded(async {
         let path = std::env::temp_dir().join(format!("outrace-tokens-{}", std::process::id()));
         let mut file =
             std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).unwrap();
-        let tokens = "viewer viewer-viewer-viewer\nowner owner-owner-owner-owner subscribe=process:web publish=process:web\n";
+        let tokens = "viewer viewer-viewer-viewer publish=*\n\
+                      owner owner-owner-owner-owner subscribe=process:web control=process:web\n";
         std::io::Write::write_all(&mut file, tokens.as_bytes()).unwrap();
         let (web, db) = (format!("web={FOREVER}"), format!("db={FOREVER}"));
         let arguments = ["run", "--control", "--token-file", path.to_str().unwrap(), &web, &db];
@@ -436,7 +437,8 @@ async fn with_tokens_processes_are_seen_by_who_may_subscribe_and_controlled_by_w
             let (status, body) = http_as(&server.url, token, "GET /api/processes", "").await;
             assert_eq!(status, 200, "{body}");
             let list: Vec<Value> = serde_json::from_str(&body).unwrap();
-            let shown = |p: &Value| (p["id"].as_str().unwrap().to_owned(), p["controllable"].as_bool().unwrap());
+            let shown =
+                |p: &Value| (p["id"].as_str().unwrap().to_owned(), p["controllable"].as_bool().unwrap());
             list.iter().map(shown).collect::<Vec<_>>()
         };
         assert_eq!(http(&server.url, "GET /api/processes", "").await.0, 401);
@@ -449,7 +451,11 @@ async fn with_tokens_processes_are_seen_by_who_may_subscribe_and_controlled_by_w
             ("owner-owner-owner-owner", "web", 200),
         ] {
             let action = json!({"action": "process.restart", "process_id": id}).to_string();
-            assert_eq!(http_as(&server.url, token, "POST /api/actions", &action).await.0, status, "{token} {id}");
+            assert_eq!(
+                http_as(&server.url, token, "POST /api/actions", &action).await.0,
+                status,
+                "{token} {id}"
+            );
         }
         // What the viewer may see, a pattern finds, with the token.
         let mut watcher = outrace(&["watch", "-n", "9", &server.url, "*"])

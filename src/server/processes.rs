@@ -17,7 +17,7 @@ pub use supervised::Processes;
 #[cfg(not(feature = "process"))]
 pub(super) use unsupervised::Processes;
 
-/// `GET /api/processes`: those whose channels the caller may subscribe to, controllable if he may publish there. None without a supervisor.
+/// `GET /api/processes`: those whose channels the caller may subscribe to, controllable if the caller may control them. None without a supervisor.
 pub(super) async fn list(
     State(hub): State<Hub>,
     admitted: Admitted,
@@ -77,8 +77,8 @@ mod supervised {
     /// What a router shows of a supervisor, and whether it may be used to start and stop its processes.
     ///
     /// [`layer`](Self::layer)ed on a [router](crate::Hub::router), `GET /api/processes` lists the processes. If they are
-    /// [controllable](Self::new), `POST /api/actions` takes `process.start`, `process.stop` and `process.restart` too, from whoever may publish to the process's
-    /// channel.
+    /// [controllable](Self::new), `POST /api/actions` takes `process.start`, `process.stop` and `process.restart` too, from whoever may
+    /// [control](crate::access::Grants::control) the process.
     ///
     /// ```no_run
     /// # async fn example(hub: outrace::Hub) -> Result<(), Box<dyn std::error::Error>> {

@@ -39,7 +39,8 @@ pub(crate) struct Supervision {
     #[arg(long)]
     stop_on_failure: bool,
 
-    /// Let whoever may publish to a process's channel start, stop and restart it too
+    /// Let clients start, stop and restart processes: everybody who is let in, or with --token-file or --jwt-key those
+    /// whose right control= names the process's channel
     #[arg(long)]
     control: bool,
 }

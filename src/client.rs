@@ -23,10 +23,12 @@ mod backoff;
 mod builder;
 mod dial;
 mod item;
+mod lister;
 mod track;
 mod watcher;
 
 pub use backoff::Backoff;
 pub use builder::{WatchError, WatcherBuilder};
 pub use item::{Item, Lost};
+pub use lister::{ListError, Lister};
 pub use watcher::Watcher;

@@ -674,6 +674,11 @@ pub enum Reply {
         /// Subscriptions of all clients together.
         subscribers: usize,
     },
+    /// An order for a process was taken, or not: a hub supervises none by itself.
+    Ordered {
+        /// Whether it will be carried out.
+        accepted: bool,
+    },
 }
 
 /// A channel to publish to once.
@@ -802,6 +807,7 @@ impl Inner {
             Action::SubscriberCount { channel } => {
                 Reply::Count { count: hub.channel_subscriber_count(channel.as_str()) }
             }
+            Action::OrderProcess { .. } => Reply::Ordered { accepted: false },
             Action::Stats => {
                 let stats = hub.stats();
                 Reply::Stats {
@@ -856,7 +862,9 @@ impl Inner {
             Action::SendChannel { channel, .. } => {
                 self.may_publish(identity, PublishTarget::Channel(channel))
             }
-            Action::SendProcessOutput { process_id, .. } | Action::SendProcessStatus { process_id, .. } => {
+            Action::SendProcessOutput { process_id, .. }
+            | Action::SendProcessStatus { process_id, .. }
+            | Action::OrderProcess { process_id, .. } => {
                 self.may_publish(identity, PublishTarget::Channel(&ChannelName::process(process_id)))
             }
         }

@@ -58,7 +58,7 @@
 //! |---|---|
 //! | `server` | `Hub::router`, the HTTP endpoints and an accept loop, in `outrace::server` |
 //! | `viewer` | the page that shows the channels and its JavaScript client, `outrace::server::viewer`; brings `server` |
-//! | `process` | `Hub::spawn`: child processes as publishers, in `outrace::process` |
+//! | `process` | `Hub::spawn`: child processes as publishers, a supervisor for several, and files, in `outrace::process` |
 //! | `client` | a client that reconnects and resumes, in `outrace::client` |
 //! | `jwt` | JSON Web Tokens, `outrace::access::Jwt` |
 //! | `tls` | TLS for the accept loop and the client |
@@ -92,7 +92,7 @@ pub use histogram::{Bucket, Distribution};
 pub use hub::{Hub, HubBuilder, Reply};
 pub use message::{
     Action, ActionError, Actions, ChannelName, Data, Lines, Message, MessageType, NameError, ProcessEvent,
-    ProcessId, Status, StatusReport,
+    ProcessId, ProcessOrder, Status, StatusReport,
 };
 pub use protocol::ClientMessage;
 pub use reason::{CloseReason, PauseReason, RefusalReason};

@@ -138,6 +138,8 @@ pub enum RefusalReason {
     BodySize,
     /// A request whose body did not come in time: 408.
     BodyTimeout,
+    /// A request that took too long in all, as where its peer does not read the answer: the connection is cut.
+    RequestTimeout,
     /// A subscription to something that is no channel's name.
     Name,
     /// A subscription with an option of the wrong type.
@@ -158,7 +160,7 @@ pub enum RefusalReason {
 
 impl RefusalReason {
     /// Every reason, in the order in which statistics list them.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::Handshake,
         Self::Unauthorised,
         Self::Forbidden,
@@ -170,6 +172,7 @@ impl RefusalReason {
         Self::HandshakeTimeout,
         Self::BodySize,
         Self::BodyTimeout,
+        Self::RequestTimeout,
         Self::Name,
         Self::Options,
         Self::Subscription,
@@ -194,6 +197,7 @@ impl RefusalReason {
             Self::HandshakeTimeout => "handshake timeout",
             Self::BodySize => "body too big",
             Self::BodyTimeout => "body timeout",
+            Self::RequestTimeout => "request timeout",
             Self::Name => "invalid name",
             Self::Options => "invalid options",
             Self::Subscription => "subscription unauthorised",

@@ -498,6 +498,7 @@ fn options_out_of_range_are_refused_before_anything_is_accepted() {
         (Box::new(|options| options.header_bytes = usize::MAX), "header_bytes"),
         (Box::new(|options| options.header_timeout = Duration::ZERO), "header_timeout"),
         (Box::new(|options| options.header_timeout = Duration::MAX), "header_timeout"),
+        (Box::new(|options| options.request_timeout = Duration::ZERO), "request_timeout"),
         (Box::new(|options| options.max_requests = 0), "max_requests"),
         (Box::new(|options| options.max_requests = usize::MAX), "max_requests"),
     ] {
@@ -552,4 +553,35 @@ fn a_peer_that_never_reads_costs_its_queue_and_nothing_more() {
     until("all is accounted for", || {
         client.written() + client.skipped() + client.queued() as u64 == published + 1
     });
+}
+
+#[test]
+fn a_request_whose_answer_is_not_read_is_cut_off_and_its_place_is_free_and_a_stream_is_not() {
+    let server = bounded(|options| {
+        options.max_requests = 1;
+        options.header_timeout = Duration::from_millis(100);
+        options.request_timeout = Duration::from_millis(300);
+    });
+    let mut stream = open_stream(server.address, "/api/channels/c/stream", "");
+    until("the stream is there", || server.hub.client_count() == 1);
+    let unread = TcpStream::connect(server.address).unwrap();
+    let flood = thread::spawn({
+        let mut unread = unread.try_clone().unwrap();
+        let requests = "GET /nothing HTTP/1.1\r\nHost: x\r\n\r\n".repeat(100);
+        // Until the server has cut it off: what it answers soon fills all there is between the two.
+        move || while unread.write_all(requests.as_bytes()).is_ok() {}
+    });
+    until("it is cut off", || refused(&server.hub, "request timeout") == 1);
+    sockets::join("the flood", flood);
+    assert_eq!(http::get(server.address, "/healthz").status, 200, "the only place there is was given back");
+    // The stream has been there for longer.
+    server.hub.send_to_channel("c", outrace::Message::output("still here")).unwrap();
+    let mut read = Vec::new();
+    while !String::from_utf8_lossy(&read).contains("still here") {
+        let mut chunk = [0; 1024];
+        let n = stream.read(&mut chunk).unwrap();
+        assert!(n > 0, "the stream has ended");
+        read.extend_from_slice(&chunk[..n]);
+    }
+    drop(unread);
 }

@@ -93,12 +93,13 @@ const NUMBERS: [&str; 10] = [
 ];
 const BYTES: [&str; 6] =
     ["queue-bytes", "history-bytes", "history-total", "header-bytes", "max-body", "max-message"];
-const TIMES: [&str; 9] = [
+const TIMES: [&str; 10] = [
     "max-flush-interval",
     "history-age",
     "header-timeout",
     "handshake-timeout",
     "body-timeout",
+    "request-timeout",
     "idle-timeout",
     "close-timeout",
     "flush-timeout",

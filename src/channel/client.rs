@@ -252,7 +252,13 @@ mod models {
     fn loom_who_is_owed_something_finds_the_room_or_is_called_for_it() {
         loom::model(|| {
             let limits = Limits { messages: 1, bytes: 1000 };
-            let client = Arc::new(Client::new(ClientId(1), None, limits, Speaks::WebSocket, Weak::new()));
+            let client = Arc::new(Client::new(
+                ClientId(1),
+                Visitor::default(),
+                limits,
+                Speaks::WebSocket,
+                Weak::new(),
+            ));
             let offer = |client: &Client| {
                 matches!(
                     client.outbox.offer_frame(Bytes::from_static(b"x")),

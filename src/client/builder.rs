@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use http::header::{AUTHORIZATION, HeaderValue};
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::handshake::client::Request;
 
 use crate::message::{ChannelName, NameError};
 
 use super::dial::Trust;
 use super::track::Wishes;
 use super::watcher::Plan;
-use super::{Backoff, Watcher};
+use super::{Backoff, Lister, Watcher};
 
 /// Why a watcher cannot be made. All that can go wrong later is an [`Item`](super::Item).
 #[derive(Debug, thiserror::Error)]
@@ -143,6 +144,37 @@ impl WatcherBuilder {
     /// # Errors
     /// When the address or a channel's name is not valid.
     pub fn build(self) -> Result<Watcher, WatchError> {
+        let (request, trust) = self.request()?;
+        let mut channels = Vec::new();
+        for name in &self.channels {
+            let name = ChannelName::parse(name)?;
+            if !channels.contains(&name) {
+                channels.push(name);
+            }
+        }
+        Ok(Watcher::new(Plan {
+            request,
+            trust,
+            channels,
+            backoff: self.backoff,
+            retry: self.retry,
+            raw: self.raw,
+            patience: self.patience,
+            retries: self.retries,
+            wishes: self.wishes,
+        }))
+    }
+
+    /// What asks the same server for its channels, with the same token and trust.
+    ///
+    /// # Errors
+    /// When the address is not valid.
+    pub fn lister(&self) -> Result<Lister, WatchError> {
+        let (request, trust) = self.request()?;
+        Ok(Lister { request, trust })
+    }
+
+    fn request(&self) -> Result<(Request, Trust), WatchError> {
         let wrong = |reason: &str| WatchError::Url {
             url: without_secrets(&self.url).to_owned(),
             reason: reason.to_owned(),
@@ -163,24 +195,7 @@ impl WatcherBuilder {
             header.set_sensitive(true);
             request.headers_mut().insert(AUTHORIZATION, header);
         }
-        let mut channels = Vec::new();
-        for name in &self.channels {
-            let name = ChannelName::parse(name)?;
-            if !channels.contains(&name) {
-                channels.push(name);
-            }
-        }
-        Ok(Watcher::new(Plan {
-            request,
-            trust,
-            channels,
-            backoff: self.backoff,
-            retry: self.retry,
-            raw: self.raw,
-            patience: self.patience,
-            retries: self.retries,
-            wishes: self.wishes,
-        }))
+        Ok((request, trust))
     }
 }
 

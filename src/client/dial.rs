@@ -3,6 +3,7 @@
 #[cfg(feature = "tls")]
 use std::sync::Arc;
 
+use http::Uri;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Error;
@@ -73,16 +74,20 @@ impl Trust {
     }
 }
 
-/// Connects, and shakes hands.
-pub(super) async fn dial(request: Request, trust: Trust, config: WebSocketConfig) -> Result<Socket, Error> {
-    let uri = request.uri();
+/// Connects, over TLS if the address asks for it.
+pub(super) async fn connect(uri: &Uri, trust: &Trust) -> Result<Box<dyn Transport>, Error> {
     let default_port = if uri.scheme_str() == Some("wss") { 443 } else { 80 };
     let host = uri.host().ok_or(Error::Url(UrlError::NoHostName))?;
     let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
     let tcp = TcpStream::connect((host.as_str(), uri.port_u16().unwrap_or(default_port))).await?;
     // What is written is small and waited for; a socket that refuses the option still works.
     let _ = tcp.set_nodelay(true);
-    let stream = trust.wrap(tcp, &host).await?;
+    trust.wrap(tcp, &host).await
+}
+
+/// Connects, and shakes hands.
+pub(super) async fn dial(request: Request, trust: Trust, config: WebSocketConfig) -> Result<Socket, Error> {
+    let stream = connect(request.uri(), &trust).await?;
     let (socket, _) = client_async_with_config(request, stream, Some(config)).await?;
     Ok(socket)
 }

@@ -14,7 +14,7 @@ use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::protocol::frame::Utf8Bytes;
 use tokio_tungstenite::tungstenite::{Error, Message};
 
-use crate::message::ChannelName;
+use crate::message::{ChannelName, NameError};
 
 use super::builder::without_secrets;
 use super::dial::{Socket, Trust, dial};
@@ -62,6 +62,8 @@ pub struct Watcher {
     wishes: Wishes,
     /// Of the message last read; taken before the next one is read.
     items: VecDeque<Item>,
+    /// How many of the channels the connection under way subscribes to by itself.
+    greeted: usize,
     /// What has yet to be said to the server.
     unsent: VecDeque<String>,
     state: State,
@@ -110,6 +112,7 @@ impl Watcher {
             failures: 0,
             wishes,
             items: VecDeque::new(),
+            greeted: 0,
             unsent: VecDeque::new(),
             state: State::Fresh,
         }
@@ -140,6 +143,23 @@ impl Watcher {
         }
     }
 
+    /// Watches one more channel from now on, as those the watcher was made with; nothing if it does already. The server is told when the next item is asked
+    /// for.
+    ///
+    /// # Errors
+    /// The name is not valid.
+    pub fn watch(&mut self, channel: &str) -> Result<(), NameError> {
+        let name = ChannelName::parse(channel)?;
+        if self.channels.iter().all(|known| known.channel != name) {
+            let subscription = Subscription::new(name);
+            if let State::Open(_) = self.state {
+                self.unsent.push_back(subscription.subscribe(self.wishes));
+            }
+            self.channels.push(subscription);
+        }
+        Ok(())
+    }
+
     /// Asks for messages of a channel again, such as those of an [`Item::Gap`]. They come between [`Item::Replay`] and [`Item::Replayed`]; when
     /// the connection is lost before that, they don't. False when they cannot be asked for: there is no connection, the server does
     /// not number the channel's messages, the range is none, or 16 ranges of the channel are still to come.
@@ -160,14 +180,16 @@ impl Watcher {
     fn poll_item(&mut self, cx: &mut Context<'_>) -> Poll<Option<Item>> {
         loop {
             match &mut self.state {
-                State::Fresh => self.state = State::Connecting(self.connect()),
+                State::Fresh => self.begin_to_connect(),
                 State::Paused(pause) => {
                     ready!(pause.as_mut().poll(cx));
-                    self.state = State::Connecting(self.connect());
+                    self.begin_to_connect();
                 }
                 State::Connecting(connecting) => match ready!(connecting.as_mut().poll(cx)) {
                     Ok(socket) => {
                         self.state = State::Open(Box::new(Open::new(socket, self.patience)));
+                        let later = &self.channels[self.greeted..];
+                        self.unsent.extend(later.iter().map(|channel| channel.subscribe(self.wishes)));
                         return Poll::Ready(Some(Item::Connected));
                     }
                     Err(reason) => return Poll::Ready(Some(self.lost(reason))),
@@ -208,6 +230,11 @@ impl Watcher {
         let retry_in = retry.then(|| self.backoff.next_pause());
         self.state = retry_in.map_or(State::Ended, |pause| State::Paused(Box::pin(sleep(pause))));
         Item::Disconnected { reason, retry_in }
+    }
+
+    fn begin_to_connect(&mut self) {
+        self.greeted = self.channels.len();
+        self.state = State::Connecting(self.connect());
     }
 
     fn connect(&self) -> Connecting {

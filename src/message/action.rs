@@ -63,6 +63,36 @@ pub enum Action {
     },
     /// `ws.stats`: clients, channels and subscribers.
     Stats,
+    /// `process.start`, `process.stop`, `process.restart`: an order for a supervised process. A hub supervises none by itself: see
+    /// `server::Processes`.
+    OrderProcess {
+        /// The process.
+        process_id: ProcessId,
+        /// What it is to do.
+        order: ProcessOrder,
+    },
+}
+
+/// What a supervised process can be told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ProcessOrder {
+    /// `process.start`: start it, at once if it waits for a restart; nothing if it runs.
+    Start,
+    /// `process.stop`: stop it and leave it stopped; nothing if it is.
+    Stop,
+    /// `process.restart`: stop it if it runs, and start it.
+    Restart,
+}
+
+impl ProcessOrder {
+    /// The name of the action.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Start => "process.start",
+            Self::Stop => "process.stop",
+            Self::Restart => "process.restart",
+        }
+    }
 }
 
 /// An action that cannot be carried out as it was asked.
@@ -204,6 +234,14 @@ impl Request<'_> {
                 Action::SubscriberCount { channel: keys("ws.subscriber_count").channel()? }
             }
             "ws.stats" => Action::Stats,
+            "process.start" | "process.stop" | "process.restart" => {
+                let order = match name.as_str() {
+                    "process.start" => ProcessOrder::Start,
+                    "process.stop" => ProcessOrder::Stop,
+                    _ => ProcessOrder::Restart,
+                };
+                Action::OrderProcess { process_id: keys(order.as_str()).required_process_id()?, order }
+            }
             _ => return Err(ActionError::Unknown(name.chars().take(64).collect())),
         })
     }
@@ -314,6 +352,7 @@ mod tests {
             ("ws.send_process_status", r#","status":"exited""#, "process_id"),
             ("ws.send_process_status", r#","process_id":"web","status":"""#, "status"),
             ("ws.subscriber_count", r#","channel":"""#, "channel"),
+            ("process.stop", "", "process_id"),
         ] {
             let text = refusal(&format!(r#"{{"action":"{action}"{given}}}"#));
             assert_eq!(text, format!("{action}: {missing} is required"));
@@ -380,6 +419,11 @@ mod tests {
         assert_eq!(one(r#" {"action":"ws.client_count","more":{}}"#), Action::ClientCount);
         assert_eq!(one(r#"{"\u0061ction":"ws.channel_count"}"#), Action::ChannelCount);
         assert_eq!(one(r#"[{"action":"ws.stats"}]"#), Action::Stats);
+        for order in [ProcessOrder::Start, ProcessOrder::Stop, ProcessOrder::Restart] {
+            let process_id = ProcessId::parse("web").unwrap();
+            let json = format!(r#"{{"action":"{}","process_id":"web"}}"#, order.as_str());
+            assert_eq!(one(&json), Action::OrderProcess { process_id, order });
+        }
         assert_eq!(Actions::parse(b"[]").unwrap(), []);
     }
 

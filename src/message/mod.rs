@@ -14,7 +14,7 @@ use bytes::Bytes;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-pub use action::{Action, ActionError, Actions};
+pub use action::{Action, ActionError, Actions, ProcessOrder};
 use compact::compact;
 pub use event::ProcessEvent;
 pub use kind::MessageType;

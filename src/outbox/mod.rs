@@ -247,7 +247,8 @@ mod tests {
                     })
                 })
                 .collect();
-            let accepted: usize = producers.into_iter().map(|producer| producer.join().expect("it does not panic")).sum();
+            let accepted: usize =
+                producers.into_iter().map(|producer| producer.join().expect("it does not panic")).sum();
             done.store(true, Ordering::Release);
             handle.unpark();
             let (written, discarded) = writer.join().expect("it does not panic");

@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot, watch};
 
+use crate::message::ProcessOrder;
+
 use super::keeper::{Ending, Order};
 use super::roster::{ProcessInfo, Roster};
 
@@ -23,17 +25,6 @@ pub enum ControlError {
     /// As many orders for the process wait as may.
     #[error("process {0:?} has other orders to carry out first; try again")]
     Busy(String),
-}
-
-/// What a process can be told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum ProcessOrder {
-    /// Start it, at once if it waits for a restart; nothing if it runs.
-    Start,
-    /// Stop it and leave it stopped; nothing if it is.
-    Stop,
-    /// Stop it if it runs, and start it.
-    Restart,
 }
 
 /// Looks at the processes of a [`Supervisor`](super::Supervisor), and starts and stops them. Cheap to clone. It keeps nothing alive: without its supervisor it

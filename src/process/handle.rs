@@ -154,7 +154,7 @@ impl Process {
     }
 
     /// Until the process itself is gone, though its output may not all be read.
-    async fn wait_exit(&self) {
+    pub(super) async fn wait_exit(&self) {
         let mut gone = self.target.gone.subscribe();
         // Fails only when the sender is gone, and `self` holds it.
         let _ = gone.wait_for(|gone| *gone).await;

@@ -7,10 +7,10 @@ use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{sleep, timeout};
 
-use crate::message::{ProcessId, Status};
+use crate::message::{ProcessId, ProcessOrder, Status};
 use crate::{Hub, Publisher};
 
-use super::control::{ProcessOrder, Shared};
+use super::control::Shared;
 use super::restart::Pauses;
 use super::roster::{Entry, Failed, Phase};
 use super::{DRAIN_LIMIT, ExitReport, Process, Signal, SpawnError, Supervised};
@@ -283,7 +283,15 @@ impl Keeper {
     async fn end(&self, process: &Process, signal: Signal) -> ExitReport {
         process.stop_on_purpose(signal);
         if signal != Signal::Kill {
-            self.within_grace(process.group_gone()).await;
+            self.within_grace(async {
+                process.wait_exit().await;
+                // What a shell has started in the background ignores SIGINT.
+                if signal != Signal::Terminate {
+                    process.signal_group(Signal::Terminate);
+                }
+                process.group_gone().await;
+            })
+            .await;
         }
         process.signal_group(Signal::Kill);
         // The tee may be stuck, and with it the end of the output. The process itself is gone.

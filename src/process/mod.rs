@@ -2,13 +2,15 @@
 //!
 //! [`Hub::spawn`](crate::Hub::spawn) does it for a command; [`Spawn`] is the same with options.
 //! [`Supervisor`] does it for several, which it starts again and stops in order.
-//! For output that arrives some other way (standard input, a socket, a file) [`LineFeed`] turns bytes
+//! [`Tail`] follows a file. For output that arrives some other way (standard input, a socket) [`LineFeed`] turns bytes
 //! into published lines, and [`LineSplitter`] is the splitting alone.
 
 mod control;
 mod feed;
+mod follow;
 mod group;
 mod handle;
+mod hint;
 mod keeper;
 mod lines;
 mod program;
@@ -19,9 +21,11 @@ mod signal;
 mod spawn;
 mod supervised;
 mod supervisor;
+mod tail;
 
-pub use control::{Control, ControlError, ProcessOrder};
+pub use control::{Control, ControlError};
 pub use feed::LineFeed;
+pub use follow::TailEvent;
 pub use handle::{ExitReport, Process};
 pub use keeper::SupervisorEvent;
 pub use lines::{LineSplitter, MAX_LINE};
@@ -33,3 +37,4 @@ pub use signal::Signal;
 pub use spawn::{Spawn, SpawnError};
 pub use supervised::Supervised;
 pub use supervisor::{Supervisor, SupervisorBuilder, SupervisorError};
+pub use tail::{Tail, TailBuilder};

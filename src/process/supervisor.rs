@@ -215,9 +215,15 @@ impl Supervisor {
         self.wait().await
     }
 
-    /// Begins what [`stop`](Self::stop) does, with a signal of one's own, and does not wait. Does nothing the second time.
+    /// Begins what [`stop`](Self::stop) does, with a signal of one's own, and does not wait. Does nothing the second time. What a process leaves behind when it
+    /// ends of another signal gets `SIGTERM`.
     pub fn begin_stop(&self, signal: Signal) {
         ask_to_end(&self.control.shared.ending, signal);
+    }
+
+    /// Whether all processes are being stopped, or were: by [`stop`](Self::stop) and its like, or because one has failed.
+    pub fn is_stopping(&self) -> bool {
+        *self.control.shared.ending.borrow() != Ending::No
     }
 
     /// Kills all processes at once, with their groups. [`wait`](Self::wait) returns soon after.

@@ -4,8 +4,7 @@ use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::Request;
@@ -15,9 +14,10 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
+use super::underway::Underway;
 use crate::config::{LONGEST, lasts, within};
 use crate::reason::{PauseReason, RefusalReason};
 use crate::{ConfigError, Hub, LocalAddress, PeerAddress};
@@ -37,6 +37,10 @@ pub struct Options {
     /// Connections at once that are neither a WebSocket nor a stream, or not yet: 4,096 by default, at least 1. While there are so many, no more are
     /// accepted; those that wait for it wait in the system's queue.
     pub max_requests: usize,
+    /// How long a request may take, from its header to the end of its answer: 60 s by default, and never less than a second more than
+    /// `header_timeout`. Later the connection is cut, as it has to be where a peer does not read its answer. The streams of a hub are no such
+    /// requests; an endless answer of one's own router is.
+    pub request_timeout: Duration,
     /// Serve over TLS, and nothing else. The TLS handshake has as long as a header.
     #[cfg(feature = "tls")]
     pub tls: Option<super::Tls>,
@@ -48,6 +52,7 @@ impl Default for Options {
             header_timeout: Duration::from_secs(10),
             header_bytes: 16 * 1024,
             max_requests: 4096,
+            request_timeout: Duration::from_secs(60),
             #[cfg(feature = "tls")]
             tls: None,
         }
@@ -63,30 +68,8 @@ impl Options {
         // Below 8 KiB the HTTP server does not go.
         within("header_bytes", self.header_bytes, 8 * 1024, 1 << 20)?;
         within("max_requests", self.max_requests, 1, Semaphore::MAX_PERMITS)?;
-        lasts("header_timeout", self.header_timeout, Duration::from_millis(1), LONGEST)
-    }
-}
-
-/// One of the requests that may be under way, until the connection becomes something else or ends.
-#[derive(Debug, Clone)]
-pub(super) struct Underway(Arc<UnderwayInner>);
-
-#[derive(Debug)]
-struct UnderwayInner {
-    permit: Mutex<Option<OwnedSemaphorePermit>>,
-    /// The header of a request has come.
-    begun: AtomicBool,
-}
-
-impl Underway {
-    fn new(permit: OwnedSemaphorePermit) -> Self {
-        Self(Arc::new(UnderwayInner { permit: Mutex::new(Some(permit)), begun: AtomicBool::new(false) }))
-    }
-
-    /// The request has become a stream, which is counted otherwise.
-    pub(super) fn leave(&self) {
-        // Nothing panics while the lock is held.
-        drop(self.0.permit.lock().unwrap_or_else(PoisonError::into_inner).take());
+        lasts("header_timeout", self.header_timeout, Duration::from_millis(1), LONGEST)?;
+        lasts("request_timeout", self.request_timeout, Duration::from_millis(1), LONGEST)
     }
 }
 
@@ -230,9 +213,11 @@ async fn serve_stream(
         .header_read_timeout(options.header_timeout)
         .max_buf_size(options.header_bytes);
     let router = TowerToHyperService::new(router);
-    let begun = Arc::clone(&underway.0);
+    let watched = underway.clone();
+    // One that waits for its next request is closed by the clock of the header, which has to be the first.
+    let longest = options.request_timeout.max(options.header_timeout + Duration::from_secs(1));
     let service = service_fn(move |mut request: Request<Incoming>| {
-        underway.0.begun.store(true, Ordering::Relaxed);
+        underway.begin();
         request.extensions_mut().insert(peer);
         if let Some(local) = local {
             request.extensions_mut().insert(local);
@@ -244,6 +229,11 @@ async fn serve_stream(
     let mut connection = pin!(connection);
     let served = tokio::select! {
         served = connection.as_mut() => served,
+        () = watched.overdue(longest) => {
+            hub.inner().core().totals.count_refused(RefusalReason::RequestTimeout);
+            tracing::debug!(peer = %peer.0, "a request took too long");
+            return;
+        }
         _ = stopping.changed() => {
             connection.as_mut().graceful_shutdown();
             connection.await
@@ -252,7 +242,7 @@ async fn serve_stream(
     if let Err(error) = served {
         let refused = if error.is_parse_too_large() {
             Some(RefusalReason::HeaderSize)
-        } else if error.is_timeout() && !begun.begun.load(Ordering::Relaxed) {
+        } else if error.is_timeout() && !watched.has_begun() {
             // One that is kept alive for a next request is closed by the same clock, and nothing is refused by that.
             Some(RefusalReason::HeaderTimeout)
         } else {

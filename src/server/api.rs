@@ -1,18 +1,20 @@
 //! `/api`: publish, and look.
 
-use axum::Json;
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 
 use super::body::Body;
 use super::refusal::{Admitted, refuse};
 use crate::channel::Speaks;
 use crate::hub::Reply;
-use crate::message::Actions;
+use crate::message::{Action, Actions};
 use crate::reason::RefusalReason;
 use crate::{ChannelStats, Hub, Stats};
+
+use super::processes::{self, Processes};
 
 /// Publishes. One result for each action, in order; an array for an array, an object for an object. One bad action refuses
 /// the whole request, and so does one that the sender may not do.
@@ -22,6 +24,7 @@ use crate::{ChannelStats, Hub, Stats};
 pub(super) async fn actions(
     State(hub): State<Hub>,
     admitted: Admitted,
+    processes: Option<Extension<Processes>>,
     headers: HeaderMap,
     Body(body): Body,
 ) -> Response {
@@ -44,8 +47,19 @@ pub(super) async fn actions(
     if !actions.iter().all(|action| inner.permits(&client, action)) {
         return refuse(&hub, RefusalReason::Forbidden, StatusCode::FORBIDDEN, "Forbidden");
     }
+    if let Err((reason, status, text)) = processes::check(processes.as_deref(), &actions) {
+        return refuse(&hub, reason, status, text);
+    }
     let is_array = body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[');
-    let mut replies: Vec<Reply> = actions.into_iter().map(|action| hub.act(action)).collect();
+    let mut replies: Vec<Reply> = actions
+        .into_iter()
+        .map(|action| match action {
+            Action::OrderProcess { process_id, order } => {
+                processes::order(processes.as_deref(), &process_id, order)
+            }
+            action => hub.act(action),
+        })
+        .collect();
     match replies.pop() {
         Some(reply) if !is_array => Json(reply).into_response(),
         last => {

@@ -5,10 +5,12 @@ mod api;
 mod body;
 #[cfg(feature = "metrics")]
 mod metrics;
+mod processes;
 mod refusal;
 mod stream;
 #[cfg(feature = "tls")]
 mod tls;
+mod underway;
 #[cfg(feature = "viewer")]
 mod viewer;
 
@@ -22,6 +24,8 @@ use axum::routing::{any, get, post};
 use crate::Hub;
 
 pub use accept::{Options, serve, serve_with};
+#[cfg(feature = "process")]
+pub use processes::Processes;
 #[cfg(feature = "tls")]
 pub use tls::{Tls, TlsError};
 #[cfg(feature = "viewer")]
@@ -38,6 +42,7 @@ impl Hub {
     /// | `GET /api/channels` | [`Hub::channels`] |
     /// | `GET /api/channels/{channel}/stream` | its lines as text; `?tail=N` for the last ones first |
     /// | `GET /api/channels/{channel}/events` | the same as Server-Sent Events, which resume by `Last-Event-ID` |
+    /// | `GET /api/processes` | the processes of a supervisor, if `Processes` is layered on it |
     /// | `GET /metrics` | the same figures for Prometheus, with feature `metrics` |
     /// | `GET /healthz` | `ok`, or 503 when stopping |
     ///
@@ -62,6 +67,7 @@ impl Hub {
             .route("/api/actions", post(api::actions))
             .route("/api/stats", get(api::stats))
             .route("/api/channels", get(api::channels))
+            .route("/api/processes", get(processes::list))
             .route("/api/channels/{channel}/stream", get(stream::text))
             .route("/api/channels/{channel}/events", get(stream::events))
             .route("/healthz", get(health))
@@ -91,6 +97,7 @@ async fn not_found() -> Response {
         GET  /api/channels  the channels that have subscribers, a history or a status\n\
         GET  /api/channels/CHANNEL/stream?tail=N  the lines as text, for curl\n\
         GET  /api/channels/CHANNEL/events?tail=N  the same as Server-Sent Events\n\
+        GET  /api/processes the supervised processes\n\
         GET  /healthz       whether the server is up\n";
     const METRICS: &str =
         if cfg!(feature = "metrics") { "GET  /metrics       the counters for Prometheus\n" } else { "" };

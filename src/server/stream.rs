@@ -19,8 +19,8 @@ use http_body::{Body as HttpBody, Frame};
 use serde::Deserialize;
 use tokio::time::{Instant, Sleep};
 
-use super::accept::Underway;
 use super::refusal::{Admitted, refuse};
+use super::underway::Underway;
 use crate::Hub;
 use crate::access::expired;
 use crate::channel::{Client, Speaks, Subscription};

@@ -30,6 +30,10 @@ pub(crate) struct Limits {
     #[arg(long, value_name = "BYTES", default_value = "16KiB", value_parser = bytes)]
     header_bytes: usize,
 
+    /// How long a request may take in all, its answer included, unless it becomes a client
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = duration)]
+    request_timeout: Duration,
+
     /// How long an upgrade may take once it is answered
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration)]
     handshake_timeout: Duration,
@@ -115,6 +119,7 @@ impl Limits {
         options.header_timeout = self.header_timeout;
         options.header_bytes = self.header_bytes;
         options.max_requests = self.max_requests;
+        options.request_timeout = self.request_timeout;
         options
     }
 }

@@ -2,16 +2,21 @@
 
 mod access;
 mod catch_up;
+mod discover;
 mod failure;
 mod limits;
 mod load;
 mod options;
 mod pipe;
+mod procfile;
 mod run;
 mod serve;
 mod server;
 mod signals;
 mod stdin;
+mod supervise;
+mod tail;
+mod terminal;
 mod watch;
 
 use std::process::ExitCode;
@@ -30,10 +35,12 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Run a command and stream its output to the channel process:ID
+    /// Run a command, or several, and stream their output to the channels process:ID
     Run(run::Run),
     /// Stream standard input to the channel process:ID
     Pipe(pipe::Pipe),
+    /// Follow files and stream what is written to them to the channels file:NAME
+    Tail(tail::TailFiles),
     /// Serve alone; others publish by POST /api/actions
     Serve(serve::Serve),
     /// Print the lines of channels as they come
@@ -65,6 +72,7 @@ fn start(command: Command) -> Result<u8, Failure> {
         match command {
             Command::Run(run) => run.start().await,
             Command::Pipe(pipe) => pipe.start().await,
+            Command::Tail(tail) => tail.start().await,
             Command::Serve(serve) => serve.start().await,
             Command::Watch(watch) => watch.start().await,
             Command::Load(_) => unreachable!("it has no part in this runtime, and has returned above"),

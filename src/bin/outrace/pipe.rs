@@ -38,7 +38,7 @@ impl Pipe {
         let id = ProcessId::parse(&self.id).map_err(Failure::usage)?;
         let mut signals = Signals::listen()?;
         let channel = ChannelName::process(&id);
-        let server = Server::start(&self.server, Some(channel.as_str()), self.quiet).await?;
+        let server = Server::start(&self.server, std::slice::from_ref(&channel), self.quiet).await?;
         let publisher = server.hub.publisher(channel.as_str()).map_err(Failure::usage)?;
         publisher.send_status(Status::Running, 0);
 

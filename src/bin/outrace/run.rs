@@ -1,28 +1,37 @@
-//! `outrace run`: a command whose output is streamed, and passed through as if it ran alone.
+//! `outrace run`: a command whose output is streamed, and passed through as if it ran alone; or several.
 
 use std::ffi::OsString;
 use std::io::IsTerminal;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use outrace::process::{DRAIN_LIMIT, ExitReport, Process, Signal, Spawn, SpawnError};
+use outrace::process::{DRAIN_LIMIT, ExitReport, Process, Program, Signal, Spawn, SpawnError};
 use outrace::{ChannelName, ProcessId, Status};
 use tokio::time::{Instant, sleep_until};
 
 use crate::failure::Failure;
 use crate::options::{Patience, ServerOptions, duration};
+use crate::procfile;
 use crate::server::Server;
 use crate::signals::Signals;
+use crate::supervise::{Job, Supervision};
 
+/// A command after --, or several processes: `web='npm start'`, or a Procfile.
+///
 /// Ends with the command's exit code: 128 + the signal if one killed it, 127 if it was not found, 126 if it
-/// could not be run.
+/// could not be run. With several, that of the first one that failed and was not started again; 0 if none did.
 #[derive(Args)]
 pub(crate) struct Run {
     /// The process's name: 1 to 128 of A-Z a-z 0-9 _ . - [default: the command's base name]
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", conflicts_with_all = ["file", "processes"])]
     id: Option<String>,
 
-    /// Go on serving after the command has ended, until a signal
+    /// Run the processes of a Procfile, whose lines are NAME: COMMAND, in its folder
+    #[arg(long, short, value_name = "PROCFILE", conflicts_with = "command")]
+    file: Option<PathBuf>,
+
+    /// Go on serving after the end of all commands, until a signal
     #[arg(long)]
     stay: bool,
 
@@ -39,23 +48,52 @@ pub(crate) struct Run {
     patience: Patience,
 
     #[command(flatten)]
+    supervision: Supervision,
+
+    #[command(flatten)]
     server: ServerOptions,
 
+    /// Processes to run together: their names, and commands for the shell
+    #[arg(value_name = "ID=COMMAND", conflicts_with = "command", value_parser = named)]
+    processes: Vec<Named>,
+
     /// The command and its arguments, after --
-    #[arg(last = true, required = true, value_name = "CMD")]
+    #[arg(last = true, required_unless_present_any = ["file", "processes"], value_name = "CMD")]
     command: Vec<OsString>,
+}
+
+type Named = (ProcessId, String);
+
+/// Checks `ID=COMMAND`.
+fn named(text: &str) -> Result<Named, String> {
+    let Some((id, command)) = text.split_once('=') else {
+        return Err(
+            "it must be ID=COMMAND, such as web='npm start'; a single command goes after --".to_owned()
+        );
+    };
+    let id = ProcessId::parse(id).map_err(|error| error.to_string())?;
+    if command.trim().is_empty() {
+        return Err(format!("{id} has no command"));
+    }
+    Ok((id, command.to_owned()))
 }
 
 impl Run {
     pub(crate) async fn start(self) -> Result<u8, Failure> {
-        let (program, arguments) = self.command.split_first().expect("clap requires a command");
+        let Some((program, arguments)) = self.command.split_first() else {
+            return self.start_several().await;
+        };
         let id = match &self.id {
             Some(id) => ProcessId::parse(id).map_err(Failure::usage)?,
             None => ProcessId::from_command(program),
         };
+        if self.supervision.is_asked_for() {
+            let program = Program::new(program).args(arguments);
+            return self.supervise(vec![(id, program)], false).await;
+        }
         let mut signals = Signals::listen()?;
         let channel = ChannelName::process(&id);
-        let server = Server::start(&self.server, Some(channel.as_str()), self.quiet).await?;
+        let server = Server::start(&self.server, std::slice::from_ref(&channel), self.quiet).await?;
 
         let mut command = tokio::process::Command::new(program);
         command.args(arguments);
@@ -92,6 +130,29 @@ impl Run {
             ending.await;
         }
         Ok(exit_code(&report))
+    }
+
+    async fn start_several(&self) -> Result<u8, Failure> {
+        let mut processes = match &self.file {
+            Some(file) => procfile::read(file)?,
+            None => Vec::new(),
+        };
+        processes.extend(self.processes.iter().map(|(id, command)| (id.clone(), Program::shell(command))));
+        self.supervise(processes, true).await
+    }
+
+    async fn supervise(&self, processes: Vec<(ProcessId, Program)>, prefixes: bool) -> Result<u8, Failure> {
+        let job = Job {
+            processes,
+            prefixes,
+            supervision: &self.supervision,
+            server: &self.server,
+            lossless: self.patience.lossless,
+            grace: self.grace,
+            stay: self.stay,
+            quiet: self.quiet,
+        };
+        job.start().await
     }
 
     /// Until the process is done; the second value says if a signal told us to end, the third if more than one did.
@@ -132,7 +193,7 @@ impl Run {
 }
 
 /// What clients get to read a killed command's last words and its status, when a second signal asked for the end.
-const HURRY: Duration = Duration::from_secs(1);
+pub(crate) const HURRY: Duration = Duration::from_secs(1);
 
 /// How far the end that a signal asked for has come.
 enum Ending {

@@ -21,7 +21,7 @@ impl Serve {
     /// Serves until a signal; a second one ends at once.
     pub(crate) async fn start(self) -> Result<u8, Failure> {
         let mut signals = Signals::listen()?;
-        let server = Server::start(&self.server, None, self.quiet).await?;
+        let server = Server::start(&self.server, &[], self.quiet).await?;
         signals.next().await;
         Ok(server.shut_down(&mut signals).await.map_or(0, cut_short))
     }

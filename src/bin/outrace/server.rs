@@ -2,8 +2,9 @@
 
 use std::io;
 
-use outrace::Hub;
+use axum::Router;
 use outrace::process::Signal;
+use outrace::{ChannelName, Hub};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
@@ -23,11 +24,21 @@ pub(crate) struct Server {
 
 impl Server {
     /// Listens, and says where on standard error unless it is to be quiet: with port 0 there is no other
-    /// way to know. `channel` is the one to watch, if there is one.
+    /// way to know. `channels` are those to watch.
     pub(crate) async fn start(
         options: &ServerOptions,
-        channel: Option<&str>,
+        channels: &[ChannelName],
         quiet: bool,
+    ) -> Result<Self, Failure> {
+        Self::start_with(options, channels, quiet, |_, router| Ok(router)).await
+    }
+
+    /// As [`start`](Self::start), with more on its router. `finish` is called when it listens.
+    pub(crate) async fn start_with(
+        options: &ServerOptions,
+        channels: &[ChannelName],
+        quiet: bool,
+        finish: impl FnOnce(&Hub, Router) -> Result<Router, Failure>,
     ) -> Result<Self, Failure> {
         options.start_logging()?;
         let access = options.access.open()?;
@@ -46,15 +57,16 @@ impl Server {
         if !quiet {
             let address = listener.local_addr().map_err(failed)?;
             let scheme = if has_tls { "wss" } else { "ws" };
-            match channel {
-                Some(channel) => {
-                    eprintln!("outrace: listening on {scheme}://{address}/ws, channel {channel}")
-                }
-                None => eprintln!("outrace: listening on {scheme}://{address}/ws"),
-            }
+            let names: Vec<_> = channels.iter().map(ChannelName::as_str).collect();
+            let channels = match names.len() {
+                0 => String::new(),
+                1 => format!(", channel {}", names[0]),
+                _ => format!(", channels {}", names.join(" ")),
+            };
+            eprintln!("outrace: listening on {scheme}://{address}/ws{channels}");
         }
         let (stop, stopped) = oneshot::channel::<()>();
-        let app = hub.router().merge(outrace::server::viewer());
+        let app = finish(&hub, hub.router().merge(outrace::server::viewer()))?;
         let serving = tokio::spawn(outrace::server::serve_with(listener, hub.clone(), app, bounds, async {
             // Stopped or dropped: the same.
             let _ = stopped.await;

@@ -7,9 +7,11 @@ use std::io::{self, BufWriter, ErrorKind, StdoutLock, Write};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use outrace::access::Pattern;
 use outrace::client::{Item, Lost, WatchError, Watcher};
 
 use crate::catch_up::{CatchUp, Step};
+use crate::discover::{Discovery, is_pattern};
 use crate::failure::{Failure, plain};
 
 /// Lines go to standard output, changes of status to standard error. Connects again whenever the connection is
@@ -20,7 +22,7 @@ pub(crate) struct Watch {
     /// The server's address, such as ws://127.0.0.1:8080/ws
     url: String,
 
-    /// The channels, such as process:web
+    /// The channels, such as process:web; 'process:*' is all there are of that kind, and those that come later
     #[arg(required = true, value_name = "CHANNEL")]
     channels: Vec<String>,
 
@@ -77,9 +79,14 @@ impl Watch {
         if let Some(failures) = self.retry_limit {
             builder = builder.retry_limit(failures);
         }
-        for channel in &self.channels {
+        let (patterns, channels): (Vec<_>, Vec<_>) =
+            self.channels.iter().cloned().partition(|channel| is_pattern(channel));
+        for channel in channels {
             builder = builder.channel(channel);
         }
+        let patterns: Vec<Pattern> =
+            patterns.iter().map(|text| text.parse()).collect::<Result<_, _>>().map_err(Failure::usage)?;
+        let lister = builder.lister().map_err(Failure::usage)?;
         let watcher = builder.build().map_err(|error: WatchError| Failure::usage(error))?;
         // In a task of its own: the one that prints may be held up by whoever reads our output.
         tokio::spawn(async {
@@ -87,7 +94,8 @@ impl Watch {
                 std::process::exit(130);
             }
         });
-        match self.print(watcher).await {
+        let discovery = (!patterns.is_empty()).then(|| Discovery::start(lister, patterns));
+        match self.print(watcher, discovery).await {
             Ok(None) => Ok(0),
             Ok(Some(lost)) if lost.is_orderly() => Ok(0),
             Ok(Some(lost)) => Err(Failure::new(1, format!("{}: {lost}", self.shown_url()))),
@@ -103,11 +111,15 @@ impl Watch {
     }
 
     /// Until the last item; the value says how the connection was lost for good.
-    async fn print(&self, mut watcher: Watcher) -> io::Result<Option<Lost>> {
+    async fn print(
+        &self,
+        mut watcher: Watcher,
+        mut discovery: Option<Discovery>,
+    ) -> io::Result<Option<Lost>> {
         let mut printer = Printer {
             out: BufWriter::with_capacity(64 * 1024, io::stdout().lock()),
             url: self.shown_url(),
-            prefix: watcher.channels().len() > 1,
+            prefix: watcher.channels().len() > 1 || discovery.is_some(),
             json: self.json,
             away: false,
         };
@@ -119,9 +131,22 @@ impl Watch {
                 Some(item) => item,
                 None => {
                     printer.out.flush()?;
-                    match watcher.next().await {
-                        Some(item) => item,
-                        None => return Ok(None),
+                    let found = async {
+                        match &mut discovery {
+                            Some(discovery) => discovery.next().await,
+                            None => std::future::pending().await,
+                        }
+                    };
+                    tokio::select! {
+                        item = watcher.next() => match item {
+                            Some(item) => item,
+                            None => return Ok(None),
+                        },
+                        channel = found => {
+                            // A server that lists what is no channel's name is not one of ours.
+                            let _ = watcher.watch(&channel);
+                            continue;
+                        }
                     }
                 }
             };

@@ -21,7 +21,7 @@ pub(crate) fn run(args: &EngineServerArgs) -> Result<(), Failure> {
         |error: io::Error| Failure::new(1, format!("cannot serve the channels to be loaded: {error}"));
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(failed)?;
     runtime.block_on(async {
-        let server = Server::start(&args.server, None, false).await?;
+        let server = Server::start(&args.server, &[], false).await?;
         let hub = server.hub.clone();
         // Reading blocks, and publishing never does: a thread of its own, beside those that write to clients.
         let feeding = tokio::task::spawn_blocking(move || publish_input(&hub));

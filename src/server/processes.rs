@@ -1,0 +1,205 @@
+//! A supervisor's processes over HTTP: to look at, and to start and stop if that is allowed.
+
+use axum::extract::{Extension, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Json, Response};
+
+use crate::Hub;
+use crate::channel::Speaks;
+use crate::hub::Reply;
+use crate::message::{Action, ProcessId, ProcessOrder};
+use crate::reason::RefusalReason;
+
+use super::refusal::Admitted;
+
+#[cfg(feature = "process")]
+pub use supervised::Processes;
+#[cfg(not(feature = "process"))]
+pub(super) use unsupervised::Processes;
+
+/// `GET /api/processes`: those whose channels the caller may subscribe to, controllable if he may publish there. None without a supervisor.
+pub(super) async fn list(
+    State(hub): State<Hub>,
+    admitted: Admitted,
+    processes: Option<Extension<Processes>>,
+) -> Response {
+    match processes {
+        Some(Extension(processes)) => {
+            let client = hub.inner().make_client(admitted.0, Speaks::Http);
+            processes.list(hub.inner(), &client)
+        }
+        None => Json([(); 0]).into_response(),
+    }
+}
+
+/// Whether the orders among these actions can be given; why not, and what to answer. Nothing is carried out here. What the sender may do is
+/// asked elsewhere.
+pub(super) fn check(
+    processes: Option<&Processes>,
+    actions: &[Action],
+) -> Result<(), (RefusalReason, StatusCode, String)> {
+    for action in actions {
+        let Action::OrderProcess { process_id, order } = action else { continue };
+        let order = order.as_str();
+        let Some(processes) = processes.filter(|processes| processes.controllable()) else {
+            let text =
+                format!("{order}: processes cannot be controlled here; outrace run --control allows it");
+            return Err((RefusalReason::Forbidden, StatusCode::FORBIDDEN, text));
+        };
+        if !processes.knows(process_id) {
+            let text = format!("{order}: there is no process {process_id} here");
+            return Err((RefusalReason::Actions, StatusCode::BAD_REQUEST, text));
+        }
+    }
+    Ok(())
+}
+
+/// Gives an order that was checked, and does not wait for what comes of it: a stop takes as long as its grace.
+pub(super) fn order(processes: Option<&Processes>, id: &ProcessId, order: ProcessOrder) -> Reply {
+    Reply::Ordered { accepted: processes.is_some_and(|processes| processes.order(id, order)) }
+}
+
+#[cfg(feature = "process")]
+mod supervised {
+    use std::sync::Arc;
+    use std::time::{SystemTime, UNIX_EPOCH};
+
+    use axum::extract::Extension;
+    use axum::response::{IntoResponse, Json, Response};
+    use serde::Serialize;
+
+    use crate::channel::Client;
+    use crate::encode::Timestamp;
+    use crate::hub::Inner;
+    use crate::message::{Action, ChannelName, ProcessId, ProcessOrder, Status};
+    use crate::process::{Control, ProcessInfo};
+
+    /// What a router shows of a supervisor, and whether it may be used to start and stop its processes.
+    ///
+    /// [`layer`](Self::layer)ed on a [router](crate::Hub::router), `GET /api/processes` lists the processes. If they are
+    /// [controllable](Self::new), `POST /api/actions` takes `process.start`, `process.stop` and `process.restart` too, from whoever may publish to the process's
+    /// channel.
+    ///
+    /// ```no_run
+    /// # async fn example(hub: outrace::Hub) -> Result<(), Box<dyn std::error::Error>> {
+    /// use outrace::process::{Program, Supervised, Supervisor};
+    /// use outrace::server::Processes;
+    ///
+    /// let web = Supervised::new("web", Program::shell("npm start"))?;
+    /// let supervisor = Supervisor::builder().process(web).start(&hub)?;
+    /// let app = hub.router().layer(Processes::new(supervisor.control(), true).layer());
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[derive(Clone, Debug)]
+    pub struct Processes {
+        control: Control,
+        controllable: bool,
+    }
+
+    impl Processes {
+        /// The processes of a supervisor; `controllable` says whether clients may start and stop them.
+        pub fn new(control: Control, controllable: bool) -> Self {
+            Self { control, controllable }
+        }
+
+        /// What to lay on a router.
+        pub fn layer(self) -> Extension<Self> {
+            Extension(self)
+        }
+
+        pub(super) fn controllable(&self) -> bool {
+            self.controllable
+        }
+
+        pub(super) fn knows(&self, id: &ProcessId) -> bool {
+            self.control.knows(id.as_str())
+        }
+
+        pub(super) fn order(&self, id: &ProcessId, order: ProcessOrder) -> bool {
+            self.control.order(id.as_str(), order).is_ok()
+        }
+
+        pub(super) fn list(&self, hub: &Inner, client: &Arc<Client>) -> Response {
+            let mut shown = Vec::new();
+            for info in self.control.list() {
+                let channel = ChannelName::process(&info.id);
+                if hub.authorises(client, &channel) {
+                    let order = ProcessOrder::Restart;
+                    let action = Action::OrderProcess { process_id: info.id.clone(), order };
+                    let controllable = self.controllable && hub.permits(client, &action);
+                    shown.push(Shown::of(info, channel, controllable));
+                }
+            }
+            Json(shown).into_response()
+        }
+    }
+
+    /// One process as JSON.
+    #[derive(Serialize)]
+    struct Shown {
+        id: ProcessId,
+        channel: ChannelName,
+        status: Status,
+        #[serde(rename = "exitCode")]
+        exit_code: i32,
+        pid: Option<u32>,
+        restarts: u64,
+        since: String,
+        controllable: bool,
+    }
+
+    impl Shown {
+        fn of(info: ProcessInfo, channel: ChannelName, controllable: bool) -> Self {
+            Self {
+                id: info.id,
+                channel,
+                status: info.status,
+                exit_code: info.code,
+                pid: info.pid,
+                restarts: info.restarts,
+                since: rfc3339(info.since),
+                controllable,
+            }
+        }
+    }
+
+    fn rfc3339(time: SystemTime) -> String {
+        // A clock before 1970 shows 1970.
+        let millis = time.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+        Timestamp::from_unix_millis(i64::try_from(millis).unwrap_or(i64::MAX)).as_str().to_owned()
+    }
+}
+
+/// Without processes there are none to show.
+#[cfg(not(feature = "process"))]
+mod unsupervised {
+    use std::sync::Arc;
+
+    use axum::response::Response;
+
+    use crate::channel::Client;
+    use crate::hub::Inner;
+    use crate::message::{ProcessId, ProcessOrder};
+
+    #[derive(Clone, Debug)]
+    pub(in crate::server) enum Processes {}
+
+    impl Processes {
+        pub(super) fn controllable(&self) -> bool {
+            match *self {}
+        }
+
+        pub(super) fn knows(&self, _: &ProcessId) -> bool {
+            match *self {}
+        }
+
+        pub(super) fn order(&self, _: &ProcessId, _: ProcessOrder) -> bool {
+            match *self {}
+        }
+
+        pub(super) fn list(&self, _: &Inner, _: &Arc<Client>) -> Response {
+            match *self {}
+        }
+    }
+}

@@ -953,16 +953,21 @@ impl Inner {
     pub(crate) fn command(&self, client: &Arc<Client>, command: Command<'_>) -> Option<OffersUnderway> {
         match command {
             Command::Subscribe { channel, options } => {
+                tracing::trace!(client = %client.id(), channel, ?options, "subscribe");
                 let subscribed = match options {
                     Ok(options) => self.subscribe(client, channel, options),
                     Err(_) => Err(Refusal::Options),
                 };
                 if let Err(refusal) = subscribed {
+                    tracing::debug!(client = %client.id(), channel, %refusal, "refused a subscription");
                     self.core.totals.count_refused(refusal.reason());
                     self.answer(client, Message::error(refusal.as_str()));
                 }
             }
-            Command::Unsubscribe { channel } => return self.unsubscribe(client, channel),
+            Command::Unsubscribe { channel } => {
+                tracing::trace!(client = %client.id(), channel, "unsubscribe");
+                return self.unsubscribe(client, channel);
+            }
             Command::Ping => self.answer(client, Message::new(MessageType::Pong)),
         }
         None

@@ -13,6 +13,7 @@ use http::header::{
 use http::{HeaderMap, Method, Request, Response, StatusCode, request};
 use http_body_util::Full;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+use tracing::Instrument;
 
 use super::Socket;
 use super::addresses::counted;
@@ -142,7 +143,10 @@ pub(crate) async fn upgrade<B>(hub: &Arc<Inner>, request: Request<B>) -> Respons
                 let mortal = identity.clone().filter(|identity| identity.expires().is_some());
                 let address = peer.or_else(|| socket.peer_address());
                 let client = hub.make_client(Visitor { address, identity }, Speaks::WebSocket);
-                let connection = super::run(Arc::clone(hub), Arc::clone(&client), socket);
+                // For whoever logs at level debug: costs nothing otherwise.
+                let user = client.identity().map(Identity::user);
+                let span = tracing::debug_span!("connection", client = %client.id(), ?address, user);
+                let connection = super::run(Arc::clone(hub), Arc::clone(&client), socket).instrument(span);
                 // Boxed: the waiting for the upgrade does not take the room of the connection.
                 match mortal {
                     None => Box::pin(connection).await,

@@ -46,8 +46,13 @@ fn refused(server: &Server, reason: &str) -> u64 {
 
 /// The hub's only client.
 fn sole_client(hub: &Hub) -> Arc<Client> {
-    until("there is one client", || hub.client_count() == 1);
-    hub.clients().next().unwrap()
+    // It is counted before it is in the list.
+    let mut found = None;
+    until("there is one client", || {
+        found = hub.clients().next();
+        found.is_some() && hub.clients().len() == 1
+    });
+    found.unwrap()
 }
 
 #[test]

@@ -119,7 +119,7 @@ impl Guarded {
 
     fn client(&self, token: &str) -> (Socket, Arc<Client>) {
         let socket = Socket::connect_as(self.server.address, &format!("Authorization: Bearer {token}\r\n"));
-        until("it is listed", || self.server.hub.client_count() == 1);
+        until("it is listed", || self.server.hub.clients().len() == 1);
         let client = self.server.hub.clients().next().unwrap();
         (socket, client)
     }

@@ -535,19 +535,21 @@ impl Hub {
             .registry
             .all()
             .iter()
-            .filter(|channel| {
-                channel.listeners() > 0 || channel.kept_bytes() > 0 || channel.status().is_some()
-            })
             .filter_map(|channel| {
+                let status = channel.status();
+                let (subscribers, kept_bytes) = (channel.listeners(), channel.kept_bytes());
+                if subscribers == 0 && kept_bytes == 0 && status.is_none() {
+                    return None;
+                }
                 Some(ChannelStats {
                     channel: channel.name()?.clone(),
-                    subscribers: channel.listeners(),
+                    subscribers,
                     published: channel.published(),
                     skipped: channel.skipped(),
                     epoch: channel.epoch().to_owned(),
                     seq: channel.seq(),
-                    kept_bytes: channel.kept_bytes(),
-                    status: channel.status(),
+                    kept_bytes,
+                    status,
                 })
             })
             .collect();

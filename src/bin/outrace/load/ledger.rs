@@ -1,7 +1,11 @@
 //! What a server says about one subscription with options, held against what came: the numbers of `subscribed`, `gap`
 //! and batches must leave no message unnamed, and name none twice.
 
+use std::fmt;
+
 use serde::Deserialize;
+
+use super::table::count;
 
 /// The `data` of a `subscribed`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -46,6 +50,18 @@ pub(crate) struct Announced {
     pub(crate) replayed: u64,
     /// What was asked for when resuming and not kept any more.
     pub(crate) lost: u64,
+}
+
+/// As reports have it, for announcements that were all found exact.
+impl fmt::Display for Announced {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [gaps, skipped, resumed, replayed, lost] =
+            [self.gaps, self.skipped, self.resumed, self.replayed, self.lost].map(|n| count(n as f64));
+        write!(
+            f,
+            "announced and found exact: {gaps} gaps of {skipped} lines; {resumed} resumes with {replayed} replayed and {lost} lost"
+        )
+    }
 }
 
 impl Announced {

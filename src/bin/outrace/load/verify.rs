@@ -104,12 +104,11 @@ fn report(comparison: &Comparison) -> String {
     let number = |n: u64| count(n as f64);
     let mut out = String::new();
     for outcome in &comparison.outcomes {
-        let Announced { gaps, skipped, resumed, replayed, lost } = outcome.announced;
         out.push_str(&format!(
             "{}\n  {} lines to {} clients that read, {} slow, {} stalled, {} that come and go, {} that come back and resume;\n  \
              a quarter each plain, gaps, gaps and batch, batch\n  \
              steady clients: {} received + {} skipped = {} due; order, repetition and every byte checked\n  \
-             announced and found exact: {} gaps of {} lines; {} resumes with {} replayed and {} lost\n  \
+             {}\n  \
              {}\n\n",
             workload.name,
             number(outcome.published),
@@ -121,11 +120,7 @@ fn report(comparison: &Comparison) -> String {
             number(outcome.received),
             number(outcome.skipped),
             number(outcome.expected),
-            number(gaps),
-            number(skipped),
-            number(resumed),
-            number(replayed),
-            number(lost),
+            outcome.announced,
             match outcome.fault_count {
                 0 => "received + gaps + lost = published, for every client".to_owned(),
                 faults => format!("{} faults, the first of them:\n  {}", number(faults), outcome.faults.join("\n  ")),

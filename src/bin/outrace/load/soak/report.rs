@@ -1,6 +1,5 @@
 //! What a soak came to, in words and as JSON.
 
-use super::super::ledger::Announced;
 use super::super::machine;
 use super::super::outcome::Outcome;
 use super::super::table::{count, markdown, milliseconds, percent};
@@ -34,13 +33,12 @@ pub(super) fn text(
     doings: &Doings,
 ) -> String {
     let number = |n: u64| count(n as f64);
-    let Announced { gaps, skipped, resumed, replayed, lost } = outcome.announced;
     let done: Vec<String> =
         doings.counts.iter().map(|(what, count)| format!("{} {what}", number(*count))).collect();
     let mut out = format!(
         "outrace {} · {}\n\n{}: {} lines over {} channels to {} clients, {} visits of those that come and go\n  \
          steady clients: {} received + {} missed = {} due; order, repetition and every byte checked\n  \
-         announced and found exact: {} gaps of {} lines; {} resumes with {} replayed and {} lost\n  \
+         {}\n  \
          beside them: {}\n\n",
         env!("CARGO_PKG_VERSION"),
         machine::description(),
@@ -52,11 +50,7 @@ pub(super) fn text(
         number(outcome.received),
         number(outcome.skipped),
         number(outcome.expected),
-        number(gaps),
-        number(skipped),
-        number(resumed),
-        number(replayed),
-        number(lost),
+        outcome.announced,
         if done.is_empty() { "nothing".to_owned() } else { done.join(", ") },
     );
     out.push_str(&table(samples));

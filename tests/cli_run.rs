@@ -5,11 +5,10 @@
 
 mod support;
 
-use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
-use support::{Client, Outrace, bounded, outrace, run};
+use support::{Client, Outrace, bounded, in_terminal, outrace, run};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt};
 
 /// The arguments for a run that ends by itself and has nobody watching.
@@ -234,21 +233,9 @@ async fn a_command_reads_the_terminal_and_gets_its_ctrl_c_once() {
         // `script` gives it a terminal. The command reads a line, and then counts what Ctrl-C brings it.
         let command = "n=0; trap 'n=$((n+1)); echo caught $n' INT; read line; echo got $line; \
                        while [ $n = 0 ]; do sleep 0.05; done; sleep 0.3; exit $((40+n))";
-        // `exec`: a shell that stayed between would die of the same Ctrl-C, and `script` would report that.
-        let line = format!(
-            "exec {} run --quiet --grace 1m --listen 127.0.0.1:0 -- sh -c '{}'",
-            env!("CARGO_BIN_EXE_outrace"),
-            command.replace('\'', r"'\''")
-        );
-        let mut terminal = tokio::process::Command::new("script")
-            .args(["-qec", &line, "/dev/null"])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .expect("script(1) is installed");
-        let mut keyboard = terminal.stdin.take().unwrap();
-        let mut screen = tokio::io::BufReader::new(terminal.stdout.take().unwrap()).lines();
+        let quoted = command.replace('\'', r"'\''");
+        let (mut terminal, mut keyboard, mut screen) =
+            in_terminal(&format!("run --quiet --grace 1m --listen 127.0.0.1:0 -- sh -c '{quoted}'"));
         keyboard.write_all(b"hello\n").await.unwrap();
         while screen.next_line().await.unwrap().expect("the command's line") != "got hello" {}
         keyboard.write_all(b"\x03").await.unwrap();

@@ -9,7 +9,7 @@ use std::process::Stdio;
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
-use support::{Client, Outrace, bounded, outrace, run};
+use support::{Client, Outrace, bounded, in_terminal, outrace, run};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -481,19 +481,8 @@ async fn a_ctrl_c_of_the_terminal_comes_to_each_process_once() {
         // Counts what Ctrl-C brings it, for a while after the first.
         let count = "n=0; trap 'n=$((n+1))' INT; echo up; while [ $n = 0 ]; do sleep 0.05; done; sleep 0.3; exit $((40+n))";
         let quoted = count.replace('\'', r"'\''");
-        let line = format!(
-            "exec {} run --quiet --grace 1m --listen 127.0.0.1:0 a='{quoted}' b='{quoted}'",
-            env!("CARGO_BIN_EXE_outrace"),
-        );
-        let mut terminal = tokio::process::Command::new("script")
-            .args(["-qec", &line, "/dev/null"])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .expect("script(1) is installed");
-        let mut keyboard = terminal.stdin.take().unwrap();
-        let mut screen = tokio::io::BufReader::new(terminal.stdout.take().unwrap()).lines();
+        let (mut terminal, mut keyboard, mut screen) =
+            in_terminal(&format!("run --quiet --grace 1m --listen 127.0.0.1:0 a='{quoted}' b='{quoted}'"));
         let mut up = 0;
         while up < 2 {
             up += usize::from(screen.next_line().await.unwrap().expect("both say so").ends_with("up"));

@@ -24,6 +24,23 @@ pub async fn bounded<T>(body: impl Future<Output = T>) -> T {
     tokio::time::timeout(PATIENCE, body).await.expect("the test hangs")
 }
 
+/// The binary behind a terminal of its own, by `script`, whose exit code is the binary's. `arguments` is as in a shell: what is typed, and what
+/// the screen shows.
+pub fn in_terminal(arguments: &str) -> (Child, ChildStdin, Lines<BufReader<ChildStdout>>) {
+    // `exec`: a shell that stayed between would die of the same Ctrl-C, and `script` would report that.
+    let line = format!("exec {} {arguments}", env!("CARGO_BIN_EXE_outrace"));
+    let mut terminal = Command::new("script")
+        .args(["-qec", &line, "/dev/null"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .expect("script(1) is installed");
+    let keyboard = terminal.stdin.take().unwrap();
+    let screen = BufReader::new(terminal.stdout.take().unwrap()).lines();
+    (terminal, keyboard, screen)
+}
+
 /// Serves `hub` on a free port and says where.
 pub async fn serve(hub: &outrace::Hub) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -2,24 +2,17 @@
 
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { after, test } from "node:test";
 
-import { skipBinary, startBinary } from "./support/binary.mjs";
+import { folder, skipBinary, startBinary } from "./support/binary.mjs";
 import { launch, openViewer } from "./support/browser.mjs";
 import { CHANNEL } from "./support/site.mjs";
 
 const browser = skipBinary || (await launch());
 const skip = typeof browser === "string" ? browser : false;
 after(async () => skip || browser.close());
-
-async function folder(t) {
-  const made = await mkdtemp(join(tmpdir(), "outrace-"));
-  t.after(() => rm(made, { recursive: true }));
-  return made;
-}
 
 test("a server with a token file is looked at with a token, which is in no address", { skip }, async (t) => {
   const tokens = join(await folder(t), "tokens");

@@ -1,24 +1,17 @@
 // The supervisor's processes in a browser: `OUTRACE_BIN=target/release/outrace npm run e2e`.
 
 import assert from "node:assert/strict";
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { after, test } from "node:test";
 
-import { skipBinary, startBinary } from "./support/binary.mjs";
+import { folder, skipBinary, startBinary } from "./support/binary.mjs";
 import { launch, openViewer } from "./support/browser.mjs";
 import { CHANNEL } from "./support/site.mjs";
 
 const browser = skipBinary || (await launch());
 const skip = typeof browser === "string" ? browser : false;
 after(async () => skip || browser.close());
-
-async function folder(t) {
-  const made = await mkdtemp(join(tmpdir(), "outrace-"));
-  t.after(() => rm(made, { recursive: true }));
-  return made;
-}
 
 test("the supervisor's processes are one view, and are stopped, started and restarted from the page", { skip }, async (t) => {
   const command = (text) => [process.execPath, "-e", `console.log("${text}", process.pid); setInterval(() => {}, 1000)`];

@@ -2,6 +2,9 @@
 
 import { spawn } from "node:child_process";
 import { existsSync } from "node:fs";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { createInterface } from "node:readline";
 
 export const BINARY = process.env.OUTRACE_BIN;
@@ -12,6 +15,13 @@ export const skipBinary = !BINARY
   : existsSync(BINARY)
     ? false
     : `there is no ${BINARY} (OUTRACE_BIN)`;
+
+/** A folder that goes with the test. */
+export async function folder(t) {
+  const made = await mkdtemp(join(tmpdir(), "outrace-"));
+  t.after(() => rm(made, { recursive: true }));
+  return made;
+}
 
 /** Starts the binary and waits until it listens. `{ process, port, url, ws, kill, exited }`; it ends with the test. */
 export async function startBinary(t, args, { port = 0 } = {}) {

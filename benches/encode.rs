@@ -8,7 +8,8 @@ use std::hint::black_box;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use outrace::ChannelName;
 use outrace::internals::{
-    BatchBuilder, Envelope, EventsBuilder, Frames, FramesBuilder, TextBuilder, Timestamp, escape_into,
+    BatchBuilder, Envelope, EventsBuilder, Frames, FramesBuilder, TextBuilder, Timestamp,
+    escape_into,
 };
 use serde::Serialize;
 
@@ -41,7 +42,10 @@ fn text(pattern: &str, len: usize) -> String {
 fn lines(c: &mut Criterion) {
     for (kind, pattern) in [
         ("plain", "GET /api/v1/items/42 200 17ms user=alice; "),
-        ("json", r#"{"level":"info","msg":"served","ms":17,"path":"/api/v1/items"}"#),
+        (
+            "json",
+            r#"{"level":"info","msg":"served","ms":17,"path":"/api/v1/items"}"#,
+        ),
         ("escapes", "\"\\\n\t\u{1b}\"\\"),
         ("accents", "Größe übertragen: 12 Äpfel, naïve façade; "),
         ("boxes", "│ ✓ compiled ─── 12 modules … ok │ "),
@@ -51,7 +55,9 @@ fn lines(c: &mut Criterion) {
         for len in [20, 100, 1_000, 16_000] {
             let line = text(pattern, len);
             group.throughput(Throughput::Bytes((line.len() * RUN) as u64));
-            let envelope = Envelope::new(Some(&ChannelName::parse("process:web-1").expect("a valid name")));
+            let envelope = Envelope::new(Some(
+                &ChannelName::parse("process:web-1").expect("a valid name"),
+            ));
             group.bench_function(BenchmarkId::new("outrace", len), |b| {
                 b.iter(|| {
                     let mut builder = FramesBuilder::with_capacity(RUN, RUN * line.len());
@@ -74,7 +80,8 @@ fn lines(c: &mut Criterion) {
                 b.iter(|| {
                     let mut out = Vec::with_capacity(RUN * (line.len() + 128));
                     for _ in 0..RUN {
-                        serde_json::to_writer(&mut out, black_box(&output)).expect("strings serialise");
+                        serde_json::to_writer(&mut out, black_box(&output))
+                            .expect("strings serialise");
                     }
                     out
                 });
@@ -83,7 +90,8 @@ fn lines(c: &mut Criterion) {
                 b.iter(|| {
                     let mut out = Vec::with_capacity(RUN * (line.len() + 128));
                     for _ in 0..RUN {
-                        simd_json::serde::to_writer(&mut out, black_box(&output)).expect("strings serialise");
+                        simd_json::serde::to_writer(&mut out, black_box(&output))
+                            .expect("strings serialise");
                     }
                     out
                 });
@@ -127,7 +135,9 @@ fn encodings(c: &mut Criterion) {
     group.throughput(Throughput::Elements(RUN as u64));
     let line = text("GET /api/v1/items/42 200 17ms user=alice; ", LEN);
     let line = line.as_bytes();
-    let envelope = Envelope::new(Some(&ChannelName::parse("process:web-1").expect("a valid name")));
+    let envelope = Envelope::new(Some(
+        &ChannelName::parse("process:web-1").expect("a valid name"),
+    ));
     let now = Timestamp::from_unix_millis(AT);
     let single = || {
         let mut builder = FramesBuilder::with_capacity(RUN, RUN * LEN);
@@ -149,13 +159,20 @@ fn encodings(c: &mut Criterion) {
         (0..RUN).for_each(|_| builder.push_line(black_box(line)));
         builder.finish()
     };
-    let encodings: [(&str, &dyn Fn() -> Frames); 4] =
-        [("single", &single), ("batch", &batch), ("text", &text), ("events", &events)];
+    let encodings: [(&str, &dyn Fn() -> Frames); 4] = [
+        ("single", &single),
+        ("batch", &batch),
+        ("text", &text),
+        ("events", &events),
+    ];
     for (name, encode) in encodings {
         let frames = encode();
         assert_eq!(frames.messages(), RUN);
         let per_line = frames.byte_len() as f64 / RUN as f64;
-        println!("{name}: {per_line:.1} bytes per line of {LEN}, {} frames for {RUN} lines", frames.len());
+        println!(
+            "{name}: {per_line:.1} bytes per line of {LEN}, {} frames for {RUN} lines",
+            frames.len()
+        );
         group.bench_function(BenchmarkId::new(name, LEN), |b| b.iter(encode));
     }
     group.finish();

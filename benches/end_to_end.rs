@@ -30,22 +30,32 @@ fn masked(text: &str) -> Vec<u8> {
 
 /// Connects, subscribes, and proves it with a ping and its pong.
 async fn subscriber(address: std::net::SocketAddr) -> TcpStream {
-    let mut socket = TcpStream::connect(address).await.expect("the server listens");
+    let mut socket = TcpStream::connect(address)
+        .await
+        .expect("the server listens");
     let request = format!(
         "GET /ws HTTP/1.1\r\nHost: {address}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
          Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
     );
-    socket.write_all(request.as_bytes()).await.expect("a request is sent");
+    socket
+        .write_all(request.as_bytes())
+        .await
+        .expect("a request is sent");
     let mut answer = Vec::new();
     while !answer.ends_with(b"\r\n\r\n") {
         answer.push(socket.read_u8().await.expect("an answer"));
     }
     assert!(answer.starts_with(b"HTTP/1.1 101"));
     socket
-        .write_all(&masked(&format!(r#"{{"type":"subscribe","channel":"{CHANNEL}"}}"#)))
+        .write_all(&masked(&format!(
+            r#"{{"type":"subscribe","channel":"{CHANNEL}"}}"#
+        )))
         .await
         .expect("sent");
-    socket.write_all(&masked(r#"{"type":"ping"}"#)).await.expect("sent");
+    socket
+        .write_all(&masked(r#"{"type":"ping"}"#))
+        .await
+        .expect("sent");
     let mut header = [0; 2];
     socket.read_exact(&mut header).await.expect("a pong");
     let mut pong = vec![0; header[1] as usize];
@@ -65,7 +75,11 @@ fn stage(runtime: &Runtime, clients: usize) -> Stage {
         let hub = Hub::builder().queue(8192).build().expect("valid settings");
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("an address");
-        tokio::spawn(outrace::server::serve(listener, hub.clone(), std::future::pending()));
+        tokio::spawn(outrace::server::serve(
+            listener,
+            hub.clone(),
+            std::future::pending(),
+        ));
         let (report, read) = mpsc::unbounded_channel();
         for _ in 0..clients {
             let mut socket = subscriber(address).await;
@@ -104,7 +118,12 @@ fn end_to_end(c: &mut Criterion) {
     // The counterpart of go-ws's WebSocketEndToEnd: one message to one client, and wait for it.
     group.bench_function("WebSocketEndToEnd", |b| {
         b.iter(|| {
-            assert_eq!(one.hub.send_process_output("web", LINE).expect("a valid id"), 1);
+            assert_eq!(
+                one.hub
+                    .send_process_output("web", LINE)
+                    .expect("a valid id"),
+                1
+            );
             one.until_read(frame);
         });
     });

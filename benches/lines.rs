@@ -14,7 +14,11 @@ const READS: usize = 64;
 
 /// So many bytes in lines of so many, cut into reads anywhere.
 fn text(line: usize) -> Vec<u8> {
-    let one: Vec<u8> = (b'a'..=b'z').cycle().take(line - 1).chain([b'\n']).collect();
+    let one: Vec<u8> = (b'a'..=b'z')
+        .cycle()
+        .take(line - 1)
+        .chain([b'\n'])
+        .collect();
     one.into_iter().cycle().take(READ * READS).collect()
 }
 
@@ -36,7 +40,10 @@ fn feed(text: &[u8], mut each: impl FnMut(&mut LineSplitter)) {
 fn lines(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("lines");
     group.throughput(Throughput::Bytes((READ * READS) as u64));
-    group.warm_up_time(Duration::from_secs(1)).measurement_time(Duration::from_secs(2)).sample_size(20);
+    group
+        .warm_up_time(Duration::from_secs(1))
+        .measurement_time(Duration::from_secs(2))
+        .sample_size(20);
     for line in [2, 20, 100, 1000, 200_000] {
         let text = text(line);
         group.bench_with_input(BenchmarkId::new("count", line), &text, |bench, text| {

@@ -16,7 +16,11 @@ const ROUND: u64 = 4096;
 const QUEUE: usize = 8192;
 
 fn hub() -> Hub {
-    Hub::builder().queue(QUEUE).queue_bytes(64 << 20).build().expect("valid settings")
+    Hub::builder()
+        .queue(QUEUE)
+        .queue_bytes(64 << 20)
+        .build()
+        .expect("valid settings")
 }
 
 fn measure(
@@ -43,7 +47,11 @@ fn measure(
         assert_eq!(delivered, expected);
         left -= n;
     }
-    assert_eq!(audience.skipped(), 0, "the figure would be of skipped messages");
+    assert_eq!(
+        audience.skipped(),
+        0,
+        "the figure would be of skipped messages"
+    );
     spent
 }
 
@@ -103,7 +111,9 @@ fn publish(c: &mut Criterion) {
         let audience = Audience::join(&hub, &["process:web"], subscribers);
         group.bench_function(BenchmarkId::from_parameter(subscribers), |b| {
             b.iter_custom(|iterations| {
-                measure(&hub, &audience, subscribers, ROUND, iterations, |n| four_threads(&publisher, n))
+                measure(&hub, &audience, subscribers, ROUND, iterations, |n| {
+                    four_threads(&publisher, n)
+                })
             });
         });
     }
@@ -118,7 +128,10 @@ fn publish(c: &mut Criterion) {
             b.iter_custom(|iterations| {
                 measure(&hub, &audience, subscribers, ROUND, iterations, |n| {
                     for _ in 0..n {
-                        black_box(hub.send_process_output("web", black_box(LINE)).expect("a valid id"));
+                        black_box(
+                            hub.send_process_output("web", black_box(LINE))
+                                .expect("a valid id"),
+                        );
                     }
                 })
             });
@@ -179,7 +192,10 @@ fn counterparts(c: &mut Criterion) {
         b.iter_custom(|iterations| {
             measure(&hub2, &fifty, 50, ROUND, iterations, |n| {
                 for _ in 0..n {
-                    black_box(hub2.send_to_channel("test-channel", message()).expect("a valid name"));
+                    black_box(
+                        hub2.send_to_channel("test-channel", message())
+                            .expect("a valid name"),
+                    );
                 }
             })
         });
@@ -188,7 +204,10 @@ fn counterparts(c: &mut Criterion) {
         b.iter_custom(|iterations| {
             measure(&hub2, &fifty, 50, ROUND, iterations, |n| {
                 parallel(n, || {
-                    black_box(hub2.send_to_channel("test-channel", message()).expect("a valid name"))
+                    black_box(
+                        hub2.send_to_channel("test-channel", message())
+                            .expect("a valid name"),
+                    )
                 });
             })
         });
@@ -196,7 +215,10 @@ fn counterparts(c: &mut Criterion) {
 
     let hub3 = hub();
     let names: Vec<String> = (0..10).map(|i| format!("channel-{i}")).collect();
-    let audiences: Vec<Audience> = names.iter().map(|name| Audience::join(&hub3, &[name], 10)).collect();
+    let audiences: Vec<Audience> = names
+        .iter()
+        .map(|name| Audience::join(&hub3, &[name], 10))
+        .collect();
     group.bench_function("MultiChannelFanout_10x10", |b| {
         b.iter_custom(|iterations| {
             let mut spent = Duration::ZERO;
@@ -214,7 +236,9 @@ fn counterparts(c: &mut Criterion) {
         });
     });
 
-    let envelope = Envelope::new(Some(&ChannelName::parse("process:web").expect("a valid name")));
+    let envelope = Envelope::new(Some(
+        &ChannelName::parse("process:web").expect("a valid name"),
+    ));
     let timestamp = Timestamp::from_unix_millis(1_771_495_200_123);
     group.bench_function("MarshalMessage", |b| {
         let message = message();

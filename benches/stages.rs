@@ -11,7 +11,11 @@ const LINE: &str = "2026-11-22 12:00:00.000 INFO  request completed method=GET p
 const CHANNEL: &str = "process:web";
 
 fn runtime() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime")
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .expect("a runtime")
 }
 
 /// Single lines wait in the channel's queue; what is measured is turning them into one block and giving it to one subscriber.
@@ -80,7 +84,9 @@ fn outbox(c: &mut Criterion) {
                 }
                 assert_eq!(queue.drain(), 6400);
             }
-            start.elapsed().mul_f64(iterations as f64 / (iterations.div_ceil(100) * 100) as f64)
+            start
+                .elapsed()
+                .mul_f64(iterations as f64 / (iterations.div_ceil(100) * 100) as f64)
         });
     });
     group.bench_function("offer one that fits in part", |b| {
@@ -101,13 +107,21 @@ fn replay(c: &mut Criterion) {
     let mut group = c.benchmark_group("history replay of 1,000 lines, per line");
     group.throughput(Throughput::Elements(1000));
     for (name, batch) in [("single frames", false), ("batch", true)] {
-        let hub = Hub::builder().queue(256).history(1000, 1 << 20).build().expect("valid settings");
+        let hub = Hub::builder()
+            .queue(256)
+            .history(1000, 1 << 20)
+            .build()
+            .expect("valid settings");
         let publisher = hub.publisher(CHANNEL).expect("a valid name");
         for _ in 0..1000 {
             publisher.send_line(LINE);
         }
         flush(&hub);
-        let options = Options { tail: Some(1000), batch, ..Options::default() };
+        let options = Options {
+            tail: Some(1000),
+            batch,
+            ..Options::default()
+        };
         group.bench_function(name, |b| {
             b.iter(|| {
                 let audience = Audience::join_with(&hub, &[CHANNEL], 1, Some(options.clone()));

@@ -30,7 +30,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
                 ClientMessage::Binary(bytes) => client.send_binary(bytes),
             };
             if !sent {
-                eprintln!("client {} does not read: it was spared a message", client.id());
+                eprintln!(
+                    "client {} does not read: it was spared a message",
+                    client.id()
+                );
             }
         })
         .build()?;

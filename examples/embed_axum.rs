@@ -24,7 +24,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
     // History is off in the library unless it is asked for: here 1,000 messages or 1 MiB a channel.
     let hub = Hub::builder().history(1000, 1 << 20).build()?;
 
-    let app = Router::new().route("/", get(home)).with_state(hub.clone()).nest("/live", hub.router());
+    let app = Router::new()
+        .route("/", get(home))
+        .with_state(hub.clone())
+        .nest("/live", hub.router());
 
     let clock = hub.publisher("clock")?;
     tokio::spawn(async move {
@@ -32,7 +35,11 @@ async fn main() -> Result<(), Box<dyn Error>> {
         for beat in 0_u64.. {
             tick.tick().await;
             let message = Message::new(MessageType::from("tick"));
-            clock.send(message.with_json(&json!({ "beat": beat })).expect("an integer serialises"));
+            clock.send(
+                message
+                    .with_json(&json!({ "beat": beat }))
+                    .expect("an integer serialises"),
+            );
         }
     });
 
@@ -47,7 +54,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
     });
 
     let listener = TcpListener::bind("127.0.0.1:8080").await?;
-    println!("listening on http://{}: channels process:job and clock", listener.local_addr()?);
+    println!(
+        "listening on http://{}: channels process:job and clock",
+        listener.local_addr()?
+    );
     axum::serve(listener, app)
         .with_graceful_shutdown(async move {
             // Without a handler for Ctrl-C there is nothing to wait for but being killed.
@@ -60,5 +70,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
 }
 
 async fn home(State(hub): State<Hub>) -> String {
-    format!("{} clients watch {} channels\n", hub.client_count(), hub.channel_count())
+    format!(
+        "{} clients watch {} channels\n",
+        hub.client_count(),
+        hub.channel_count()
+    )
 }

@@ -25,7 +25,10 @@ use tokio::sync::mpsc;
 async fn main() -> Result<(), Box<dyn Error>> {
     let hub = Hub::new();
     let listener = TcpListener::bind("127.0.0.1:8080").await?;
-    println!("listening on ws://{}/ws: watch process:worker-1 and process:worker-2", listener.local_addr()?);
+    println!(
+        "listening on ws://{}/ws: watch process:worker-1 and process:worker-2",
+        listener.local_addr()?
+    );
 
     // Bounded: it holds what the manager emits between two polls of `forward`, which never waits for a client.
     let (emit, events) = mpsc::channel(1024);
@@ -59,12 +62,23 @@ async fn manage(id: ProcessId, emit: mpsc::Sender<ProcessEvent>) {
         let _ = emit.send(ProcessEvent::Crashed { id, code: 127 }).await;
         return;
     };
-    if emit.send(ProcessEvent::Started { id: id.clone() }).await.is_err() {
+    if emit
+        .send(ProcessEvent::Started { id: id.clone() })
+        .await
+        .is_err()
+    {
         return;
     }
     let mut output = BufReader::new(child.stdout.take().expect("it was piped")).lines();
     while let Ok(Some(line)) = output.next_line().await {
-        if emit.send(ProcessEvent::Output { id: id.clone(), line: line.into() }).await.is_err() {
+        if emit
+            .send(ProcessEvent::Output {
+                id: id.clone(),
+                line: line.into(),
+            })
+            .await
+            .is_err()
+        {
             return;
         }
     }

@@ -77,7 +77,12 @@ impl Config {
         within("queue", self.queue, 1, MOST_MESSAGES)?;
         within("queue_bytes", self.queue_bytes, 64 * 1024, MOST_BYTES)?;
         within("max_connections", self.max_connections, 1, usize::MAX >> 1)?;
-        within("max_connections_per_address", self.max_connections_per_address, 1, usize::MAX >> 1)?;
+        within(
+            "max_connections_per_address",
+            self.max_connections_per_address,
+            1,
+            usize::MAX >> 1,
+        )?;
         within("max_subscriptions", self.max_subscriptions, 1, 1 << 24)?;
         within("max_channels", self.max_channels, 1, usize::MAX >> 1)?;
         within("max_message", self.max_message, 1024, 1 << 30)?;
@@ -88,25 +93,71 @@ impl Config {
         within("history_messages", self.history_messages, 0, 1 << 32)?;
         within("history_bytes", self.history_bytes, 1, MOST_BYTES)?;
         within("history_total", self.history_total, 1, MOST_BYTES)?;
-        lasts("max_flush_interval", self.max_flush_interval, Duration::ZERO, Duration::from_secs(10))?;
-        lasts("history_age", self.history_age, Duration::from_secs(1), LONGEST)?;
-        lasts("ping_interval", self.ping_interval, Duration::from_millis(10), LONGEST)?;
-        lasts("idle_timeout", self.idle_timeout, self.ping_interval, LONGEST)?;
-        lasts("close_timeout", self.close_timeout, Duration::from_millis(1), LONGEST)?;
+        lasts(
+            "max_flush_interval",
+            self.max_flush_interval,
+            Duration::ZERO,
+            Duration::from_secs(10),
+        )?;
+        lasts(
+            "history_age",
+            self.history_age,
+            Duration::from_secs(1),
+            LONGEST,
+        )?;
+        lasts(
+            "ping_interval",
+            self.ping_interval,
+            Duration::from_millis(10),
+            LONGEST,
+        )?;
+        lasts(
+            "idle_timeout",
+            self.idle_timeout,
+            self.ping_interval,
+            LONGEST,
+        )?;
+        lasts(
+            "close_timeout",
+            self.close_timeout,
+            Duration::from_millis(1),
+            LONGEST,
+        )?;
         lasts("flush_timeout", self.flush_timeout, Duration::ZERO, LONGEST)?;
-        lasts("handshake_timeout", self.handshake_timeout, Duration::from_millis(1), LONGEST)?;
-        lasts("body_timeout", self.body_timeout, Duration::from_millis(1), LONGEST)?;
-        lasts("shutdown_spread", self.shutdown_spread, Duration::ZERO, LONGEST)
+        lasts(
+            "handshake_timeout",
+            self.handshake_timeout,
+            Duration::from_millis(1),
+            LONGEST,
+        )?;
+        lasts(
+            "body_timeout",
+            self.body_timeout,
+            Duration::from_millis(1),
+            LONGEST,
+        )?;
+        lasts(
+            "shutdown_spread",
+            self.shutdown_spread,
+            Duration::ZERO,
+            LONGEST,
+        )
     }
 
     /// What a client may send at once.
     pub(crate) fn message_burst(&self) -> u32 {
-        let twice_all = self.max_subscriptions.saturating_mul(2).clamp(LEAST_BURST, MOST_RATE);
+        let twice_all = self
+            .max_subscriptions
+            .saturating_mul(2)
+            .clamp(LEAST_BURST, MOST_RATE);
         self.message_burst.unwrap_or(twice_all as u32)
     }
 
     pub(crate) fn limits(&self) -> Limits {
-        Limits { messages: self.queue, bytes: self.queue_bytes }
+        Limits {
+            messages: self.queue,
+            bytes: self.queue_bytes,
+        }
     }
 }
 
@@ -142,5 +193,10 @@ fn in_range<T: PartialOrd>(
     if (&least..=&most).contains(&&value) {
         return Ok(());
     }
-    Err(ConfigError::OutOfRange { setting, value: show(value), least: show(least), most: show(most) })
+    Err(ConfigError::OutOfRange {
+        setting,
+        value: show(value),
+        least: show(least),
+        most: show(most),
+    })
 }

@@ -18,7 +18,10 @@ pub(crate) struct Histogram<const N: usize> {
 impl<const N: usize> Histogram<N> {
     /// Of values that are told apart by `bounds`, each of which holds what is equal to it.
     pub(crate) fn new(bounds: &'static [u64; N]) -> Self {
-        debug_assert!(bounds.is_sorted(), "a value belongs to the first bound that holds it");
+        debug_assert!(
+            bounds.is_sorted(),
+            "a value belongs to the first bound that holds it"
+        );
         Self {
             bounds,
             within: std::array::from_fn(|_| AtomicU64::new(0)),
@@ -29,7 +32,10 @@ impl<const N: usize> Histogram<N> {
 
     pub(crate) fn count(&self, value: u64) {
         let place = self.bounds.partition_point(|&bound| bound < value);
-        self.within.get(place).unwrap_or(&self.beyond).fetch_add(1, Ordering::Relaxed);
+        self.within
+            .get(place)
+            .unwrap_or(&self.beyond)
+            .fetch_add(1, Ordering::Relaxed);
         self.sum.fetch_add(value, Ordering::Relaxed);
     }
 
@@ -39,7 +45,10 @@ impl<const N: usize> Histogram<N> {
             .bounds
             .iter()
             .zip(&self.within)
-            .map(|(&bound, count)| Bucket { le: bound as f64 / unit, count: count.load(Ordering::Relaxed) })
+            .map(|(&bound, count)| Bucket {
+                le: bound as f64 / unit,
+                count: count.load(Ordering::Relaxed),
+            })
             .collect();
         let beyond = self.beyond.load(Ordering::Relaxed);
         Distribution {

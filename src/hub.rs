@@ -11,12 +11,12 @@ use serde::Serialize;
 use tokio::sync::Notify;
 
 use crate::access::{
-    Admission, AuthError, Authenticator, Credentials, Denial, Gate, Identity, Origins, PublishTarget,
-    Visitor, guarded,
+    Admission, AuthError, Authenticator, Credentials, Denial, Gate, Identity, Origins,
+    PublishTarget, Visitor, guarded,
 };
 use crate::channel::{
-    Channel, ChannelLimit, Client, ClientId, Core, OffersUnderway, Overflow, Publisher, Registry, Run,
-    Speaks, Subscription,
+    Channel, ChannelLimit, Client, ClientId, Core, OffersUnderway, Overflow, Publisher, Registry,
+    Run, Speaks, Subscription,
 };
 use crate::config::Config;
 use crate::connection::{self, Addresses, UpgradeBody};
@@ -348,13 +348,17 @@ impl HubBuilder {
     /// A setting is out of its range.
     pub fn build(self) -> Result<Hub, ConfigError> {
         self.config.check()?;
-        Ok(Hub { inner: Arc::new(Inner::new(self.config, self.gate, self.callbacks)) })
+        Ok(Hub {
+            inner: Arc::new(Inner::new(self.config, self.gate, self.callbacks)),
+        })
     }
 }
 
 impl fmt::Debug for HubBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("HubBuilder").field("config", &self.config).finish_non_exhaustive()
+        f.debug_struct("HubBuilder")
+            .field("config", &self.config)
+            .finish_non_exhaustive()
     }
 }
 
@@ -367,7 +371,13 @@ impl Default for Hub {
 impl Hub {
     /// A hub with the default settings.
     pub fn new() -> Self {
-        Self { inner: Arc::new(Inner::new(Config::default(), Gate::default(), Callbacks::default())) }
+        Self {
+            inner: Arc::new(Inner::new(
+                Config::default(),
+                Gate::default(),
+                Callbacks::default(),
+            )),
+        }
     }
 
     /// A hub with settings of one's own.
@@ -379,7 +389,11 @@ impl Hub {
     ///
     /// # Errors
     /// The process id is not valid.
-    pub fn send_process_output(&self, process_id: &str, line: impl AsRef<[u8]>) -> Result<usize, NameError> {
+    pub fn send_process_output(
+        &self,
+        process_id: &str,
+        line: impl AsRef<[u8]>,
+    ) -> Result<usize, NameError> {
         let channel = self.inner.process_channel(process_id)?;
         Ok(channel.map_or(0, |channel| {
             if !channel.is_wanted() {
@@ -413,7 +427,9 @@ impl Hub {
         let channel = self.inner.process_channel(process_id)?;
         let id = ProcessId::parse(process_id)?;
         Ok(channel.map_or(0, |channel| {
-            channel.publish(message_run(Message::status(&status.into(), exit_code).with_process(id)))
+            channel.publish(message_run(
+                Message::status(&status.into(), exit_code).with_process(id),
+            ))
         }))
     }
 
@@ -457,19 +473,28 @@ impl Hub {
     /// # Errors
     /// The channel name is not valid.
     pub fn publisher(&self, channel: &str) -> Result<Publisher, NameError> {
-        Ok(Publisher::new(Arc::clone(&self.inner.registry), &ChannelName::parse(channel)?))
+        Ok(Publisher::new(
+            Arc::clone(&self.inner.registry),
+            &ChannelName::parse(channel)?,
+        ))
     }
 
     /// Publishes what a process manager has to tell; answers how many subscribers the process's channel had.
     pub fn handle(&self, event: ProcessEvent) -> usize {
         let sent = match &event {
-            ProcessEvent::Started { id } => self.send_process_status(id.as_str(), Status::Running, 0),
+            ProcessEvent::Started { id } => {
+                self.send_process_status(id.as_str(), Status::Running, 0)
+            }
             ProcessEvent::Output { id, line } => self.send_process_output(id.as_str(), line),
-            ProcessEvent::Exited { id, code } => self.send_process_status(id.as_str(), Status::Exited, *code),
+            ProcessEvent::Exited { id, code } => {
+                self.send_process_status(id.as_str(), Status::Exited, *code)
+            }
             ProcessEvent::Crashed { id, code } => {
                 self.send_process_status(id.as_str(), Status::Crashed, *code)
             }
-            ProcessEvent::Stopped { id } => self.send_process_status(id.as_str(), Status::Stopped, 0),
+            ProcessEvent::Stopped { id } => {
+                self.send_process_status(id.as_str(), Status::Stopped, 0)
+            }
         };
         sent.expect("a ProcessId is valid")
     }
@@ -502,7 +527,10 @@ impl Hub {
 
     /// The subscribers of a channel; 0 for one that does not exist or whose name is not valid.
     pub fn channel_subscriber_count(&self, channel: &str) -> usize {
-        self.inner.registry.find(channel).map_or(0, |channel| channel.listeners())
+        self.inner
+            .registry
+            .find(channel)
+            .map_or(0, |channel| channel.listeners())
     }
 
     /// The hub's counters. Linear in clients and channels.
@@ -513,7 +541,12 @@ impl Hub {
             let used = client.outbox.used();
             queues.add(used.messages, used.bytes);
         }
-        let subscribers = inner.registry.all().iter().map(|channel| channel.listeners()).sum();
+        let subscribers = inner
+            .registry
+            .all()
+            .iter()
+            .map(|channel| channel.listeners())
+            .sum();
         inner.core.totals.stats(
             self.client_count(),
             self.channel_count(),
@@ -559,7 +592,12 @@ impl Hub {
 
     /// The clients subscribed to a channel now.
     pub fn subscribers(&self, channel: &str) -> impl ExactSizeIterator<Item = Arc<Client>> + use<> {
-        self.inner.registry.find(channel).map(|channel| channel.clients()).unwrap_or_default().into_iter()
+        self.inner
+            .registry
+            .find(channel)
+            .map(|channel| channel.clients())
+            .unwrap_or_default()
+            .into_iter()
     }
 
     /// Answers a WebSocket handshake and, when it succeeds, serves the client in a task of its own. For any server built on hyper 1: the
@@ -617,7 +655,11 @@ impl Hub {
         loop {
             let empty = inner.emptied.notified();
             let share = begun.elapsed().as_secs_f64() / spread.as_secs_f64().max(f64::MIN_POSITIVE);
-            let due = if share < 1.0 { (herd.len() as f64 * share) as usize } else { herd.len() };
+            let due = if share < 1.0 {
+                (herd.len() as f64 * share) as usize
+            } else {
+                herd.len()
+            };
             for client in &herd[asked..due] {
                 client.outbox.ask_to_close(CloseReason::Shutdown);
             }
@@ -766,7 +808,8 @@ impl Inner {
         name[..PREFIX.len()].copy_from_slice(PREFIX);
         name[PREFIX.len()..].copy_from_slice(process_id.as_bytes());
         let name = std::str::from_utf8(name).expect("two texts, one after the other");
-        self.channel(name).or_else(|_| ProcessId::parse(process_id).map(|_| None))
+        self.channel(name)
+            .or_else(|_| ProcessId::parse(process_id).map(|_| None))
     }
 
     /// The channel of that name, if anybody listens to it or what is published is kept.
@@ -793,22 +836,34 @@ impl Inner {
                 Some(channel) => message.in_channel(channel),
                 None => message,
             })),
-            Action::SendChannel { channel, message } => {
-                sent(hub.send_to_channel(channel.as_str(), message).expect("a ChannelName is valid"))
+            Action::SendChannel { channel, message } => sent(
+                hub.send_to_channel(channel.as_str(), message)
+                    .expect("a ChannelName is valid"),
+            ),
+            Action::SendEvent { message } | Action::SendError { message } => {
+                sent(hub.broadcast(message))
             }
-            Action::SendEvent { message } | Action::SendError { message } => sent(hub.broadcast(message)),
-            Action::SendProcessOutput { process_id, output } => {
-                sent(hub.send_process_output(process_id.as_str(), output).expect("a ProcessId is valid"))
-            }
-            Action::SendProcessStatus { process_id, status, exit_code } => sent(
+            Action::SendProcessOutput { process_id, output } => sent(
+                hub.send_process_output(process_id.as_str(), output)
+                    .expect("a ProcessId is valid"),
+            ),
+            Action::SendProcessStatus {
+                process_id,
+                status,
+                exit_code,
+            } => sent(
                 hub.send_process_status(process_id.as_str(), status, exit_code)
                     .expect("a ProcessId is valid"),
             ),
-            Action::ClientCount => Reply::Count { count: hub.client_count() },
-            Action::ChannelCount => Reply::Count { count: hub.channel_count() },
-            Action::SubscriberCount { channel } => {
-                Reply::Count { count: hub.channel_subscriber_count(channel.as_str()) }
-            }
+            Action::ClientCount => Reply::Count {
+                count: hub.client_count(),
+            },
+            Action::ChannelCount => Reply::Count {
+                count: hub.channel_count(),
+            },
+            Action::SubscriberCount { channel } => Reply::Count {
+                count: hub.channel_subscriber_count(channel.as_str()),
+            },
             Action::OrderProcess { .. } => Reply::Ordered { accepted: false },
             Action::Stats => {
                 let stats = hub.stats();
@@ -830,7 +885,9 @@ impl Inner {
         let most = self.config().max_connections;
         // AcqRel, as in `give_slot_back`: who sees the last slot given back sees what its connection did.
         self.slots
-            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |slots| (slots < most).then_some(slots + 1))
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |slots| {
+                (slots < most).then_some(slots + 1)
+            })
             .is_ok()
     }
 
@@ -843,7 +900,13 @@ impl Inner {
     pub(crate) fn make_client(&self, visitor: Visitor, speaks: Speaks) -> Arc<Client> {
         // Relaxed: only has to be unique.
         let id = ClientId(self.next_client.fetch_add(1, Ordering::Relaxed));
-        Arc::new(Client::new(id, visitor, self.config().limits(), speaks, Arc::downgrade(&self.core)))
+        Arc::new(Client::new(
+            id,
+            visitor,
+            self.config().limits(),
+            speaks,
+            Arc::downgrade(&self.core),
+        ))
     }
 
     /// Who a request is from, if it may come in.
@@ -864,12 +927,15 @@ impl Inner {
             Action::SendChannel { channel, .. } => {
                 self.may_publish(identity, PublishTarget::Channel(channel))
             }
-            Action::SendProcessOutput { process_id, .. } | Action::SendProcessStatus { process_id, .. } => {
-                self.may_publish(identity, PublishTarget::Channel(&ChannelName::process(process_id)))
-            }
-            Action::OrderProcess { process_id, .. } => {
-                self.may_publish(identity, PublishTarget::Process(&ChannelName::process(process_id)))
-            }
+            Action::SendProcessOutput { process_id, .. }
+            | Action::SendProcessStatus { process_id, .. } => self.may_publish(
+                identity,
+                PublishTarget::Channel(&ChannelName::process(process_id)),
+            ),
+            Action::OrderProcess { process_id, .. } => self.may_publish(
+                identity,
+                PublishTarget::Process(&ChannelName::process(process_id)),
+            ),
         }
     }
 
@@ -879,7 +945,9 @@ impl Inner {
         if !grants.is_none_or(|grants| grants.may_publish(target)) {
             return false;
         }
-        let Some(authorise) = &self.callbacks.publish else { return true };
+        let Some(authorise) = &self.callbacks.publish else {
+            return true;
+        };
         guarded("authorise_publish", || authorise(identity, target)).unwrap_or(false)
     }
 
@@ -889,7 +957,9 @@ impl Inner {
         if !grants.is_none_or(|grants| grants.may_subscribe(channel)) {
             return false;
         }
-        let Some(authorise) = &self.callbacks.subscribe else { return true };
+        let Some(authorise) = &self.callbacks.subscribe else {
+            return true;
+        };
         guarded("on_subscribe", || authorise(client, channel)).unwrap_or(false)
     }
 
@@ -897,8 +967,12 @@ impl Inner {
     pub(crate) fn welcome(&self, client: &Arc<Client>) -> Arc<Subscription> {
         self.core.start();
         self.core.totals.count_connected();
-        let membership =
-            Arc::new(Subscription::new(Arc::clone(client), Arc::clone(&self.everyone), Encoding::Json, None));
+        let membership = Arc::new(Subscription::new(
+            Arc::clone(client),
+            Arc::clone(&self.everyone),
+            Encoding::Json,
+            None,
+        ));
         self.everyone.join(&membership);
         if self.is_stopping() {
             client.outbox.ask_to_close(CloseReason::Shutdown);
@@ -932,7 +1006,9 @@ impl Inner {
     pub(crate) fn farewell(&self, membership: &Arc<Subscription>, reason: CloseReason) {
         self.leave_all(membership);
         let client = &membership.client;
-        self.core.totals.count_discarded(client.outbox.discard() as u64);
+        self.core
+            .totals
+            .count_discarded(client.outbox.discard() as u64);
         self.core.totals.count_closed(reason);
         tracing::debug!(client = %client.id(), %reason, "disconnected");
         if let Some(disconnect) = &self.callbacks.disconnect {
@@ -946,13 +1022,21 @@ impl Inner {
         client: &Arc<Client>,
         message: ClientMessage<'_>,
     ) -> Result<bool, Panicked> {
-        let Some(callback) = &self.callbacks.message else { return Ok(false) };
-        guarded("on_message", || callback(client, message)).map(|()| true).ok_or(Panicked)
+        let Some(callback) = &self.callbacks.message else {
+            return Ok(false);
+        };
+        guarded("on_message", || callback(client, message))
+            .map(|()| true)
+            .ok_or(Panicked)
     }
 
     /// Does what a client asks for. Its next message has to wait for what is answered here: what was under way when it unsubscribed comes
     /// before the answer to that.
-    pub(crate) fn command(&self, client: &Arc<Client>, command: Command<'_>) -> Option<OffersUnderway> {
+    pub(crate) fn command(
+        &self,
+        client: &Arc<Client>,
+        command: Command<'_>,
+    ) -> Option<OffersUnderway> {
         match command {
             Command::Subscribe { channel, options } => {
                 tracing::trace!(client = %client.id(), channel, ?options, "subscribe");
@@ -999,7 +1083,9 @@ impl Inner {
         let mut options = options;
         let range = options.as_mut().and_then(|options| options.range.take());
         if let Some(known) = known {
-            let Some(options) = options else { return Ok(()) };
+            let Some(options) = options else {
+                return Ok(());
+            };
             if let (Some(range), Some(_)) = (&range, known.tracked()) {
                 known.channel.refetch(&known, range.clone());
                 return Ok(());
@@ -1021,7 +1107,11 @@ impl Inner {
         range: Option<Range>,
     ) -> Result<(), Refusal> {
         let batch = options.as_ref().is_some_and(|options| options.batch);
-        let encoding = if batch { Encoding::Batch } else { Encoding::Json };
+        let encoding = if batch {
+            Encoding::Batch
+        } else {
+            Encoding::Json
+        };
         self.join_as(client, name, encoding, options, range)
     }
 
@@ -1034,9 +1124,16 @@ impl Inner {
         options: Option<Options>,
         range: Option<Range>,
     ) -> Result<(), Refusal> {
-        let channel = self.registry.pin_bounded(&name).map_err(|ChannelLimit| Refusal::Channels)?;
-        let subscription =
-            Arc::new(Subscription::new(Arc::clone(client), Arc::clone(&channel), encoding, options));
+        let channel = self
+            .registry
+            .pin_bounded(&name)
+            .map_err(|ChannelLimit| Refusal::Channels)?;
+        let subscription = Arc::new(Subscription::new(
+            Arc::clone(client),
+            Arc::clone(&channel),
+            encoding,
+            options,
+        ));
         client.lock().insert(name, Arc::clone(&subscription));
         if channel.join(&subscription) {
             self.registry.count_live();

@@ -19,7 +19,9 @@ pub use crate::encode::{
     BatchBuilder, Encoding, Envelope, EventsBuilder, Frames, FramesBuilder, TextBuilder, Timestamp,
     escape_into, single,
 };
-pub use crate::protocol::{Command as ClientCommand, Ignored, InvalidOptions, Options, Range, Since, parse};
+pub use crate::protocol::{
+    Command as ClientCommand, Ignored, InvalidOptions, Options, Range, Since, parse,
+};
 
 /// Subscribers without sockets: their queues are emptied by whoever holds them.
 #[derive(Debug)]
@@ -41,21 +43,38 @@ impl Audience {
     ///
     /// # Panics
     /// As [`Audience::join`].
-    pub fn join_with(hub: &Hub, channels: &[&str], clients: usize, options: Option<Options>) -> Self {
+    pub fn join_with(
+        hub: &Hub,
+        channels: &[&str],
+        clients: usize,
+        options: Option<Options>,
+    ) -> Self {
         let inner = hub.inner();
         let members = (0..clients)
             .map(|_| {
                 let client = inner.make_client(Visitor::default(), Speaks::WebSocket);
                 let membership = inner.welcome(&client);
                 for channel in channels {
-                    let _ =
-                        inner.command(&client, Command::Subscribe { channel, options: Ok(options.clone()) });
+                    let _ = inner.command(
+                        &client,
+                        Command::Subscribe {
+                            channel,
+                            options: Ok(options.clone()),
+                        },
+                    );
                 }
-                assert_eq!(client.subscriptions().len(), channels.len(), "a channel was refused");
+                assert_eq!(
+                    client.subscriptions().len(),
+                    channels.len(),
+                    "a channel was refused"
+                );
                 membership
             })
             .collect();
-        Self { hub: hub.clone(), members }
+        Self {
+            hub: hub.clone(),
+            members,
+        }
     }
 
     /// Takes all that waits for each of them, as a writer whose socket takes everything; answers how many messages and bytes that were.
@@ -83,7 +102,10 @@ impl Audience {
 
     /// Messages they were spared.
     pub fn skipped(&self) -> u64 {
-        self.members.iter().map(|member| member.client.skipped()).sum()
+        self.members
+            .iter()
+            .map(|member| member.client.skipped())
+            .sum()
     }
 }
 
@@ -107,8 +129,14 @@ pub struct Peer {
 impl Peer {
     /// Connects. To be called within a tokio runtime.
     pub fn connect(hub: &Hub) -> Self {
-        let client = hub.inner().make_client(Visitor::default(), Speaks::WebSocket);
-        Self { hub: hub.clone(), membership: hub.inner().welcome(&client), in_flight: VecDeque::new() }
+        let client = hub
+            .inner()
+            .make_client(Visitor::default(), Speaks::WebSocket);
+        Self {
+            hub: hub.clone(),
+            membership: hub.inner().welcome(&client),
+            in_flight: VecDeque::new(),
+        }
     }
 
     /// The hub's side of it.
@@ -126,12 +154,19 @@ impl Peer {
     pub fn write(&mut self, parcels: usize) -> Vec<Bytes> {
         let client = Arc::clone(self.client());
         client.outbox.take(&mut self.in_flight);
-        let written: Vec<_> = self.in_flight.drain(..parcels.min(self.in_flight.len())).collect();
+        let written: Vec<_> = self
+            .in_flight
+            .drain(..parcels.min(self.in_flight.len()))
+            .collect();
         for parcel in &written {
             let weight = parcel.weight();
             client.outbox.release(weight);
             client.count_written(weight.messages as u64);
-            self.hub.inner().core().totals.count_write(weight.messages as u64, weight.bytes as u64);
+            self.hub
+                .inner()
+                .core()
+                .totals
+                .count_write(weight.messages as u64, weight.bytes as u64);
         }
         if self.in_flight.is_empty() && client.take_owed() {
             self.hub.inner().resume(&client);
@@ -187,7 +222,12 @@ impl Queue {
 pub async fn converse(hub: &Hub, stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) {
     let inner = hub.inner();
     let client = inner.make_client(Visitor::default(), Speaks::WebSocket);
-    connection::run(Arc::clone(inner), client, connection::Socket::from_stream(stream)).await;
+    connection::run(
+        Arc::clone(inner),
+        client,
+        connection::Socket::from_stream(stream),
+    )
+    .await;
 }
 
 /// Seals and fans out all that waits, as the flush clock would at its next tick.

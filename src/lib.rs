@@ -91,8 +91,8 @@ pub use error::ConfigError;
 pub use histogram::{Bucket, Distribution};
 pub use hub::{Hub, HubBuilder, Reply};
 pub use message::{
-    Action, ActionError, Actions, ChannelName, Data, Lines, Message, MessageType, NameError, ProcessEvent,
-    ProcessId, ProcessOrder, Status, StatusReport,
+    Action, ActionError, Actions, ChannelName, Data, Lines, Message, MessageType, NameError,
+    ProcessEvent, ProcessId, ProcessOrder, Status, StatusReport,
 };
 pub use protocol::ClientMessage;
 pub use reason::{CloseReason, PauseReason, RefusalReason};

@@ -214,7 +214,11 @@ pub fn parse(message: &mut [u8]) -> Result<Command<'_>, Ignored> {
 
 /// A string, or an empty one for `null`.
 fn text_or_null<'a>(value: Value<'_, 'a>) -> Result<&'a str, Ignored> {
-    if value.is_null() { Ok("") } else { value.into_string().ok_or(Ignored::WrongFieldType) }
+    if value.is_null() {
+        Ok("")
+    } else {
+        value.into_string().ok_or(Ignored::WrongFieldType)
+    }
 }
 
 /// `null` is no options; in options, it is a wrong type like any other.
@@ -248,7 +252,10 @@ fn parse_since(value: Value<'_, '_>) -> Result<Since, InvalidOptions> {
         }
     }
     match (epoch, seq) {
-        (Some(epoch), Some(seq)) => Ok(Since { epoch: epoch.to_owned(), seq }),
+        (Some(epoch), Some(seq)) => Ok(Since {
+            epoch: epoch.to_owned(),
+            seq,
+        }),
         _ => Err(InvalidOptions),
     }
 }
@@ -265,9 +272,11 @@ fn parse_range(value: Value<'_, '_>) -> Result<Range, InvalidOptions> {
         }
     }
     match (epoch, from, to) {
-        (Some(epoch), Some(from), Some(to)) if 1 <= from && from <= to => {
-            Ok(Range { epoch: epoch.to_owned(), from, to })
-        }
+        (Some(epoch), Some(from), Some(to)) if 1 <= from && from <= to => Ok(Range {
+            epoch: epoch.to_owned(),
+            from,
+            to,
+        }),
         _ => Err(InvalidOptions),
     }
 }
@@ -285,29 +294,61 @@ mod tests {
     }
 
     fn subscribe(channel: &'static str) -> Result<Command<'static>, Ignored> {
-        Ok(Command::Subscribe { channel, options: Ok(None) })
+        Ok(Command::Subscribe {
+            channel,
+            options: Ok(None),
+        })
     }
 
     fn options(options: &str) -> Result<Option<Options>, InvalidOptions> {
-        match read(format!(r#"{{"type":"subscribe","channel":"c","options":{options}}}"#)) {
-            Ok(Command::Subscribe { channel: "c", options }) => options,
+        match read(format!(
+            r#"{{"type":"subscribe","channel":"c","options":{options}}}"#
+        )) {
+            Ok(Command::Subscribe {
+                channel: "c",
+                options,
+            }) => options,
             other => panic!("{other:?}"),
         }
     }
 
     #[test]
     fn the_channel_is_the_field_or_else_the_data() {
-        assert_eq!(read(r#"{"type":"subscribe","channel":"a"}"#), subscribe("a"));
+        assert_eq!(
+            read(r#"{"type":"subscribe","channel":"a"}"#),
+            subscribe("a")
+        );
         assert_eq!(read(r#"{"type":"subscribe","data":"a"}"#), subscribe("a"));
-        assert_eq!(read(r#"{"data":"b","channel":"a","type":"subscribe"}"#), subscribe("a"));
-        assert_eq!(read(r#"{"type":"subscribe","channel":"","data":"b"}"#), subscribe("b"));
-        assert_eq!(read(r#"{"type":"subscribe","channel":null,"data":"b"}"#), subscribe("b"));
-        assert_eq!(read(r#"{"type":"subscribe","channel":"a","data":{"b":[1]}}"#), subscribe("a"));
+        assert_eq!(
+            read(r#"{"data":"b","channel":"a","type":"subscribe"}"#),
+            subscribe("a")
+        );
+        assert_eq!(
+            read(r#"{"type":"subscribe","channel":"","data":"b"}"#),
+            subscribe("b")
+        );
+        assert_eq!(
+            read(r#"{"type":"subscribe","channel":null,"data":"b"}"#),
+            subscribe("b")
+        );
+        assert_eq!(
+            read(r#"{"type":"subscribe","channel":"a","data":{"b":[1]}}"#),
+            subscribe("a")
+        );
         assert_eq!(read(r#"{"type":"subscribe","data":["b"]}"#), subscribe(""));
         assert_eq!(read(r#"{"type":"subscribe"}"#), subscribe(""));
-        assert_eq!(read(r#"{"type":"subscribe","channel":"\u0061\n"}"#), subscribe("a\n"));
-        assert_eq!(read(r#"{"type":"unsubscribe","data":"a"}"#), Ok(Command::Unsubscribe { channel: "a" }));
-        assert_eq!(read(r#"{"type":"ping","more":{"type":"subscribe"},"data":7}"#), Ok(Command::Ping));
+        assert_eq!(
+            read(r#"{"type":"subscribe","channel":"\u0061\n"}"#),
+            subscribe("a\n")
+        );
+        assert_eq!(
+            read(r#"{"type":"unsubscribe","data":"a"}"#),
+            Ok(Command::Unsubscribe { channel: "a" })
+        );
+        assert_eq!(
+            read(r#"{"type":"ping","more":{"type":"subscribe"},"data":7}"#),
+            Ok(Command::Ping)
+        );
         assert_eq!(read(" {\"type\" :\n\"ping\"}\r\n"), Ok(Command::Ping));
     }
 
@@ -324,23 +365,44 @@ mod tests {
             ("{}", Ignored::UnknownType),
             (r#"{"type":null}"#, Ignored::UnknownType),
             (r#"{"type":"Ping"}"#, Ignored::UnknownType),
-            (r#"{"type":"process_output","channel":"a"}"#, Ignored::UnknownType),
+            (
+                r#"{"type":"process_output","channel":"a"}"#,
+                Ignored::UnknownType,
+            ),
             (r#"{"type":7}"#, Ignored::WrongFieldType),
-            (r#"{"type":["subscribe"],"channel":"a"}"#, Ignored::WrongFieldType),
-            (r#"{"type":"subscribe","channel":7,"data":"a"}"#, Ignored::WrongFieldType),
-            (r#"{"type":"subscribe","channel":{}}"#, Ignored::WrongFieldType),
-            (r#"{"type":"unsubscribe","data":false}"#, Ignored::MissingChannel),
+            (
+                r#"{"type":["subscribe"],"channel":"a"}"#,
+                Ignored::WrongFieldType,
+            ),
+            (
+                r#"{"type":"subscribe","channel":7,"data":"a"}"#,
+                Ignored::WrongFieldType,
+            ),
+            (
+                r#"{"type":"subscribe","channel":{}}"#,
+                Ignored::WrongFieldType,
+            ),
+            (
+                r#"{"type":"unsubscribe","data":false}"#,
+                Ignored::MissingChannel,
+            ),
         ] {
             assert_eq!(read(message), Err(reason), "{message}");
         }
-        assert_eq!(read(b"{\"type\":\"ping\",\"data\":\"\xff\"}"), Err(Ignored::BadJson));
+        assert_eq!(
+            read(b"{\"type\":\"ping\",\"data\":\"\xff\"}"),
+            Err(Ignored::BadJson)
+        );
     }
 
     #[test]
     fn options_are_read_and_wrong_types_refused() {
         assert_eq!(options("null"), Ok(None));
         assert_eq!(options("{}"), Ok(Some(Options::default())));
-        assert_eq!(options(r#"{"encoding":"deflate","later":{"gaps":7}}"#), Ok(Some(Options::default())));
+        assert_eq!(
+            options(r#"{"encoding":"deflate","later":{"gaps":7}}"#),
+            Ok(Some(Options::default()))
+        );
         assert_eq!(
             options(
                 r#"{"gaps":true,"tail":0,"since":{"epoch":"e","seq":18446744073709551615,"x":1},"batch":true}"#
@@ -348,7 +410,10 @@ mod tests {
             Ok(Some(Options {
                 gaps: true,
                 tail: Some(0),
-                since: Some(Since { epoch: "e".into(), seq: u64::MAX }),
+                since: Some(Since {
+                    epoch: "e".into(),
+                    seq: u64::MAX
+                }),
                 batch: true,
                 range: None,
             }))
@@ -356,7 +421,11 @@ mod tests {
         assert_eq!(
             options(r#"{"range":{"epoch":"e","from":1,"to":18446744073709551615,"x":1}}"#),
             Ok(Some(Options {
-                range: Some(Range { epoch: "e".into(), from: 1, to: u64::MAX }),
+                range: Some(Range {
+                    epoch: "e".into(),
+                    from: 1,
+                    to: u64::MAX
+                }),
                 ..Options::default()
             }))
         );
@@ -406,20 +475,28 @@ mod tests {
 
     #[test]
     fn deep_nesting_costs_neither_stack_nor_time() {
-        let on_a_small_stack = std::thread::Builder::new().stack_size(128 * 1024).spawn(|| {
-            let started = Instant::now();
-            for deep in [
-                "[".repeat(32_000),
-                "[".repeat(32_000) + &"]".repeat(32_000),
-                r#"{"type":"ping","data":"#.to_owned() + &"[".repeat(32_000) + &"]".repeat(32_000) + "}",
-                r#"{"a":"#.repeat(10_000),
-            ] {
-                assert_eq!(read(deep), Err(Ignored::BadJson));
-            }
-            let within = "[".repeat(1000) + &"]".repeat(1000);
-            assert_eq!(read(format!(r#"{{"type":"ping","data":{within}}}"#)), Ok(Command::Ping));
-            started.elapsed()
-        });
+        let on_a_small_stack = std::thread::Builder::new()
+            .stack_size(128 * 1024)
+            .spawn(|| {
+                let started = Instant::now();
+                for deep in [
+                    "[".repeat(32_000),
+                    "[".repeat(32_000) + &"]".repeat(32_000),
+                    r#"{"type":"ping","data":"#.to_owned()
+                        + &"[".repeat(32_000)
+                        + &"]".repeat(32_000)
+                        + "}",
+                    r#"{"a":"#.repeat(10_000),
+                ] {
+                    assert_eq!(read(deep), Err(Ignored::BadJson));
+                }
+                let within = "[".repeat(1000) + &"]".repeat(1000);
+                assert_eq!(
+                    read(format!(r#"{{"type":"ping","data":{within}}}"#)),
+                    Ok(Command::Ping)
+                );
+                started.elapsed()
+            });
         let took = on_a_small_stack.unwrap().join().expect("no overflow");
         assert!(took < Duration::from_secs(2), "{took:?}");
     }

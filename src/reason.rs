@@ -61,7 +61,9 @@ impl CloseReason {
             Self::Shutdown | Self::HeartbeatTimeout => Some(1001),
             Self::ProtocolViolation => Some(1002),
             Self::InvalidUtf8 => Some(1007),
-            Self::TooManyFragments | Self::TooManyMessages | Self::Kicked | Self::Expired => Some(1008),
+            Self::TooManyFragments | Self::TooManyMessages | Self::Kicked | Self::Expired => {
+                Some(1008)
+            }
             Self::MessageTooBig => Some(1009),
             Self::Internal => Some(1011),
             Self::Overflow => Some(1013),
@@ -89,7 +91,10 @@ impl CloseReason {
 
     /// Whether what waits is still sent before the close frame.
     pub(crate) fn flushes(self) -> bool {
-        matches!(self, Self::Shutdown | Self::Overflow | Self::Kicked | Self::Expired)
+        matches!(
+            self,
+            Self::Shutdown | Self::Overflow | Self::Kicked | Self::Expired
+        )
     }
 
     pub(crate) fn index(self) -> usize {
@@ -268,7 +273,12 @@ mod tests {
 
     #[test]
     fn pauses_keep_their_place() {
-        assert!(PauseReason::ALL.into_iter().enumerate().all(|(index, reason)| reason.index() == index));
+        assert!(
+            PauseReason::ALL
+                .into_iter()
+                .enumerate()
+                .all(|(index, reason)| reason.index() == index)
+        );
     }
 
     #[test]

@@ -75,7 +75,9 @@ static BLOCK_MESSAGES: [u64; 8] = [1, 4, 16, 64, 256, 1024, 4096, 16384];
 /// Bytes of a write.
 static WRITE_SIZES: [u64; 8] = [128, 512, 2048, 8192, 16384, 32768, 65536, 262_144];
 /// Nanoseconds of a write: about 10 us as a rule.
-static WRITE_TIMES: [u64; 8] = [2_000, 5_000, 10_000, 20_000, 50_000, 200_000, 1_000_000, 10_000_000];
+static WRITE_TIMES: [u64; 8] = [
+    2_000, 5_000, 10_000, 20_000, 50_000, 200_000, 1_000_000, 10_000_000,
+];
 /// Nanoseconds of a flush: up to the flush interval, and beyond it when the machine is overloaded.
 static FLUSH_TIMES: [u64; 10] = [
     10_000,

@@ -85,7 +85,11 @@ mod models {
 
         /// One poll of the task: takes all there is, then sleeps.
         fn poll(&self) {
-            while self.pop().or_else(|| self.flag.sleep_unless(|| self.pop())).is_some() {}
+            while self
+                .pop()
+                .or_else(|| self.flag.sleep_unless(|| self.pop()))
+                .is_some()
+            {}
         }
 
         fn run_while_woken(&self) {

@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, SystemTime};
 
 use outrace::access::{
-    self, ApiKeys, AuthError, Authenticator, Bearer, Grants, Identity, Origins, PublishTarget, Reloadable,
-    TokenTable,
+    self, ApiKeys, AuthError, Authenticator, Bearer, Grants, Identity, Origins, PublishTarget,
+    Reloadable, TokenTable,
 };
 use outrace::{Client, Hub};
 use serde_json::{Value, json};
@@ -22,13 +22,17 @@ const ALICE: &str = "alice-token-0123456789";
 const CI: &str = "ci-token-0123456789abc";
 
 fn table() -> TokenTable {
-    let file =
-        format!("alice {ALICE} subscribe=process:web*\nci {CI} subscribe= publish=process:ci-*,@everyone\n");
+    let file = format!(
+        "alice {ALICE} subscribe=process:web*\nci {CI} subscribe= publish=process:ci-*,@everyone\n"
+    );
     TokenTable::parse(&file).unwrap()
 }
 
 fn get(address: SocketAddr, path: &str, headers: &str) -> Answer {
-    exchange(address, format!("GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n{headers}\r\n").as_bytes())
+    exchange(
+        address,
+        format!("GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n{headers}\r\n").as_bytes(),
+    )
 }
 
 fn bearer(token: &str) -> String {
@@ -41,7 +45,13 @@ fn act(address: SocketAddr, headers: &str, body: &Value) -> Answer {
 }
 
 fn refused(server: &Server, reason: &str) -> u64 {
-    server.hub.stats().refused.get(reason).copied().unwrap_or_default()
+    server
+        .hub
+        .stats()
+        .refused
+        .get(reason)
+        .copied()
+        .unwrap_or_default()
 }
 
 /// The hub's only client.
@@ -59,31 +69,65 @@ fn sole_client(hub: &Hub) -> Arc<Client> {
 fn every_door_is_shut_to_who_shows_nothing_and_each_refusal_is_counted() {
     let failures = Arc::new(Mutex::new(Vec::new()));
     let told = Arc::clone(&failures);
-    let server = Server::with(Hub::builder().authenticator(table()).on_auth_failure(move |shown, error| {
-        told.lock().unwrap().push((shown.uri().path().to_owned(), shown.peer().is_some(), *error));
-    }));
+    let server = Server::with(Hub::builder().authenticator(table()).on_auth_failure(
+        move |shown, error| {
+            told.lock().unwrap().push((
+                shown.uri().path().to_owned(),
+                shown.peer().is_some(),
+                *error,
+            ));
+        },
+    ));
     let publish = json!({"action": "ws.send_process_output", "process_id": "ci-1", "output": "x"});
     type Door<'a> = (&'a str, Box<dyn Fn(&str) -> Answer + 'a>);
     let mut doors: Vec<Door<'_>> = vec![
-        ("/ws", Box::new(|more| exchange(server.address, handshake(more).as_bytes()))),
-        ("/api/actions", Box::new(|more| act(server.address, more, &publish))),
-        ("/api/stats", Box::new(|more| get(server.address, "/api/stats", more))),
-        ("/api/channels", Box::new(|more| get(server.address, "/api/channels", more))),
-        ("/api/channels/a/stream", Box::new(|more| get(server.address, "/api/channels/a/stream", more))),
-        ("/api/channels/a/events", Box::new(|more| get(server.address, "/api/channels/a/events", more))),
+        (
+            "/ws",
+            Box::new(|more| exchange(server.address, handshake(more).as_bytes())),
+        ),
+        (
+            "/api/actions",
+            Box::new(|more| act(server.address, more, &publish)),
+        ),
+        (
+            "/api/stats",
+            Box::new(|more| get(server.address, "/api/stats", more)),
+        ),
+        (
+            "/api/channels",
+            Box::new(|more| get(server.address, "/api/channels", more)),
+        ),
+        (
+            "/api/channels/a/stream",
+            Box::new(|more| get(server.address, "/api/channels/a/stream", more)),
+        ),
+        (
+            "/api/channels/a/events",
+            Box::new(|more| get(server.address, "/api/channels/a/events", more)),
+        ),
     ];
     if cfg!(feature = "metrics") {
-        doors.push(("/metrics", Box::new(|more| get(server.address, "/metrics", more))));
+        doors.push((
+            "/metrics",
+            Box::new(|more| get(server.address, "/metrics", more)),
+        ));
     }
     for (path, ask) in &doors {
         for (header, error, challenge) in [
             (String::new(), AuthError::Missing, "Bearer"),
-            (bearer("wrong"), AuthError::Invalid, "Bearer error=\"invalid_token\""),
+            (
+                bearer("wrong"),
+                AuthError::Invalid,
+                "Bearer error=\"invalid_token\"",
+            ),
         ] {
             let answer = ask(&header);
             answer.refuses(401, "Unauthorised");
             assert_eq!(answer.header("www-authenticate"), Some(challenge));
-            assert_eq!(failures.lock().unwrap().pop(), Some(((*path).to_owned(), true, error)));
+            assert_eq!(
+                failures.lock().unwrap().pop(),
+                Some(((*path).to_owned(), true, error))
+            );
         }
     }
     assert_eq!(refused(&server, "unauthorised"), 2 * doors.len() as u64);
@@ -116,31 +160,53 @@ fn a_client_shows_who_it_is_in_any_way_and_the_hub_knows_it() {
 #[test]
 fn a_token_subscribes_to_its_patterns_and_sees_no_other_channel() {
     let server = Server::with(Hub::builder().history(10, 1 << 16).authenticator(table()));
-    server.hub.send_process_output("web-1", "for alice").unwrap();
-    server.hub.send_process_output("db", "not for alice").unwrap();
+    server
+        .hub
+        .send_process_output("web-1", "for alice")
+        .unwrap();
+    server
+        .hub
+        .send_process_output("db", "not for alice")
+        .unwrap();
     let mut alice = Socket::connect_as(server.address, &bearer(ALICE));
     alice.send_json(json!({"type": "subscribe", "channel": "process:db"}));
     let answers = alice.ping();
-    assert!(answers.len() == 1 && answers[0].contains("Subscribe: subscription unauthorised"), "{answers:?}");
+    assert!(
+        answers.len() == 1 && answers[0].contains("Subscribe: subscription unauthorised"),
+        "{answers:?}"
+    );
     alice.subscribe("process:web-1");
-    server.hub.send_process_output("db", "not for alice").unwrap();
+    server
+        .hub
+        .send_process_output("db", "not for alice")
+        .unwrap();
     server.hub.send_process_output("web-1", "live").unwrap();
     assert_eq!(alice.json()["data"], "live");
 
     let listed = |token| {
         let channels = get(server.address, "/api/channels", &bearer(token)).json();
-        let names = channels.as_array().unwrap().iter().map(|channel| channel["channel"].clone());
+        let names = channels
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|channel| channel["channel"].clone());
         Value::Array(names.collect())
     };
     assert_eq!(listed(ALICE), json!(["process:web-1"]));
     assert_eq!(listed(CI), json!([]), "`subscribe=` is none");
 
     let stream = |path| get(server.address, path, &bearer(ALICE));
-    for path in ["/api/channels/process:db/stream?tail=1", "/api/channels/process:db/events"] {
+    for path in [
+        "/api/channels/process:db/stream?tail=1",
+        "/api/channels/process:db/events",
+    ] {
         stream(path).refuses(403, "Subscribe: subscription unauthorised");
     }
     assert_eq!(refused(&server, "subscription unauthorised"), 3);
-    assert_eq!(stream("/api/channels/process:web-1/stream?tail=1").status, 200);
+    assert_eq!(
+        stream("/api/channels/process:web-1/stream?tail=1").status,
+        200
+    );
     let count = json!({"action": "ws.subscriber_count", "channel": "process:db"});
     act(server.address, &bearer(ALICE), &count).refuses(403, "Forbidden");
 }
@@ -148,7 +214,8 @@ fn a_token_subscribes_to_its_patterns_and_sees_no_other_channel() {
 #[test]
 fn a_token_publishes_to_its_patterns_alone_and_to_all_only_when_told() {
     let server = Server::with(Hub::builder().authenticator(table()));
-    let output = |id: &str| json!({"action": "ws.send_process_output", "process_id": id, "output": "x"});
+    let output =
+        |id: &str| json!({"action": "ws.send_process_output", "process_id": id, "output": "x"});
     let everyone = [
         json!({"action": "ws.send_event", "event": "e"}),
         json!({"action": "ws.send_error", "message": "m"}),
@@ -173,10 +240,20 @@ fn a_refused_batch_of_actions_publishes_none_of_them() {
         _ => false,
     }));
     let mut watcher = server.subscriber("process:open");
-    let output = |id: &str| json!({"action": "ws.send_process_output", "process_id": id, "output": id});
-    act(server.address, "", &json!([output("open"), output("secret")])).refuses(403, "Forbidden");
-    act(server.address, "", &json!([output("open"), {"action": "ws.send_error", "message": "m"}]))
-        .refuses(403, "Forbidden");
+    let output =
+        |id: &str| json!({"action": "ws.send_process_output", "process_id": id, "output": id});
+    act(
+        server.address,
+        "",
+        &json!([output("open"), output("secret")]),
+    )
+    .refuses(403, "Forbidden");
+    act(
+        server.address,
+        "",
+        &json!([output("open"), {"action": "ws.send_error", "message": "m"}]),
+    )
+    .refuses(403, "Forbidden");
     assert!(watcher.ping().is_empty(), "nothing came");
     assert_eq!(act(server.address, "", &output("open")).status, 200);
     assert_eq!(watcher.json()["data"], "open");
@@ -184,7 +261,9 @@ fn a_refused_batch_of_actions_publishes_none_of_them() {
 
 #[test]
 fn api_keys_and_functions_and_several_at_once_let_in_whom_they_know() {
-    let keys = ApiKeys::new().key("key-of-the-deployer", "deployer").key("other", Identity::new("other"));
+    let keys = ApiKeys::new()
+        .key("key-of-the-deployer", "deployer")
+        .key("other", Identity::new("other"));
     let sessions = Bearer::with(|token| {
         let token = token.to_owned();
         async move {
@@ -198,22 +277,35 @@ fn api_keys_and_functions_and_several_at_once_let_in_whom_they_know() {
         }
     });
     let forwarded = access::from_fn(|shown| match shown.headers().get("x-user") {
-        Some(user) => Ok(Identity::new(user.to_str().map_err(|_| AuthError::Invalid)?)),
+        Some(user) => Ok(Identity::new(
+            user.to_str().map_err(|_| AuthError::Invalid)?,
+        )),
         None => Err(AuthError::Missing),
     });
-    let all: [Box<dyn Authenticator>; 3] = [Box::new(keys), Box::new(sessions), Box::new(forwarded)];
+    let all: [Box<dyn Authenticator>; 3] =
+        [Box::new(keys), Box::new(sessions), Box::new(forwarded)];
     let server = Server::with(
         Hub::builder()
             .authenticator(access::any_of(all))
-            .on_subscribe(|client, _| client.identity().is_some_and(|who| who.claim("team").is_some())),
+            .on_subscribe(|client, _| {
+                client
+                    .identity()
+                    .is_some_and(|who| who.claim("team").is_some())
+            }),
     );
     for (header, expected) in [
         ("X-API-Key: key-of-the-deployer\r\n", Ok("deployer")),
         ("X-API-Key: other\r\n", Ok("other")),
         ("Authorization: bearer session\r\n", Ok("visitor")),
         ("X-User: forwarded\r\n", Ok("forwarded")),
-        ("X-API-Key: key-of-the-deploye\r\n", Err((401, "Unauthorised"))),
-        ("Authorization: Bearer nobody\r\n", Err((401, "Unauthorised"))),
+        (
+            "X-API-Key: key-of-the-deploye\r\n",
+            Err((401, "Unauthorised")),
+        ),
+        (
+            "Authorization: Bearer nobody\r\n",
+            Err((401, "Unauthorised")),
+        ),
         ("Authorization: Bearer banned\r\n", Err((403, "Forbidden"))),
         ("", Err((401, "Unauthorised"))),
     ] {
@@ -253,7 +345,10 @@ fn a_panic_in_whoever_decides_denies() {
                 let token = token.to_owned();
                 async move {
                     tokio::task::yield_now().await;
-                    assert_ne!(token, "later", "an authenticator panics after it has waited");
+                    assert_ne!(
+                        token, "later",
+                        "an authenticator panics after it has waited"
+                    );
                     Ok(Identity::new(token))
                 }
             }))
@@ -269,9 +364,18 @@ fn a_panic_in_whoever_decides_denies() {
     }
     get(server.address, "/api/stats", "").refuses(401, "Unauthorised");
     let ok = bearer("ok");
-    act(server.address, &ok, &json!({"action": "ws.send_error", "message": "m"})).refuses(403, "Forbidden");
+    act(
+        server.address,
+        &ok,
+        &json!({"action": "ws.send_error", "message": "m"}),
+    )
+    .refuses(403, "Forbidden");
     let output = json!({"action": "ws.send_process_output", "process_id": "p", "output": "x"});
-    assert_eq!(act(server.address, &ok, &output).status, 200, "and the server goes on");
+    assert_eq!(
+        act(server.address, &ok, &output).status,
+        200,
+        "and the server goes on"
+    );
 }
 
 #[test]
@@ -288,10 +392,16 @@ fn a_foreign_page_can_neither_connect_nor_look_nor_publish_unless_it_is_listed()
     ] {
         let header = format!("Origin: {origin}\r\n");
         let handshake = exchange(server.address, handshake(&header).as_bytes());
-        let answers = [act(server.address, &header, &publish), get(server.address, "/api/channels", &header)];
+        let answers = [
+            act(server.address, &header, &publish),
+            get(server.address, "/api/channels", &header),
+        ];
         if is_let_in {
             assert_eq!(handshake.status, 101, "{origin}");
-            assert!(answers.iter().all(|answer| answer.status == 200), "{origin}");
+            assert!(
+                answers.iter().all(|answer| answer.status == 200),
+                "{origin}"
+            );
         } else {
             handshake.refuses(403, "Forbidden");
             for answer in answers {
@@ -333,20 +443,29 @@ fn a_connection_ends_with_1008_when_its_identity_expires_and_a_stream_ends_too()
         Hub::builder()
             .authenticator(Bearer::new(move |_| Ok(Identity::new("guest").until(ends))))
             .on_disconnect(move |client, reason| {
-                left.lock().unwrap().send((client.identity().unwrap().user().to_owned(), reason)).unwrap();
+                left.lock()
+                    .unwrap()
+                    .send((client.identity().unwrap().user().to_owned(), reason))
+                    .unwrap();
             }),
     );
     let mut socket = Socket::connect_as(server.address, &bearer("x"));
     socket.subscribe("a");
     let mut stream = std::net::TcpStream::connect(server.address).unwrap();
-    let request = format!("GET /api/channels/a/events HTTP/1.1\r\nHost: localhost\r\n{}\r\n", bearer("x"));
+    let request = format!(
+        "GET /api/channels/a/events HTTP/1.1\r\nHost: localhost\r\n{}\r\n",
+        bearer("x")
+    );
     std::io::Write::write_all(&mut stream, request.as_bytes()).unwrap();
     assert_eq!(socket.close_code(), 1008);
     assert!(SystemTime::now() >= ends, "not before its time");
     drop(socket);
     for _ in 0..2 {
         let (user, reason) = leaving.recv_timeout(sockets::PATIENCE).unwrap();
-        assert_eq!((user.as_str(), reason), ("guest", outrace::CloseReason::Expired));
+        assert_eq!(
+            (user.as_str(), reason),
+            ("guest", outrace::CloseReason::Expired)
+        );
     }
     // And who comes with it afterwards is not let in again.
     get(server.address, "/api/stats", &bearer("x")).refuses(401, "Unauthorised");
@@ -359,7 +478,9 @@ fn grants_bind_before_the_applications_own_rule_is_asked() {
     let server = Server::with(
         Hub::builder()
             .authenticator(access::from_fn(|_| {
-                let grants = Grants::default().subscribe(["a*"]).map_err(|_| AuthError::Failed)?;
+                let grants = Grants::default()
+                    .subscribe(["a*"])
+                    .map_err(|_| AuthError::Failed)?;
                 Ok(Identity::new("u").with_grants(grants))
             }))
             .on_subscribe(move |_, channel| {

@@ -54,10 +54,17 @@ fn each_action_does_what_it_says() {
             r#"{"action":"ws.send_event","event":"tick"}"#,
             r#"{"type":"event","data":{"event":"tick","data":null}}"#,
         ),
-        (r#"{"action":"ws.send_error","message":"disk full"}"#, r#"{"type":"error","data":"disk full"}"#),
+        (
+            r#"{"action":"ws.send_error","message":"disk full"}"#,
+            r#"{"type":"error","data":"disk full"}"#,
+        ),
     ] {
         let answer = act(server.address, body);
-        assert_eq!((answer.status, answer.json()), (200, json!({"subscribers": 1})), "{body}");
+        assert_eq!(
+            (answer.status, answer.json()),
+            (200, json!({"subscribers": 1})),
+            "{body}"
+        );
         assert_eq!(without_timestamp(&socket.text()), sent);
     }
 }
@@ -65,16 +72,32 @@ fn each_action_does_what_it_says() {
 #[test]
 fn counts_are_answered() {
     let server = Server::new();
-    let mut sockets = [server.subscriber("a"), server.subscriber("a"), server.connect()];
+    let mut sockets = [
+        server.subscriber("a"),
+        server.subscriber("a"),
+        server.connect(),
+    ];
     sockets[0].subscribe("b");
     sockets[2].ping();
     for (body, reply) in [
         (r#"{"action":"ws.client_count"}"#, json!({"count": 3})),
         (r#"{"action":"ws.channel_count"}"#, json!({"count": 2})),
-        (r#"{"action":"ws.subscriber_count","channel":"a"}"#, json!({"count": 2})),
-        (r#"{"action":"ws.subscriber_count","channel":"nobody"}"#, json!({"count": 0})),
-        (r#"{"action":"ws.stats"}"#, json!({"clients": 3, "channels": 2, "subscribers": 3})),
-        (r#"{"action":"ws.send_channel","channel":"nobody","type":"event"}"#, json!({"subscribers": 0})),
+        (
+            r#"{"action":"ws.subscriber_count","channel":"a"}"#,
+            json!({"count": 2}),
+        ),
+        (
+            r#"{"action":"ws.subscriber_count","channel":"nobody"}"#,
+            json!({"count": 0}),
+        ),
+        (
+            r#"{"action":"ws.stats"}"#,
+            json!({"clients": 3, "channels": 2, "subscribers": 3}),
+        ),
+        (
+            r#"{"action":"ws.send_channel","channel":"nobody","type":"event"}"#,
+            json!({"subscribers": 0}),
+        ),
         (
             r#"{"action":"ws.send_process_output","process_id":"nobody","output":"x"}"#,
             json!({"subscribers": 0}),
@@ -95,28 +118,52 @@ fn an_array_is_answered_with_one_result_each_in_order() {
         .collect();
     let replies = act(server.address, &json!(lines).to_string()).json();
     assert_eq!(replies.as_array().unwrap().len(), 101);
-    assert_eq!((&replies[0], &replies[100]), (&json!({"subscribers": 1}), &json!({"count": 1})));
+    assert_eq!(
+        (&replies[0], &replies[100]),
+        (&json!({"subscribers": 1}), &json!({"count": 1}))
+    );
     for n in 0..100 {
         assert_eq!(sockets::labelled(&socket.json()), Some((0, n)));
     }
     assert_eq!(act(server.address, " [ ] ").json(), json!([]));
-    assert_eq!(act(server.address, r#"[{"action":"ws.channel_count"}]"#).json(), json!([{"count": 1}]));
+    assert_eq!(
+        act(server.address, r#"[{"action":"ws.channel_count"}]"#).json(),
+        json!([{"count": 1}])
+    );
 }
 
 #[test]
 fn a_missing_key_is_named() {
     let server = Server::new();
     for (body, text) in [
-        (r#"{"action":"ws.broadcast"}"#, "ws.broadcast: type is required"),
-        (r#"{"action":"ws.send_channel","type":"event"}"#, "ws.send_channel: channel is required"),
-        (r#"{"action":"ws.send_channel","channel":"a"}"#, "ws.send_channel: type is required"),
+        (
+            r#"{"action":"ws.broadcast"}"#,
+            "ws.broadcast: type is required",
+        ),
+        (
+            r#"{"action":"ws.send_channel","type":"event"}"#,
+            "ws.send_channel: channel is required",
+        ),
+        (
+            r#"{"action":"ws.send_channel","channel":"a"}"#,
+            "ws.send_channel: type is required",
+        ),
         (
             r#"{"action":"ws.send_channel","channel":"","type":"event"}"#,
             "ws.send_channel: channel is required",
         ),
-        (r#"{"action":"ws.send_event"}"#, "ws.send_event: event is required"),
-        (r#"{"action":"ws.send_error"}"#, "ws.send_error: message is required"),
-        (r#"{"action":"ws.send_error","message":null}"#, "ws.send_error: message is required"),
+        (
+            r#"{"action":"ws.send_event"}"#,
+            "ws.send_event: event is required",
+        ),
+        (
+            r#"{"action":"ws.send_error"}"#,
+            "ws.send_error: message is required",
+        ),
+        (
+            r#"{"action":"ws.send_error","message":null}"#,
+            "ws.send_error: message is required",
+        ),
         (
             r#"{"action":"ws.send_process_output","output":"x"}"#,
             "ws.send_process_output: process_id is required",
@@ -133,7 +180,10 @@ fn a_missing_key_is_named() {
             r#"{"action":"ws.send_process_status","process_id":"p","exit_code":1}"#,
             "ws.send_process_status: status is required",
         ),
-        (r#"{"action":"ws.subscriber_count"}"#, "ws.subscriber_count: channel is required"),
+        (
+            r#"{"action":"ws.subscriber_count"}"#,
+            "ws.subscriber_count: channel is required",
+        ),
     ] {
         act(server.address, body).refuses(400, text);
     }
@@ -164,7 +214,10 @@ fn what_is_no_action_is_refused() {
     ] {
         let answer = act(server.address, body);
         assert_eq!(answer.status, 400, "{body}: {answer:?}");
-        assert_eq!(answer.header("content-type"), Some("text/plain; charset=utf-8"));
+        assert_eq!(
+            answer.header("content-type"),
+            Some("text/plain; charset=utf-8")
+        );
         assert!(!answer.body.is_empty());
     }
 }
@@ -180,9 +233,11 @@ fn a_bad_action_refuses_the_whole_request_and_none_is_applied() {
         r#"{"action":"ws.send_process_output","process_id":"a b","output":"x"}"#,
         "7",
     ] {
-        for body in
-            [format!("[{good},{good},{bad}]"), format!("[{bad},{good}]"), format!("[{good},{bad},{good}]")]
-        {
+        for body in [
+            format!("[{good},{good},{bad}]"),
+            format!("[{bad},{good}]"),
+            format!("[{good},{bad},{good}]"),
+        ] {
             assert_eq!(act(server.address, &body).status, 400, "{body}");
         }
     }
@@ -199,10 +254,17 @@ fn only_json_from_this_site_is_accepted() {
     let json_type = "Content-Type: application/json\r\n";
     ask(&format!("{json_type}Origin: http://evil.example\r\n")).refuses(403, "Forbidden");
     ask("Origin: http://evil.example\r\n").refuses(403, "Forbidden");
-    for wrong in ["", "Content-Type: text/plain\r\n", "Content-Type: application/x-www-form-urlencoded\r\n"] {
+    for wrong in [
+        "",
+        "Content-Type: text/plain\r\n",
+        "Content-Type: application/x-www-form-urlencoded\r\n",
+    ] {
         let answer = ask(wrong);
         assert_eq!(answer.status, 415, "{answer:?}");
-        assert_eq!(answer.header("content-type"), Some("text/plain; charset=utf-8"));
+        assert_eq!(
+            answer.header("content-type"),
+            Some("text/plain; charset=utf-8")
+        );
     }
     assert_eq!(socket.ping(), [""; 0]);
     for right in [
@@ -240,5 +302,7 @@ fn actions_of_many_connections_at_once_are_all_applied() {
     for thread in threads {
         sockets::join("the publisher", thread);
     }
-    until("nothing more is on its way", || server.hub.stats().queued == 0);
+    until("nothing more is on its way", || {
+        server.hub.stats().queued == 0
+    });
 }

@@ -48,9 +48,18 @@ const RUNS: usize = 100;
 fn allocations_of_a_run(server: &Server, lines: usize) -> f64 {
     let publisher = server.hub.publisher("process:p").unwrap();
     let run = || -> Lines {
-        (0..lines).map(|n| format!("line {n} of a run, as long as lines of a log are")).collect()
+        (0..lines)
+            .map(|n| format!("line {n} of a run, as long as lines of a log are"))
+            .collect()
     };
-    let written = || server.hub.clients().map(|client| client.written()).min().unwrap();
+    let written = || {
+        server
+            .hub
+            .clients()
+            .map(|client| client.written())
+            .min()
+            .unwrap()
+    };
     let clients: Vec<_> = server.hub.clients().collect();
     let publish_all = |runs: Vec<Lines>| {
         let mut allocated = 0;
@@ -59,7 +68,8 @@ fn allocations_of_a_run(server: &Server, lines: usize) -> f64 {
             let before = ALLOCATIONS.load(Ordering::Relaxed);
             publisher.send_lines(run);
             // Each run is through before the next begins, so that each is one block.
-            while clients.iter().any(|client| client.queued() > 0) || clients[0].written() < target {
+            while clients.iter().any(|client| client.queued() > 0) || clients[0].written() < target
+            {
                 thread::yield_now();
             }
             allocated += ALLOCATIONS.load(Ordering::Relaxed) - before;
@@ -74,7 +84,11 @@ fn allocations_of_a_run(server: &Server, lines: usize) -> f64 {
 
 #[test]
 fn a_delivered_line_allocates_nothing_and_a_block_a_constant() {
-    let server = Server::with(Hub::builder().queue(1 << 16).max_flush_interval(Duration::ZERO));
+    let server = Server::with(
+        Hub::builder()
+            .queue(1 << 16)
+            .max_flush_interval(Duration::ZERO),
+    );
     for _ in 0..SUBSCRIBERS {
         let socket = server.subscriber("process:p");
         // Drained by threads that allocate nothing themselves.
@@ -83,7 +97,9 @@ fn a_delivered_line_allocates_nothing_and_a_block_a_constant() {
             while matches!(socket.stream().read(&mut buffer), Ok(1..)) {}
         });
     }
-    until("all are there", || server.hub.clients().len() == SUBSCRIBERS);
+    until("all are there", || {
+        server.hub.clients().len() == SUBSCRIBERS
+    });
     let short = allocations_of_a_run(&server, 64);
     let long = allocations_of_a_run(&server, 1024);
     println!(
@@ -91,7 +107,13 @@ fn a_delivered_line_allocates_nothing_and_a_block_a_constant() {
     );
     assert_eq!(server.hub.stats().skipped, 0);
     // A block has its run, its frames and their offsets, and a place in each writer's hands.
-    assert!(short < 20.0 + 5.0 * SUBSCRIBERS as f64, "{short} allocations for a block");
+    assert!(
+        short < 20.0 + 5.0 * SUBSCRIBERS as f64,
+        "{short} allocations for a block"
+    );
     // 960 lines more, 9,600 deliveries more: a long block may be written in more than one go, and that is all.
-    assert!(long - short < 3.0 * SUBSCRIBERS as f64, "{short} allocations for 64 lines, {long} for 1024");
+    assert!(
+        long - short < 3.0 * SUBSCRIBERS as f64,
+        "{short} allocations for 64 lines, {long} for 1024"
+    );
 }

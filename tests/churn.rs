@@ -33,9 +33,12 @@ impl Storm {
                     while !stop.load(Ordering::Relaxed) {
                         handle.send_line(format!("{number}:{}", sent[0]));
                         sent[0] += 1;
-                        hub.send_process_output("b", format!("{number}:{}", sent[1])).unwrap();
+                        hub.send_process_output("b", format!("{number}:{}", sent[1]))
+                            .unwrap();
                         sent[1] += 1;
-                        let run: Lines = (0..5).map(|n| format!("{number}:{}", sent[2] + n)).collect();
+                        let run: Lines = (0..5)
+                            .map(|n| format!("{number}:{}", sent[2] + n))
+                            .collect();
                         let message = outrace::Message::output(format!("{number}:{}", sent[2]));
                         if sent[2].is_multiple_of(2) {
                             hub.publisher(CHANNELS[2]).unwrap().send_lines(run);
@@ -86,12 +89,13 @@ fn coming_and_going_under_fire_leaves_nobody_behind() {
     let disconnected = Arc::new(AtomicUsize::new(0));
     let (up, down) = (Arc::clone(&connected), Arc::clone(&disconnected));
     let server = Server::with(
-        Hub::builder().queue(512).on_connect(move |_| _ = up.fetch_add(1, Ordering::SeqCst)).on_disconnect(
-            move |client, _| {
+        Hub::builder()
+            .queue(512)
+            .on_connect(move |_| _ = up.fetch_add(1, Ordering::SeqCst))
+            .on_disconnect(move |client, _| {
                 assert_eq!(client.subscriptions().len(), 0, "it has left every channel");
                 down.fetch_add(1, Ordering::SeqCst);
-            },
-        ),
+            }),
     );
     let storm = Storm::begin(&server.hub);
     let address = server.address;
@@ -103,7 +107,11 @@ fn coming_and_going_under_fire_leaves_nobody_behind() {
                     let mut socket = Socket::connect(address);
                     for _ in 0..dice.roll(12) {
                         let channel = CHANNELS[dice.roll(3) as usize];
-                        let kind = if dice.roll(3) == 0 { "unsubscribe" } else { "subscribe" };
+                        let kind = if dice.roll(3) == 0 {
+                            "unsubscribe"
+                        } else {
+                            "subscribe"
+                        };
                         socket.send_json(json!({"type": kind, "channel": channel}));
                     }
                     if dice.roll(2) == 0 {
@@ -144,13 +152,34 @@ fn coming_and_going_under_fire_leaves_nobody_behind() {
     });
     let stats = server.hub.stats();
     assert_eq!(stats.connected, 6 * 25);
-    assert_eq!((connected.load(Ordering::SeqCst), disconnected.load(Ordering::SeqCst)), (150, 150));
-    assert_eq!((stats.channels, stats.subscribers, server.hub.channel_count()), (0, 0, 0));
-    assert_eq!((server.hub.clients().count(), server.hub.channels().count()), (0, 0));
+    assert_eq!(
+        (
+            connected.load(Ordering::SeqCst),
+            disconnected.load(Ordering::SeqCst)
+        ),
+        (150, 150)
+    );
+    assert_eq!(
+        (
+            stats.channels,
+            stats.subscribers,
+            server.hub.channel_count()
+        ),
+        (0, 0, 0)
+    );
+    assert_eq!(
+        (server.hub.clients().count(), server.hub.channels().count()),
+        (0, 0)
+    );
     for channel in CHANNELS {
         assert_eq!(server.hub.channel_subscriber_count(channel), 0);
         assert_eq!(server.hub.subscribers(channel).count(), 0);
-        assert_eq!(server.hub.send_to_channel(channel, outrace::Message::output("x")), Ok(0));
+        assert_eq!(
+            server
+                .hub
+                .send_to_channel(channel, outrace::Message::output("x")),
+            Ok(0)
+        );
     }
     server.settle();
     // And it works as on the first day.
@@ -219,7 +248,9 @@ fn who_stays_gets_everything_once_or_has_it_counted_while_others_come_and_go() {
         })
         .collect();
     // Numbered publishing without messages to all, which may disconnect a resident.
-    let sent: Vec<_> = (0..CHANNELS.len()).map(|_| Arc::new(AtomicU64::new(0))).collect();
+    let sent: Vec<_> = (0..CHANNELS.len())
+        .map(|_| Arc::new(AtomicU64::new(0)))
+        .collect();
     let publishers: Vec<_> = (0..4)
         .map(|number| {
             let (hub, sent) = (server.hub.clone(), sent.clone());
@@ -227,8 +258,11 @@ fn who_stays_gets_everything_once_or_has_it_counted_while_others_come_and_go() {
                 for n in 0..4000 {
                     for (channel, sent) in CHANNELS.iter().zip(&sent) {
                         assert!(
-                            hub.send_to_channel(channel, outrace::Message::output(format!("{number}:{n}")))
-                                .unwrap()
+                            hub.send_to_channel(
+                                channel,
+                                outrace::Message::output(format!("{number}:{n}"))
+                            )
+                            .unwrap()
                                 > 0
                         );
                         sent.fetch_add(1, Ordering::Relaxed);
@@ -244,7 +278,9 @@ fn who_stays_gets_everything_once_or_has_it_counted_while_others_come_and_go() {
     for visitor in visitors {
         join("a visitor", visitor);
     }
-    until("only the residents are left", || server.hub.client_count() == CHANNELS.len());
+    until("only the residents are left", || {
+        server.hub.client_count() == CHANNELS.len()
+    });
     // The line of its pong beside those that were published: nothing is left in the channel or the queue.
     for ((client, _), sent) in residents.iter().zip(&sent) {
         until("every message is written or counted as skipped", || {
@@ -272,10 +308,19 @@ fn a_thousand_joins_and_leaves_of_one_channel_keep_every_subscriber() {
             leaver.send_text(r#"{"type":"unsubscribe","channel":"c"}"#);
             leaver.ping();
         }
-        assert_eq!(server.hub.channel_subscriber_count("c"), sockets.len(), "round {round}");
+        assert_eq!(
+            server.hub.channel_subscriber_count("c"),
+            sockets.len(),
+            "round {round}"
+        );
     }
     assert!(sockets.len() > 64, "more than one shard: {}", sockets.len());
-    assert_eq!(server.hub.send_to_channel("c", outrace::Message::output("0:1")), Ok(sockets.len()));
+    assert_eq!(
+        server
+            .hub
+            .send_to_channel("c", outrace::Message::output("0:1")),
+        Ok(sockets.len())
+    );
     for socket in &mut sockets {
         assert_eq!(labelled(&socket.json()), Some((0, 1)));
         assert_eq!(socket.ping(), [""; 0]);

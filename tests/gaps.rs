@@ -23,7 +23,8 @@ fn publish_until_skipped(hub: &Hub) -> u64 {
     let mut published = 0;
     while hub.stats().skipped == 0 {
         published += 1;
-        hub.send_process_output("web", format!("p:{published} {long}")).unwrap();
+        hub.send_process_output("web", format!("p:{published} {long}"))
+            .unwrap();
     }
     published
 }
@@ -42,12 +43,15 @@ async fn a_gap_at_the_very_end_is_told_when_there_is_room_though_nothing_follows
             let hub = Hub::builder().queue(8).build().unwrap();
             let address = serve(&hub).await;
             let mut viewer = Viewer::connect_with(&address, Some(4096)).await;
-            viewer.subscribe(C, json!({"gaps": true, "batch": batch})).await;
+            viewer
+                .subscribe(C, json!({"gaps": true, "batch": batch}))
+                .await;
             let mut account = Account::open(&mut viewer).await;
             let mut published = publish_until_skipped(&hub);
             for _ in 0..5 {
                 published += 1;
-                hub.send_process_output("web", format!("p:{published}")).unwrap();
+                hub.send_process_output("web", format!("p:{published}"))
+                    .unwrap();
             }
             account.read_to(&mut viewer, published).await;
             assert!(account.skipped > 0);
@@ -73,7 +77,8 @@ async fn a_gap_has_the_shape_of_the_wire_and_stands_where_the_messages_would() {
         Account::open(&mut viewer).await;
         drained(&hub).await;
         // One run that is larger than the queue: what does not fit is known beforehand.
-        hub.send_process_lines("web", Lines::split("1\n2\n3\n4\n5\n6\n7\n")).unwrap();
+        hub.send_process_lines("web", Lines::split("1\n2\n3\n4\n5\n6\n7\n"))
+            .unwrap();
         for n in 1..=4 {
             assert_eq!(viewer.next().await["data"], n.to_string());
         }
@@ -92,10 +97,13 @@ async fn a_status_is_not_lost_behind_a_flood_and_the_gap_stands_before_it() {
             let hub = Hub::builder().queue(4).build().unwrap();
             let address = serve(&hub).await;
             let mut viewer = Viewer::connect(&address).await;
-            viewer.subscribe(C, json!({"gaps": true, "batch": batch})).await;
+            viewer
+                .subscribe(C, json!({"gaps": true, "batch": batch}))
+                .await;
             let mut account = Account::open(&mut viewer).await;
             for round in 1..=5 {
-                hub.send_process_lines("web", Lines::split("0:1\n0:2\n0:3\n0:4\n0:5\n0:6\n0:7\n")).unwrap();
+                hub.send_process_lines("web", Lines::split("0:1\n0:2\n0:3\n0:4\n0:5\n0:6\n0:7\n"))
+                    .unwrap();
                 hub.send_process_status("web", "exited", 0).unwrap();
                 account.read_to(&mut viewer, round * 8).await;
                 assert_eq!(account.lines.last().unwrap().1, "exited");
@@ -112,11 +120,16 @@ async fn without_the_option_nobody_is_told_of_gaps() {
     bounded(async {
         let hub = Hub::builder().queue(4).build().unwrap();
         let address = serve(&hub).await;
-        for options in [json!({}), json!({"batch": true}), json!({"gaps": false, "tail": 5})] {
+        for options in [
+            json!({}),
+            json!({"batch": true}),
+            json!({"gaps": false, "tail": 5}),
+        ] {
             let mut viewer = Viewer::connect(&address).await;
             viewer.subscribe(C, options).await;
             Account::open(&mut viewer).await;
-            hub.send_process_lines("web", Lines::split("1\n2\n3\n4\n5\n6\n7\n")).unwrap();
+            hub.send_process_lines("web", Lines::split("1\n2\n3\n4\n5\n6\n7\n"))
+                .unwrap();
             viewer.send(json!({"type": "ping"})).await;
             for text in viewer.until_pong().await {
                 assert!(text.starts_with(r#"{"type":"process_output"#), "{text}");
@@ -129,7 +142,11 @@ async fn without_the_option_nobody_is_told_of_gaps() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_gap_skipped_can_be_had_again_while_it_is_kept() {
     bounded(async {
-        let hub = Hub::builder().queue(8).history(100_000, 512 << 20).build().unwrap();
+        let hub = Hub::builder()
+            .queue(8)
+            .history(100_000, 512 << 20)
+            .build()
+            .unwrap();
         let address = serve(&hub).await;
         let mut viewer = Viewer::connect_with(&address, Some(4096)).await;
         viewer.subscribe(C, json!({"gaps": true})).await;
@@ -137,7 +154,8 @@ async fn what_a_gap_skipped_can_be_had_again_while_it_is_kept() {
         let mut published = publish_until_skipped(&hub);
         for _ in 0..100 {
             published += 1;
-            hub.send_process_output("web", format!("p:{published} y")).unwrap();
+            hub.send_process_output("web", format!("p:{published} y"))
+                .unwrap();
         }
         account.read_to(&mut viewer, published).await;
         for (from, to) in account.gaps.clone() {
@@ -145,7 +163,8 @@ async fn what_a_gap_skipped_can_be_had_again_while_it_is_kept() {
             viewer.subscribe(C, json!({"range": range})).await;
             // What is published meanwhile waits for its turn.
             published += 1;
-            hub.send_process_output("web", format!("p:{published} z")).unwrap();
+            hub.send_process_output("web", format!("p:{published} z"))
+                .unwrap();
             loop {
                 let message = viewer.next().await;
                 if message["type"] == "replay" {
@@ -156,7 +175,13 @@ async fn what_a_gap_skipped_can_be_had_again_while_it_is_kept() {
             }
             for n in from..=to {
                 let message = viewer.next().await;
-                assert!(message["data"].as_str().unwrap().starts_with(&format!("p:{n} ")), "{message}");
+                assert!(
+                    message["data"]
+                        .as_str()
+                        .unwrap()
+                        .starts_with(&format!("p:{n} ")),
+                    "{message}"
+                );
             }
             assert_eq!(viewer.next().await["type"], "replayed");
             account.read_to(&mut viewer, published).await;
@@ -169,7 +194,11 @@ async fn what_a_gap_skipped_can_be_had_again_while_it_is_kept() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ranges_asked_for_under_a_flood_come_whole_and_cost_no_message() {
     bounded(async {
-        let hub = Hub::builder().queue(16).history(5000, 64 << 20).build().unwrap();
+        let hub = Hub::builder()
+            .queue(16)
+            .history(5000, 64 << 20)
+            .build()
+            .unwrap();
         let address = serve(&hub).await;
         let flood = Flood::start(&hub, 2);
         let mut viewer = Viewer::connect_with(&address, Some(4096)).await;
@@ -179,7 +208,8 @@ async fn ranges_asked_for_under_a_flood_come_whole_and_cost_no_message() {
         while replays < 30 {
             if account.received % 50 == 0 && asked < replays + 3 && account.received > 0 {
                 let to = account.next - 1;
-                let range = json!({"epoch": account.epoch, "from": to.saturating_sub(40).max(1), "to": to});
+                let range =
+                    json!({"epoch": account.epoch, "from": to.saturating_sub(40).max(1), "to": to});
                 viewer.subscribe(C, json!({"range": range})).await;
                 asked += 1;
             }
@@ -188,8 +218,10 @@ async fn ranges_asked_for_under_a_flood_come_whole_and_cost_no_message() {
                 account.take(&message);
                 continue;
             }
-            let (mut next, to) =
-                (message["data"]["from"].as_u64().unwrap(), message["data"]["to"].as_u64().unwrap());
+            let (mut next, to) = (
+                message["data"]["from"].as_u64().unwrap(),
+                message["data"]["to"].as_u64().unwrap(),
+            );
             loop {
                 let message = viewer.next().await;
                 if message["type"] == "replayed" {
@@ -197,7 +229,10 @@ async fn ranges_asked_for_under_a_flood_come_whole_and_cost_no_message() {
                 }
                 let line = message["data"].as_str().unwrap();
                 if let Ok(at) = account.lines.binary_search_by_key(&next, |(seq, _)| *seq) {
-                    assert_eq!(account.lines[at].1, line, "number {next} is another line now");
+                    assert_eq!(
+                        account.lines[at].1, line,
+                        "number {next} is another line now"
+                    );
                 }
                 next += 1;
             }
@@ -251,7 +286,11 @@ impl Flood {
                 })
             })
             .collect();
-        Self { hub: hub.clone(), stop, threads }
+        Self {
+            hub: hub.clone(),
+            stop,
+            threads,
+        }
     }
 
     /// Ends it; answers how many messages the channel has numbered in all.
@@ -260,12 +299,18 @@ impl Flood {
         // Kept until the numbers are read: the channel must not begin anew.
         let _channel = self.hub.publisher(C).unwrap();
         let total = tokio::task::spawn_blocking(|| {
-            self.threads.into_iter().map(|thread| thread.join().unwrap()).sum::<u64>()
+            self.threads
+                .into_iter()
+                .map(|thread| thread.join().unwrap())
+                .sum::<u64>()
         })
         .await
         .unwrap();
         let published = || {
-            let stats = self.hub.channels().find(|stats| stats.channel.as_str() == C);
+            let stats = self
+                .hub
+                .channels()
+                .find(|stats| stats.channel.as_str() == C);
             stats.map_or(total, |stats| stats.published)
         };
         while published() < total {
@@ -297,18 +342,24 @@ fn habit() -> impl Strategy<Value = Habit> {
         prop::option::of(1..60_u64),
         0..40_u64,
     )
-        .prop_map(|(batch, tail, sittings, small_buffer, stall, delay)| Habit {
-            batch,
-            tail,
-            sittings,
-            small_buffer,
-            stall,
-            delay,
-        })
+        .prop_map(
+            |(batch, tail, sittings, small_buffer, stall, delay)| Habit {
+                batch,
+                tail,
+                sittings,
+                small_buffer,
+                stall,
+                delay,
+            },
+        )
 }
 
 /// What one viewer saw: one account for each connection.
-async fn watch(address: String, habit: Habit, mut total: tokio::sync::watch::Receiver<u64>) -> Vec<Account> {
+async fn watch(
+    address: String,
+    habit: Habit,
+    mut total: tokio::sync::watch::Receiver<u64>,
+) -> Vec<Account> {
     tokio::time::sleep(Duration::from_millis(habit.delay)).await;
     let mut accounts: Vec<Account> = Vec::new();
     let mut stalls = 0;
@@ -319,7 +370,9 @@ async fn watch(address: String, habit: Habit, mut total: tokio::sync::watch::Rec
         if let Some(tail) = habit.tail {
             options["tail"] = tail.into();
         }
-        let before = accounts.last().map(|account| (account.epoch.clone(), account.next - 1));
+        let before = accounts
+            .last()
+            .map(|account| (account.epoch.clone(), account.next - 1));
         if let Some((epoch, seq)) = &before {
             options["since"] = json!({"epoch": epoch, "seq": seq});
         }
@@ -328,7 +381,11 @@ async fn watch(address: String, habit: Habit, mut total: tokio::sync::watch::Rec
         if let Some((epoch, seq)) = before
             && epoch == account.epoch
         {
-            assert_eq!(account.began_after, seq + account.lost, "where it left off, but for what is lost");
+            assert_eq!(
+                account.began_after,
+                seq + account.lost,
+                "where it left off, but for what is lost"
+            );
         }
         let sitting = sittings.next();
         let mut read = 0;
@@ -353,7 +410,10 @@ async fn watch(address: String, habit: Habit, mut total: tokio::sync::watch::Rec
             read += 1;
         }
         let done = account.next > *total.borrow();
-        assert_eq!(account.received + account.skipped, account.next - 1 - account.began_after);
+        assert_eq!(
+            account.received + account.skipped,
+            account.next - 1 - account.began_after
+        );
         accounts.push(account);
         if sitting.is_none() && done {
             return accounts;

@@ -36,7 +36,9 @@ fn publish(hub: &Hub, from: u64, to: u64) {
 }
 
 fn custom(kind: &str, data: &serde_json::Value) -> Message {
-    Message::new(MessageType::from(kind)).with_json(data).unwrap()
+    Message::new(MessageType::from(kind))
+        .with_json(data)
+        .unwrap()
 }
 
 fn numbered(from: u64, to: u64) -> Vec<(u64, String)> {
@@ -98,7 +100,8 @@ async fn a_replayed_message_is_the_one_that_was_sent_byte_for_byte() {
         live.subscribe_plain(C).await;
         publish(&hub, 1, 20);
         hub.send_process_status("web", "exited", 3).unwrap();
-        hub.send_to_channel(C, custom("x", &json!({"a": [1, "b"]}))).unwrap();
+        hub.send_to_channel(C, custom("x", &json!({"a": [1, "b"]})))
+            .unwrap();
         let mut sent = Vec::new();
         for _ in 0..22 {
             sent.push(live.text().await);
@@ -142,14 +145,23 @@ async fn a_replay_larger_than_the_queue_is_fed_as_the_client_reads_and_skips_not
     bounded(async {
         const KEPT: u64 = 10_000;
         for batch in [false, true] {
-            let hub = Hub::builder().history(KEPT as usize, 64 << 20).queue(16).build().unwrap();
+            let hub = Hub::builder()
+                .history(KEPT as usize, 64 << 20)
+                .queue(16)
+                .build()
+                .unwrap();
             let address = serve(&hub).await;
             publish(&hub, 1, KEPT);
             sealed(&hub, C, KEPT).await;
             let mut viewer = Viewer::connect_with(&address, Some(4096)).await;
-            viewer.subscribe(C, json!({"gaps": true, "tail": KEPT, "batch": batch})).await;
+            viewer
+                .subscribe(C, json!({"gaps": true, "tail": KEPT, "batch": batch}))
+                .await;
             let mut account = Account::open(&mut viewer).await;
-            assert_eq!((account.began_after, account.replayed, account.lost), (0, KEPT, 0));
+            assert_eq!(
+                (account.began_after, account.replayed, account.lost),
+                (0, KEPT, 0)
+            );
             account.read_to(&mut viewer, KEPT).await;
             assert_eq!(account.lines, numbered(1, KEPT));
             // And it is live after that.
@@ -220,7 +232,9 @@ async fn a_range_asked_for_with_the_subscription_itself_comes_after_its_answer()
         sealed(&hub, C, 5).await;
         let epoch = hub.channels().next().unwrap().epoch;
         let mut viewer = Viewer::connect(&address).await;
-        viewer.subscribe(C, json!({"range": {"epoch": epoch, "from": 2, "to": 3}})).await;
+        viewer
+            .subscribe(C, json!({"range": {"epoch": epoch, "from": 2, "to": 3}}))
+            .await;
         let mut account = Account::open(&mut viewer).await;
         assert_eq!(account.began_after, 5);
         assert_eq!(viewer.next().await["type"], "replay");
@@ -265,7 +279,9 @@ async fn transcript(hub: Hub) -> Vec<String> {
     viewer.subscribe_plain(C).await;
     // Others with options, who must not show.
     let mut other = Viewer::connect(&address).await;
-    other.subscribe(C, json!({"gaps": true, "tail": 5, "batch": true})).await;
+    other
+        .subscribe(C, json!({"gaps": true, "tail": 5, "batch": true}))
+        .await;
     Account::open(&mut other).await;
     let mut texts = Vec::new();
     publish(&hub, 11, 30);
@@ -274,13 +290,18 @@ async fn transcript(hub: Hub) -> Vec<String> {
     }
     hub.send_process_status("web", "crashed", 139).unwrap();
     texts.push(untimed(&viewer.text().await));
-    hub.send_to_channel("jobs", custom("job", &json!({"done": 3}))).unwrap();
+    hub.send_to_channel("jobs", custom("job", &json!({"done": 3})))
+        .unwrap();
     texts.push(untimed(&viewer.text().await));
     hub.send_event("deployed", &json!(null)).unwrap();
     texts.push(untimed(&viewer.text().await));
-    viewer.send(json!({"type": "subscribe", "channel": "no such name!"})).await;
+    viewer
+        .send(json!({"type": "subscribe", "channel": "no such name!"}))
+        .await;
     texts.push(untimed(&viewer.text().await));
-    viewer.send(json!({"type": "unsubscribe", "channel": C})).await;
+    viewer
+        .send(json!({"type": "unsubscribe", "channel": C}))
+        .await;
     viewer.settle().await;
     publish(&hub, 31, 40);
     viewer.subscribe_plain(C).await;
@@ -288,7 +309,9 @@ async fn transcript(hub: Hub) -> Vec<String> {
     for _ in 0..5 {
         texts.push(untimed(&viewer.text().await));
     }
-    viewer.send(json!({"type": "subscribe", "channel": C, "options": null})).await;
+    viewer
+        .send(json!({"type": "subscribe", "channel": C, "options": null}))
+        .await;
     viewer.settle().await;
     texts
 }
@@ -321,11 +344,16 @@ async fn a_client_without_options_sees_the_same_bytes_with_history_and_without()
 async fn ten_thousand_channels_of_garbage_stay_within_the_bound_of_all_histories() {
     const TOTAL: usize = 16 << 20;
     bounded(async {
-        let hub = Hub::builder().history(1000, 1 << 20).history_total(TOTAL).build().unwrap();
+        let hub = Hub::builder()
+            .history(1000, 1 << 20)
+            .history_total(TOTAL)
+            .build()
+            .unwrap();
         let line = [b'x'; 300];
         let mut most = 0;
         for n in 0..200_000_u32 {
-            hub.send_process_output(&format!("p{}", n % 10_000), line).unwrap();
+            hub.send_process_output(&format!("p{}", n % 10_000), line)
+                .unwrap();
             if n % 500 == 0 {
                 most = most.max(hub.stats().history_bytes);
             }
@@ -342,7 +370,11 @@ async fn ten_thousand_channels_of_garbage_stay_within_the_bound_of_all_histories
 #[tokio::test]
 async fn the_channels_used_the_longest_ago_forget_first() {
     bounded(async {
-        let hub = Hub::builder().history(1000, 1 << 20).history_total(1 << 20).build().unwrap();
+        let hub = Hub::builder()
+            .history(1000, 1 << 20)
+            .history_total(1 << 20)
+            .build()
+            .unwrap();
         let line = [b'x'; 1000];
         let mut busy = 0_u64;
         for n in 0..2000 {
@@ -351,19 +383,35 @@ async fn the_channels_used_the_longest_ago_forget_first() {
             hub.send_process_output("busy", "still here").unwrap();
             busy += 1;
         }
-        let kept: Vec<_> = hub.channels().map(|channel| channel.channel.as_str().to_owned()).collect();
+        let kept: Vec<_> = hub
+            .channels()
+            .map(|channel| channel.channel.as_str().to_owned())
+            .collect();
         assert!(kept.iter().any(|name| name == "process:busy"), "{kept:?}");
         assert!(kept.iter().any(|name| name == "process:p1999"), "{kept:?}");
         assert!(!kept.iter().any(|name| name == "process:p0"), "{kept:?}");
-        let oldest = (0..2000).find(|n| kept.contains(&format!("process:p{n}"))).unwrap();
+        let oldest = (0..2000)
+            .find(|n| kept.contains(&format!("process:p{n}")))
+            .unwrap();
         for n in oldest..2000 {
-            assert!(kept.contains(&format!("process:p{n}")), "p{n} went before p{oldest}");
+            assert!(
+                kept.contains(&format!("process:p{n}")),
+                "p{n} went before p{oldest}"
+            );
         }
         let address = serve(&hub).await;
         let mut viewer = Viewer::connect(&address).await;
-        viewer.subscribe("process:busy", json!({"since": {"epoch": "", "seq": 0}, "gaps": true})).await;
+        viewer
+            .subscribe(
+                "process:busy",
+                json!({"since": {"epoch": "", "seq": 0}, "gaps": true}),
+            )
+            .await;
         let account = Account::open(&mut viewer).await;
-        assert_eq!((account.replayed + account.lost, account.replayed), (busy, 1000));
+        assert_eq!(
+            (account.replayed + account.lost, account.replayed),
+            (busy, 1000)
+        );
     })
     .await;
 }
@@ -371,7 +419,11 @@ async fn the_channels_used_the_longest_ago_forget_first() {
 #[tokio::test]
 async fn a_channel_goes_when_its_history_is_too_old_unless_somebody_is_on_it() {
     bounded(async {
-        let hub = Hub::builder().history(1000, 1 << 20).history_age(Duration::from_secs(1)).build().unwrap();
+        let hub = Hub::builder()
+            .history(1000, 1 << 20)
+            .history_age(Duration::from_secs(1))
+            .build()
+            .unwrap();
         hub.start();
         let address = serve(&hub).await;
         for n in 0..1000 {
@@ -386,7 +438,10 @@ async fn a_channel_goes_when_its_history_is_too_old_unless_somebody_is_on_it() {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         let left = hub.channels().next().unwrap();
-        assert_eq!((left.channel.as_str(), left.seq, left.epoch), ("process:p7", 1, account.epoch));
+        assert_eq!(
+            (left.channel.as_str(), left.seq, left.epoch),
+            ("process:p7", 1, account.epoch)
+        );
         drop(viewer);
         while hub.channels().len() > 0 {
             tokio::time::sleep(Duration::from_millis(20)).await;

@@ -33,18 +33,27 @@ impl Siege {
 
     fn hub() -> HubBuilder {
         // No pings of the hub's own among what is compared.
-        Hub::builder().queue(100_000).heartbeat(Duration::from_secs(3600), Duration::from_secs(7200))
+        Hub::builder()
+            .queue(100_000)
+            .heartbeat(Duration::from_secs(3600), Duration::from_secs(7200))
     }
 
     fn of(server: Server) -> Self {
         let mut socket = server.subscriber("process:witness");
         let stop = Arc::new(AtomicBool::new(false));
         let publisher = {
-            let (handle, stop) = (server.hub.publisher("process:witness").unwrap(), Arc::clone(&stop));
+            let (handle, stop) = (
+                server.hub.publisher("process:witness").unwrap(),
+                Arc::clone(&stop),
+            );
             thread::spawn(move || {
                 let mut sent = 0;
                 while !stop.load(Ordering::Relaxed) || sent == 0 {
-                    assert_eq!(handle.send_line(format!("0:{sent}")), 1, "the witness is there");
+                    assert_eq!(
+                        handle.send_line(format!("0:{sent}")),
+                        1,
+                        "the witness is there"
+                    );
                     sent += 1;
                     thread::sleep(Duration::from_millis(1));
                 }
@@ -62,12 +71,19 @@ impl Siege {
             }
             unreachable!("the numbers do not end")
         });
-        Self { server, stop, publisher, witness }
+        Self {
+            server,
+            stop,
+            publisher,
+            witness,
+        }
     }
 
     /// The witness has missed nothing, nobody else is left, and everything is accounted for.
     fn end(self) -> Server {
-        until("only the witness is left", || self.server.hub.client_count() == 1);
+        until("only the witness is left", || {
+            self.server.hub.client_count() == 1
+        });
         self.stop.store(true, Ordering::Relaxed);
         let sent = join("the publisher", self.publisher);
         assert_eq!(join("the witness", self.witness), sent);
@@ -97,8 +113,14 @@ impl Siege {
     fn expect_close(&self, what: &str, said: &[u8], code: u16) {
         let mut socket = self.server.connect();
         socket.send_bytes(said);
-        let (_, closed) = socket.drain().unwrap_or_else(|error| panic!("{what}: {error}"));
-        assert_eq!(closed.unwrap_or_else(|| panic!("{what}: no close frame")).0, code, "{what}");
+        let (_, closed) = socket
+            .drain()
+            .unwrap_or_else(|error| panic!("{what}: {error}"));
+        assert_eq!(
+            closed.unwrap_or_else(|| panic!("{what}: no close frame")).0,
+            code,
+            "{what}"
+        );
     }
 }
 
@@ -106,7 +128,9 @@ impl Siege {
 fn to_the_end(stream: &mut TcpStream) -> String {
     let mut answer = Vec::new();
     match stream.read_to_end(&mut answer) {
-        Err(error) if error.kind() != io::ErrorKind::ConnectionReset => panic!("it goes on: {error}"),
+        Err(error) if error.kind() != io::ErrorKind::ConnectionReset => {
+            panic!("it goes on: {error}")
+        }
         _ => String::from_utf8_lossy(&answer).into_owned(),
     }
 }
@@ -173,7 +197,10 @@ fn headers_without_end_are_cut_off_and_what_is_no_http_is_refused() {
         // Beside what the kernel takes before it tells.
         assert!(written < 64 << 20, "{written} bytes of {piece:?}");
         let answer = to_the_end(&mut stream);
-        assert!(!answer.contains(" 101 ") && !answer.contains(" 200 "), "{answer}");
+        assert!(
+            !answer.contains(" 101 ") && !answer.contains(" 200 "),
+            "{answer}"
+        );
     }
     for said in [
         "GET /ws HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\r\n",
@@ -186,7 +213,9 @@ fn headers_without_end_are_cut_off_and_what_is_no_http_is_refused() {
     ] {
         let answer = siege.knock(said.as_bytes());
         assert!(
-            answer.is_empty() || answer.starts_with("HTTP/1.1 4") || answer.starts_with("HTTP/1.0 4"),
+            answer.is_empty()
+                || answer.starts_with("HTTP/1.1 4")
+                || answer.starts_with("HTTP/1.0 4"),
             "{said:?}: {answer}"
         );
     }
@@ -195,15 +224,33 @@ fn headers_without_end_are_cut_off_and_what_is_no_http_is_refused() {
 
 /// A frame's header that claims a length it does not have.
 fn claims(first: u8, length: u64) -> Vec<u8> {
-    [&[first, FIN | 127][..], &length.to_be_bytes(), &[1, 2, 3, 4], b"little"].concat()
+    [
+        &[first, FIN | 127][..],
+        &length.to_be_bytes(),
+        &[1, 2, 3, 4],
+        b"little",
+    ]
+    .concat()
 }
 
 #[test]
 fn a_frame_that_breaks_a_rule_is_answered_with_the_code_for_it_and_nothing_more() {
     let siege = Siege::begin();
     for opcode in [TEXT, BINARY, CONTINUATION] {
-        for length in [64 * 1024 + 1, 1 << 31, 1 << 32, 1 << 62, i64::MAX as u64, 1 << 63, u64::MAX] {
-            siege.expect_close(&format!("{length} bytes"), &claims(FIN | opcode, length), 1009);
+        for length in [
+            64 * 1024 + 1,
+            1 << 31,
+            1 << 32,
+            1 << 62,
+            i64::MAX as u64,
+            1 << 63,
+            u64::MAX,
+        ] {
+            siege.expect_close(
+                &format!("{length} bytes"),
+                &claims(FIN | opcode, length),
+                1009,
+            );
         }
     }
     let violations = |what: &str, said: &[u8]| siege.expect_close(what, said, 1002);
@@ -217,21 +264,45 @@ fn a_frame_that_breaks_a_rule_is_answered_with_the_code_for_it_and_nothing_more(
         violations("a part with a reserved opcode", &masked(opcode, b""));
     }
     for opcode in [TEXT, BINARY, CLOSE, PING, PONG] {
-        violations("an unmasked frame", &[&[FIN | opcode, 2][..], b"{}"].concat());
+        violations(
+            "an unmasked frame",
+            &[&[FIN | opcode, 2][..], b"{}"].concat(),
+        );
     }
     for opcode in [CLOSE, PING, PONG] {
-        violations("an oversize control frame", &masked(FIN | opcode, &[0; 126]));
-        violations("a much too large control frame", &masked(FIN | opcode, &[0; 60_000]));
+        violations(
+            "an oversize control frame",
+            &masked(FIN | opcode, &[0; 126]),
+        );
+        violations(
+            "a much too large control frame",
+            &masked(FIN | opcode, &[0; 60_000]),
+        );
         violations(
             "a control frame in parts",
             &[masked(opcode, b""), masked(FIN | CONTINUATION, b"")].concat(),
         );
     }
-    violations("a continuation of nothing", &masked(FIN | CONTINUATION, b"{}"));
-    violations("a part that continues nothing", &masked(CONTINUATION, b"{}"));
-    violations("a message within another", &[masked(TEXT, b"{"), masked(FIN | TEXT, b"}")].concat());
-    violations("a binary one within a text", &[masked(TEXT, b"{"), masked(BINARY, b"}")].concat());
-    violations("another request", format!("{}{}", handshake(""), handshake("")).as_bytes());
+    violations(
+        "a continuation of nothing",
+        &masked(FIN | CONTINUATION, b"{}"),
+    );
+    violations(
+        "a part that continues nothing",
+        &masked(CONTINUATION, b"{}"),
+    );
+    violations(
+        "a message within another",
+        &[masked(TEXT, b"{"), masked(FIN | TEXT, b"}")].concat(),
+    );
+    violations(
+        "a binary one within a text",
+        &[masked(TEXT, b"{"), masked(BINARY, b"}")].concat(),
+    );
+    violations(
+        "another request",
+        format!("{}{}", handshake(""), handshake("")).as_bytes(),
+    );
     siege.end();
 }
 
@@ -239,19 +310,32 @@ fn a_frame_that_breaks_a_rule_is_answered_with_the_code_for_it_and_nothing_more(
 fn a_close_frame_is_answered_as_it_deserves_and_what_comes_after_it_is_nobodys() {
     let siege = Siege::begin();
     let close = |payload: &[u8]| masked(FIN | CLOSE, payload);
-    for code in [0, 1, 999, 1004, 1005, 1006, 1014, 1015, 1016, 2000, 2999, 5000, 65_535_u16] {
+    for code in [
+        0, 1, 999, 1004, 1005, 1006, 1014, 1015, 1016, 2000, 2999, 5000, 65_535_u16,
+    ] {
         siege.expect_close(&format!("code {code}"), &close(&code.to_be_bytes()), 1002);
     }
-    for code in [1000, 1001, 1002, 1003, 1007, 1011, 3000, 3999, 4000, 4999_u16] {
+    for code in [
+        1000, 1001, 1002, 1003, 1007, 1011, 3000, 3999, 4000, 4999_u16,
+    ] {
         let reason = [&code.to_be_bytes()[..], &[b'r'; 123]].concat();
         siege.expect_close(&format!("code {code}"), &close(&reason), code);
     }
     siege.expect_close("half a code", &close(&[3]), 1002);
     siege.expect_close("a reason that is no text", &close(b"\x03\xe8\xff"), 1007);
-    siege.expect_close("a reason that is cut", &close(b"\x03\xe8\xf0\x9f\xa6"), 1007);
+    siege.expect_close(
+        "a reason that is cut",
+        &close(b"\x03\xe8\xf0\x9f\xa6"),
+        1007,
+    );
     // What follows is not acted upon, however much it is.
     let subscribe = masked(FIN | TEXT, br#"{"type":"subscribe","channel":"late"}"#);
-    let more = [subscribe, masked(FIN | PING, b"late"), close(&1000_u16.to_be_bytes())].concat();
+    let more = [
+        subscribe,
+        masked(FIN | PING, b"late"),
+        close(&1000_u16.to_be_bytes()),
+    ]
+    .concat();
     let mut socket = siege.server.connect();
     socket.send_bytes(&[close(&1000_u16.to_be_bytes()), more.repeat(2000)].concat());
     let (texts, closed) = socket.drain().unwrap();
@@ -264,15 +348,28 @@ fn a_close_frame_is_answered_as_it_deserves_and_what_comes_after_it_is_nobodys()
 fn invalid_utf8_is_found_wherever_it_is_cut_and_valid_text_passes_wherever_it_is() {
     let siege = Siege::begin();
     // An overlong form, a surrogate, beyond the last character, a stray continuation, and one that is missing.
-    let bad: [&[u8]; 6] =
-        [b"a\xc0\xafz", b"a\xed\xa0\x80z", b"a\xf4\x90\x80\x80z", b"a\x80z", b"a\xe2\x82z", b"a\xff\xfez"];
+    let bad: [&[u8]; 6] = [
+        b"a\xc0\xafz",
+        b"a\xed\xa0\x80z",
+        b"a\xf4\x90\x80\x80z",
+        b"a\x80z",
+        b"a\xe2\x82z",
+        b"a\xff\xfez",
+    ];
     for text in bad {
         for cut in 0..=text.len() {
-            let parts = [masked(TEXT, &text[..cut]), masked(FIN | CONTINUATION, &text[cut..])];
+            let parts = [
+                masked(TEXT, &text[..cut]),
+                masked(FIN | CONTINUATION, &text[cut..]),
+            ];
             siege.expect_close(&format!("{text:x?} cut at {cut}"), &parts.concat(), 1007);
         }
     }
-    siege.expect_close("a text that ends within a character", &masked(FIN | TEXT, b"a\xe2\x82"), 1007);
+    siege.expect_close(
+        "a text that ends within a character",
+        &masked(FIN | TEXT, b"a\xe2\x82"),
+        1007,
+    );
     // The same bytes are fine in a binary message, and are no command.
     let mut socket = siege.server.connect();
     for bytes in bad {
@@ -293,7 +390,10 @@ fn invalid_utf8_is_found_wherever_it_is_cut_and_valid_text_passes_wherever_it_is
     let mut socket = siege.server.connect();
     for (at, byte) in ping.iter().enumerate() {
         let last = if at + 1 == ping.len() { FIN } else { 0 };
-        socket.send_bytes(&masked(last | if at == 0 { TEXT } else { CONTINUATION }, &[*byte]));
+        socket.send_bytes(&masked(
+            last | if at == 0 { TEXT } else { CONTINUATION },
+            &[*byte],
+        ));
     }
     assert_eq!(socket.json()["type"], "pong");
     drop(socket);
@@ -305,11 +405,19 @@ fn a_message_without_end_is_closed_and_so_is_one_that_is_too_long_in_all() {
     // Empty fragments have no length to exceed: their number is bounded, with the default rate or without one.
     for rate in [100, 1_000_000_000] {
         let siege = Siege::of(Server::with(Siege::hub().message_rate(rate)));
-        for (opcode, piece) in [(TEXT, &b""[..]), (BINARY, b""), (TEXT, b"x"), (BINARY, &[0; 1000])] {
+        for (opcode, piece) in [
+            (TEXT, &b""[..]),
+            (BINARY, b""),
+            (TEXT, b"x"),
+            (BINARY, &[0; 1000]),
+        ] {
             let mut socket = siege.server.connect();
             let flood = {
                 let mut stream = socket.stream().try_clone().unwrap();
-                let (begin, more) = (masked(opcode, piece), masked(CONTINUATION, piece).repeat(50));
+                let (begin, more) = (
+                    masked(opcode, piece),
+                    masked(CONTINUATION, piece).repeat(50),
+                );
                 thread::spawn(move || {
                     let _ = stream.write_all(&begin);
                     until_refused(&mut stream, &more)
@@ -317,7 +425,8 @@ fn a_message_without_end_is_closed_and_so_is_one_that_is_too_long_in_all() {
             };
             let code = socket.frame().close().0;
             assert!(
-                code == if piece.len() < 1000 { 1008 } else { 1009 } || (code == 1008 && rate == 100),
+                code == if piece.len() < 1000 { 1008 } else { 1009 }
+                    || (code == 1008 && rate == 100),
                 "{code}"
             );
             drop(socket);
@@ -332,7 +441,9 @@ fn a_flood_of_pings_is_closed_or_answered_as_far_as_its_sender_reads() {
     let siege = Siege::begin();
     let mut flooder = siege.server.connect();
     let mut stream = flooder.stream().try_clone().unwrap();
-    let flood = thread::spawn(move || until_refused(&mut stream, &masked(FIN | PING, &[7; 125]).repeat(100)));
+    let flood = thread::spawn(move || {
+        until_refused(&mut stream, &masked(FIN | PING, &[7; 125]).repeat(100))
+    });
     loop {
         let frame = flooder.frame();
         if frame.opcode == CLOSE {
@@ -357,7 +468,10 @@ fn a_flood_of_pings_is_closed_or_answered_as_far_as_its_sender_reads() {
     while deaf.frame().opcode == PONG {
         pongs += 1;
     }
-    assert!((1..100_000).contains(&pongs), "{pongs} of 100,000 were kept");
+    assert!(
+        (1..100_000).contains(&pongs),
+        "{pongs} of 100,000 were kept"
+    );
     drop(deaf);
     siege.end();
 }
@@ -452,7 +566,9 @@ fn what_comes_with_the_handshake_is_the_first_of_what_comes_after_it_wherever_it
         }
         assert_eq!(siege.server.hub.channel_subscriber_count("early"), 1);
         drop(stream);
-        until("it has left", || siege.server.hub.channel_subscriber_count("early") == 0);
+        until("it has left", || {
+            siege.server.hub.channel_subscriber_count("early") == 0
+        });
     }
     siege.end();
 }

@@ -48,8 +48,10 @@ fn base64(bytes: &[u8], last_two: [u8; 2], pads: bool) -> String {
     };
     let mut text = String::new();
     for chunk in bytes.chunks(3) {
-        let group =
-            chunk.iter().fold(0, |group, &byte| group << 8 | u32::from(byte)) << (8 * (3 - chunk.len()));
+        let group = chunk
+            .iter()
+            .fold(0, |group, &byte| group << 8 | u32::from(byte))
+            << (8 * (3 - chunk.len()));
         for place in 0..4 {
             if place <= chunk.len() {
                 text.push(char::from(letter(group >> (18 - 6 * place))));
@@ -66,12 +68,18 @@ fn base64url(bytes: &[u8]) -> String {
 }
 
 fn pem(der: &[u8]) -> String {
-    format!("-----BEGIN PUBLIC KEY-----\n{}\n-----END PUBLIC KEY-----\n", base64(der, *b"+/", true))
+    format!(
+        "-----BEGIN PUBLIC KEY-----\n{}\n-----END PUBLIC KEY-----\n",
+        base64(der, *b"+/", true)
+    )
 }
 
 fn token(header: &Value, claims: &Value, sign: impl Fn(&[u8]) -> Vec<u8>) -> String {
-    let signed =
-        format!("{}.{}", base64url(header.to_string().as_bytes()), base64url(claims.to_string().as_bytes()));
+    let signed = format!(
+        "{}.{}",
+        base64url(header.to_string().as_bytes()),
+        base64url(claims.to_string().as_bytes())
+    );
     let signature = base64url(&sign(signed.as_bytes()));
     format!("{signed}.{signature}")
 }
@@ -86,7 +94,10 @@ fn hs256(claims: &Value) -> String {
 }
 
 fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap()
+        .as_secs()
 }
 
 /// A server with such a door, and why its authenticator last refused.
@@ -102,23 +113,35 @@ impl Guarded {
         let hub = Hub::builder()
             .authenticator(jwt)
             .on_auth_failure(move |_, error| *told.lock().unwrap() = Some(*error));
-        Self { server: Server::with(hub), refusal }
+        Self {
+            server: Server::with(hub),
+            refusal,
+        }
     }
 
     #[track_caller]
     fn admits(&self, token: &str) {
         let answer = http::get(self.server.address, &format!("/api/stats?token={token}"));
-        assert_eq!(answer.status, 200, "{answer:?}: {:?}", self.refusal.lock().unwrap());
+        assert_eq!(
+            answer.status,
+            200,
+            "{answer:?}: {:?}",
+            self.refusal.lock().unwrap()
+        );
     }
 
     #[track_caller]
     fn refuses(&self, token: &str, why: AuthError) {
-        http::get(self.server.address, &format!("/api/stats?token={token}")).refuses(401, "Unauthorised");
+        http::get(self.server.address, &format!("/api/stats?token={token}"))
+            .refuses(401, "Unauthorised");
         assert_eq!(self.refusal.lock().unwrap().take(), Some(why));
     }
 
     fn client(&self, token: &str) -> (Socket, Arc<Client>) {
-        let socket = Socket::connect_as(self.server.address, &format!("Authorization: Bearer {token}\r\n"));
+        let socket = Socket::connect_as(
+            self.server.address,
+            &format!("Authorization: Bearer {token}\r\n"),
+        );
         until("it is listed", || self.server.hub.clients().len() == 1);
         let client = self.server.hub.clients().next().unwrap();
         (socket, client)
@@ -129,11 +152,21 @@ impl Guarded {
 fn a_signed_token_says_who_it_is_and_the_rest_are_claims() {
     let door = Guarded::by(Jwt::from_secret(SECRET).unwrap());
     let exp = now() + 600;
-    let (_socket, client) = door.client(&hs256(&json!({"sub": "alice", "exp": exp, "team": ["a", 1]})));
+    let (_socket, client) = door.client(&hs256(
+        &json!({"sub": "alice", "exp": exp, "team": ["a", 1]}),
+    ));
     let identity = client.identity().unwrap();
     assert_eq!(identity.user(), "alice");
-    assert_eq!(Value::Object(identity.claims().clone()), json!({"exp": exp, "team": ["a", 1]}));
-    let left = identity.expires().unwrap().duration_since(SystemTime::now()).unwrap().as_secs();
+    assert_eq!(
+        Value::Object(identity.claims().clone()),
+        json!({"exp": exp, "team": ["a", 1]})
+    );
+    let left = identity
+        .expires()
+        .unwrap()
+        .duration_since(SystemTime::now())
+        .unwrap()
+        .as_secs();
     assert!((590..610).contains(&left), "{left}");
     assert_eq!(identity.grants(), None);
 }
@@ -143,11 +176,16 @@ fn each_kind_of_key_checks_its_own_algorithm() {
     let random = ring::rand::SystemRandom::new();
     let claims = json!({"sub": "alice", "exp": now() + 600});
 
-    let ed = Ed25519KeyPair::from_pkcs8(Ed25519KeyPair::generate_pkcs8(&random).unwrap().as_ref()).unwrap();
-    let prefix = [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
+    let ed = Ed25519KeyPair::from_pkcs8(Ed25519KeyPair::generate_pkcs8(&random).unwrap().as_ref())
+        .unwrap();
+    let prefix = [
+        0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00,
+    ];
     let key = pem(&[&prefix[..], ed.public_key().as_ref()].concat());
     let door = Guarded::by(Jwt::from_pem(key.as_bytes()).unwrap());
-    let signed = token(&json!({"alg": "EdDSA"}), &claims, |message| ed.sign(message).as_ref().to_vec());
+    let signed = token(&json!({"alg": "EdDSA"}), &claims, |message| {
+        ed.sign(message).as_ref().to_vec()
+    });
     door.admits(&signed);
     door.refuses(&hs256(&claims), AuthError::Invalid);
     door.refuses(RSA_TOKEN, AuthError::Invalid);
@@ -156,14 +194,17 @@ fn each_kind_of_key_checks_its_own_algorithm() {
     let ec = EcdsaKeyPair::generate_pkcs8(algorithm, &random).unwrap();
     let ec = EcdsaKeyPair::from_pkcs8(algorithm, ec.as_ref(), &random).unwrap();
     let prefix = [
-        0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a, 0x86,
-        0x48, 0xce, 0x3d, 0x03, 0x01, 0x07, 0x03, 0x42, 0x00,
+        0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08,
+        0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07, 0x03, 0x42, 0x00,
     ];
     let key = pem(&[&prefix[..], ec.public_key().as_ref()].concat());
     let door = Guarded::by(Jwt::from_pem(key.as_bytes()).unwrap());
     let sign = |message: &[u8]| ec.sign(&random, message).unwrap().as_ref().to_vec();
     door.admits(&token(&json!({"alg": "ES256"}), &claims, sign));
-    door.refuses(&token(&json!({"alg": "EdDSA"}), &claims, sign), AuthError::Invalid);
+    door.refuses(
+        &token(&json!({"alg": "EdDSA"}), &claims, sign),
+        AuthError::Invalid,
+    );
 
     let door = Guarded::by(Jwt::from_pem(RSA_KEY.as_bytes()).unwrap());
     door.admits(RSA_TOKEN);
@@ -177,7 +218,11 @@ fn each_kind_of_key_checks_its_own_algorithm() {
 #[test]
 fn what_a_token_says_of_its_algorithm_convinces_nobody() {
     let claims = json!({"sub": "alice", "exp": now() + 600});
-    let none = |algorithm: &str| token(&json!({"alg": algorithm, "typ": "JWT"}), &claims, |_| Vec::new());
+    let none = |algorithm: &str| {
+        token(&json!({"alg": algorithm, "typ": "JWT"}), &claims, |_| {
+            Vec::new()
+        })
+    };
     let rsa = Guarded::by(Jwt::from_pem(RSA_KEY.as_bytes()).unwrap());
     let secret = Guarded::by(Jwt::from_secret(SECRET).unwrap());
     for door in [&rsa, &secret] {
@@ -187,18 +232,33 @@ fn what_a_token_says_of_its_algorithm_convinces_nobody() {
     }
     // The public key is known to all: it must not do as the secret of HS256.
     for key in [RSA_KEY, RSA_KEY.trim_end()] {
-        rsa.refuses(&token(&json!({"alg": "HS256"}), &claims, hmac(key.as_bytes())), AuthError::Invalid);
-        rsa.refuses(&token(&json!({"alg": "RS256"}), &claims, hmac(key.as_bytes())), AuthError::Invalid);
+        rsa.refuses(
+            &token(&json!({"alg": "HS256"}), &claims, hmac(key.as_bytes())),
+            AuthError::Invalid,
+        );
+        rsa.refuses(
+            &token(&json!({"alg": "RS256"}), &claims, hmac(key.as_bytes())),
+            AuthError::Invalid,
+        );
     }
     // A key that the token brings along is not ours.
-    let brought =
-        json!({"alg": "HS256", "jwk": {"kty": "oct", "k": base64url(b"mine")}, "kid": "../../dev/null"});
+    let brought = json!({"alg": "HS256", "jwk": {"kty": "oct", "k": base64url(b"mine")}, "kid": "../../dev/null"});
     secret.refuses(&token(&brought, &claims, hmac(b"mine")), AuthError::Invalid);
-    secret.refuses(&token(&json!({"alg": "HS512"}), &claims, hmac(SECRET)), AuthError::Invalid);
-    secret.refuses(&token(&json!({"alg": "HS256"}), &claims, hmac(b"another")), AuthError::Invalid);
+    secret.refuses(
+        &token(&json!({"alg": "HS512"}), &claims, hmac(SECRET)),
+        AuthError::Invalid,
+    );
+    secret.refuses(
+        &token(&json!({"alg": "HS256"}), &claims, hmac(b"another")),
+        AuthError::Invalid,
+    );
     secret.admits(&token(&json!({"alg": "HS256"}), &claims, hmac(SECRET)));
     for garbage in ["", "a", "a.b", "a.b.c", "a.b.c.d", "..", "%00.%00.%00"] {
-        let why = if garbage.is_empty() { AuthError::Missing } else { AuthError::Invalid };
+        let why = if garbage.is_empty() {
+            AuthError::Missing
+        } else {
+            AuthError::Invalid
+        };
         secret.refuses(garbage, why);
     }
 }
@@ -206,11 +266,14 @@ fn what_a_token_says_of_its_algorithm_convinces_nobody() {
 #[test]
 fn a_token_counts_within_its_time_for_its_audience_and_from_its_issuer() {
     let door = Guarded::by(
-        Jwt::from_secret(SECRET).unwrap().audience("outrace").audience("other").issuer("https://id.example"),
+        Jwt::from_secret(SECRET)
+            .unwrap()
+            .audience("outrace")
+            .audience("other")
+            .issuer("https://id.example"),
     );
     let with = |more: Value| {
-        let mut claims =
-            json!({"sub": "alice", "exp": now() + 600, "aud": "outrace", "iss": "https://id.example"});
+        let mut claims = json!({"sub": "alice", "exp": now() + 600, "aud": "outrace", "iss": "https://id.example"});
         for (name, value) in more.as_object().unwrap() {
             if value.is_null() {
                 claims.as_object_mut().unwrap().remove(name);
@@ -250,33 +313,67 @@ fn a_token_grants_what_its_claims_say() {
     let door = Guarded::by(Jwt::from_secret(SECRET).unwrap().grants_from_claims());
     let with = |more: Value| {
         let mut claims = json!({"sub": "alice", "exp": now() + 600});
-        claims.as_object_mut().unwrap().append(&mut more.as_object().unwrap().clone());
+        claims
+            .as_object_mut()
+            .unwrap()
+            .append(&mut more.as_object().unwrap().clone());
         hs256(&claims)
     };
-    let (mut socket, _) = door.client(&with(json!({"subscribe": ["process:web-*"], "publish": ["logs"]})));
+    let (mut socket, _) = door.client(&with(
+        json!({"subscribe": ["process:web-*"], "publish": ["logs"]}),
+    ));
     for (channel, refusals) in [("process:web-1", 0), ("process:db", 1)] {
         socket.send_json(json!({"type": "subscribe", "channel": channel}));
         assert_eq!(socket.ping().len(), refusals, "{channel}");
     }
     let publish = |token: &str, channel: &str| {
-        let headers = format!("Content-Type: application/json\r\nAuthorization: Bearer {token}\r\n");
-        let body = json!({"action": "ws.send_channel", "channel": channel, "type": "t"}).to_string();
+        let headers =
+            format!("Content-Type: application/json\r\nAuthorization: Bearer {token}\r\n");
+        let body =
+            json!({"action": "ws.send_channel", "channel": channel, "type": "t"}).to_string();
         http::post(door.server.address, "/api/actions", &headers, &body).status
     };
     let publisher = with(json!({"publish": ["logs"]}));
-    assert_eq!((publish(&publisher, "logs"), publish(&publisher, "other")), (200, 403));
-    assert_eq!(publish(&with(json!({})), "logs"), 403, "nothing said is nothing granted");
-    for wrong in [json!({"subscribe": "a b"}), json!({"publish": [1]}), json!({"subscribe": ["é"]})] {
+    assert_eq!(
+        (publish(&publisher, "logs"), publish(&publisher, "other")),
+        (200, 403)
+    );
+    assert_eq!(
+        publish(&with(json!({})), "logs"),
+        403,
+        "nothing said is nothing granted"
+    );
+    for wrong in [
+        json!({"subscribe": "a b"}),
+        json!({"publish": [1]}),
+        json!({"subscribe": ["é"]}),
+    ] {
         door.refuses(&with(wrong), AuthError::Invalid);
     }
 }
 
 #[test]
 fn what_is_no_key_to_check_tokens_with_is_refused() {
-    assert_eq!(Jwt::from_secret(&SECRET[1..]).unwrap_err(), JwtKeyError::Short(31));
-    let private = "-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEIA==\n-----END PRIVATE KEY-----\n";
-    assert_eq!(Jwt::from_pem(private.as_bytes()).unwrap_err(), JwtKeyError::Private);
-    for wrong in ["", "garbage", SMALL_RSA_KEY, &RSA_KEY.replace("MIIB", "AAAA")] {
-        assert_eq!(Jwt::from_pem(wrong.as_bytes()).unwrap_err(), JwtKeyError::Unknown, "{wrong}");
+    assert_eq!(
+        Jwt::from_secret(&SECRET[1..]).unwrap_err(),
+        JwtKeyError::Short(31)
+    );
+    let private =
+        "-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEIA==\n-----END PRIVATE KEY-----\n";
+    assert_eq!(
+        Jwt::from_pem(private.as_bytes()).unwrap_err(),
+        JwtKeyError::Private
+    );
+    for wrong in [
+        "",
+        "garbage",
+        SMALL_RSA_KEY,
+        &RSA_KEY.replace("MIIB", "AAAA"),
+    ] {
+        assert_eq!(
+            Jwt::from_pem(wrong.as_bytes()).unwrap_err(),
+            JwtKeyError::Unknown,
+            "{wrong}"
+        );
     }
 }

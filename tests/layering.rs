@@ -15,13 +15,20 @@ fn sources() -> Vec<(String, String)> {
                 folders.push(path);
             } else if path.extension().is_some_and(|extension| extension == "rs") {
                 let text = fs::read_to_string(&path).expect("the crate's files can be read");
-                let name =
-                    path.strip_prefix(&root).expect("it was found below").to_string_lossy().into_owned();
+                let name = path
+                    .strip_prefix(&root)
+                    .expect("it was found below")
+                    .to_string_lossy()
+                    .into_owned();
                 found.push((name, code(&text)));
             }
         }
     }
-    assert!(found.len() > 50, "the sources were not found: {}", found.len());
+    assert!(
+        found.len() > 50,
+        "the sources were not found: {}",
+        found.len()
+    );
     found
 }
 
@@ -39,7 +46,10 @@ fn code(text: &str) -> String {
     .min()
     .unwrap_or(text.len());
     let mut code = String::with_capacity(end);
-    for line in text[..end].lines().filter(|line| !line.trim_start().starts_with("//")) {
+    for line in text[..end]
+        .lines()
+        .filter(|line| !line.trim_start().starts_with("//"))
+    {
         code.push_str(line);
         code.push('\n');
     }
@@ -49,23 +59,31 @@ fn code(text: &str) -> String {
 /// Whether `word` stands in `code` as a word of its own.
 fn names(code: &str, word: &str) -> bool {
     let is_part = |c: char| c.is_alphanumeric() || c == '_';
-    code.match_indices(word)
-        .any(|(at, _)| !code[..at].ends_with(is_part) && !code[at + word.len()..].starts_with(is_part))
+    code.match_indices(word).any(|(at, _)| {
+        !code[..at].ends_with(is_part) && !code[at + word.len()..].starts_with(is_part)
+    })
 }
 
 /// Asserts that `word` is named in some file of `home`, and in none elsewhere. What ends in `/` is a folder.
 #[track_caller]
 fn only_in(word: &str, home: &[&str]) {
     let is_home = |path: &str| {
-        home.iter().any(|place| path == *place || (place.ends_with('/') && path.starts_with(place)))
+        home.iter()
+            .any(|place| path == *place || (place.ends_with('/') && path.starts_with(place)))
     };
     let (inside, outside): (Vec<_>, Vec<_>) = sources()
         .into_iter()
         .filter(|(_, code)| names(code, word))
         .map(|(path, _)| path)
         .partition(|path| is_home(path));
-    assert!(outside.is_empty(), "{word} may be named in {home:?} alone, and is in {outside:?}");
-    assert!(!inside.is_empty(), "{word} is named nowhere in {home:?}: the rule watches nothing");
+    assert!(
+        outside.is_empty(),
+        "{word} may be named in {home:?} alone, and is in {outside:?}"
+    );
+    assert!(
+        !inside.is_empty(),
+        "{word} is named nowhere in {home:?}: the rule watches nothing"
+    );
 }
 
 /// Asserts that no file of `places` names one of `words`.
@@ -73,7 +91,10 @@ fn only_in(word: &str, home: &[&str]) {
 fn never_in(words: &[&str], places: &[&str]) {
     let mut seen = 0;
     for (path, code) in sources() {
-        if places.iter().any(|place| path == *place || (place.ends_with('/') && path.starts_with(place))) {
+        if places
+            .iter()
+            .any(|place| path == *place || (place.ends_with('/') && path.starts_with(place)))
+        {
             seen += 1;
             for word in words {
                 assert!(!names(&code, word), "{path} names {word}, and must not");
@@ -169,13 +190,32 @@ fn only_the_ends_of_connections_know_tls() {
 #[test]
 fn lower_layers_do_not_know_the_higher_ones() {
     const TOP: [&str; 4] = ["Hub", "crate::hub", "crate::connection", "crate::server"];
-    never_in(&TOP, &["channel/", "outbox/", "protocol.rs", "encode/", "message/"]);
-    never_in(&["crate::channel"], &["outbox/", "protocol.rs", "encode/", "message/"]);
-    never_in(&["crate::outbox", "crate::protocol"], &["encode/", "message/"]);
+    never_in(
+        &TOP,
+        &["channel/", "outbox/", "protocol.rs", "encode/", "message/"],
+    );
+    never_in(
+        &["crate::channel"],
+        &["outbox/", "protocol.rs", "encode/", "message/"],
+    );
+    never_in(
+        &["crate::outbox", "crate::protocol"],
+        &["encode/", "message/"],
+    );
     never_in(&["crate::encode"], &["message/", "protocol.rs"]);
     never_in(&["axum", "crate::server"], &["connection/", "hub.rs"]);
     never_in(&TOP, &["access/"]);
-    never_in(&["axum", "hyper", "TcpStream", "tungstenite", "crate::channel", "crate::outbox"], &["access/"]);
+    never_in(
+        &[
+            "axum",
+            "hyper",
+            "TcpStream",
+            "tungstenite",
+            "crate::channel",
+            "crate::outbox",
+        ],
+        &["access/"],
+    );
 }
 
 #[test]

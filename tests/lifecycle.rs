@@ -22,7 +22,10 @@ fn shutdown_sends_what_waits_then_1001_and_refuses_newcomers() {
     let mut server = Server::with(Hub::builder().queue(5000));
     let sockets: Vec<Socket> = (0..5).map(|_| server.subscriber("process:p")).collect();
     for n in 0..3000 {
-        server.hub.send_process_output("p", format!("0:{n}")).unwrap();
+        server
+            .hub
+            .send_process_output("p", format!("0:{n}"))
+            .unwrap();
     }
     server.stop();
     let readers: Vec<_> = sockets
@@ -31,8 +34,9 @@ fn shutdown_sends_what_waits_then_1001_and_refuses_newcomers() {
             thread::spawn(move || {
                 let (texts, closed) = socket.drain().unwrap();
                 assert_eq!(closed, Some((1001, "server shutting down".to_owned())));
-                let numbers =
-                    texts.iter().map(|text| labelled(&serde_json::from_str(text).unwrap()).unwrap().1);
+                let numbers = texts
+                    .iter()
+                    .map(|text| labelled(&serde_json::from_str(text).unwrap()).unwrap().1);
                 assert!(numbers.eq(0..3000), "all that was published is there");
             })
         })
@@ -42,9 +46,18 @@ fn shutdown_sends_what_waits_then_1001_and_refuses_newcomers() {
     }
     server.join().unwrap();
     assert!(server.hub.is_stopping());
-    assert_eq!((server.hub.client_count(), server.hub.channel_count()), (0, 0));
-    assert_eq!(server.hub.stats().closed.get("server shutting down"), Some(&5));
-    assert!(TcpStream::connect(server.address).is_err(), "nobody listens any more");
+    assert_eq!(
+        (server.hub.client_count(), server.hub.channel_count()),
+        (0, 0)
+    );
+    assert_eq!(
+        server.hub.stats().closed.get("server shutting down"),
+        Some(&5)
+    );
+    assert!(
+        TcpStream::connect(server.address).is_err(),
+        "nobody listens any more"
+    );
     assert_eq!(server.hub.send_process_output("p", "late"), Ok(0));
 }
 
@@ -62,29 +75,49 @@ fn shutdown_waits_for_a_slow_client_longer_than_a_heartbeat() {
     let mut published = 0;
     // More than the kernel takes.
     while client.queued() < 5000 {
-        server.hub.send_process_output("p", format!("0:{published} {}", "x".repeat(1000))).unwrap();
+        server
+            .hub
+            .send_process_output("p", format!("0:{published} {}", "x".repeat(1000)))
+            .unwrap();
         published += 1;
     }
     server.stop();
-    until("it has left every channel", || server.hub.client_count() == 0);
+    until("it has left every channel", || {
+        server.hub.client_count() == 0
+    });
     // Several heartbeats pass while it does not read.
     let pause = Instant::now();
     until("some heartbeats have passed", || pause.elapsed() > 300 * MS);
     let (texts, closed) = slow.drain().unwrap();
     assert_eq!(closed.expect("a close frame").0, 1001);
-    let received = texts.iter().filter(|text| text.contains("process_output")).count();
-    assert_eq!(received + client.skipped() as usize, published, "{client:?} {:?}", server.hub.stats());
+    let received = texts
+        .iter()
+        .filter(|text| text.contains("process_output"))
+        .count();
+    assert_eq!(
+        received + client.skipped() as usize,
+        published,
+        "{client:?} {:?}",
+        server.hub.stats()
+    );
     drop(slow);
     server.join().unwrap();
 }
 
 #[test]
 fn shutdown_does_not_wait_forever_for_a_client_that_does_not_read() {
-    let mut server = Server::with(Hub::builder().queue(5000).close_timeouts(100 * MS, 300 * MS));
+    let mut server = Server::with(
+        Hub::builder()
+            .queue(5000)
+            .close_timeouts(100 * MS, 300 * MS),
+    );
     let stalled = server.narrow_subscriber("process:p");
     let client = server.client(&stalled);
     while client.skipped() == 0 {
-        server.hub.send_process_output("p", "x".repeat(4000)).unwrap();
+        server
+            .hub
+            .send_process_output("p", "x".repeat(4000))
+            .unwrap();
     }
     let idle = server.subscriber("process:q");
     let begun = Instant::now();
@@ -117,7 +150,9 @@ fn nothing_comes_after_the_close_frame_however_much_is_published() {
         let readers: Vec<_> = sockets
             .into_iter()
             // `drain` checks that the close frame is the last.
-            .map(|mut socket| thread::spawn(move || socket.drain().unwrap().1.expect("a close frame").0))
+            .map(|mut socket| {
+                thread::spawn(move || socket.drain().unwrap().1.expect("a close frame").0)
+            })
             .collect();
         server.stop();
         for reader in readers {
@@ -147,7 +182,9 @@ fn shutdown_ends_a_request_that_never_arrives_and_a_handshake_half_done() {
 fn a_ping_comes_every_interval_and_a_silent_peer_is_closed() {
     let (tell, told) = mpsc::channel();
     let server = Server::with(
-        Hub::builder().heartbeat(100 * MS, 450 * MS).on_disconnect(move |_, reason| _ = tell.send(reason)),
+        Hub::builder()
+            .heartbeat(100 * MS, 450 * MS)
+            .on_disconnect(move |_, reason| _ = tell.send(reason)),
     );
     let mut socket = server.connect();
     let begun = Instant::now();
@@ -165,23 +202,33 @@ fn a_ping_comes_every_interval_and_a_silent_peer_is_closed() {
     assert_eq!(code, 1001);
     assert!(lasted >= 400 * MS && lasted < 5000 * MS, "{lasted:?}");
     drop(socket);
-    assert_eq!(told.recv_timeout(sockets::PATIENCE), Ok(CloseReason::HeartbeatTimeout));
+    assert_eq!(
+        told.recv_timeout(sockets::PATIENCE),
+        Ok(CloseReason::HeartbeatTimeout)
+    );
 }
 
 #[test]
 fn a_peer_that_is_slow_to_finish_a_message_is_alive() {
     let server = Server::with(Hub::builder().heartbeat(50 * MS, 500 * MS));
     let mut socket = server.connect();
-    let ping = masked(0x81, format!(r#"{{"type":"ping"{}}}"#, " ".repeat(90)).as_bytes());
+    let ping = masked(
+        0x81,
+        format!(r#"{{"type":"ping"{}}}"#, " ".repeat(90)).as_bytes(),
+    );
     let begun = Instant::now();
     // A byte now and then, three times as long as a silent peer is kept.
     for (index, byte) in ping.iter().enumerate() {
-        until("it is time for the next byte", || begun.elapsed() > 15 * MS * index as u32);
+        until("it is time for the next byte", || {
+            begun.elapsed() > 15 * MS * index as u32
+        });
         socket.send_bytes(std::slice::from_ref(byte));
     }
     assert!(begun.elapsed() > 1500 * MS);
     // The server's own pings come before.
-    let pong = std::iter::repeat_with(|| socket.frame()).find(|frame| frame.opcode != PING).unwrap();
+    let pong = std::iter::repeat_with(|| socket.frame())
+        .find(|frame| frame.opcode != PING)
+        .unwrap();
     assert!(pong.text().starts_with(r#"{"type":"pong""#), "{pong:?}");
 }
 
@@ -250,7 +297,10 @@ fn a_client_closed_by_the_application_gets_what_waits_and_1008() {
     let mut socket = server.subscriber("process:p");
     let mut other = server.subscriber("process:p");
     for n in 0..100 {
-        server.hub.send_process_output("p", format!("0:{n}")).unwrap();
+        server
+            .hub
+            .send_process_output("p", format!("0:{n}"))
+            .unwrap();
     }
     let client = server.client(&socket);
     until("what was published waits for it or is written", || {
@@ -261,10 +311,20 @@ fn a_client_closed_by_the_application_gets_what_waits_and_1008() {
     let (texts, closed) = socket.drain().unwrap();
     assert_eq!(closed.unwrap().0, 1008);
     assert_eq!(texts.len(), 100);
-    assert_eq!(told.recv_timeout(sockets::PATIENCE), Ok(CloseReason::Kicked));
+    assert_eq!(
+        told.recv_timeout(sockets::PATIENCE),
+        Ok(CloseReason::Kicked)
+    );
     assert_eq!(other.ping().len(), 100);
     assert_eq!(server.hub.client_count(), 1);
-    assert_eq!((client.written(), client.queued(), client.subscriptions().len()), (101, 0, 0));
+    assert_eq!(
+        (
+            client.written(),
+            client.queued(),
+            client.subscriptions().len()
+        ),
+        (101, 0, 0)
+    );
 }
 
 #[test]
@@ -273,9 +333,15 @@ fn callbacks_tell_who_came_and_why_they_left() {
     let (up, down) = (Arc::clone(&seen), Arc::clone(&seen));
     let server = Server::with(
         Hub::builder()
-            .on_connect(move |client| up.lock().unwrap().push(format!("{} connected", client.id())))
+            .on_connect(move |client| {
+                up.lock()
+                    .unwrap()
+                    .push(format!("{} connected", client.id()))
+            })
             .on_disconnect(move |client, reason| {
-                down.lock().unwrap().push(format!("{} {reason}", client.id()))
+                down.lock()
+                    .unwrap()
+                    .push(format!("{} {reason}", client.id()))
             }),
     );
     let wait_for = |n: usize| until("the callback is called", || seen.lock().unwrap().len() == n);
@@ -294,7 +360,14 @@ fn callbacks_tell_who_came_and_why_they_left() {
     wait_for(6);
     assert_eq!(
         *seen.lock().unwrap(),
-        ["1 connected", "1 peer closed", "2 connected", "2 peer gone", "3 connected", "3 protocol violation"]
+        [
+            "1 connected",
+            "1 peer closed",
+            "2 connected",
+            "2 peer gone",
+            "3 connected",
+            "3 protocol violation"
+        ]
     );
 }
 
@@ -309,7 +382,9 @@ fn a_panic_in_a_callback_ends_at_most_its_own_connection() {
                 assert_ne!(uri.query(), Some("panic"), "on_upgrade panics");
                 outrace::Admission::Admit
             })
-            .on_connect(move |_| assert_ne!(up.fetch_add(1, Ordering::SeqCst), 1, "on_connect panics"))
+            .on_connect(move |_| {
+                assert_ne!(up.fetch_add(1, Ordering::SeqCst), 1, "on_connect panics")
+            })
             .on_subscribe(|_, channel| {
                 assert_ne!(channel.as_str(), "panic", "on_subscribe panics");
                 true
@@ -324,21 +399,34 @@ fn a_panic_in_a_callback_ends_at_most_its_own_connection() {
     let mut second = Socket::connect(server.address);
     assert_eq!(second.close_code(), 1011);
     drop(second);
-    until("its end is counted", || server.hub.stats().closed.get("internal error") == Some(&1));
+    until("its end is counted", || {
+        server.hub.stats().closed.get("internal error") == Some(&1)
+    });
     assert_eq!(server.hub.client_count(), 1);
     // on_upgrade: refused.
     let request = handshake("").replace("/ws", "/ws?panic");
-    assert_eq!(http::exchange(server.address, request.as_bytes()).status, 403);
+    assert_eq!(
+        http::exchange(server.address, request.as_bytes()).status,
+        403
+    );
     // on_subscribe: refused, and the connection stays.
     first.send_json(json!({"type": "subscribe", "channel": "panic"}));
     let answers = first.ping();
-    assert!(answers.len() == 1 && answers[0].contains("Subscribe: subscription unauthorised"), "{answers:?}");
+    assert!(
+        answers.len() == 1 && answers[0].contains("Subscribe: subscription unauthorised"),
+        "{answers:?}"
+    );
     // on_disconnect: nothing else is lost.
     let mut third = server.subscriber("a");
     third.send_frame(CLOSE, &[0x03, 0xe8]);
     assert_eq!(third.close_code(), 1000);
-    until("it is gone", || disconnects.load(Ordering::SeqCst) == 2 && server.hub.client_count() == 1);
-    assert_eq!(server.hub.send_to_channel("a", Message::output("0:1")), Ok(1));
+    until("it is gone", || {
+        disconnects.load(Ordering::SeqCst) == 2 && server.hub.client_count() == 1
+    });
+    assert_eq!(
+        server.hub.send_to_channel("a", Message::output("0:1")),
+        Ok(1)
+    );
     assert_eq!(labelled(&first.json()), Some((0, 1)));
     assert_eq!(connects.load(Ordering::SeqCst), 3);
     let mut server = server;
@@ -360,12 +448,16 @@ fn a_hub_outlives_its_runtime_and_delivers_in_the_next() {
     let storm_hub = hub.clone();
     let storm = thread::spawn(move || {
         for n in 0..2000 {
-            storm_hub.send_process_output("p", format!("0:{n}")).unwrap();
+            storm_hub
+                .send_process_output("p", format!("0:{n}"))
+                .unwrap();
         }
     });
     first.drop_runtime();
     join("the publisher", storm);
-    until("its clients are gone", || hub.client_count() == 0 && hub.channel_count() == 0);
+    until("its clients are gone", || {
+        hub.client_count() == 0 && hub.channel_count() == 0
+    });
     assert_eq!(publisher.send_line("nobody"), 0);
     for round in 0..3 {
         let mut next = Server::start(hub.clone());
@@ -380,7 +472,10 @@ fn a_hub_outlives_its_runtime_and_delivers_in_the_next() {
         until("its clients are gone", || hub.client_count() == 0);
     }
     let stats = hub.stats();
-    assert_eq!(stats.offered, stats.written + stats.skipped + stats.discarded);
+    assert_eq!(
+        stats.offered,
+        stats.written + stats.skipped + stats.discarded
+    );
 }
 
 #[test]
@@ -389,14 +484,23 @@ fn two_runtimes_at_once_serve_one_hub() {
     let (mut first, second) = (Server::start(hub.clone()), Server::start(hub.clone()));
     let (mut a, mut b) = (first.subscriber("c"), second.subscriber("c"));
     for n in 0..100 {
-        assert_eq!(hub.send_to_channel("c", Message::output(format!("0:{n}"))), Ok(2));
-        assert_eq!((labelled(&a.json()), labelled(&b.json())), (Some((0, n)), Some((0, n))));
+        assert_eq!(
+            hub.send_to_channel("c", Message::output(format!("0:{n}"))),
+            Ok(2)
+        );
+        assert_eq!(
+            (labelled(&a.json()), labelled(&b.json())),
+            (Some((0, n)), Some((0, n)))
+        );
     }
     // The runtime of the flush clock goes; the other's client still gets everything at once.
     first.drop_runtime();
     until("its client is gone", || hub.client_count() == 1);
     for n in 0..100 {
-        assert_eq!(hub.send_to_channel("c", Message::output(format!("1:{n}"))), Ok(1));
+        assert_eq!(
+            hub.send_to_channel("c", Message::output(format!("1:{n}"))),
+            Ok(1)
+        );
         assert_eq!(labelled(&b.json()), Some((1, n)));
     }
 }

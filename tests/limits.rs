@@ -23,20 +23,31 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 fn open_stream(address: SocketAddr, path: &str, more: &str) -> TcpStream {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(sockets::PATIENCE)).unwrap();
-    stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n{more}\r\n").as_bytes()).unwrap();
+    stream
+        .write_all(format!("GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n{more}\r\n").as_bytes())
+        .unwrap();
     stream
 }
 
 /// A server behind a proxy that names the peer in a header.
 fn behind_proxy(hub: &Hub) -> Server {
     let trusting = axum::middleware::map_request(async |mut request: axum::extract::Request| {
-        let told = request.headers().get("x-peer").and_then(|peer| peer.to_str().ok()?.parse().ok());
+        let told = request
+            .headers()
+            .get("x-peer")
+            .and_then(|peer| peer.to_str().ok()?.parse().ok());
         if let Some(peer) = told {
-            request.extensions_mut().insert(PeerAddress(SocketAddr::new(peer, 4711)));
+            request
+                .extensions_mut()
+                .insert(PeerAddress(SocketAddr::new(peer, 4711)));
         }
         request
     });
-    Server::routed(hub.clone(), hub.router().layer(trusting), Default::default())
+    Server::routed(
+        hub.clone(),
+        hub.router().layer(trusting),
+        Default::default(),
+    )
 }
 
 #[test]
@@ -44,12 +55,20 @@ fn clients_and_streams_have_the_address_they_came_from_or_the_one_a_proxy_tells(
     let hub = Hub::new();
     let server = behind_proxy(&hub);
     let socket = server.connect();
-    assert_eq!(server.client(&socket).address(), Some(socket.local_address()));
+    assert_eq!(
+        server.client(&socket).address(),
+        Some(socket.local_address())
+    );
     let stream = open_stream(server.address, "/api/channels/c/stream", "");
     until("the stream's client is there", || {
-        hub.clients().any(|client| client.address() == stream.local_addr().ok())
+        hub.clients()
+            .any(|client| client.address() == stream.local_addr().ok())
     });
-    let _told = open_stream(server.address, "/api/channels/c/stream", "X-Peer: 2001:db8::7\r\n");
+    let _told = open_stream(
+        server.address,
+        "/api/channels/c/stream",
+        "X-Peer: 2001:db8::7\r\n",
+    );
     let _told = Socket::connect_as(server.address, "X-Peer: 192.0.2.7\r\n");
     for address in ["[2001:db8::7]:4711", "192.0.2.7:4711"] {
         let address = Some(address.parse().unwrap());
@@ -82,16 +101,24 @@ fn bounded(set: impl FnOnce(&mut Options)) -> Server {
 
 #[test]
 fn one_address_has_so_many_connections_and_streams_and_others_have_theirs() {
-    let hub = Hub::builder().max_connections_per_address(2).build().unwrap();
+    let hub = Hub::builder()
+        .max_connections_per_address(2)
+        .build()
+        .unwrap();
     let server = behind_proxy(&hub);
     let peer = "X-Peer: 192.0.2.1\r\n";
     let socket = Socket::connect_as(server.address, peer);
     let stream = open_stream(server.address, "/api/channels/c/stream", peer);
     until("both are there", || hub.client_count() == 2);
-    knock(server.address, peer)
-        .refuses(429, "Your address has as many connections to this server as it may.");
+    knock(server.address, peer).refuses(
+        429,
+        "Your address has as many connections to this server as it may.",
+    );
     let request = format!("GET /api/channels/c/events HTTP/1.1\r\nHost: 127.0.0.1\r\n{peer}\r\n");
-    assert_eq!(http::exchange(server.address, request.as_bytes()).status, 429);
+    assert_eq!(
+        http::exchange(server.address, request.as_bytes()).status,
+        429
+    );
     assert_eq!(refused(&hub, "address limit"), 2);
     // Others are not touched, and this machine is not counted.
     let _other = Socket::connect_as(server.address, "X-Peer: 192.0.2.2\r\n");
@@ -104,7 +131,8 @@ fn one_address_has_so_many_connections_and_streams_and_others_have_theirs() {
     drop(stream);
     until("the stream is gone", || {
         // Written to, it is found out.
-        hub.send_to_channel("c", outrace::Message::output("are you there?")).unwrap();
+        hub.send_to_channel("c", outrace::Message::output("are you there?"))
+            .unwrap();
         hub.client_count() == 6
     });
     let mut second = Socket::over(let_in(server.address, peer), None);
@@ -136,7 +164,12 @@ fn a_place_is_given_back_when_a_callback_panics() {
     let hub = Hub::builder()
         .max_connections_per_address(1)
         .max_connections(1)
-        .on_connect(|client| assert!(client.address().unwrap().port() != 4711, "the test's own panic"))
+        .on_connect(|client| {
+            assert!(
+                client.address().unwrap().port() != 4711,
+                "the test's own panic"
+            )
+        })
         .build()
         .unwrap();
     let server = behind_proxy(&hub);
@@ -149,14 +182,22 @@ fn a_place_is_given_back_when_a_callback_panics() {
 
 #[tokio::test]
 async fn a_handshake_whose_answer_is_not_taken_is_waited_for_so_long_and_its_place_is_free_again() {
-    let hub = Hub::builder().max_connections(1).handshake_timeout(Duration::from_millis(50)).build().unwrap();
+    let hub = Hub::builder()
+        .max_connections(1)
+        .handshake_timeout(Duration::from_millis(50))
+        .build()
+        .unwrap();
     let serve = |stream: DuplexStream| {
         let serving = hub.clone();
         let service = service_fn(move |request| {
             let serving = serving.clone();
             async move { Ok::<_, std::convert::Infallible>(serving.upgrade(request).await) }
         });
-        tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service).with_upgrades())
+        tokio::spawn(
+            http1::Builder::new()
+                .serve_connection(TokioIo::new(stream), service)
+                .with_upgrades(),
+        )
     };
     // Less than the answer has: a kernel's buffer would have to be filled first, with other answers.
     let (mut peer, ours) = tokio::io::duplex(64);
@@ -183,7 +224,9 @@ fn a_header_over_the_bound_is_answered_431_and_counted() {
     assert_eq!(knock(server.address, &more).status, 101);
     let answer = knock(server.address, &more.replace("Long", "Longer").repeat(2));
     assert_eq!(answer.status, 431);
-    until("it is counted", || refused(&server.hub, "header too big") == 1);
+    until("it is counted", || {
+        refused(&server.hub, "header too big") == 1
+    });
     // One that is never finished is cut off all the same.
     let mut endless = TcpStream::connect(server.address).unwrap();
     endless.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -195,7 +238,9 @@ fn a_header_over_the_bound_is_answered_431_and_counted() {
     assert_eq!(http::read_answer(&mut endless).status, 431);
     drop(endless);
     sockets::join("the flood", flood);
-    until("it is counted", || refused(&server.hub, "header too big") == 2);
+    until("it is counted", || {
+        refused(&server.hub, "header too big") == 2
+    });
 }
 
 #[test]
@@ -206,13 +251,20 @@ fn a_header_that_does_not_come_is_waited_for_so_long_and_counted() {
     half.write_all(&handshake("").as_bytes()[..50]).unwrap();
     for stream in [&mut silent, &mut half] {
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        assert_eq!(stream.read(&mut [0; 100]).unwrap(), 0, "closed without an answer");
+        assert_eq!(
+            stream.read(&mut [0; 100]).unwrap(),
+            0,
+            "closed without an answer"
+        );
     }
-    until("both are counted", || refused(&server.hub, "header timeout") == 2);
+    until("both are counted", || {
+        refused(&server.hub, "header timeout") == 2
+    });
     // A connection that has been of use and is kept for the next request is closed by the same clock: that is no refusal.
     let mut idle = TcpStream::connect(server.address).unwrap();
     idle.set_read_timeout(Some(PATIENCE)).unwrap();
-    idle.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+    idle.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        .unwrap();
     assert_eq!(http::read_answer(&mut idle).status, 200);
     assert_eq!(idle.read(&mut [0; 100]).unwrap(), 0);
     assert_eq!(refused(&server.hub, "header timeout"), 2);
@@ -226,7 +278,9 @@ fn half_open_requests_are_bounded_and_neither_clients_nor_streams_are_among_them
     let _streams: Vec<TcpStream> = (0..6)
         .map(|n| {
             let stream = open_stream(server.address, "/api/channels/c/stream", "");
-            until("the stream is there", || server.hub.channel_subscriber_count("c") == 7 + n);
+            until("the stream is there", || {
+                server.hub.channel_subscriber_count("c") == 7 + n
+            });
             stream
         })
         .collect();
@@ -240,27 +294,47 @@ fn half_open_requests_are_bounded_and_neither_clients_nor_streams_are_among_them
         .collect();
     let mut waiting = TcpStream::connect(server.address).unwrap();
     waiting.set_read_timeout(Some(PATIENCE)).unwrap();
-    waiting.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+    waiting
+        .write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        .unwrap();
     until("accepting pauses", || {
-        server.hub.stats().paused.get("request limit").is_some_and(|&pauses| pauses > 0)
+        server
+            .hub
+            .stats()
+            .paused
+            .get("request limit")
+            .is_some_and(|&pauses| pauses > 0)
     });
     // Those that are there go on.
     for (n, socket) in sockets.iter_mut().enumerate() {
-        server.hub.send_to_channel("c", outrace::Message::output(format!("0:{n}"))).unwrap();
+        server
+            .hub
+            .send_to_channel("c", outrace::Message::output(format!("0:{n}")))
+            .unwrap();
         while !socket.text().contains(&format!("0:{n}")) {}
     }
     drop(half);
-    assert_eq!(http::read_answer(&mut waiting).status, 200, "it was let in when others had ended");
+    assert_eq!(
+        http::read_answer(&mut waiting).status,
+        200,
+        "it was let in when others had ended"
+    );
 }
 
 #[test]
 fn a_body_over_the_bound_is_refused_in_our_words_whether_it_is_announced_or_not() {
     let hub = Hub::builder().body_limits(2000, PATIENCE).build().unwrap();
     let server = Server::start(hub.clone());
-    let action = |n: usize| format!(r#"{{"action":"ws.send_error","message":"{}"}}"#, "x".repeat(n - 39));
+    let action = |n: usize| {
+        format!(
+            r#"{{"action":"ws.send_error","message":"{}"}}"#,
+            "x".repeat(n - 39)
+        )
+    };
     assert_eq!(action(2000).len(), 2000);
     assert_eq!(http::act(server.address, &action(2000)).status, 200);
-    http::act(server.address, &action(2001)).refuses(413, "The body of a request may have 2000 bytes.");
+    http::act(server.address, &action(2001))
+        .refuses(413, "The body of a request may have 2000 bytes.");
     let chunk = format!("{:x}\r\n{}\r\n", 1500, "x".repeat(1500));
     let chunked = format!(
         "POST /api/actions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n{chunk}{chunk}"
@@ -276,7 +350,10 @@ fn a_body_over_the_bound_is_refused_in_our_words_whether_it_is_announced_or_not(
 
 #[test]
 fn a_body_that_does_not_come_is_waited_for_so_long() {
-    let hub = Hub::builder().body_limits(2000, Duration::from_millis(100)).build().unwrap();
+    let hub = Hub::builder()
+        .body_limits(2000, Duration::from_millis(100))
+        .build()
+        .unwrap();
     let server = Server::start(hub.clone());
     let half = "POST /api/actions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{";
     http::exchange(server.address, half.as_bytes()).refuses(408, "The body did not come in time.");
@@ -287,7 +364,11 @@ fn a_body_that_does_not_come_is_waited_for_so_long() {
 fn nesting_is_harmless_in_commands_and_in_actions() {
     let server = Server::new();
     let mut socket = server.connect();
-    for deep in ["[".repeat(32_000), r#"{"a":"#.repeat(10_000), "[".repeat(32_000) + &"]".repeat(32_000)] {
+    for deep in [
+        "[".repeat(32_000),
+        r#"{"a":"#.repeat(10_000),
+        "[".repeat(32_000) + &"]".repeat(32_000),
+    ] {
         socket.send_text(&deep);
         assert_eq!(socket.ping(), [""; 0]);
     }
@@ -297,7 +378,11 @@ fn nesting_is_harmless_in_commands_and_in_actions() {
         let data = format!(r#"{{"action":"ws.broadcast","type":"x","data":{deep}}}"#);
         assert_eq!(http::act(server.address, &data).status, 400);
     }
-    assert_eq!(socket.ping(), [""; 0], "nothing was published, and nothing has ended");
+    assert_eq!(
+        socket.ping(),
+        [""; 0],
+        "nothing was published, and nothing has ended"
+    );
 }
 
 #[test]
@@ -315,7 +400,9 @@ fn an_inbound_message_has_as_many_bytes_as_was_configured() {
     socket.send_text(&ping(2001));
     assert_eq!(socket.close_code(), 1009);
     drop(socket);
-    until("both are counted", || closed(&server.hub, "message too big") == 2);
+    until("both are counted", || {
+        closed(&server.hub, "message too big") == 2
+    });
 }
 
 #[test]
@@ -342,7 +429,9 @@ fn a_message_has_so_many_fragments_and_an_endless_one_is_closed_with_1008() {
     let (_, close) = socket.drain().unwrap();
     assert_eq!(close, Some((1008, "too many fragments".to_owned())));
     drop(socket);
-    until("it is counted", || closed(&server.hub, "too many fragments") == 1);
+    until("it is counted", || {
+        closed(&server.hub, "too many fragments") == 1
+    });
 }
 
 #[test]
@@ -366,8 +455,15 @@ fn who_sends_more_than_it_may_is_closed_with_1008_and_others_are_not() {
         assert_eq!(code, (1008, "too many messages".to_owned()));
         drop(socket);
         sockets::join("the flood", flood);
-        until("it is counted", || closed(&server.hub, "too many messages") == 1);
-        assert_eq!(server.hub.send_to_channel("c", outrace::Message::output("0:1")), Ok(1));
+        until("it is counted", || {
+            closed(&server.hub, "too many messages") == 1
+        });
+        assert_eq!(
+            server
+                .hub
+                .send_to_channel("c", outrace::Message::output("0:1")),
+            Ok(1)
+        );
         assert_eq!(calm.ping().len(), 1);
     };
     flood_of(masked(0x80 | TEXT, br#"{"type":"ping"}"#));
@@ -381,7 +477,12 @@ fn a_client_may_subscribe_to_all_it_may_at_once_and_again() {
     let server = Server::new();
     let mut socket = server.connect();
     let all: Vec<u8> = (0..1024)
-        .flat_map(|n| masked(0x80 | TEXT, format!(r#"{{"type":"subscribe","channel":"c{n}"}}"#).as_bytes()))
+        .flat_map(|n| {
+            masked(
+                0x80 | TEXT,
+                format!(r#"{{"type":"subscribe","channel":"c{n}"}}"#).as_bytes(),
+            )
+        })
         .collect();
     for _ in 0..2 {
         socket.send_bytes(&all[..all.len() - 1]);
@@ -410,14 +511,28 @@ fn there_are_so_many_channels_and_one_more_is_refused_until_one_is_gone() {
     let server = Server::start(hub.clone());
     let mut socket = server.subscriber("a");
     let mut other = server.subscriber("a");
-    assert_eq!(hub.send_to_channel("b", outrace::Message::output("kept")), Ok(0));
+    assert_eq!(
+        hub.send_to_channel("b", outrace::Message::output("kept")),
+        Ok(0)
+    );
     // A third: neither kept, nor subscribed to, nor streamed.
-    assert_eq!(hub.send_to_channel("third", outrace::Message::output("not kept")), Ok(0));
+    assert_eq!(
+        hub.send_to_channel("third", outrace::Message::output("not kept")),
+        Ok(0)
+    );
     assert_eq!(refused(&hub, "channel limit"), 1);
-    assert_eq!(hub.channels().map(|channel| channel.channel.to_string()).collect::<Vec<_>>(), ["a", "b"]);
+    assert_eq!(
+        hub.channels()
+            .map(|channel| channel.channel.to_string())
+            .collect::<Vec<_>>(),
+        ["a", "b"]
+    );
     socket.send_json(json!({"type": "subscribe", "channel": "third"}));
     let answers = socket.ping();
-    assert!(answers.len() == 1 && answers[0].contains(r#""data":"channel limit exceeded""#), "{answers:?}");
+    assert!(
+        answers.len() == 1 && answers[0].contains(r#""data":"channel limit exceeded""#),
+        "{answers:?}"
+    );
     let answer = http::get(server.address, "/api/channels/third/stream");
     answer.refuses(503, "channel limit exceeded");
     assert_eq!(refused(&hub, "channel limit"), 3);
@@ -429,9 +544,10 @@ fn there_are_so_many_channels_and_one_more_is_refused_until_one_is_gone() {
     assert_eq!(socket.ping().len(), 1);
     drop(publisher);
     drop((socket, other));
-    until("the channels are gone with their last subscriber and their history", || {
-        hub.stats().history_bytes == 0 && hub.channels().len() == 0
-    });
+    until(
+        "the channels are gone with their last subscriber and their history",
+        || hub.stats().history_bytes == 0 && hub.channels().len() == 0,
+    );
     let mut socket = server.connect();
     socket.subscribe("third");
     socket.subscribe("fourth");
@@ -441,7 +557,12 @@ fn there_are_so_many_channels_and_one_more_is_refused_until_one_is_gone() {
 
 #[test]
 fn the_seventeenth_range_that_waits_is_refused_and_not_forgotten_in_silence() {
-    let hub = Hub::builder().history(100_000, 100 << 20).queue(100).queue_bytes(64 * 1024).build().unwrap();
+    let hub = Hub::builder()
+        .history(100_000, 100 << 20)
+        .queue(100)
+        .queue_bytes(64 * 1024)
+        .build()
+        .unwrap();
     let server = Server::start(hub.clone());
     let epoch = {
         let publisher = hub.publisher("c").unwrap();
@@ -459,7 +580,9 @@ fn the_seventeenth_range_that_waits_is_refused_and_not_forgotten_in_silence() {
         let range = json!({"epoch": epoch, "from": 1, "to": 2000});
         socket.send_json(json!({"type": "subscribe", "channel": "c", "options": {"range": range}}));
     }
-    until("four of twenty are refused", || refused(&hub, "range limit") == 4);
+    until("four of twenty are refused", || {
+        refused(&hub, "range limit") == 4
+    });
     let (mut errors, mut replays) = (0, 0);
     while errors < 4 || replays < 16 {
         let text = socket.text();
@@ -481,33 +604,65 @@ fn a_silent_stream_is_asked_after_by_the_system() {
         .lines()
         .find(|row| {
             row.contains(&format!(":{local:04X} ")) && row.contains(&format!(":{peer:04X} ")) && {
-                row.split_whitespace().nth(1).unwrap().ends_with(&format!(":{local:04X}"))
+                row.split_whitespace()
+                    .nth(1)
+                    .unwrap()
+                    .ends_with(&format!(":{local:04X}"))
             }
         })
         .unwrap();
-    assert_eq!(row.split_whitespace().nth(5).unwrap().split(':').next(), Some("02"), "{row}");
+    assert_eq!(
+        row.split_whitespace().nth(5).unwrap().split(':').next(),
+        Some("02"),
+        "{row}"
+    );
 }
 
 #[test]
 fn options_out_of_range_are_refused_before_anything_is_accepted() {
     for (set, setting) in [
         (
-            Box::new(|options: &mut Options| options.header_bytes = 8191) as Box<dyn Fn(&mut Options)>,
+            Box::new(|options: &mut Options| options.header_bytes = 8191)
+                as Box<dyn Fn(&mut Options)>,
             "header_bytes",
         ),
-        (Box::new(|options| options.header_bytes = usize::MAX), "header_bytes"),
-        (Box::new(|options| options.header_timeout = Duration::ZERO), "header_timeout"),
-        (Box::new(|options| options.header_timeout = Duration::MAX), "header_timeout"),
-        (Box::new(|options| options.request_timeout = Duration::ZERO), "request_timeout"),
+        (
+            Box::new(|options| options.header_bytes = usize::MAX),
+            "header_bytes",
+        ),
+        (
+            Box::new(|options| options.header_timeout = Duration::ZERO),
+            "header_timeout",
+        ),
+        (
+            Box::new(|options| options.header_timeout = Duration::MAX),
+            "header_timeout",
+        ),
+        (
+            Box::new(|options| options.request_timeout = Duration::ZERO),
+            "request_timeout",
+        ),
         (Box::new(|options| options.max_requests = 0), "max_requests"),
-        (Box::new(|options| options.max_requests = usize::MAX), "max_requests"),
+        (
+            Box::new(|options| options.max_requests = usize::MAX),
+            "max_requests",
+        ),
     ] {
         let mut options = Options::default();
         set(&mut options);
-        assert!(options.check().unwrap_err().to_string().starts_with(setting));
+        assert!(
+            options
+                .check()
+                .unwrap_err()
+                .to_string()
+                .starts_with(setting)
+        );
         let hub = Hub::new();
         let mut server = Server::routed(hub.clone(), hub.router(), options);
-        assert_eq!(server.join().unwrap_err().kind(), std::io::ErrorKind::InvalidInput);
+        assert_eq!(
+            server.join().unwrap_err().kind(),
+            std::io::ErrorKind::InvalidInput
+        );
     }
 }
 
@@ -519,7 +674,9 @@ fn a_peer_that_does_not_answer_a_close_is_cut_off_after_so_long() {
     socket.send_bytes(&masked(0xf1, b""));
     assert_eq!(socket.frame().close().0, 1002);
     // It neither answers nor hangs up; then it would be there for ever.
-    until("it is cut off", || closed(&server.hub, "protocol violation") == 1);
+    until("it is cut off", || {
+        closed(&server.hub, "protocol violation") == 1
+    });
     // Nor does one that says more and more.
     let mut talking = server.connect();
     let flood = thread::spawn({
@@ -529,7 +686,9 @@ fn a_peer_that_does_not_answer_a_close_is_cut_off_after_so_long() {
             while stream.write_all(&[0; 1000]).is_ok() {}
         }
     });
-    until("it is cut off too", || closed(&server.hub, "protocol violation") == 2);
+    until("it is cut off too", || {
+        closed(&server.hub, "protocol violation") == 2
+    });
     assert_eq!(talking.frame().close().0, 1002);
     sockets::join("the flood", flood);
 }
@@ -571,11 +730,20 @@ fn a_request_whose_answer_is_not_read_is_cut_off_and_its_place_is_free_and_a_str
         // Until the server has cut it off: what it answers soon fills all there is between the two.
         move || while unread.write_all(requests.as_bytes()).is_ok() {}
     });
-    until("it is cut off", || refused(&server.hub, "request timeout") == 1);
+    until("it is cut off", || {
+        refused(&server.hub, "request timeout") == 1
+    });
     sockets::join("the flood", flood);
-    assert_eq!(http::get(server.address, "/healthz").status, 200, "the only place there is was given back");
+    assert_eq!(
+        http::get(server.address, "/healthz").status,
+        200,
+        "the only place there is was given back"
+    );
     // The stream has been there for longer.
-    server.hub.send_to_channel("c", outrace::Message::output("still here")).unwrap();
+    server
+        .hub
+        .send_to_channel("c", outrace::Message::output("still here"))
+        .unwrap();
     let mut read = Vec::new();
     while !String::from_utf8_lossy(&read).contains("still here") {
         let mut chunk = [0; 1024];

@@ -36,7 +36,9 @@ mod measured {
     /// Serves until its standard input ends.
     pub(crate) fn serve() {
         // One of the tests pings without end, which is refused otherwise.
-        let unbounded = Hub::builder().message_rate(1_000_000_000).message_burst(1_000_000_000);
+        let unbounded = Hub::builder()
+            .message_rate(1_000_000_000)
+            .message_burst(1_000_000_000);
         let server = Server::with(unbounded);
         println!("{}", server.address);
         let _ = std::io::stdin().read(&mut [0]);
@@ -56,14 +58,23 @@ mod measured {
                 .spawn()
                 .unwrap();
             let mut line = String::new();
-            BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-            Self { child, address: line.trim().parse().unwrap() }
+            BufReader::new(child.stdout.take().unwrap())
+                .read_line(&mut line)
+                .unwrap();
+            Self {
+                child,
+                address: line.trim().parse().unwrap(),
+            }
         }
 
         /// Resident memory in bytes.
         fn resident(&self) -> usize {
-            let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
-            let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+            let status =
+                std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+            let line = status
+                .lines()
+                .find(|line| line.starts_with("VmRSS:"))
+                .unwrap();
             let kib: usize = line.split_whitespace().nth(1).unwrap().parse().unwrap();
             kib * 1024
         }

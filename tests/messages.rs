@@ -28,11 +28,18 @@ fn the_application_gets_what_is_no_command_and_the_hub_what_is() {
     let ears = Arc::clone(&heard);
     let server = Server::with(Hub::builder().on_message(move |client, message| {
         let kind = matches!(message, ClientMessage::Text(_));
-        ears.lock().unwrap().push((client.id(), kind, message.as_bytes().to_vec()));
+        ears.lock()
+            .unwrap()
+            .push((client.id(), kind, message.as_bytes().to_vec()));
     }));
     let mut socket = server.subscriber("process:p");
     let id = server.client(&socket).id();
-    let others: [&[u8]; 4] = [b"", b"hello", b"{\"type\":\"move\",\"x\":1}", "[\"\u{fffd}\"".as_bytes()];
+    let others: [&[u8]; 4] = [
+        b"",
+        b"hello",
+        b"{\"type\":\"move\",\"x\":1}",
+        "[\"\u{fffd}\"".as_bytes(),
+    ];
     for message in others {
         socket.send_frame(TEXT, message);
         socket.send_frame(BINARY, message);
@@ -40,8 +47,10 @@ fn the_application_gets_what_is_no_command_and_the_hub_what_is() {
     socket.send_frame(BINARY, b"\xff\xfe");
     socket.send_frame(BINARY, br#"{"type":"subscribe","channel":"process:q"}"#);
     assert!(socket.ping().is_empty());
-    let mut expected: Vec<_> =
-        others.iter().flat_map(|m| [(id, true, m.to_vec()), (id, false, m.to_vec())]).collect();
+    let mut expected: Vec<_> = others
+        .iter()
+        .flat_map(|m| [(id, true, m.to_vec()), (id, false, m.to_vec())])
+        .collect();
     expected.push((id, false, b"\xff\xfe".to_vec()));
     assert_eq!(*heard.lock().unwrap(), expected);
     assert_eq!(server.hub.stats().ignored, 0);
@@ -58,34 +67,60 @@ fn a_panic_over_a_message_ends_that_connection_alone_and_handles_no_more_of_it()
     }));
     let mut other = server.subscriber("process:p");
     let mut socket = server.connect();
-    let pipelined = [&b"good"[..], b"bad", b"never"].map(|text| masked(0x80 | TEXT, text)).concat();
+    let pipelined = [&b"good"[..], b"bad", b"never"]
+        .map(|text| masked(0x80 | TEXT, text))
+        .concat();
     socket.send_bytes(&pipelined);
     assert_eq!(socket.close_code(), 1011);
-    assert_eq!(*handled.lock().unwrap(), [b"good".to_vec(), b"bad".to_vec()]);
+    assert_eq!(
+        *handled.lock().unwrap(),
+        [b"good".to_vec(), b"bad".to_vec()]
+    );
     server.hub.send_process_output("p", "still here").unwrap();
     assert_eq!(other.json()["data"], "still here");
-    until("it is counted", || server.hub.stats().closed.get("internal error") == Some(&1));
+    until("it is counted", || {
+        server.hub.stats().closed.get("internal error") == Some(&1)
+    });
 }
 
 #[test]
 fn what_is_sent_to_one_client_arrives_there_whole_and_in_order_among_all_else() {
     let server = Server::with(Hub::builder().queue(10_000));
-    let (mut socket, mut other) = (server.subscriber("process:p"), server.subscriber("process:p"));
+    let (mut socket, mut other) = (
+        server.subscriber("process:p"),
+        server.subscriber("process:p"),
+    );
     let client = server.client(&socket);
     let long = "x".repeat(70_000);
     for n in 0..500 {
         assert!(client.send_text(&format!("text {n}")));
         assert!(client.send_binary(&[n as u8, 0xff]));
-        server.hub.send_process_output("p", format!("0:{n}")).unwrap();
+        server
+            .hub
+            .send_process_output("p", format!("0:{n}"))
+            .unwrap();
     }
     assert!(client.send_text(&long) && client.send_text("") && client.send_binary(b""));
     let frames: Vec<Frame> = (0..1503).map(|_| socket.frame()).collect();
-    let (lines, own): (Vec<_>, Vec<_>) =
-        frames.into_iter().partition(|frame| frame.payload.starts_with(b"{\"type\":\"process_output\""));
+    let (lines, own): (Vec<_>, Vec<_>) = frames
+        .into_iter()
+        .partition(|frame| frame.payload.starts_with(b"{\"type\":\"process_output\""));
     assert_eq!(lines.len(), 500);
     for (n, pair) in own[..1000].chunks(2).enumerate() {
-        assert_eq!(pair[0], Frame { opcode: TEXT, payload: format!("text {n}").into() });
-        assert_eq!(pair[1], Frame { opcode: BINARY, payload: vec![n as u8, 0xff] });
+        assert_eq!(
+            pair[0],
+            Frame {
+                opcode: TEXT,
+                payload: format!("text {n}").into()
+            }
+        );
+        assert_eq!(
+            pair[1],
+            Frame {
+                opcode: BINARY,
+                payload: vec![n as u8, 0xff]
+            }
+        );
     }
     assert_eq!(own[1000].text(), long);
     assert_eq!(
@@ -110,7 +145,11 @@ fn a_client_that_does_not_read_is_spared_and_one_that_is_gone_gets_nothing_and_a
     assert!(client.queued() <= 10, "its bound holds");
     assert_eq!(client.skipped(), 2);
     let before = server.hub.stats();
-    assert_eq!((before.skipped, before.offered), (2, sent + 3), "and a pong");
+    assert_eq!(
+        (before.skipped, before.offered),
+        (2, sent + 3),
+        "and a pong"
+    );
     stalled.reset();
     until("it is gone", || server.hub.client_count() == 0);
     assert!(!client.send_text("late"));
@@ -125,12 +164,26 @@ fn a_client_that_does_not_read_is_spared_and_one_that_is_gone_gets_nothing_and_a
 #[test]
 fn what_was_said_before_a_close_or_a_mistake_is_answered_before_it() {
     let server = Server::with(echo());
-    for (last, code) in [(masked(0x88, &1000_u16.to_be_bytes()), 1000), (masked(0xc1, b"reserved bit"), 1002)]
-    {
+    for (last, code) in [
+        (masked(0x88, &1000_u16.to_be_bytes()), 1000),
+        (masked(0xc1, b"reserved bit"), 1002),
+    ] {
         let mut socket = server.connect();
         socket.send_bytes(&[masked(0x81, b"one"), masked(0x82, b"two"), last].concat());
-        assert_eq!(socket.frame(), Frame { opcode: TEXT, payload: b"one".to_vec() });
-        assert_eq!(socket.frame(), Frame { opcode: BINARY, payload: b"two".to_vec() });
+        assert_eq!(
+            socket.frame(),
+            Frame {
+                opcode: TEXT,
+                payload: b"one".to_vec()
+            }
+        );
+        assert_eq!(
+            socket.frame(),
+            Frame {
+                opcode: BINARY,
+                payload: b"two".to_vec()
+            }
+        );
         assert_eq!(socket.close_code(), code);
     }
     server.settle();
@@ -142,10 +195,15 @@ fn a_close_frame_is_answered_though_much_waits_and_the_peer_reads_late() {
     let mut socket = server.narrow_subscriber("process:p");
     let client = server.client(&socket);
     while client.queued() < 100 {
-        server.hub.send_process_output("p", "x".repeat(10_000)).unwrap();
+        server
+            .hub
+            .send_process_output("p", "x".repeat(10_000))
+            .unwrap();
     }
     socket.send_frame(CLOSE, &1000_u16.to_be_bytes());
-    until("the server has begun to close", || server.hub.client_count() == 0);
+    until("the server has begun to close", || {
+        server.hub.client_count() == 0
+    });
     assert_eq!(socket.close_code(), 1000);
     server.settle();
 }
@@ -155,8 +213,12 @@ fn a_stream_over_http_carries_its_channel_and_neither_broadcasts_nor_frames() {
     let server = Server::new();
     let stream = TcpStream::connect(server.address).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    (&stream).write_all(b"GET /api/channels/process:p/stream HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n").unwrap();
-    until("it is subscribed", || server.hub.channel_subscriber_count("process:p") == 1);
+    (&stream)
+        .write_all(b"GET /api/channels/process:p/stream HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+        .unwrap();
+    until("it is subscribed", || {
+        server.hub.channel_subscriber_count("process:p") == 1
+    });
     let client: Arc<Client> = server.hub.subscribers("process:p").next().unwrap();
     let mut watching = server.subscriber("process:q");
     assert!(!client.send_text("not on its channel"));
@@ -170,7 +232,10 @@ fn a_stream_over_http_carries_its_channel_and_neither_broadcasts_nor_frames() {
     }
     assert!(body.is_ascii(), "{:?}", String::from_utf8_lossy(&body));
     let body = String::from_utf8(body).unwrap();
-    assert!(!body.contains("to all") && !body.contains("not on its channel"), "{body}");
+    assert!(
+        !body.contains("to all") && !body.contains("not on its channel"),
+        "{body}"
+    );
     server.settle();
 }
 

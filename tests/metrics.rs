@@ -16,7 +16,10 @@ fn scrape(server: &Server) -> BTreeMap<String, f64> {
     let answer = get(server.address, "/metrics");
     assert_eq!(answer.status, 200);
     let content_type = answer.header("content-type").unwrap();
-    assert!(content_type.starts_with("application/openmetrics-text; version=1.0.0"), "{content_type}");
+    assert!(
+        content_type.starts_with("application/openmetrics-text; version=1.0.0"),
+        "{content_type}"
+    );
     let text = answer.body;
     let body = text.strip_suffix("# EOF\n").expect("the end of the page");
     let mut types = BTreeMap::new();
@@ -26,7 +29,12 @@ fn scrape(server: &Server) -> BTreeMap<String, f64> {
             let mut words = about.split(' ');
             if words.next() == Some("TYPE") {
                 let name = words.next().unwrap();
-                assert!(types.insert(name.to_owned(), words.next().unwrap()).is_none(), "{name} twice");
+                assert!(
+                    types
+                        .insert(name.to_owned(), words.next().unwrap())
+                        .is_none(),
+                    "{name} twice"
+                );
             }
             continue;
         }
@@ -38,7 +46,12 @@ fn scrape(server: &Server) -> BTreeMap<String, f64> {
                 .is_some_and(|rest| matches!(rest, "" | "_total" | "_bucket" | "_sum" | "_count"))
         });
         assert!(introduced, "{name} has no type");
-        assert!(series.insert(name.to_owned(), value.parse().unwrap()).is_none(), "{name} twice");
+        assert!(
+            series
+                .insert(name.to_owned(), value.parse().unwrap())
+                .is_none(),
+            "{name} twice"
+        );
     }
     series
 }
@@ -48,7 +61,10 @@ fn metrics_are_the_hubs_own_counters() {
     let server = Server::new();
     let (mut first, second) = (server.subscriber("a"), server.subscriber("a"));
     for _ in 0..10 {
-        server.hub.send_to_channel("a", Message::output("0123456789")).unwrap();
+        server
+            .hub
+            .send_to_channel("a", Message::output("0123456789"))
+            .unwrap();
     }
     for _ in 0..10 {
         first.text();
@@ -59,7 +75,9 @@ fn metrics_are_the_hubs_own_counters() {
     assert_eq!(get(server.address, "/ws").status, 426);
     let id = server.client(&second).id();
     second.reset();
-    until("the reset is seen", || server.hub.clients().all(|client| client.id() != id));
+    until("the reset is seen", || {
+        server.hub.clients().all(|client| client.id() != id)
+    });
     server.settle();
 
     let (stats, series) = (server.hub.stats(), scrape(&server));
@@ -79,7 +97,10 @@ fn metrics_are_the_hubs_own_counters() {
         ("outrace_ignored_messages_total", 1),
         ("outrace_offered_messages_total", stats.offered),
         ("outrace_delivered_messages_total", stats.written),
-        ("outrace_skipped_messages_total{reason=\"client queue full\"}", 0),
+        (
+            "outrace_skipped_messages_total{reason=\"client queue full\"}",
+            0,
+        ),
         ("outrace_discarded_messages_total", stats.discarded),
     ];
     for (name, value) in expected {
@@ -87,9 +108,18 @@ fn metrics_are_the_hubs_own_counters() {
     }
     assert_eq!(stats.offered, stats.written + stats.discarded);
     assert_eq!(series["outrace_block_messages_sum"], 10.0);
-    assert_eq!(series["outrace_write_size_bytes_sum"], stats.written_bytes as f64);
-    assert_eq!(series["outrace_write_size_bytes_count"], stats.writes as f64);
-    assert_eq!(series["outrace_write_duration_seconds_bucket{le=\"+Inf\"}"], stats.writes as f64);
+    assert_eq!(
+        series["outrace_write_size_bytes_sum"],
+        stats.written_bytes as f64
+    );
+    assert_eq!(
+        series["outrace_write_size_bytes_count"],
+        stats.writes as f64
+    );
+    assert_eq!(
+        series["outrace_write_duration_seconds_bucket{le=\"+Inf\"}"],
+        stats.writes as f64
+    );
     assert!(series["outrace_flush_latency_seconds_count"] >= 1.0);
 }
 
@@ -112,9 +142,15 @@ fn the_distributions_of_the_statistics_add_up_to_their_counters() {
             .map(|b| b["count"].as_u64().unwrap())
             .sum();
         let all = within + stats[distribution]["beyond"].as_u64().unwrap();
-        assert_eq!((Some(all), Some(all)), (stats[distribution]["count"].as_u64(), stats[count].as_u64()));
+        assert_eq!(
+            (Some(all), Some(all)),
+            (stats[distribution]["count"].as_u64(), stats[count].as_u64())
+        );
     }
-    assert_eq!(stats["write_sizes"]["sum"].as_f64(), stats["written_bytes"].as_f64());
+    assert_eq!(
+        stats["write_sizes"]["sum"].as_f64(),
+        stats["written_bytes"].as_f64()
+    );
     assert_eq!(stats["block_messages"]["sum"], 50.0);
 }
 
@@ -126,10 +162,15 @@ fn skips_are_told_by_reason_and_a_full_queue_by_its_depth() {
     // Once the socket takes no more, four wait and everything else is skipped.
     until("the queue is full and stays so", || {
         for _ in 0..20 {
-            server.hub.send_to_channel("a", Message::output(line.clone())).unwrap();
+            server
+                .hub
+                .send_to_channel("a", Message::output(line.clone()))
+                .unwrap();
         }
         let before = server.hub.stats();
-        before.longest_queue == 4 && before.written == server.hub.stats().written && before.skipped > 100
+        before.longest_queue == 4
+            && before.written == server.hub.stats().written
+            && before.skipped > 100
     });
     let (stats, series) = (server.hub.stats(), scrape(&server));
     assert!(stats.overrun <= stats.skipped);
@@ -138,7 +179,10 @@ fn skips_are_told_by_reason_and_a_full_queue_by_its_depth() {
         .iter()
         .sum();
     assert_eq!(by_reason, server.hub.stats().skipped as f64);
-    assert!(stats.queued_bytes >= 60_000 * stats.longest_queue, "{stats:?}");
+    assert!(
+        stats.queued_bytes >= 60_000 * stats.longest_queue,
+        "{stats:?}"
+    );
 }
 
 #[test]
@@ -155,11 +199,19 @@ fn what_a_channel_itself_cannot_take_is_told_apart() {
                 }
             });
         }
-        until("a publisher came while another was sealing", || server.hub.stats().overrun > 0);
+        until("a publisher came while another was sealing", || {
+            server.hub.stats().overrun > 0
+        });
         done.store(true, std::sync::atomic::Ordering::Relaxed);
     });
     server.settle();
     let (stats, series) = (server.hub.stats(), scrape(&server));
-    assert_eq!(series["outrace_skipped_messages_total{reason=\"channel queue full\"}"], stats.overrun as f64);
-    assert_eq!(stats.offered, stats.written + stats.queued + stats.skipped + stats.discarded);
+    assert_eq!(
+        series["outrace_skipped_messages_total{reason=\"channel queue full\"}"],
+        stats.overrun as f64
+    );
+    assert_eq!(
+        stats.offered,
+        stats.written + stats.queued + stats.skipped + stats.discarded
+    );
 }

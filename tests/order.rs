@@ -43,7 +43,9 @@ fn watched(
         .map(|_| {
             let mut socket = server.subscriber(channel);
             thread::spawn(move || {
-                let read = (0..messages).map(|_| labelled(&socket.json()).unwrap()).collect::<Vec<_>>();
+                let read = (0..messages)
+                    .map(|_| labelled(&socket.json()).unwrap())
+                    .collect::<Vec<_>>();
                 assert_eq!(socket.ping(), [""; 0], "nothing more, so nothing twice");
                 (read, socket)
             })
@@ -52,7 +54,10 @@ fn watched(
     for publisher in at_once(publish) {
         join("a publisher", publisher);
     }
-    let (lines, _sockets) = readers.into_iter().map(|reader| join("a reader", reader)).unzip();
+    let (lines, _sockets) = readers
+        .into_iter()
+        .map(|reader| join("a reader", reader))
+        .unzip();
     Read { lines, _sockets }
 }
 
@@ -63,8 +68,14 @@ fn is_one_order_with_nothing_missing(read: &Read, each: usize) {
         assert!(*other == read[0], "all subscribers see one order");
     }
     for publisher in 0..PUBLISHERS {
-        let own = read[0].iter().filter(|(p, _)| *p == publisher).map(|(_, n)| *n);
-        assert!(own.eq(0..each), "publisher {publisher} keeps its order, nothing is lost or there twice");
+        let own = read[0]
+            .iter()
+            .filter(|(p, _)| *p == publisher)
+            .map(|(_, n)| *n);
+        assert!(
+            own.eq(0..each),
+            "publisher {publisher} keeps its order, nothing is lost or there twice"
+        );
     }
 }
 
@@ -80,7 +91,9 @@ fn subscribers_see_one_order_under_eight_publishers() {
             let subscribers = match n % 3 {
                 0 => publisher.send_line(line),
                 1 => hub.send_process_output("p", line).unwrap(),
-                _ => hub.send_to_channel("process:p", Message::output(line)).unwrap(),
+                _ => hub
+                    .send_to_channel("process:p", Message::output(line))
+                    .unwrap(),
             };
             assert_eq!(subscribers, 5);
         }
@@ -88,7 +101,10 @@ fn subscribers_see_one_order_under_eight_publishers() {
     is_one_order_with_nothing_missing(&read, 600);
     server.settle();
     assert_eq!(server.hub.stats().skipped, 0);
-    assert_eq!(server.hub.channels().next().unwrap().published, PUBLISHERS as u64 * 600);
+    assert_eq!(
+        server.hub.channels().next().unwrap().published,
+        PUBLISHERS as u64 * 600
+    );
 }
 
 #[test]
@@ -112,16 +128,28 @@ fn nobody_comes_between_the_lines_of_a_run() {
     const LINES: usize = 20;
     let server = Server::with(Hub::builder().queue(1 << 14));
     let publisher = server.hub.publisher("process:p").unwrap();
-    let read = watched(&server, "process:p", PUBLISHERS * RUNS * LINES, move |number| {
-        for run in 0..RUNS {
-            let lines: Lines = (0..LINES).map(|n| format!("{number}:{}", run * LINES + n)).collect();
-            publisher.send_lines(lines);
-        }
-    });
+    let read = watched(
+        &server,
+        "process:p",
+        PUBLISHERS * RUNS * LINES,
+        move |number| {
+            for run in 0..RUNS {
+                let lines: Lines = (0..LINES)
+                    .map(|n| format!("{number}:{}", run * LINES + n))
+                    .collect();
+                publisher.send_lines(lines);
+            }
+        },
+    );
     is_one_order_with_nothing_missing(&read, RUNS * LINES);
     for run in read.lines[0].chunks(LINES) {
         let (publisher, first) = run[0];
-        assert!(run.iter().copied().eq((first..first + LINES).map(|n| (publisher, n))), "{run:?}");
+        assert!(
+            run.iter()
+                .copied()
+                .eq((first..first + LINES).map(|n| (publisher, n))),
+            "{run:?}"
+        );
     }
 }
 
@@ -160,12 +188,20 @@ fn a_subscriber_gets_all_from_its_first_message_on() {
         // Unsubscribed by the second pong: what came until then has to be without a hole.
         socket.send_text(r#"{"type":"unsubscribe","channel":"c"}"#);
         early.extend(socket.ping());
-        let read: Vec<usize> =
-            early.iter().map(|text| labelled(&serde_json::from_str(text).unwrap()).unwrap().1).collect();
+        let read: Vec<usize> = early
+            .iter()
+            .map(|text| labelled(&serde_json::from_str(text).unwrap()).unwrap().1)
+            .collect();
         if let Some(&first) = read.first() {
-            assert!(read.iter().copied().eq(first..first + read.len()), "no hole, nothing twice");
+            assert!(
+                read.iter().copied().eq(first..first + read.len()),
+                "no hole, nothing twice"
+            );
             // One more may have been published and not yet be counted.
-            assert!(first >= before && first <= after + 1, "{before} <= {first} <= {after} + 1");
+            assert!(
+                first >= before && first <= after + 1,
+                "{before} <= {first} <= {after} + 1"
+            );
         }
     }
     join("the flood", flood);

@@ -34,7 +34,10 @@ fn flood_until_skipped(hub: &Hub, client: &Client, skipped: u64) -> usize {
 
 /// The numbers of the lines among texts.
 fn numbers(texts: &[String]) -> Vec<usize> {
-    texts.iter().filter_map(|text| Some(labelled(&serde_json::from_str(text).unwrap())?.1)).collect()
+    texts
+        .iter()
+        .filter_map(|text| Some(labelled(&serde_json::from_str(text).unwrap())?.1))
+        .collect()
 }
 
 fn reader(mut socket: Socket) -> thread::JoinHandle<Vec<String>> {
@@ -73,10 +76,20 @@ fn a_client_that_does_not_read_is_skipped_stays_and_gets_the_next_when_it_reads_
             rest.push(text);
         }
         let received = [received, numbers(&rest)].concat();
-        assert!(received.is_sorted_by(|a, b| a < b), "round {round}: in order, none twice");
-        assert_eq!(received[0], 0, "what was published while it had room is there");
+        assert!(
+            received.is_sorted_by(|a, b| a < b),
+            "round {round}: in order, none twice"
+        );
+        assert_eq!(
+            received[0], 0,
+            "what was published while it had room is there"
+        );
         let skipped = (slow_client.skipped() - before) as usize;
-        assert_eq!(received.len() + skipped, published, "round {round}: received or counted");
+        assert_eq!(
+            received.len() + skipped,
+            published,
+            "round {round}: received or counted"
+        );
     }
 }
 
@@ -91,7 +104,9 @@ fn others_do_not_notice_a_client_that_does_not_read() {
     let fast_clients: Vec<_> = fast.iter().map(|socket| server.client(socket)).collect();
     // A message that was read may for a moment still have its place in the queue: the pong of the subscription, at first.
     let fast_are_through = || {
-        until("the fast ones are through", || fast_clients.iter().all(|client| client.queued() == 0));
+        until("the fast ones are through", || {
+            fast_clients.iter().all(|client| client.queued() == 0)
+        });
     };
     fast_are_through();
     while slow_client.skipped() < 500 {
@@ -115,11 +130,18 @@ fn others_do_not_notice_a_client_that_does_not_read() {
 fn memory_is_bounded_by_messages_and_by_bytes() {
     for (builder, messages, bytes) in [
         (Hub::builder().queue(100), 100, usize::MAX),
-        (Hub::builder().queue(100_000).queue_bytes(64 * 1024), 100_000, 64 * 1024),
+        (
+            Hub::builder().queue(100_000).queue_bytes(64 * 1024),
+            100_000,
+            64 * 1024,
+        ),
     ] {
         let server = Server::with(builder);
-        let stalled: Vec<Socket> = (0..4).map(|_| server.narrow_subscriber("process:p")).collect();
-        let clients: Vec<Arc<Client>> = stalled.iter().map(|socket| server.client(socket)).collect();
+        let stalled: Vec<Socket> = (0..4)
+            .map(|_| server.narrow_subscriber("process:p"))
+            .collect();
+        let clients: Vec<Arc<Client>> =
+            stalled.iter().map(|socket| server.client(socket)).collect();
         let publisher = server.hub.publisher("process:p").unwrap();
         let run = || -> Lines { (0..200).map(|n| line(0, n, 1024)).collect() };
         while clients.iter().any(|client| client.skipped() < 5000) {
@@ -131,7 +153,10 @@ fn memory_is_bounded_by_messages_and_by_bytes() {
                 assert!(queued <= messages + RESERVE, "{queued} messages");
                 // A message is at least its line: all but the few short ones have 1 KiB.
                 let lines = queued.saturating_sub(RESERVE);
-                assert!(bytes == usize::MAX || lines / 201 * 200 * 1024 <= bytes, "{queued} messages");
+                assert!(
+                    bytes == usize::MAX || lines / 201 * 200 * 1024 <= bytes,
+                    "{queued} messages"
+                );
             }
         }
         assert_eq!(server.hub.client_count(), 4);
@@ -142,10 +167,17 @@ fn memory_is_bounded_by_messages_and_by_bytes() {
 fn every_message_is_written_queued_skipped_or_discarded_to_the_unit() {
     let server = Server::with(Hub::builder().queue(50));
     let attentive: Vec<_> = (0..3).map(|_| server.subscriber("process:p")).collect();
-    let attentive_clients: Vec<_> = attentive.iter().map(|socket| server.client(socket)).collect();
+    let attentive_clients: Vec<_> = attentive
+        .iter()
+        .map(|socket| server.client(socket))
+        .collect();
     let readers: Vec<_> = attentive.into_iter().map(reader).collect();
-    let mut stalled: Vec<_> = (0..3).map(|_| server.narrow_subscriber("process:p")).collect();
-    let leaving: Vec<_> = (0..3).map(|_| server.narrow_subscriber("process:p")).collect();
+    let mut stalled: Vec<_> = (0..3)
+        .map(|_| server.narrow_subscriber("process:p"))
+        .collect();
+    let leaving: Vec<_> = (0..3)
+        .map(|_| server.narrow_subscriber("process:p"))
+        .collect();
     let stalled_clients: Vec<_> = stalled.iter().map(|socket| server.client(socket)).collect();
     let leaving_clients: Vec<_> = leaving.iter().map(|socket| server.client(socket)).collect();
     let publisher = server.hub.publisher("process:p").unwrap();
@@ -157,17 +189,31 @@ fn every_message_is_written_queued_skipped_or_discarded_to_the_unit() {
         }
     };
     let attentive_are_through = || {
-        until("who reads is through", || attentive_clients.iter().all(|client| client.queued() == 0));
+        until("who reads is through", || {
+            attentive_clients.iter().all(|client| client.queued() == 0)
+        });
     };
     // Until the kernel takes no more for those who do not read.
-    let written =
-        || stalled_clients.iter().chain(&leaving_clients).map(|client| client.written()).sum::<u64>();
+    let written = || {
+        stalled_clients
+            .iter()
+            .chain(&leaving_clients)
+            .map(|client| client.written())
+            .sum::<u64>()
+    };
     let (mut before, mut unchanged) = (0, 0);
     while unchanged < 3 {
         flood(200);
         attentive_are_through();
-        let full = stalled_clients.iter().chain(&leaving_clients).all(|client| client.queued() == 50);
-        unchanged = if full && written() == before { unchanged + 1 } else { 0 };
+        let full = stalled_clients
+            .iter()
+            .chain(&leaving_clients)
+            .all(|client| client.queued() == 50);
+        unchanged = if full && written() == before {
+            unchanged + 1
+        } else {
+            0
+        };
         before = written();
     }
     // Some vanish with what waits for them, each in its own way.
@@ -188,21 +234,32 @@ fn every_message_is_written_queued_skipped_or_discarded_to_the_unit() {
             && stats.offered == stats.written + stats.queued + stats.skipped + stats.discarded
     });
     let stats = server.hub.stats();
-    assert!(stats.skipped > 0 && stats.discarded > 0 && stats.queued > 0, "{stats:?}");
+    assert!(
+        stats.skipped > 0 && stats.discarded > 0 && stats.queued > 0,
+        "{stats:?}"
+    );
     let channel = server.hub.channels().next().unwrap();
-    assert_eq!((channel.published, channel.skipped), (published as u64, stats.skipped));
+    assert_eq!(
+        (channel.published, channel.skipped),
+        (published as u64, stats.skipped)
+    );
     server.hub.send_process_output("p", "the end").unwrap();
     for (thread, client) in readers.into_iter().zip(&attentive_clients) {
         let received = join("a reader", thread);
         // The pong that proved its subscription was written to it too, and the end.
-        until("the end is counted", || client.written() == received.len() as u64 + 2);
+        until("the end is counted", || {
+            client.written() == received.len() as u64 + 2
+        });
         assert_eq!(received.len() as u64 + client.skipped(), published as u64);
     }
     // The stalled ones read what had been queued, and not one message more.
     for (socket, client) in stalled.iter_mut().zip(&stalled_clients) {
         let received = socket.ping();
         until("its queue is empty", || client.queued() == 0);
-        assert_eq!(received.len() as u64 + client.skipped(), published as u64 + 1);
+        assert_eq!(
+            received.len() as u64 + client.skipped(),
+            published as u64 + 1
+        );
         assert_eq!(client.written(), received.len() as u64 + 2, "and two pongs");
     }
     server.settle();
@@ -215,7 +272,9 @@ fn a_run_that_fits_in_part_is_delivered_in_part_and_in_order() {
     let client = server.client(&slow);
     let mut published = 0;
     while client.skipped() == 0 {
-        let run: Lines = (published..published + 130).map(|n| line(0, n, 1024)).collect();
+        let run: Lines = (published..published + 130)
+            .map(|n| line(0, n, 1024))
+            .collect();
         server.hub.send_process_lines("p", run).unwrap();
         published += 130;
     }
@@ -283,7 +342,10 @@ fn a_status_right_behind_runs_of_lines_arrives_while_others_publish_too() {
     server.hub.send_process_status("p", "the end", 0).unwrap();
     for thread in readers {
         let texts = join("a reader", thread);
-        let statuses = texts.iter().filter(|text| text.contains("process_status")).count();
+        let statuses = texts
+            .iter()
+            .filter(|text| text.contains("process_status"))
+            .count();
         assert_eq!(statuses, 80);
     }
 }
@@ -304,12 +366,19 @@ fn a_message_to_all_disconnects_who_has_no_room_and_nobody_else() {
         assert_eq!(labelled(&fast.json()), Some((0, notices)));
         notices += 1;
     }
-    until("it has left every channel", || server.hub.client_count() == 1 && server.hub.channel_count() == 0);
+    until("it has left every channel", || {
+        server.hub.client_count() == 1 && server.hub.channel_count() == 0
+    });
     let (received, closed) = slow.drain().unwrap();
     assert_eq!(closed, Some((1013, "queue overflow".to_owned())));
-    let noticed = received.iter().filter(|text| text.contains("notice")).count();
+    let noticed = received
+        .iter()
+        .filter(|text| text.contains("notice"))
+        .count();
     assert!(noticed < notices, "there was no room for the last");
-    until("it is counted", || server.hub.stats().closed.get("queue overflow") == Some(&1));
+    until("it is counted", || {
+        server.hub.stats().closed.get("queue overflow") == Some(&1)
+    });
     assert_eq!(fast.ping(), [""; 0]);
     server.settle();
 }
@@ -324,7 +393,9 @@ fn a_flood_to_all_disconnects_who_does_not_read_and_reaches_who_does() {
     let text = "x".repeat(8192);
     let mut sent = 0;
     while server.hub.client_count() == 2 {
-        server.hub.broadcast(Message::new(MessageType::Event).with_text(text.clone()));
+        server
+            .hub
+            .broadcast(Message::new(MessageType::Event).with_text(text.clone()));
         sent += 1;
         assert_eq!(fast.json()["data"], *text);
     }

@@ -20,13 +20,20 @@ fn final_status(status: &str, code: i64) -> Vec<(String, i64)> {
 /// What a subscriber sees of `script`.
 async fn watched(script: &str) -> (Vec<String>, Vec<(String, i64)>) {
     bounded(async {
-        let hub = Hub::builder().queue(100_000).queue_bytes(64 << 20).build().unwrap();
+        let hub = Hub::builder()
+            .queue(100_000)
+            .queue_bytes(64 << 20)
+            .build()
+            .unwrap();
         let mut client = Client::subscribe(&serve(&hub).await, "process:it").await;
         let process = hub.spawn("it", sh(script)).unwrap();
         let seen = client.until_end().await;
         let report = process.wait().await;
         let (status, code) = seen.1.last().unwrap();
-        assert_eq!((report.status.as_str(), i64::from(report.code)), (status.as_str(), *code));
+        assert_eq!(
+            (report.status.as_str(), i64::from(report.code)),
+            (status.as_str(), *code)
+        );
         seen
     })
     .await
@@ -43,8 +50,15 @@ async fn a_process_runs_writes_and_has_exited_in_that_order() {
 async fn both_outputs_are_streamed_whole() {
     let (lines, _) = watched("for i in 1 2 3 4 5; do echo out $i; echo err $i >&2; done").await;
     for stream in ["out", "err"] {
-        let of_it: Vec<_> = lines.iter().filter(|line| line.starts_with(stream)).cloned().collect();
-        assert_eq!(of_it, (1..=5).map(|i| format!("{stream} {i}")).collect::<Vec<_>>());
+        let of_it: Vec<_> = lines
+            .iter()
+            .filter(|line| line.starts_with(stream))
+            .cloned()
+            .collect();
+        assert_eq!(
+            of_it,
+            (1..=5).map(|i| format!("{stream} {i}")).collect::<Vec<_>>()
+        );
     }
     assert_eq!(lines.len(), 10);
 }
@@ -64,7 +78,10 @@ async fn a_line_of_a_megabyte_comes_in_pieces_with_nothing_lost() {
     let pieces = &lines[..lines.len() - 1];
     assert!(pieces.iter().all(|piece| piece.len() <= MAX_LINE));
     assert_eq!(pieces.len(), expected.len().div_ceil(MAX_LINE));
-    assert!(pieces.concat() == expected, "the pieces do not make up the line");
+    assert!(
+        pieces.concat() == expected,
+        "the pieces do not make up the line"
+    );
 }
 
 #[tokio::test]
@@ -76,7 +93,12 @@ async fn invalid_utf8_is_replaced() {
 #[tokio::test]
 async fn a_hundred_thousand_lines_arrive_in_order() {
     let (lines, _) = watched("seq 1 100000").await;
-    assert!(lines.iter().map(|line| line.parse::<u32>().unwrap()).eq(1..=100_000));
+    assert!(
+        lines
+            .iter()
+            .map(|line| line.parse::<u32>().unwrap())
+            .eq(1..=100_000)
+    );
 }
 
 #[tokio::test]
@@ -90,7 +112,10 @@ async fn lines_that_nobody_watches_are_counted() {
     bounded(async {
         let hub = Hub::new();
         let publisher = hub.publisher("process:it").unwrap();
-        hub.spawn("it", sh("seq 1 100000; printf last")).unwrap().wait().await;
+        hub.spawn("it", sh("seq 1 100000; printf last"))
+            .unwrap()
+            .wait()
+            .await;
         // A channel is listed while it has subscribers; the publisher kept its numbering.
         let _client = Client::subscribe(&serve(&hub).await, "process:it").await;
         let channels: Vec<_> = hub.channels().collect();
@@ -107,15 +132,28 @@ async fn what_cannot_start_has_crashed_with_the_codes_of_a_shell() {
     bounded(async {
         let hub = Hub::new();
         let mut client = Client::subscribe(&serve(&hub).await, "process:it").await;
-        let missing = hub.spawn("it", tokio::process::Command::new("/no/such/program")).unwrap_err();
+        let missing = hub
+            .spawn("it", tokio::process::Command::new("/no/such/program"))
+            .unwrap_err();
         assert!(matches!(missing, SpawnError::NotFound { .. }));
         assert_eq!(missing.code(), 127);
-        assert_eq!(client.until_end().await, (vec![], vec![("crashed".into(), 127)]));
+        assert_eq!(
+            client.until_end().await,
+            (vec![], vec![("crashed".into(), 127)])
+        );
 
-        let unfit = hub.spawn("it", tokio::process::Command::new(support::not_executable())).unwrap_err();
+        let unfit = hub
+            .spawn(
+                "it",
+                tokio::process::Command::new(support::not_executable()),
+            )
+            .unwrap_err();
         assert!(matches!(unfit, SpawnError::NotExecutable { .. }));
         assert_eq!(unfit.code(), 126);
-        assert_eq!(client.until_end().await, (vec![], vec![("crashed".into(), 126)]));
+        assert_eq!(
+            client.until_end().await,
+            (vec![], vec![("crashed".into(), 126)])
+        );
 
         let unnamed = hub.spawn("not an id", sh("true")).unwrap_err();
         assert!(matches!(unnamed, SpawnError::Name(_)));
@@ -130,9 +168,16 @@ async fn a_descendant_that_holds_the_pipe_does_not_hold_up_the_report() {
         let mut client = Client::subscribe(&serve(&hub).await, "process:it").await;
         let process = hub.spawn("it", sh("sleep 3600 & echo $!; exit 4")).unwrap();
         let sleeper: i32 = client.line().await.parse().unwrap();
-        assert_eq!(process.wait().await, ExitReport { status: Status::Exited, code: 4 });
+        assert_eq!(
+            process.wait().await,
+            ExitReport {
+                status: Status::Exited,
+                code: 4
+            }
+        );
         let sleeper = rustix::process::Pid::from_raw(sleeper).unwrap();
-        rustix::process::kill_process(sleeper, rustix::process::Signal::KILL).expect("it was left alone");
+        rustix::process::kill_process(sleeper, rustix::process::Signal::KILL)
+            .expect("it was left alone");
     })
     .await;
 }
@@ -142,15 +187,20 @@ async fn a_descendant_that_never_stops_writing_does_not_hold_up_the_report() {
     bounded(async {
         let hub = Hub::new();
         let mut client = Client::subscribe(&serve(&hub).await, "process:it").await;
-        let process =
-            hub.spawn("it", sh("(while :; do echo more; sleep 0.02; done) & echo $!; exit 0")).unwrap();
+        let process = hub
+            .spawn(
+                "it",
+                sh("(while :; do echo more; sleep 0.02; done) & echo $!; exit 0"),
+            )
+            .unwrap();
         let mut writer = client.line().await;
         while writer == "more" {
             writer = client.line().await;
         }
         assert_eq!(process.wait().await.code, 0);
         let writer = rustix::process::Pid::from_raw(writer.parse().unwrap()).unwrap();
-        rustix::process::kill_process(writer, rustix::process::Signal::KILL).expect("it was left alone");
+        rustix::process::kill_process(writer, rustix::process::Signal::KILL)
+            .expect("it was left alone");
     })
     .await;
 }
@@ -188,16 +238,35 @@ async fn stopping_asks_first_and_kills_after_the_grace() {
     bounded(async {
         let hub = Hub::new();
         let mut client = Client::subscribe(&serve(&hub).await, "process:it").await;
-        let polite =
-            hub.spawn("it", sh("trap 'exit 5' TERM; echo ready; while :; do sleep 0.05; done")).unwrap();
+        let polite = hub
+            .spawn(
+                "it",
+                sh("trap 'exit 5' TERM; echo ready; while :; do sleep 0.05; done"),
+            )
+            .unwrap();
         client.line_that_is("ready").await;
         assert_eq!(polite.stop(Duration::from_secs(3600)).await.code, 5);
 
-        let stubborn = hub.spawn("it", sh("trap '' TERM; echo ready; while :; do sleep 0.05; done")).unwrap();
+        let stubborn = hub
+            .spawn(
+                "it",
+                sh("trap '' TERM; echo ready; while :; do sleep 0.05; done"),
+            )
+            .unwrap();
         client.line_that_is("ready").await;
         let report = stubborn.stop(Duration::from_millis(100)).await;
-        assert_eq!(report, ExitReport { status: Status::Crashed, code: 137 });
-        assert_eq!(stubborn.stop(Duration::ZERO).await, report, "stopping what has ended");
+        assert_eq!(
+            report,
+            ExitReport {
+                status: Status::Crashed,
+                code: 137
+            }
+        );
+        assert_eq!(
+            stubborn.stop(Duration::ZERO).await,
+            report,
+            "stopping what has ended"
+        );
     })
     .await;
 }
@@ -212,7 +281,13 @@ async fn dropping_the_handle_kills_only_when_asked_to() {
         assert_eq!(lines, ["still here"]);
         assert_eq!(statuses, final_status("exited", 0));
 
-        drop(Spawn::new("it", sh("sleep 3600")).unwrap().kill_on_drop(true).start(&hub).unwrap());
+        drop(
+            Spawn::new("it", sh("sleep 3600"))
+                .unwrap()
+                .kill_on_drop(true)
+                .start(&hub)
+                .unwrap(),
+        );
         assert_eq!(client.until_end().await.1, final_status("crashed", 137));
     })
     .await;
@@ -224,7 +299,11 @@ async fn waiting_can_be_dropped_and_shared() {
         let hub = Hub::new();
         let process = hub.spawn("it", sh("sleep 0.2; exit 9")).unwrap();
         assert_eq!(process.report(), None);
-        assert!(tokio::time::timeout(Duration::from_millis(1), process.wait()).await.is_err());
+        assert!(
+            tokio::time::timeout(Duration::from_millis(1), process.wait())
+                .await
+                .is_err()
+        );
         let (one, other) = tokio::join!(process.wait(), process.wait());
         assert_eq!(one.code, 9);
         assert_eq!(one, other);
@@ -260,14 +339,20 @@ async fn a_tee_passes_every_byte_through() {
         let (out, mut passed) = tokio::io::duplex(64);
         let (err, mut passed_err) = tokio::io::duplex(64);
         let script = r"seq 1 500; printf '\377 no newline'; echo oops >&2";
-        let process = Spawn::new("it", sh(script)).unwrap().tee(out, err).start(&hub).unwrap();
+        let process = Spawn::new("it", sh(script))
+            .unwrap()
+            .tee(out, err)
+            .start(&hub)
+            .unwrap();
         let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
         let (_, _, report) = tokio::join!(
             passed.read_to_end(&mut stdout),
             passed_err.read_to_end(&mut stderr),
             process.wait(),
         );
-        let mut expected: Vec<u8> = (1..=500).flat_map(|i| format!("{i}\n").into_bytes()).collect();
+        let mut expected: Vec<u8> = (1..=500)
+            .flat_map(|i| format!("{i}\n").into_bytes())
+            .collect();
         expected.extend(b"\xff no newline");
         assert_eq!(stdout, expected);
         assert_eq!(stderr, b"oops\n");
@@ -284,7 +369,9 @@ async fn a_tee_that_fails_does_not_end_the_streaming() {
         let mut client = Client::subscribe(&serve(&hub).await, "process:it").await;
         let (out, gone) = tokio::io::duplex(64);
         drop(gone);
-        let spawn = Spawn::new("it", sh("seq 1 5000")).unwrap().tee(out, tokio::io::sink());
+        let spawn = Spawn::new("it", sh("seq 1 5000"))
+            .unwrap()
+            .tee(out, tokio::io::sink());
         let process = spawn.start(&hub).unwrap();
         let (lines, statuses) = client.until_end().await;
         assert_eq!(lines.len(), 5000);

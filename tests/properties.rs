@@ -73,7 +73,11 @@ struct Peer {
 
 impl Peer {
     fn connect(server: &Server, narrow: bool) -> Self {
-        let mut socket = if narrow { Socket::connect_narrow(server.address) } else { server.connect() };
+        let mut socket = if narrow {
+            Socket::connect_narrow(server.address)
+        } else {
+            server.connect()
+        };
         socket.ping();
         let client = server.client(&socket);
         Self {
@@ -91,7 +95,10 @@ impl Peer {
         self.pongs += 1;
         for text in &texts {
             let message: serde_json::Value = serde_json::from_str(text).unwrap();
-            let channel = CHANNELS.iter().position(|channel| message["channel"] == *channel).unwrap();
+            let channel = CHANNELS
+                .iter()
+                .position(|channel| message["channel"] == *channel)
+                .unwrap();
             self.received[channel].push(message["data"].as_str().unwrap().to_owned());
         }
     }
@@ -101,7 +108,8 @@ impl Peer {
     }
 
     fn command(&mut self, kind: &str, channel: usize) {
-        self.socket.send_json(json!({"type": kind, "channel": CHANNELS[channel]}));
+        self.socket
+            .send_json(json!({"type": kind, "channel": CHANNELS[channel]}));
         self.read();
         self.subscribed[channel] = kind == "subscribe";
     }
@@ -139,18 +147,28 @@ fn run(queue: usize, steps: Vec<Step>) {
                     peer.command("unsubscribe", channel);
                 }
             }
-            Step::Publish { channel, lines, times, at_once } => {
+            Step::Publish {
+                channel,
+                lines,
+                times,
+                at_once,
+            } => {
                 let subscribers = peers.iter().filter(|peer| peer.subscribed[channel]).count();
                 offered += (lines.len() * times * subscribers) as u64;
                 for _ in 0..times {
                     if at_once {
-                        assert_eq!(publishers[channel].send_lines(lines.iter().collect()), subscribers);
+                        assert_eq!(
+                            publishers[channel].send_lines(lines.iter().collect()),
+                            subscribers
+                        );
                     } else {
                         for line in &lines {
                             assert_eq!(publishers[channel].send_line(line), subscribers);
                         }
                     }
-                    let texts = lines.iter().map(|line| String::from_utf8_lossy(line).into_owned());
+                    let texts = lines
+                        .iter()
+                        .map(|line| String::from_utf8_lossy(line).into_owned());
                     for peer in peers.iter_mut().filter(|peer| peer.subscribed[channel]) {
                         peer.expected[channel].extend(texts.clone());
                     }
@@ -194,21 +212,32 @@ fn run(queue: usize, steps: Vec<Step>) {
         let expected = peer.expected.iter().map(Vec::len).sum::<usize>() as u64;
         assert_eq!(peer.received() + peer.client.skipped(), expected);
         for (received, expected) in peer.received.iter().zip(&peer.expected) {
-            assert!(is_subsequence(received, expected), "in order, and as they were published");
+            assert!(
+                is_subsequence(received, expected),
+                "in order, and as they were published"
+            );
         }
-        until("all is counted", || peer.client.written() == peer.received() + peer.pongs);
+        until("all is counted", || {
+            peer.client.written() == peer.received() + peer.pongs
+        });
     }
     server.settle();
     drop(peers);
-    until("everybody has left", || server.hub.client_count() == 0 && server.hub.channel_count() == 0);
-    until("every end is counted", || server.hub.stats().closed.values().sum::<u64>() == connected);
+    until("everybody has left", || {
+        server.hub.client_count() == 0 && server.hub.channel_count() == 0
+    });
+    until("every end is counted", || {
+        server.hub.stats().closed.values().sum::<u64>() == connected
+    });
     server.settle();
 }
 
 /// Waits until what was published is fanned out, to the unit: every line once for each of its subscribers, and every pong.
 fn fanned_out(server: &Server, lines: u64, peers: &[Peer], pongs_of_those_gone: u64) {
     let offered = lines + pongs_of_those_gone + peers.iter().map(|peer| peer.pongs).sum::<u64>();
-    until("all is fanned out", || server.hub.stats().offered == offered);
+    until("all is fanned out", || {
+        server.hub.stats().offered == offered
+    });
 }
 
 proptest! {

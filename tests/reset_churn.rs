@@ -30,16 +30,25 @@ fn cycle(address: SocketAddr, number: usize) {
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     let handshake = handshake("");
     let request = handshake.as_bytes();
-    let subscribe = masked(0x80 | TEXT, br#"{"type":"subscribe","channel":"process:p"}"#);
+    let subscribe = masked(
+        0x80 | TEXT,
+        br#"{"type":"subscribe","channel":"process:p"}"#,
+    );
     let kind = number % 6;
     match kind {
         0 => {}
         1 => (&stream).write_all(&request[..request.len() / 2]).unwrap(),
         2 => (&stream).write_all(request).unwrap(),
-        3 => (&stream).write_all(&[request, &subscribe].concat()).unwrap(),
-        4 => (&stream).write_all(&[request, &subscribe[..10]].concat()).unwrap(),
+        3 => (&stream)
+            .write_all(&[request, &subscribe].concat())
+            .unwrap(),
+        4 => (&stream)
+            .write_all(&[request, &subscribe[..10]].concat())
+            .unwrap(),
         _ => {
-            (&stream).write_all(&[request, &subscribe].concat()).unwrap();
+            (&stream)
+                .write_all(&[request, &subscribe].concat())
+                .unwrap();
             // It has got something: now it is a client like any other.
             assert!((&stream).read(&mut [0; 64]).unwrap() > 0);
         }
@@ -92,7 +101,10 @@ fn resets_leave_neither_descriptors_nor_tasks_nor_memory_behind_and_who_stays_ge
     let stop = Arc::new(AtomicBool::new(false));
     let got = Arc::new(Mutex::new(0));
     let publisher = {
-        let (handle, stop) = (server.hub.publisher("process:p").unwrap(), Arc::clone(&stop));
+        let (handle, stop) = (
+            server.hub.publisher("process:p").unwrap(),
+            Arc::clone(&stop),
+        );
         thread::spawn(move || {
             let mut sent = 0;
             while !stop.load(Ordering::Relaxed) {
@@ -143,7 +155,10 @@ fn resets_leave_neither_descriptors_nor_tasks_nor_memory_behind_and_who_stays_ge
     assert!(now < memory + SLACK, "{memory} bytes before, {now} after");
     stop.store(true, Ordering::Relaxed);
     let sent: usize = join("the publisher", publisher);
-    server.hub.send_process_output("p", format!("0:{sent}")).unwrap();
+    server
+        .hub
+        .send_process_output("p", format!("0:{sent}"))
+        .unwrap();
     let mut socket = join("the witness", witness);
     let mut got = got.lock().unwrap();
     while *got <= sent {
@@ -152,5 +167,9 @@ fn resets_leave_neither_descriptors_nor_tasks_nor_memory_behind_and_who_stays_ge
     }
     server.settle();
     let stats = server.hub.stats();
-    assert_eq!(stats.connected, 1 + stats.closed.values().sum::<u64>(), "{stats:?}");
+    assert_eq!(
+        stats.connected,
+        1 + stats.closed.values().sum::<u64>(),
+        "{stats:?}"
+    );
 }

@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use outrace::process::{
-    Control, ControlError, Program, Restart, RestartDelay, Signal, Supervised, Supervisor, SupervisorBuilder,
-    SupervisorError, SupervisorEvent,
+    Control, ControlError, Program, Restart, RestartDelay, Signal, Supervised, Supervisor,
+    SupervisorBuilder, SupervisorError, SupervisorEvent,
 };
 use outrace::{Hub, Status};
 use support::{Client, bounded, serve};
@@ -23,7 +23,9 @@ const STUBBORN: &str = "trap '' TERM; echo up; while :; do sleep 1000 & wait; do
 const AN_HOUR: Duration = Duration::from_secs(3600);
 
 fn shell(id: &str, script: &str) -> Supervised {
-    Supervised::new(id, Program::shell(script)).unwrap().restart_delay(RestartDelay::new(Duration::ZERO))
+    Supervised::new(id, Program::shell(script))
+        .unwrap()
+        .restart_delay(RestartDelay::new(Duration::ZERO))
 }
 
 /// What a supervisor says of its processes: `web started`, `web exited 1`.
@@ -64,7 +66,8 @@ struct Scratch(PathBuf);
 
 impl Scratch {
     fn new(test: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("outrace-supervisor-{test}-{}", std::process::id()));
+        let path =
+            std::env::temp_dir().join(format!("outrace-supervisor-{test}-{}", std::process::id()));
         std::fs::create_dir_all(&path).unwrap();
         Self(path)
     }
@@ -103,23 +106,35 @@ fn runs(pid: &str) -> bool {
 }
 
 async fn status(control: &Control, id: &str, status: &str) {
-    control.wait_until(|all| all.iter().any(|p| p.id.as_str() == id && p.status.as_str() == status)).await;
+    control
+        .wait_until(|all| {
+            all.iter()
+                .any(|p| p.id.as_str() == id && p.status.as_str() == status)
+        })
+        .await;
 }
 
 #[tokio::test]
 async fn they_start_in_order_and_are_stopped_in_the_reverse() {
     bounded(async {
         let hub = Hub::new();
-        let builder =
-            ["a", "b", "c"].into_iter().fold(Supervisor::builder(), |b, id| b.process(shell(id, FOREVER)));
+        let builder = ["a", "b", "c"]
+            .into_iter()
+            .fold(Supervisor::builder(), |b, id| b.process(shell(id, FOREVER)));
         let (builder, mut events) = Events::of(builder);
         let supervisor = builder.start(&hub).unwrap();
         for id in ["a", "b", "c"] {
             assert_eq!(events.next().await, format!("{id} started"));
         }
         let all = supervisor.stop().await;
-        assert_eq!(events.so_far(), ["c stopped 143", "b stopped 143", "a stopped 143"]);
-        assert!(all.iter().all(|p| p.status == Status::Stopped && p.code == 143 && p.pid.is_none()));
+        assert_eq!(
+            events.so_far(),
+            ["c stopped 143", "b stopped 143", "a stopped 143"]
+        );
+        assert!(
+            all.iter()
+                .all(|p| p.status == Status::Stopped && p.code == 143 && p.pid.is_none())
+        );
     })
     .await;
 }
@@ -132,10 +147,17 @@ async fn one_starts_after_the_process_it_names_and_its_delay() {
             Supervisor::builder()
                 .process(shell("db", FOREVER))
                 .process(shell("slow", FOREVER).delay(AN_HOUR))
-                .process(shell("web", FOREVER).after("db").delay(Duration::from_millis(1))),
+                .process(
+                    shell("web", FOREVER)
+                        .after("db")
+                        .delay(Duration::from_millis(1)),
+                ),
         );
         let supervisor = builder.start(&hub).unwrap();
-        assert_eq!([events.next().await, events.next().await], ["db started", "web started"]);
+        assert_eq!(
+            [events.next().await, events.next().await],
+            ["db started", "web started"]
+        );
         assert_eq!(supervisor.control().list()[1].status.as_str(), "waiting");
         // Its turn can be anticipated.
         supervisor.control().start("slow").await.unwrap();
@@ -148,12 +170,19 @@ async fn one_starts_after_the_process_it_names_and_its_delay() {
 #[test]
 fn two_of_one_id_and_an_order_that_cannot_be_are_refused() {
     let hub = Hub::new();
-    let twice = Supervisor::builder().process(shell("a", "true")).process(shell("a", "true")).start(&hub);
+    let twice = Supervisor::builder()
+        .process(shell("a", "true"))
+        .process(shell("a", "true"))
+        .start(&hub);
     assert!(matches!(twice, Err(SupervisorError::Twice(id)) if id.as_str() == "a"));
     for after in ["b", "a", "nobody"] {
-        let builder =
-            Supervisor::builder().process(shell("a", "true").after(after)).process(shell("b", "true"));
-        assert!(matches!(builder.start(&hub), Err(SupervisorError::After { .. })), "a after {after}");
+        let builder = Supervisor::builder()
+            .process(shell("a", "true").after(after))
+            .process(shell("b", "true"));
+        assert!(
+            matches!(builder.start(&hub), Err(SupervisorError::After { .. })),
+            "a after {after}"
+        );
     }
 }
 
@@ -196,10 +225,17 @@ async fn the_numbering_goes_on_from_run_to_run_without_a_history_or_subscribers(
             .process(shell("it", "echo line").restart(Restart::Always))
             .start(&hub)
             .unwrap();
-        supervisor.control().wait_until(|all| all[0].restarts >= 3).await;
+        supervisor
+            .control()
+            .wait_until(|all| all[0].restarts >= 3)
+            .await;
         supervisor.stop().await;
         let channel = hub.channels().next().unwrap();
-        assert!(channel.published >= 3 * 4, "three runs of a line and three statuses: {}", channel.published);
+        assert!(
+            channel.published >= 3 * 4,
+            "three runs of a line and three statuses: {}",
+            channel.published
+        );
     })
     .await;
 }
@@ -220,13 +256,21 @@ async fn what_cannot_be_started_has_crashed_and_is_tried_again_by_its_policy() {
                 .process(missing("again", Restart::OnFailure)),
         );
         let supervisor = builder.start(&hub).unwrap();
-        supervisor.control().wait_until(|all| all[1].restarts >= 2).await;
+        supervisor
+            .control()
+            .wait_until(|all| all[1].restarts >= 2)
+            .await;
         let all = supervisor.stop().await;
         assert_eq!((all[0].status.clone(), all[0].code), (Status::Crashed, 127));
         assert_eq!(all[0].restarts, 0);
         let failed = supervisor.first_failure().unwrap();
         assert_eq!((failed.id.as_str(), failed.code), ("once", 127));
-        assert!(events.next().await.starts_with("once not started: /no/such/program: not found"));
+        assert!(
+            events
+                .next()
+                .await
+                .starts_with("once not started: /no/such/program: not found")
+        );
     })
     .await;
 }
@@ -246,7 +290,10 @@ async fn one_that_is_stopped_stays_stopped_and_can_be_started_again() {
         control.stop("it").await.unwrap();
         assert_eq!(client.end().await.1, ("stopped".into(), 0));
         let info = control.list().remove(0);
-        assert_eq!((info.status, info.code, info.pid, info.restarts), (Status::Stopped, 143, None, 0));
+        assert_eq!(
+            (info.status, info.code, info.pid, info.restarts),
+            (Status::Stopped, 143, None, 0)
+        );
         control.stop("it").await.unwrap();
         control.start("it").await.unwrap();
         client.line_that_is("up").await;
@@ -270,18 +317,25 @@ async fn a_stop_ends_the_pause_before_a_restart_and_a_start_shortens_it() {
         let hub = Hub::new();
         let supervisor = Supervisor::builder()
             .process(
-                shell("it", "exit 3").restart(Restart::OnFailure).restart_delay(RestartDelay::new(AN_HOUR)),
+                shell("it", "exit 3")
+                    .restart(Restart::OnFailure)
+                    .restart_delay(RestartDelay::new(AN_HOUR)),
             )
             .start(&hub)
             .unwrap();
         let control = supervisor.control();
         status(&control, "it", "restarting").await;
         control.start("it").await.unwrap();
-        control.wait_until(|all| all[0].restarts == 1 && all[0].status.as_str() == "restarting").await;
+        control
+            .wait_until(|all| all[0].restarts == 1 && all[0].status.as_str() == "restarting")
+            .await;
         control.stop("it").await.unwrap();
         let all = supervisor.wait().await;
         assert_eq!((all[0].status.clone(), all[0].code), (Status::Stopped, 3));
-        assert_eq!(hub.channels().next().unwrap().status.unwrap().status, Status::Stopped);
+        assert_eq!(
+            hub.channels().next().unwrap().status.unwrap().status,
+            Status::Stopped
+        );
     })
     .await;
 }
@@ -365,7 +419,10 @@ async fn the_first_failure_stops_all_if_asked_to_and_only_then() {
         assert_eq!(all[0].status, Status::Stopped);
         let failed = supervisor.first_failure().unwrap();
         assert_eq!((failed.id.as_str(), failed.code), ("job", 7));
-        assert_eq!(supervisor.control().start("web").await, Err(ControlError::Ending));
+        assert_eq!(
+            supervisor.control().start("web").await,
+            Err(ControlError::Ending)
+        );
         assert!(events.so_far().contains(&"web stopped 143".to_owned()));
 
         let hub = Hub::new();
@@ -384,18 +441,26 @@ async fn the_first_failure_stops_all_if_asked_to_and_only_then() {
 async fn killing_waits_for_no_grace() {
     bounded(async {
         let hub = Hub::new();
-        let builder = Supervisor::builder().process(shell("a", STUBBORN)).process(shell("b", STUBBORN));
+        let builder = Supervisor::builder()
+            .process(shell("a", STUBBORN))
+            .process(shell("b", STUBBORN));
         let (builder, _events) = Events::of(builder.grace(AN_HOUR));
         let url = serve(&hub).await;
-        let (mut a, mut b) =
-            (Client::subscribe(&url, "process:a").await, Client::subscribe(&url, "process:b").await);
+        let (mut a, mut b) = (
+            Client::subscribe(&url, "process:a").await,
+            Client::subscribe(&url, "process:b").await,
+        );
         let supervisor = builder.start(&hub).unwrap();
         a.line_that_is("up").await;
         b.line_that_is("up").await;
         supervisor.begin_stop(Signal::Terminate);
         supervisor.kill();
         let all = supervisor.wait().await;
-        assert!(all.iter().all(|p| p.status == Status::Stopped && p.code == 137), "{all:?}");
+        assert!(
+            all.iter()
+                .all(|p| p.status == Status::Stopped && p.code == 137),
+            "{all:?}"
+        );
     })
     .await;
 }
@@ -404,28 +469,40 @@ async fn killing_waits_for_no_grace() {
 async fn orders_that_cannot_be_carried_out_are_refused_by_name() {
     bounded(async {
         let hub = Hub::new();
-        let supervisor = Supervisor::builder().process(shell("it", FOREVER)).start(&hub).unwrap();
+        let supervisor = Supervisor::builder()
+            .process(shell("it", FOREVER))
+            .start(&hub)
+            .unwrap();
         let control = supervisor.control();
-        assert_eq!(control.restart("nobody").await, Err(ControlError::Unknown("nobody".into())));
+        assert_eq!(
+            control.restart("nobody").await,
+            Err(ControlError::Unknown("nobody".into()))
+        );
         assert!(control.knows("it") && !control.knows("nobody"));
         supervisor.stop().await;
         assert_eq!(control.start("it").await, Err(ControlError::Ending));
         drop(supervisor);
-        assert_eq!(control.list()[0].status, Status::Stopped, "what is known stays");
+        assert_eq!(
+            control.list()[0].status,
+            Status::Stopped,
+            "what is known stays"
+        );
         assert_eq!(control.start("it").await, Err(ControlError::Ending));
     })
     .await;
 }
 
 #[tokio::test]
-async fn dropping_it_leaves_the_processes_running_and_starts_none_again_unless_it_is_to_kill_them() {
+async fn dropping_it_leaves_the_processes_running_and_starts_none_again_unless_it_is_to_kill_them()
+{
     bounded(async {
         let hub = Hub::new();
         let url = serve(&hub).await;
         let scratch = Scratch::new("drop");
         for kill in [false, true] {
             let go = scratch.path(&format!("go-{kill}"));
-            let script = format!("echo up; until [ -e {go} ]; do sleep 0.01; done; echo went; exit 1");
+            let script =
+                format!("echo up; until [ -e {go} ]; do sleep 0.01; done; echo went; exit 1");
             let mut client = Client::subscribe(&url, "process:it").await;
             let supervisor = Supervisor::builder()
                 .process(shell("it", &script).restart(Restart::Always))
@@ -441,7 +518,10 @@ async fn dropping_it_leaves_the_processes_running_and_starts_none_again_unless_i
             if kill {
                 assert_eq!((lines.len(), end), (0, ("crashed".into(), 137)));
             } else {
-                assert_eq!((lines, end), (vec!["went".to_owned()], ("exited".into(), 1)));
+                assert_eq!(
+                    (lines, end),
+                    (vec!["went".to_owned()], ("exited".into(), 1))
+                );
             }
         }
     })

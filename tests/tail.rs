@@ -28,10 +28,17 @@ struct Scratch {
 impl Scratch {
     fn new() -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
-        let name = format!("outrace-tail-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let name = format!(
+            "outrace-tail-{}-{}",
+            std::process::id(),
+            NEXT.fetch_add(1, Ordering::Relaxed)
+        );
         let folder = std::env::temp_dir().join(name);
         fs::create_dir(&folder).unwrap();
-        Self { folder, rotations: 0 }
+        Self {
+            folder,
+            rotations: 0,
+        }
     }
 
     fn log(&self) -> PathBuf {
@@ -40,12 +47,20 @@ impl Scratch {
 
     /// As a writer of logs opens it.
     fn append(&self) -> File {
-        OpenOptions::new().append(true).create(true).open(self.log()).unwrap()
+        OpenOptions::new()
+            .append(true)
+            .create(true)
+            .open(self.log())
+            .unwrap()
     }
 
     fn rename_away(&mut self) {
         self.rotations += 1;
-        fs::rename(self.log(), self.folder.join(format!("it.log.{}", self.rotations))).unwrap();
+        fs::rename(
+            self.log(),
+            self.folder.join(format!("it.log.{}", self.rotations)),
+        )
+        .unwrap();
     }
 }
 
@@ -66,7 +81,11 @@ struct Watched {
 
 impl Watched {
     async fn start(builder: TailBuilder) -> Self {
-        let hub = Hub::builder().queue(1 << 20).queue_bytes(1 << 30).build().unwrap();
+        let hub = Hub::builder()
+            .queue(1 << 20)
+            .queue_bytes(1 << 30)
+            .build()
+            .unwrap();
         let client = Client::subscribe(&serve(&hub).await, CHANNEL).await;
         let (said, events) = mpsc::unbounded_channel();
         let tail = builder
@@ -76,16 +95,26 @@ impl Watched {
             })
             .start(&hub, CHANNEL)
             .unwrap();
-        Self { _hub: hub, client, tail, events, received: Vec::new() }
+        Self {
+            _hub: hub,
+            client,
+            tail,
+            events,
+            received: Vec::new(),
+        }
     }
 
     /// Waits until so many lines have come.
     async fn have(&mut self, lines: usize) {
         while self.received.len() < lines {
-            let Ok(line) = tokio::time::timeout(support::PATIENCE / 2, self.client.line()).await else {
+            let Ok(line) = tokio::time::timeout(support::PATIENCE / 2, self.client.line()).await
+            else {
                 let events: Vec<_> = std::iter::from_fn(|| self.events.try_recv().ok()).collect();
                 let last = self.received.last();
-                panic!("line {} of {lines} does not come after {last:?}; {events:?}", self.received.len());
+                panic!(
+                    "line {} of {lines} does not come after {last:?}; {events:?}",
+                    self.received.len()
+                );
             };
             self.received.push(line);
         }
@@ -181,9 +210,13 @@ async fn a_truncated_file_that_has_outgrown_its_old_length_is_read_from_its_begi
         let mut watched = Watched::start(Tail::builder(scratch.log())).await;
         watched.have(1).await;
         file.set_len(0).unwrap();
-        file.write_all(b"new and longer than what was there\n").unwrap();
+        file.write_all(b"new and longer than what was there\n")
+            .unwrap();
         watched.have(2).await;
-        assert_eq!(watched.end().await, ["old", "new and longer than what was there"]);
+        assert_eq!(
+            watched.end().await,
+            ["old", "new and longer than what was there"]
+        );
     })
     .await;
 }
@@ -214,19 +247,30 @@ async fn what_a_truncation_loses_was_written_just_before_it_and_nothing_is_doubl
         for round in 0..20 {
             for line in 0..50 {
                 // In one piece: an unfinished line that is cut off is a line.
-                file.write_all(format!("{round} {line}\n").as_bytes()).unwrap();
+                file.write_all(format!("{round} {line}\n").as_bytes())
+                    .unwrap();
             }
             file.set_len(0).unwrap();
-            file.write_all(format!("{round} after\n").as_bytes()).unwrap();
+            file.write_all(format!("{round} after\n").as_bytes())
+                .unwrap();
             after += 1;
-            while watched.received.iter().filter(|line| line.ends_with("after")).count() < after {
+            while watched
+                .received
+                .iter()
+                .filter(|line| line.ends_with("after"))
+                .count()
+                < after
+            {
                 watched.have(watched.received.len() + 1).await;
             }
         }
         let lines = watched.end().await;
         let place = |line: &String| {
             let (round, line) = line.split_once(' ').unwrap();
-            (round.parse::<u32>().unwrap(), line.parse().unwrap_or(1000_u32))
+            (
+                round.parse::<u32>().unwrap(),
+                line.parse().unwrap_or(1000_u32),
+            )
         };
         assert!(lines.is_sorted_by(|a, b| place(a) < place(b)), "{lines:?}");
     })

@@ -23,13 +23,31 @@ fn published(publish: impl FnOnce(&Hub)) -> String {
 #[test]
 fn a_line_of_a_process_has_the_documented_shape() {
     let line = r#"{"type":"process_output","channel":"process:web-1","processId":"web-1","data":"the line"}"#;
-    assert_eq!(published(|hub| assert_eq!(hub.send_process_output("web-1", "the line"), Ok(1))), line);
-    let event = ProcessEvent::Output { id: ProcessId::parse("web-1").unwrap(), line: "the line".into() };
+    assert_eq!(
+        published(|hub| assert_eq!(hub.send_process_output("web-1", "the line"), Ok(1))),
+        line
+    );
+    let event = ProcessEvent::Output {
+        id: ProcessId::parse("web-1").unwrap(),
+        line: "the line".into(),
+    };
     assert_eq!(published(|hub| assert_eq!(hub.handle(event), 1)), line);
-    assert_eq!(published(|hub| _ = hub.publisher("process:web-1").unwrap().send_line("the line")), line);
+    assert_eq!(
+        published(|hub| _ = hub
+            .publisher("process:web-1")
+            .unwrap()
+            .send_line("the line")),
+        line
+    );
     let lines = [&b"the line"[..]].into_iter().collect();
-    assert_eq!(published(|hub| assert_eq!(hub.send_process_lines("web-1", lines), Ok(1))), line);
-    assert_eq!(published(|hub| _ = hub.send_to_channel("process:web-1", Message::output("the line"))), line);
+    assert_eq!(
+        published(|hub| assert_eq!(hub.send_process_lines("web-1", lines), Ok(1))),
+        line
+    );
+    assert_eq!(
+        published(|hub| _ = hub.send_to_channel("process:web-1", Message::output("the line"))),
+        line
+    );
 }
 
 #[test]
@@ -57,12 +75,29 @@ fn process_events_become_statuses() {
     let id = ProcessId::parse("web-1").unwrap();
     for (event, status, code) in [
         (ProcessEvent::Started { id: id.clone() }, Status::Running, 0),
-        (ProcessEvent::Exited { id: id.clone(), code: 2 }, Status::Exited, 2),
-        (ProcessEvent::Crashed { id: id.clone(), code: 137 }, Status::Crashed, 137),
+        (
+            ProcessEvent::Exited {
+                id: id.clone(),
+                code: 2,
+            },
+            Status::Exited,
+            2,
+        ),
+        (
+            ProcessEvent::Crashed {
+                id: id.clone(),
+                code: 137,
+            },
+            Status::Crashed,
+            137,
+        ),
         (ProcessEvent::Stopped { id: id.clone() }, Status::Stopped, 0),
     ] {
         let message: Value = serde_json::from_str(&published(|hub| _ = hub.handle(event))).unwrap();
-        assert_eq!(message["data"], json!({"status": status.as_str(), "exitCode": code}));
+        assert_eq!(
+            message["data"],
+            json!({"status": status.as_str(), "exitCode": code})
+        );
     }
 }
 
@@ -71,11 +106,23 @@ fn events_and_errors_go_to_all_clients_and_name_no_channel() {
     let server = Server::new();
     let mut sockets = [server.subscriber("a"), server.connect()];
     sockets[1].ping();
-    assert_eq!(server.hub.send_event("deployed", &json!({"rev": "abc", "n": [1, null]})).unwrap(), 2);
+    assert_eq!(
+        server
+            .hub
+            .send_event("deployed", &json!({"rev": "abc", "n": [1, null]}))
+            .unwrap(),
+        2
+    );
     assert_eq!(server.hub.send_event("tick", &()).unwrap(), 2);
     assert_eq!(server.hub.send_error("disk \"full\""), 2);
-    assert_eq!(server.hub.broadcast(Message::new(MessageType::from("notice")).with_text("all")), 2);
-    let named = Message::new(MessageType::Event).in_channel(outrace::ChannelName::parse("news").unwrap());
+    assert_eq!(
+        server
+            .hub
+            .broadcast(Message::new(MessageType::from("notice")).with_text("all")),
+        2
+    );
+    let named =
+        Message::new(MessageType::Event).in_channel(outrace::ChannelName::parse("news").unwrap());
     assert_eq!(server.hub.broadcast(named), 2);
     for socket in &mut sockets {
         for expected in [
@@ -105,13 +152,22 @@ fn keys_stand_in_order_and_are_left_out_when_empty() {
     let kind = || MessageType::from("custom");
     let id = || ProcessId::parse("p.1").unwrap();
     for (message, expected) in [
-        (Message::new(kind()), r#"{"type":"custom","channel":"news"}"#),
-        (Message::new(kind()).with_process(id()), r#"{"type":"custom","channel":"news","processId":"p.1"}"#),
+        (
+            Message::new(kind()),
+            r#"{"type":"custom","channel":"news"}"#,
+        ),
+        (
+            Message::new(kind()).with_process(id()),
+            r#"{"type":"custom","channel":"news","processId":"p.1"}"#,
+        ),
         (
             Message::new(kind()).with_process(id()).with_text("x"),
             r#"{"type":"custom","channel":"news","processId":"p.1","data":"x"}"#,
         ),
-        (Message::new(MessageType::from("a\"b")), r#"{"type":"a\"b","channel":"news"}"#),
+        (
+            Message::new(MessageType::from("a\"b")),
+            r#"{"type":"a\"b","channel":"news"}"#,
+        ),
     ] {
         assert_eq!(server.hub.send_to_channel("news", message), Ok(1));
         assert_eq!(without_timestamp(&socket.text()), expected);
@@ -122,9 +178,21 @@ fn keys_stand_in_order_and_are_left_out_when_empty() {
 fn data_is_left_out_only_when_there_is_none() {
     let server = Server::new();
     let mut socket = server.subscriber("news");
-    for data in [r#""""#, "0", "false", "{}", "null", "[]", "-1.5e300", r#"{"a":{"b":[true]}}"#] {
+    for data in [
+        r#""""#,
+        "0",
+        "false",
+        "{}",
+        "null",
+        "[]",
+        "-1.5e300",
+        r#"{"a":{"b":[true]}}"#,
+    ] {
         let raw = serde_json::value::RawValue::from_string(data.to_owned()).unwrap();
-        server.hub.send_to_channel("news", Message::new(MessageType::Event).with_raw_json(raw)).unwrap();
+        server
+            .hub
+            .send_to_channel("news", Message::new(MessageType::Event).with_raw_json(raw))
+            .unwrap();
         assert_eq!(
             without_timestamp(&socket.text()),
             format!(r#"{{"type":"event","channel":"news","data":{data}}}"#)
@@ -133,9 +201,19 @@ fn data_is_left_out_only_when_there_is_none() {
     let message = Message::new(MessageType::Event);
     assert_eq!(message.data(), &Data::None);
     server.hub.send_to_channel("news", message).unwrap();
-    assert_eq!(without_timestamp(&socket.text()), r#"{"type":"event","channel":"news"}"#);
-    let pretty = serde_json::value::RawValue::from_string("{ \"a b\" :\n [1,\t2] }".to_owned()).unwrap();
-    server.hub.send_to_channel("news", Message::new(MessageType::Event).with_raw_json(pretty)).unwrap();
+    assert_eq!(
+        without_timestamp(&socket.text()),
+        r#"{"type":"event","channel":"news"}"#
+    );
+    let pretty =
+        serde_json::value::RawValue::from_string("{ \"a b\" :\n [1,\t2] }".to_owned()).unwrap();
+    server
+        .hub
+        .send_to_channel(
+            "news",
+            Message::new(MessageType::Event).with_raw_json(pretty),
+        )
+        .unwrap();
     assert_eq!(
         without_timestamp(&socket.text()),
         r#"{"type":"event","channel":"news","data":{"a b":[1,2]}}"#
@@ -148,7 +226,8 @@ fn every_byte_and_every_awkward_text_reads_back_as_it_was() {
     let mut socket = server.subscriber("process:p");
     let mut lines: Vec<Vec<u8>> = (0..=255).map(|byte| vec![byte]).collect();
     lines.extend(
-        (0..=255).map(|byte| [b"left ", &[byte][..], b" right, long enough for wide steps"].concat()),
+        (0..=255)
+            .map(|byte| [b"left ", &[byte][..], b" right, long enough for wide steps"].concat()),
     );
     lines.extend(
         [
@@ -163,12 +242,22 @@ fn every_byte_and_every_awkward_text_reads_back_as_it_was() {
         ]
         .map(<[u8]>::to_vec),
     );
-    server.hub.send_process_lines("p", lines.iter().collect()).unwrap();
+    server
+        .hub
+        .send_process_lines("p", lines.iter().collect())
+        .unwrap();
     for line in &lines {
         let text = socket.text();
-        assert!(text.bytes().all(|byte| byte >= 0x20), "no raw control byte: {text:?}");
+        assert!(
+            text.bytes().all(|byte| byte >= 0x20),
+            "no raw control byte: {text:?}"
+        );
         let message: Value = serde_json::from_str(&text).unwrap();
-        assert_eq!(message["data"], String::from_utf8_lossy(line).as_ref(), "{line:?}");
+        assert_eq!(
+            message["data"],
+            String::from_utf8_lossy(line).as_ref(),
+            "{line:?}"
+        );
     }
 }
 
@@ -180,7 +269,9 @@ fn the_usual_escapes_are_the_short_ones() {
     let data = r#""\" \\ / \n \r \t \b \f \u0001 \u001f "#.to_owned() + "\u{7f} \u{fffd}\"";
     assert_eq!(
         line,
-        format!(r#"{{"type":"process_output","channel":"process:web-1","processId":"web-1","data":{data}}}"#)
+        format!(
+            r#"{{"type":"process_output","channel":"process:web-1","processId":"web-1","data":{data}}}"#
+        )
     );
 }
 
@@ -220,7 +311,9 @@ fn a_flood_is_one_json_per_message() {
 fn lines_of_any_length_arrive_whole() {
     let server = Server::new();
     let mut socket = server.subscriber("process:p");
-    for length in [0, 1, 20, 30, 100, 125, 126, 127, 1000, 65_000, 65_535, 65_536, 300_000, 6_000_000] {
+    for length in [
+        0, 1, 20, 30, 100, 125, 126, 127, 1000, 65_000, 65_535, 65_536, 300_000, 6_000_000,
+    ] {
         let line = "x".repeat(length);
         server.hub.send_process_output("p", &line).unwrap();
         assert_eq!(socket.json()["data"], *line);
@@ -247,7 +340,14 @@ fn both_spellings_of_subscribe_and_unsubscribe_are_equal() {
     socket.send_json(json!({"type": "subscribe", "channel": "a", "data": "b"}));
     socket.send_json(json!({"type": "subscribe", "channel": "", "data": "c"}));
     socket.ping();
-    assert_eq!(server.client(&socket).subscriptions().map(|c| c.to_string()).collect::<Vec<_>>(), ["a", "c"]);
+    assert_eq!(
+        server
+            .client(&socket)
+            .subscriptions()
+            .map(|c| c.to_string())
+            .collect::<Vec<_>>(),
+        ["a", "c"]
+    );
 }
 
 #[test]
@@ -261,7 +361,13 @@ fn binary_messages_and_fragments_are_treated_like_text() {
     socket.send_frame(PING, b"between");
     socket.send_part(CONTINUATION, br#"scribe","chan"#);
     socket.send_frame(CONTINUATION, br#"nel":"b"}"#);
-    assert_eq!((socket.frame().opcode, server.hub.channel_subscriber_count("a")), (PONG, 1));
+    assert_eq!(
+        (
+            socket.frame().opcode,
+            server.hub.channel_subscriber_count("a")
+        ),
+        (PONG, 1)
+    );
     assert_eq!(socket.ping(), [""; 0]);
     assert_eq!(server.hub.channel_subscriber_count("b"), 1);
 }
@@ -279,12 +385,21 @@ fn commands_in_one_packet_are_handled_in_order() {
         ("subscribe", "c"),
         ("ping", ""),
     ] {
-        packet.extend(masked(0x80 | TEXT, json!({"type": kind, "channel": channel}).to_string().as_bytes()));
+        packet.extend(masked(
+            0x80 | TEXT,
+            json!({"type": kind, "channel": channel})
+                .to_string()
+                .as_bytes(),
+        ));
     }
     socket.send_bytes(&packet);
     assert_eq!(socket.json()["type"], "pong");
     assert_eq!(socket.json()["type"], "pong");
-    let names = server.client(&socket).subscriptions().map(|c| c.to_string()).collect::<Vec<_>>();
+    let names = server
+        .client(&socket)
+        .subscriptions()
+        .map(|c| c.to_string())
+        .collect::<Vec<_>>();
     assert_eq!(names, ["b", "c"]);
 }
 
@@ -293,9 +408,14 @@ fn what_is_sent_with_the_handshake_is_not_lost() {
     let server = Server::new();
     let mut stream = std::net::TcpStream::connect(server.address).unwrap();
     let mut packet = handshake("").into_bytes();
-    packet.extend(masked(0x80 | TEXT, br#"{"type":"subscribe","channel":"early"}"#));
+    packet.extend(masked(
+        0x80 | TEXT,
+        br#"{"type":"subscribe","channel":"early"}"#,
+    ));
     std::io::Write::write_all(&mut stream, &packet).unwrap();
-    until("the early subscription counts", || server.hub.channel_subscriber_count("early") == 1);
+    until("the early subscription counts", || {
+        server.hub.channel_subscriber_count("early") == 1
+    });
 }
 
 #[test]
@@ -309,13 +429,28 @@ fn subscribing_twice_is_free_and_unsubscribing_from_nothing_is_a_no_op() {
         socket.send_json(json!({"type": "unsubscribe", "channel": channel}));
     }
     assert_eq!(socket.ping(), [""; 0]);
-    assert_eq!((server.hub.channel_subscriber_count("a"), server.hub.channel_count()), (1, 1));
-    server.hub.send_to_channel("a", Message::output("once")).unwrap();
+    assert_eq!(
+        (
+            server.hub.channel_subscriber_count("a"),
+            server.hub.channel_count()
+        ),
+        (1, 1)
+    );
+    server
+        .hub
+        .send_to_channel("a", Message::output("once"))
+        .unwrap();
     assert_eq!(socket.ping().len(), 1);
     socket.send_json(json!({"type": "unsubscribe", "channel": "a"}));
     socket.send_json(json!({"type": "unsubscribe", "channel": "a"}));
     assert_eq!(socket.ping(), [""; 0]);
-    assert_eq!((server.hub.channel_subscriber_count("a"), server.hub.channel_count()), (0, 0));
+    assert_eq!(
+        (
+            server.hub.channel_subscriber_count("a"),
+            server.hub.channel_count()
+        ),
+        (0, 0)
+    );
     assert!(server.hub.stats().refused.is_empty());
 }
 
@@ -351,9 +486,14 @@ fn what_is_no_command_is_ignored_and_counted_and_the_connection_stays() {
     socket.send_frame(BINARY, b"{\"type\":\"subscribe\",\"channel\":\"\xff\"}");
     assert_eq!(socket.ping(), [""; 0]);
     assert_eq!(server.hub.stats().ignored, silent.len() as u64 + 1);
-    assert_eq!((server.hub.channel_count(), server.hub.stats().refused.len()), (0, 0));
+    assert_eq!(
+        (server.hub.channel_count(), server.hub.stats().refused.len()),
+        (0, 0)
+    );
     // Unknown keys are no reason.
-    socket.send_text(r#"{"later":[1,{}],"type":"subscribe","channel":"a","options":{"encoding":"deflate"}}"#);
+    socket.send_text(
+        r#"{"later":[1,{}],"type":"subscribe","channel":"a","options":{"encoding":"deflate"}}"#,
+    );
     socket.send_text(r#"{"type":"ping","data":{"deep":[[[]]]},"processId":7}"#);
     while socket.json()["type"] != "pong" {}
     assert_eq!(server.hub.channel_subscriber_count("a"), 1);
@@ -396,17 +536,34 @@ fn names_are_judged_by_the_documented_rules() {
     let mut refused = 0;
     for (name, refusal) in cases {
         socket.send_json(json!({"type": "subscribe", "channel": name}));
-        let answers: Vec<String> = socket.ping().iter().map(|answer| without_timestamp(answer)).collect();
+        let answers: Vec<String> = socket
+            .ping()
+            .iter()
+            .map(|answer| without_timestamp(answer))
+            .collect();
         match refusal {
             None => {
                 assert_eq!(answers, [""; 0], "{name:?}");
                 assert_eq!(server.hub.channel_subscriber_count(name), 1, "{name:?}");
-                server.hub.send_to_channel(name, Message::output("x")).unwrap();
+                server
+                    .hub
+                    .send_to_channel(name, Message::output("x"))
+                    .unwrap();
                 assert_eq!(socket.json()["channel"], name);
             }
             Some(text) => {
-                assert_eq!(answers, [format!(r#"{{"type":"error","data":"{text}"}}"#)], "{name:?}");
-                assert!(server.hub.send_to_channel(name, Message::output("x")).is_err(), "{name:?}");
+                assert_eq!(
+                    answers,
+                    [format!(r#"{{"type":"error","data":"{text}"}}"#)],
+                    "{name:?}"
+                );
+                assert!(
+                    server
+                        .hub
+                        .send_to_channel(name, Message::output("x"))
+                        .is_err(),
+                    "{name:?}"
+                );
                 assert!(server.hub.publisher(name).is_err(), "{name:?}");
                 refused += 1;
             }
@@ -415,16 +572,33 @@ fn names_are_judged_by_the_documented_rules() {
     // A process id with a bad byte is a bad name in either sense.
     socket.send_json(json!({"type": "subscribe", "channel": "process:a b"}));
     let answer = &socket.ping()[0];
-    assert!(answer.contains(CHANNEL) || answer.contains(PROCESS), "{answer}");
+    assert!(
+        answer.contains(CHANNEL) || answer.contains(PROCESS),
+        "{answer}"
+    );
     socket.send_json(json!({"type": "subscribe"}));
     assert!(socket.ping()[0].contains(CHANNEL));
     assert_eq!(server.hub.stats().refused["invalid name"], refused + 2);
     for id in ["", "a:b", "a b", &*"p".repeat(129), "é", "a/b"] {
         assert!(server.hub.send_process_output(id, "x").is_err(), "{id:?}");
-        assert!(server.hub.send_process_status(id, "exited", 0).is_err(), "{id:?}");
-        assert!(server.hub.send_process_lines(id, outrace::Lines::split("x")).is_err(), "{id:?}");
+        assert!(
+            server.hub.send_process_status(id, "exited", 0).is_err(),
+            "{id:?}"
+        );
+        assert!(
+            server
+                .hub
+                .send_process_lines(id, outrace::Lines::split("x"))
+                .is_err(),
+            "{id:?}"
+        );
     }
-    assert!(server.hub.send_process_output(&"p".repeat(128), "x").is_ok());
+    assert!(
+        server
+            .hub
+            .send_process_output(&"p".repeat(128), "x")
+            .is_ok()
+    );
 }
 
 #[test]
@@ -439,7 +613,8 @@ fn a_refusal_goes_to_that_client_alone() {
 
 #[test]
 fn the_application_may_refuse_a_subscription() {
-    let server = Server::with(Hub::builder().on_subscribe(|_, channel| channel.as_str() != "secret"));
+    let server =
+        Server::with(Hub::builder().on_subscribe(|_, channel| channel.as_str() != "secret"));
     let mut socket = server.connect();
     socket.subscribe("open");
     socket.send_json(json!({"type": "subscribe", "channel": "secret"}));
@@ -454,7 +629,10 @@ fn the_application_may_refuse_a_subscription() {
 
 #[test]
 fn the_subscription_limit_is_1024_or_what_was_configured() {
-    for (server, limit) in [(Server::new(), 1024), (Server::with(Hub::builder().max_subscriptions(3)), 3)] {
+    for (server, limit) in [
+        (Server::new(), 1024),
+        (Server::with(Hub::builder().max_subscriptions(3)), 3),
+    ] {
         let mut socket = server.connect();
         for n in 0..limit {
             socket.send_json(json!({"type": "subscribe", "channel": format!("c{n}")}));
@@ -473,7 +651,9 @@ fn the_subscription_limit_is_1024_or_what_was_configured() {
         socket.subscribe("one-more");
         assert_eq!(server.hub.channel_count(), limit);
         drop(socket);
-        until("the channels have vanished", || server.hub.channel_count() == 0);
+        until("the channels have vanished", || {
+            server.hub.channel_count() == 0
+        });
     }
 }
 
@@ -483,7 +663,10 @@ fn inbound_messages_may_have_64_kib_and_not_a_byte_more() {
     let mut socket = server.connect();
     let padded = |length: usize| {
         let frame = r#"{"type":"ping","data":""}"#;
-        frame.replace(r#""""#, &format!("\"{}\"", "x".repeat(length - frame.len())))
+        frame.replace(
+            r#""""#,
+            &format!("\"{}\"", "x".repeat(length - frame.len())),
+        )
     };
     socket.send_text(&padded(64 * 1024));
     assert_eq!(socket.json()["type"], "pong");
@@ -498,16 +681,24 @@ fn inbound_messages_may_have_64_kib_and_not_a_byte_more() {
     assert_eq!(socket.close_code(), 1009);
     // A length that is only claimed is enough.
     let mut socket = server.connect();
-    socket.send_bytes(&[0x82, 0xff, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1, 2, 3, 4]);
+    socket.send_bytes(&[
+        0x82, 0xff, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1, 2, 3, 4,
+    ]);
     assert!(matches!(socket.close_code(), 1009 | 1002));
-    until("all are counted", || server.hub.stats().closed.get("message too big") >= Some(&2));
+    until("all are counted", || {
+        server.hub.stats().closed.get("message too big") >= Some(&2)
+    });
     assert_eq!(server.hub.client_count(), 0);
 }
 
 #[test]
 fn invalid_utf8_in_a_text_message_closes_with_1007() {
     let server = Server::new();
-    for text in [&b"\xff"[..], b"{\"type\":\"ping\",\"data\":\"\xed\xa0\x80\"}", b"cut \xf0\x9f\xa6"] {
+    for text in [
+        &b"\xff"[..],
+        b"{\"type\":\"ping\",\"data\":\"\xed\xa0\x80\"}",
+        b"cut \xf0\x9f\xa6",
+    ] {
         let mut socket = server.subscriber("a");
         socket.send_frame(TEXT, text);
         assert_eq!(socket.close_code(), 1007, "{text:?}");
@@ -535,9 +726,15 @@ fn a_protocol_violation_closes_with_1002_and_the_close_frame_arrives() {
         ("a reserved opcode", masked(0x83, ping)),
         ("a reserved control opcode", masked(0x8b, ping)),
         ("a fragmented control frame", masked(PING, b"x")),
-        ("a control frame over 125 bytes", masked(0x80 | PING, &[b'x'; 126])),
+        (
+            "a control frame over 125 bytes",
+            masked(0x80 | PING, &[b'x'; 126]),
+        ),
         ("a continuation of nothing", masked(0x80, ping)),
-        ("a message within a fragmented one", [masked(TEXT, b"{"), masked(0x80 | TEXT, ping)].concat()),
+        (
+            "a message within a fragmented one",
+            [masked(TEXT, b"{"), masked(0x80 | TEXT, ping)].concat(),
+        ),
     ];
     let server = Server::new();
     for (what, bytes) in cases {
@@ -545,13 +742,22 @@ fn a_protocol_violation_closes_with_1002_and_the_close_frame_arrives() {
         socket.send_bytes(bytes);
         // What is still on its way in must not make the kernel reset the connection and lose the close frame.
         socket.send_bytes(&masked(0x80 | TEXT, ping).repeat(200));
-        let (_, closed) = socket.drain().unwrap_or_else(|error| panic!("{what}: {error}"));
-        assert_eq!(closed.unwrap_or_else(|| panic!("{what}: no close frame")).0, 1002, "{what}");
+        let (_, closed) = socket
+            .drain()
+            .unwrap_or_else(|error| panic!("{what}: {error}"));
+        assert_eq!(
+            closed.unwrap_or_else(|| panic!("{what}: no close frame")).0,
+            1002,
+            "{what}"
+        );
     }
     until("all are counted", || {
         server.hub.stats().closed.get("protocol violation") == Some(&(cases.len() as u64))
     });
-    assert_eq!((server.hub.client_count(), server.hub.channel_count()), (0, 0));
+    assert_eq!(
+        (server.hub.client_count(), server.hub.channel_count()),
+        (0, 0)
+    );
 }
 
 #[test]
@@ -559,7 +765,10 @@ fn a_violation_amid_a_flood_still_ends_with_its_close_frame() {
     let server = Server::new();
     let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
     let flood = {
-        let (publisher, stop) = (server.hub.publisher("process:p").unwrap(), std::sync::Arc::clone(&stop));
+        let (publisher, stop) = (
+            server.hub.publisher("process:p").unwrap(),
+            std::sync::Arc::clone(&stop),
+        );
         std::thread::spawn(move || {
             while !stop.load(std::sync::atomic::Ordering::Relaxed) {
                 publisher.send_line("x".repeat(200));
@@ -578,7 +787,11 @@ fn a_violation_amid_a_flood_still_ends_with_its_close_frame() {
 #[test]
 fn a_close_is_answered_with_its_code() {
     let server = Server::new();
-    for (payload, answered) in [(&[0x03, 0xe8][..], Some(1000)), (b"\x0f\xa0bye", Some(4000)), (b"", None)] {
+    for (payload, answered) in [
+        (&[0x03, 0xe8][..], Some(1000)),
+        (b"\x0f\xa0bye", Some(4000)),
+        (b"", None),
+    ] {
         let mut socket = server.subscriber("a");
         socket.send_frame(CLOSE, payload);
         let frame = socket.frame();
@@ -589,7 +802,9 @@ fn a_close_is_answered_with_its_code() {
         }
         assert_eq!(socket.try_frame().unwrap(), None, "then the stream ends");
     }
-    until("all are counted", || server.hub.stats().closed.get("peer closed") == Some(&3));
+    until("all are counted", || {
+        server.hub.stats().closed.get("peer closed") == Some(&3)
+    });
 }
 
 // Section 4: what HTTP refuses before the upgrade.
@@ -612,10 +827,15 @@ fn refused_handshakes_are_answered_in_plain_text() {
     let foreign = "Origin: http://evil.example\r\n";
     ask(path("/ws?token=good", foreign)).refuses(403, "Forbidden");
     ask(path("/ws?token=good", "Origin: null\r\n")).refuses(403, "Forbidden");
-    assert_eq!(ask(path("/ws?token=good", "Origin: http://localhost:3000\r\n")).status, 101);
+    assert_eq!(
+        ask(path("/ws?token=good", "Origin: http://localhost:3000\r\n")).status,
+        101
+    );
     assert_eq!(ask(path("/ws?token=good", "")).status, 101);
     assert_eq!(ask(path("/ws", "Authorization: Bearer x\r\n")).status, 101);
-    until("the admitted are clients or gone", || server.hub.stats().connected == 3);
+    until("the admitted are clients or gone", || {
+        server.hub.stats().connected == 3
+    });
 }
 
 #[test]
@@ -626,11 +846,21 @@ fn requests_that_are_no_handshake_are_told_so() {
         ("GET /ws HTTP/1.1\r\nHost: a\r\n\r\n".to_owned(), 426),
         (handshake("").replace("GET", "POST"), 405),
         (handshake("").replace("Version: 13", "Version: 8"), 426),
-        (handshake("").replace("dGhlIHNhbXBsZSBub25jZQ==", "short"), 400),
-        (handshake("").replace("Upgrade: websocket", "Upgrade: h2c"), 426),
+        (
+            handshake("").replace("dGhlIHNhbXBsZSBub25jZQ==", "short"),
+            400,
+        ),
+        (
+            handshake("").replace("Upgrade: websocket", "Upgrade: h2c"),
+            426,
+        ),
     ] {
         let answer = http::exchange(server.address, request.as_bytes());
-        assert_eq!((answer.status, answer.header("content-type")), (status, Some(plain)), "{request}");
+        assert_eq!(
+            (answer.status, answer.header("content-type")),
+            (status, Some(plain)),
+            "{request}"
+        );
         if status == 426 {
             assert_eq!(answer.header("upgrade"), Some("websocket"));
             assert_eq!(answer.header("sec-websocket-version"), Some("13"));
@@ -645,20 +875,31 @@ fn one_connection_too_many_is_refused_until_another_ends() {
     let (first, _second) = (server.subscriber("a"), server.subscriber("a"));
     let answer = http::exchange(server.address, handshake("").as_bytes());
     assert_eq!(answer.status, 503);
-    assert_eq!(answer.header("content-type"), Some("text/plain; charset=utf-8"));
+    assert_eq!(
+        answer.header("content-type"),
+        Some("text/plain; charset=utf-8")
+    );
     drop(first);
-    until("a place is free", || http::exchange(server.address, handshake("").as_bytes()).status == 101);
+    until("a place is free", || {
+        http::exchange(server.address, handshake("").as_bytes()).status == 101
+    });
 }
 
 #[test]
 fn handshakes_while_stopping_are_refused_with_503() {
     // Through the hub alone: the listener still accepts, as when the hub is mounted in somebody else's server.
     let server = Server::new();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
     runtime.block_on(server.hub.shutdown());
     let answer = http::exchange(server.address, handshake("").as_bytes());
     assert_eq!(answer.status, 503);
-    assert_eq!(answer.header("content-type"), Some("text/plain; charset=utf-8"));
+    assert_eq!(
+        answer.header("content-type"),
+        Some("text/plain; charset=utf-8")
+    );
     assert_eq!(http::get(server.address, "/healthz").status, 503);
     assert_eq!(server.hub.stats().connected, 0);
 }
@@ -669,9 +910,22 @@ fn everything_else_is_404_and_says_what_there_is() {
     for path in ["/", "/ws/more", "/api", "/favicon.ico"] {
         let answer = http::get(server.address, path);
         assert_eq!(answer.status, 404);
-        assert_eq!(answer.header("content-type"), Some("text/plain; charset=utf-8"));
-        for known in ["/ws", "/api/actions", "/api/stats", "/api/channels", "/healthz"] {
-            assert!(answer.body.contains(known), "{known} is named in {}", answer.body);
+        assert_eq!(
+            answer.header("content-type"),
+            Some("text/plain; charset=utf-8")
+        );
+        for known in [
+            "/ws",
+            "/api/actions",
+            "/api/stats",
+            "/api/channels",
+            "/healthz",
+        ] {
+            assert!(
+                answer.body.contains(known),
+                "{known} is named in {}",
+                answer.body
+            );
         }
     }
     let health = http::get(server.address, "/healthz");
@@ -692,10 +946,17 @@ fn statistics_and_channels_can_be_read_over_http() {
         (&stats["clients"], &stats["channels"], &stats["subscribers"]),
         (&json!(3), &json!(1), &json!(3))
     );
-    assert_eq!((&stats["offered"], &stats["written"]), (&json!(6), &json!(6)), "three pongs, three lines");
+    assert_eq!(
+        (&stats["offered"], &stats["written"]),
+        (&json!(6), &json!(6)),
+        "three pongs, three lines"
+    );
     let channels = http::get(server.address, "/api/channels").json();
     let epoch = &channels[0]["epoch"];
-    assert!(epoch.as_str().is_some_and(|epoch| !epoch.is_empty()), "{channels}");
+    assert!(
+        epoch.as_str().is_some_and(|epoch| !epoch.is_empty()),
+        "{channels}"
+    );
     assert_eq!(
         channels,
         json!([{
@@ -705,7 +966,10 @@ fn statistics_and_channels_can_be_read_over_http() {
     );
     server.hub.send_process_status("p", "exited", 7).unwrap();
     let channels = http::get(server.address, "/api/channels").json();
-    assert_eq!(channels[0]["status"], json!({"status": "exited", "exitCode": 7}));
+    assert_eq!(
+        channels[0]["status"],
+        json!({"status": "exited", "exitCode": 7})
+    );
 }
 
 #[test]
@@ -731,7 +995,8 @@ fn nothing_follows_the_answer_to_a_close_frame_whatever_is_published_meanwhile()
     let (hub, over) = (server.hub.clone(), std::sync::Arc::clone(&done));
     let storm = std::thread::spawn(move || {
         while !over.load(std::sync::atomic::Ordering::Relaxed) {
-            hub.send_to_channel("a", Message::output("on and on")).unwrap();
+            hub.send_to_channel("a", Message::output("on and on"))
+                .unwrap();
         }
     });
     for _ in 0..100 {

@@ -26,8 +26,11 @@ enum Given<'a> {
     Jwt(&'a str),
 }
 
-static JWT: LazyLock<Jwt> =
-    LazyLock::new(|| Jwt::from_secret(&[7; 32]).expect("a secret of 32 bytes").grants_from_claims());
+static JWT: LazyLock<Jwt> = LazyLock::new(|| {
+    Jwt::from_secret(&[7; 32])
+        .expect("a secret of 32 bytes")
+        .grants_from_claims()
+});
 
 fuzz_target!(|given: Given<'_>| match given {
     Given::TokenFile(text) => {
@@ -36,7 +39,9 @@ fuzz_target!(|given: Given<'_>| match given {
         }
     }
     Given::Token { line, shown } => {
-        let Ok(table) = TokenTable::parse(line) else { return };
+        let Ok(table) = TokenTable::parse(line) else {
+            return;
+        };
         if let Some(identity) = ask(&table, shown) {
             assert!(table.knows(&identity));
             // Only a token that stands in the file, or whose hash does.
@@ -51,8 +56,12 @@ fuzz_target!(|given: Given<'_>| match given {
             let text = pattern.to_string();
             let parts: Vec<&str> = text.split('*').collect();
             let has_parts = parts.iter().all(|part| name.as_str().contains(part));
-            let ends = name.as_str().starts_with(parts[0]) && name.as_str().ends_with(parts[parts.len() - 1]);
-            assert!(!pattern.matches(name.as_str()) || (has_parts && ends), "{text} {name}");
+            let ends = name.as_str().starts_with(parts[0])
+                && name.as_str().ends_with(parts[parts.len() - 1]);
+            assert!(
+                !pattern.matches(name.as_str()) || (has_parts && ends),
+                "{text} {name}"
+            );
             assert!(text != "*" || pattern.matches(name.as_str()));
         }
     }

@@ -2,7 +2,9 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use outrace::internals::{ClientCommand as Command, Ignored, InvalidOptions, Options, Range, Since, parse};
+use outrace::internals::{
+    ClientCommand as Command, Ignored, InvalidOptions, Options, Range, Since, parse,
+};
 use serde_json::Value;
 
 /// The command with owned texts.
@@ -23,7 +25,9 @@ fuzz_target!(|message: &[u8]| {
     match serde_json::from_slice::<Value>(message) {
         // Of a key given twice `Value` only has the last, where the parser also checks the type of the first. It takes -0 for a float, where the parser
         // takes it for the number it is.
-        Ok(value) if !has_key_twice(message, &value) && !message.windows(2).any(|pair| pair == b"-0") => {
+        Ok(value)
+            if !has_key_twice(message, &value) && !message.windows(2).any(|pair| pair == b"-0") =>
+        {
             // The parsers differ in which numbers they can hold and in how they take lone surrogates; whatever
             // serde_json reads, the parser may only refuse as bad JSON.
             if read != Err(Ignored::BadJson) || is_plain(message) {
@@ -39,10 +43,15 @@ fuzz_target!(|message: &[u8]| {
 /// No numbers that a parser may find too large, no escaped surrogates, no nesting that a parser may find too deep.
 fn is_plain(message: &[u8]) -> bool {
     let digits = message.iter().filter(|byte| byte.is_ascii_digit()).count();
-    let opened = message.iter().filter(|byte| matches!(byte, b'[' | b'{')).count();
+    let opened = message
+        .iter()
+        .filter(|byte| matches!(byte, b'[' | b'{'))
+        .count();
     digits < 16
         && opened < 100
-        && !message.windows(2).any(|pair| pair == b"\\u" || matches!(pair, [b'0'..=b'9', b'e' | b'E']))
+        && !message
+            .windows(2)
+            .any(|pair| pair == b"\\u" || matches!(pair, [b'0'..=b'9', b'e' | b'E']))
 }
 
 /// Whether a key of the message, its options, its `since` or its `range` may stand there twice: judged by the count of colons
@@ -82,7 +91,10 @@ fn naive(value: &Value) -> Result<Read, Ignored> {
         (channel, _) => channel,
     };
     match kind {
-        "subscribe" => Ok(Read::Subscribe(channel.to_owned(), options(object.get("options")))),
+        "subscribe" => Ok(Read::Subscribe(
+            channel.to_owned(),
+            options(object.get("options")),
+        )),
         "unsubscribe" if channel.is_empty() => Err(Ignored::MissingChannel),
         "unsubscribe" => Ok(Read::Unsubscribe(channel.to_owned())),
         "ping" => Ok(Read::Ping),
@@ -95,15 +107,29 @@ fn options(value: Option<&Value>) -> Result<Option<Options>, InvalidOptions> {
         None | Some(Value::Null) => return Ok(None),
         Some(value) => value.as_object().ok_or(InvalidOptions)?,
     };
-    let flag = |key: &str| object.get(key).map_or(Ok(false), |value| value.as_bool().ok_or(InvalidOptions));
+    let flag = |key: &str| {
+        object
+            .get(key)
+            .map_or(Ok(false), |value| value.as_bool().ok_or(InvalidOptions))
+    };
     Ok(Some(Options {
         gaps: flag("gaps")?,
-        tail: object.get("tail").map(|value| value.as_u64().ok_or(InvalidOptions)).transpose()?,
+        tail: object
+            .get("tail")
+            .map(|value| value.as_u64().ok_or(InvalidOptions))
+            .transpose()?,
         since: object
             .get("since")
             .map(|since| {
-                let epoch = since.get("epoch").and_then(Value::as_str).ok_or(InvalidOptions)?.to_owned();
-                let seq = since.get("seq").and_then(Value::as_u64).ok_or(InvalidOptions)?;
+                let epoch = since
+                    .get("epoch")
+                    .and_then(Value::as_str)
+                    .ok_or(InvalidOptions)?
+                    .to_owned();
+                let seq = since
+                    .get("seq")
+                    .and_then(Value::as_u64)
+                    .ok_or(InvalidOptions)?;
                 Ok(Since { epoch, seq })
             })
             .transpose()?,
@@ -111,10 +137,19 @@ fn options(value: Option<&Value>) -> Result<Option<Options>, InvalidOptions> {
         range: object
             .get("range")
             .map(|range| {
-                let epoch = range.get("epoch").and_then(Value::as_str).ok_or(InvalidOptions)?.to_owned();
-                let number = |key: &str| range.get(key).and_then(Value::as_u64).ok_or(InvalidOptions);
+                let epoch = range
+                    .get("epoch")
+                    .and_then(Value::as_str)
+                    .ok_or(InvalidOptions)?
+                    .to_owned();
+                let number =
+                    |key: &str| range.get(key).and_then(Value::as_u64).ok_or(InvalidOptions);
                 let (from, to) = (number("from")?, number("to")?);
-                if from == 0 || to < from { Err(InvalidOptions) } else { Ok(Range { epoch, from, to }) }
+                if from == 0 || to < from {
+                    Err(InvalidOptions)
+                } else {
+                    Ok(Range { epoch, from, to })
+                }
             })
             .transpose()?,
     }))

@@ -85,23 +85,33 @@ thread_local! {
 }
 
 fuzz_target!(|input: &[u8]| {
-    let Some((&[way, pieces], rest)) = input.split_first_chunk() else { return };
+    let Some((&[way, pieces], rest)) = input.split_first_chunk() else {
+        return;
+    };
     let way = [Way::Raw, Way::Made, Way::Request, Way::Upgraded][usize::from(way % 4)];
     let narrow = pieces & 0x80 != 0;
     let bytes = match way {
         Way::Made => {
             let mut parts = Unstructured::new(rest);
-            let parts =
-                std::iter::from_fn(|| (!parts.is_empty()).then(|| Part::arbitrary(&mut parts).ok())?);
-            parts.take(200).flat_map(|part| part.bytes()).take(MOST_INPUT).collect()
+            let parts = std::iter::from_fn(|| {
+                (!parts.is_empty()).then(|| Part::arbitrary(&mut parts).ok())?
+            });
+            parts
+                .take(200)
+                .flat_map(|part| part.bytes())
+                .take(MOST_INPUT)
+                .collect()
         }
         _ => rest.to_vec(),
     };
     RUNTIME.with_borrow(|runtime| {
         runtime.block_on(async {
-            tokio::time::timeout(PATIENCE, play(way, narrow, usize::from(pieces & 0x7f), bytes))
-                .await
-                .expect("it ends");
+            tokio::time::timeout(
+                PATIENCE,
+                play(way, narrow, usize::from(pieces & 0x7f), bytes),
+            )
+            .await
+            .expect("it ends");
         });
     });
 });
@@ -155,7 +165,11 @@ async fn play(way: Way, narrow: bool, piece: usize, mut bytes: Vec<u8>) {
         said
     });
     // Some hundreds of pieces at most: each is a turn of the runtime.
-    let piece = if piece == 0 { bytes.len().max(1) } else { piece.max(bytes.len() / 300) };
+    let piece = if piece == 0 {
+        bytes.len().max(1)
+    } else {
+        piece.max(bytes.len() / 300)
+    };
     for chunk in bytes.chunks(piece) {
         // The server may have ended the connection already.
         if output.write_all(chunk).await.is_err() {
@@ -177,7 +191,11 @@ async fn play(way: Way, narrow: bool, piece: usize, mut bytes: Vec<u8>) {
         Way::Upgraded => {
             let text = String::from_utf8_lossy(&said);
             assert!(text.starts_with("HTTP/1.1 101 "), "{text}");
-            let end = said.windows(4).position(|w| w == b"\r\n\r\n").expect("the end of the header") + 4;
+            let end = said
+                .windows(4)
+                .position(|w| w == b"\r\n\r\n")
+                .expect("the end of the header")
+                + 4;
             reading.check(&said[end..], narrow);
         }
         Way::Raw | Way::Made => reading.check(&said, narrow),
@@ -191,27 +209,60 @@ async fn serve_http(hub: Hub, stream: DuplexStream) {
     });
     let http = hyper::server::conn::http1::Builder::new();
     // What is no HTTP is an error here, and has been answered.
-    let _ = http.serve_connection(TokioIo::new(stream), service).with_upgrades().await;
+    let _ = http
+        .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades()
+        .await;
 }
 
 /// Nobody is left behind, and all that was sent or not is accounted for.
 fn check_hub(hub: &Hub) {
     let stats = hub.stats();
-    assert_eq!((stats.clients, stats.channels, stats.subscribers, stats.queued), (0, 0, 0, 0), "{stats:?}");
-    assert_eq!(stats.offered, stats.written + stats.skipped + stats.discarded, "{stats:?}");
-    assert_eq!(stats.connected, stats.closed.values().sum::<u64>(), "{stats:?}");
-    assert_eq!(stats.closed.get("internal error"), None, "no callback has panicked");
+    assert_eq!(
+        (
+            stats.clients,
+            stats.channels,
+            stats.subscribers,
+            stats.queued
+        ),
+        (0, 0, 0, 0),
+        "{stats:?}"
+    );
+    assert_eq!(
+        stats.offered,
+        stats.written + stats.skipped + stats.discarded,
+        "{stats:?}"
+    );
+    assert_eq!(
+        stats.connected,
+        stats.closed.values().sum::<u64>(),
+        "{stats:?}"
+    );
+    assert_eq!(
+        stats.closed.get("internal error"),
+        None,
+        "no callback has panicked"
+    );
     assert_eq!((stats.skipped, stats.ignored), (0, 0));
 }
 
 /// What is said before an upgrade is HTTP.
 fn check_answer(said: &[u8]) {
-    let Some(status) = said.strip_prefix(b"HTTP/1.").and_then(|rest| rest.get(2..5)) else {
+    let Some(status) = said
+        .strip_prefix(b"HTTP/1.")
+        .and_then(|rest| rest.get(2..5))
+    else {
         assert!(said.is_empty(), "{}", String::from_utf8_lossy(said));
         return;
     };
-    const EXPECTED: [&[u8]; 8] = [b"101", b"400", b"403", b"405", b"414", b"426", b"431", b"501"];
-    assert!(EXPECTED.contains(&status), "{}", String::from_utf8_lossy(said));
+    const EXPECTED: [&[u8]; 8] = [
+        b"101", b"400", b"403", b"405", b"414", b"426", b"431", b"501",
+    ];
+    assert!(
+        EXPECTED.contains(&status),
+        "{}",
+        String::from_utf8_lossy(said)
+    );
 }
 
 impl Reading {
@@ -224,7 +275,9 @@ impl Reading {
             if bytes.is_empty() {
                 break End::Open;
             }
-            let Some((first, masked, header, len)) = head(bytes) else { break End::Within };
+            let Some((first, masked, header, len)) = head(bytes) else {
+                break End::Within;
+            };
             let (last, opcode) = (first & 0x80 != 0, first & 0x0f);
             if !matches!(opcode, 0..=2 | 8..=10) {
                 break End::Closed(Some(1002));
@@ -232,10 +285,19 @@ impl Reading {
             if len > MOST_BYTES as u64 {
                 break End::Closed(Some(1009));
             }
-            let Some(payload) = bytes.get(header..header + len as usize) else { break End::Within };
-            let mask: [u8; 4] =
-                if masked { bytes[header - 4..header].try_into().expect("four") } else { [0; 4] };
-            let payload: Vec<u8> = payload.iter().zip(mask.iter().cycle()).map(|(a, b)| a ^ b).collect();
+            let Some(payload) = bytes.get(header..header + len as usize) else {
+                break End::Within;
+            };
+            let mask: [u8; 4] = if masked {
+                bytes[header - 4..header].try_into().expect("four")
+            } else {
+                [0; 4]
+            };
+            let payload: Vec<u8> = payload
+                .iter()
+                .zip(mask.iter().cycle())
+                .map(|(a, b)| a ^ b)
+                .collect();
             bytes = &bytes[header + len as usize..];
             if !masked || first & 0x70 != 0 || (opcode >= 8 && (!last || payload.len() > 125)) {
                 break End::Closed(Some(1002));
@@ -283,8 +345,13 @@ impl Reading {
         let mut closed = None;
         while let Some((first, masked, header, len)) = head(said) {
             assert_eq!(closed, None, "nothing follows the close frame");
-            assert!(!masked && first & 0x70 == 0 && first & 0x80 != 0, "a server's frame: {first:#x}");
-            let Some(payload) = said.get(header..header + len as usize) else { break };
+            assert!(
+                !masked && first & 0x70 == 0 && first & 0x80 != 0,
+                "a server's frame: {first:#x}"
+            );
+            let Some(payload) = said.get(header..header + len as usize) else {
+                break;
+            };
             said = &said[header + len as usize..];
             match first & 0x0f {
                 10 => {
@@ -309,23 +376,40 @@ impl Reading {
                     }
                     let text = std::str::from_utf8(payload).expect("a text, of the hub's own");
                     let kinds = ["pong", "error", "subscribed", "replay", "replayed", "gap"];
-                    let known = kinds.iter().any(|kind| text.starts_with(&format!(r#"{{"type":"{kind}","#)));
-                    assert!(opcode == 1 && known, "neither an echo nor an answer: {text:?}, of {self:?}");
+                    let known = kinds
+                        .iter()
+                        .any(|kind| text.starts_with(&format!(r#"{{"type":"{kind}","#)));
+                    assert!(
+                        opcode == 1 && known,
+                        "neither an echo nor an answer: {text:?}, of {self:?}"
+                    );
                     answers += 1;
                 }
                 opcode => panic!("a frame with opcode {opcode}"),
             }
         }
         // A subscription may be answered twice: that it is there, and with a replay.
-        assert!(answers <= 3 * self.answered, "{answers} answers to {self:?}");
+        assert!(
+            answers <= 3 * self.answered,
+            "{answers} answers to {self:?}"
+        );
         match &self.end {
             End::Closed(code) => {
-                let (closed, expected) =
-                    (closed.unwrap_or_else(|| panic!("no close frame: {self:?}")), *code);
+                let (closed, expected) = (
+                    closed.unwrap_or_else(|| panic!("no close frame: {self:?}")),
+                    *code,
+                );
                 let unsettled = matches!(expected, Some(1002 | 1004 | 1012..=1014));
-                assert!(closed == expected || (unsettled && closed == Some(1002)), "{closed:?} for {self:?}");
+                assert!(
+                    closed == expected || (unsettled && closed == Some(1002)),
+                    "{closed:?} for {self:?}"
+                );
                 if !narrow {
-                    assert_eq!(echoes.next(), None, "all that was said before the end is answered");
+                    assert_eq!(
+                        echoes.next(),
+                        None,
+                        "all that was said before the end is answered"
+                    );
                 }
             }
             End::Open | End::Within => assert_eq!(closed, None, "the peer has gone: {self:?}"),
@@ -376,7 +460,12 @@ fn frame(first: u8, mask: Option<[u8; 4]>, payload: &[u8]) -> Vec<u8> {
     }
     frame.extend(mask.iter().flatten());
     let mask = mask.unwrap_or_default();
-    frame.extend(payload.iter().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask));
+    frame.extend(
+        payload
+            .iter()
+            .zip(mask.iter().cycle())
+            .map(|(byte, mask)| byte ^ mask),
+    );
     frame
 }
 
@@ -388,9 +477,12 @@ impl Part<'_> {
             Payload::Bytes(bytes) => (opcode, bytes.to_vec()),
             Payload::Repeated(byte, times) => (opcode, vec![*byte; usize::from(*times)]),
             Payload::Ping => (1, br#"{"type":"ping"}"#.to_vec()),
-            Payload::Subscribe(channel) => {
-                (1, serde_json::json!({"type": "subscribe", "channel": channel}).to_string().into_bytes())
-            }
+            Payload::Subscribe(channel) => (
+                1,
+                serde_json::json!({"type": "subscribe", "channel": channel})
+                    .to_string()
+                    .into_bytes(),
+            ),
             Payload::Close(code, reason) => (8, [&code.to_be_bytes(), reason.as_bytes()].concat()),
         };
         match self.odd {

@@ -44,11 +44,19 @@ fuzz_target!(|run: Run<'_>| {
                 ("process_output", None, Some(lossy(line)))
             }
             Item::LongLine(piece, times) => {
-                let line = piece.repeat(usize::from(*times)).into_iter().take(70_000).collect::<Vec<_>>();
+                let line = piece
+                    .repeat(usize::from(*times))
+                    .into_iter()
+                    .take(70_000)
+                    .collect::<Vec<_>>();
                 builder.push_line(&envelope, &line, &now);
                 ("process_output", None, Some(lossy(&line)))
             }
-            Item::Text { kind, process, text } => {
+            Item::Text {
+                kind,
+                process,
+                text,
+            } => {
                 let process = process.and_then(|id| ProcessId::parse(id).ok());
                 let mut message = Message::new(MessageType::from(*kind)).with_text(text.to_vec());
                 if let Some(id) = process.clone() {
@@ -59,8 +67,9 @@ fuzz_target!(|run: Run<'_>| {
             }
             Item::Json { kind, text } => {
                 let value = Value::from(vec![*text]);
-                let message =
-                    Message::new(MessageType::from(*kind)).with_json(&value).expect("a text serialises");
+                let message = Message::new(MessageType::from(*kind))
+                    .with_json(&value)
+                    .expect("a text serialises");
                 builder.push_message(&envelope, &message, &now);
                 (*kind, None, Some(value))
             }
@@ -75,7 +84,10 @@ fuzz_target!(|run: Run<'_>| {
             message.insert("channel".into(), channel.as_str().into());
         }
         let inherited = ["process_output", "process_status"].contains(&kind);
-        let inherited = channel.as_ref().filter(|_| inherited).and_then(ChannelName::process_id);
+        let inherited = channel
+            .as_ref()
+            .filter(|_| inherited)
+            .and_then(ChannelName::process_id);
         if let Some(id) = process.as_ref().map(ProcessId::as_str).or(inherited) {
             message.insert("processId".into(), id.into());
         }
@@ -105,11 +117,16 @@ fuzz_target!(|run: Run<'_>| {
         };
         assert_eq!((frame[0], header), (0x81, shortest));
         if header > 2 {
-            let len = frame[2..header].iter().fold(0, |len, &byte| len << 8 | usize::from(byte));
+            let len = frame[2..header]
+                .iter()
+                .fold(0, |len, &byte| len << 8 | usize::from(byte));
             assert_eq!(len, payload.len());
         }
         assert!(payload.iter().all(|&byte| byte >= 0x20));
-        assert_eq!(serde_json::from_slice::<Value>(payload).expect("valid JSON"), *expected);
+        assert_eq!(
+            serde_json::from_slice::<Value>(payload).expect("valid JSON"),
+            *expected
+        );
     }
 });
 

@@ -97,11 +97,18 @@ enum Way {
 /// What a viewer is sent.
 #[derive(Debug, PartialEq)]
 enum Sent {
-    Message { channel: usize, number: u64 },
+    Message {
+        channel: usize,
+        number: u64,
+    },
     Notice,
     Pong,
     Refusal,
-    Control { kind: String, channel: usize, data: Value },
+    Control {
+        kind: String,
+        channel: usize,
+        data: Value,
+    },
 }
 
 /// One subscription, from its join to its leave.
@@ -168,7 +175,11 @@ fuzz_target!(|program: Program| {
 impl World {
     fn new(program: &Program) -> Self {
         let queue = 1 + usize::from(program.queue % 32);
-        let interval = if program.paced { Duration::from_secs(10) } else { Duration::ZERO };
+        let interval = if program.paced {
+            Duration::from_secs(10)
+        } else {
+            Duration::ZERO
+        };
         let hub = Hub::builder()
             .queue(queue)
             .max_flush_interval(interval)
@@ -203,31 +214,68 @@ impl World {
             }
             Step::Subscribe { viewer, channel } => {
                 let channel = usize::from(channel);
-                let Some(viewer) = self.pick(viewer) else { return };
+                let Some(viewer) = self.pick(viewer) else {
+                    return;
+                };
                 self.viewers[viewer].subscribe(channel, None, None);
                 // Again is free, and changes nothing.
                 if !self.viewers[viewer].is_subscribed(channel) {
                     self.begin(viewer, channel, None);
                 }
             }
-            Step::SubscribeWith { viewer, channel, gaps, batch, tail, since } => {
+            Step::SubscribeWith {
+                viewer,
+                channel,
+                gaps,
+                batch,
+                tail,
+                since,
+            } => {
                 let channel = usize::from(channel);
-                let Some(viewer) = self.pick(viewer) else { return };
-                let since =
-                    since.map(|(known, seq)| Since { epoch: self.epoch(channel, known), seq: seq.into() });
-                let options = Options { gaps, batch, tail: tail.map(u64::from), since, range: None };
+                let Some(viewer) = self.pick(viewer) else {
+                    return;
+                };
+                let since = since.map(|(known, seq)| Since {
+                    epoch: self.epoch(channel, known),
+                    seq: seq.into(),
+                });
+                let options = Options {
+                    gaps,
+                    batch,
+                    tail: tail.map(u64::from),
+                    since,
+                    range: None,
+                };
                 self.end(viewer, channel);
                 self.viewers[viewer].subscribe(channel, Some(options.clone()), None);
                 self.begin(viewer, channel, Some(options));
             }
-            Step::Range { viewer, channel, gaps, from, more, known } => {
+            Step::Range {
+                viewer,
+                channel,
+                gaps,
+                from,
+                more,
+                known,
+            } => {
                 let channel = usize::from(channel);
-                let Some(viewer) = self.pick(viewer) else { return };
+                let Some(viewer) = self.pick(viewer) else {
+                    return;
+                };
                 let from = u64::from(from) + 1;
                 let epoch = self.epoch(channel, known);
-                let range = Range { epoch, from, to: from + u64::from(more) };
-                let options = Options { gaps, ..Options::default() };
-                let is_tracked = self.viewers[viewer].live(channel).is_some_and(|era| era.options.is_some());
+                let range = Range {
+                    epoch,
+                    from,
+                    to: from + u64::from(more),
+                };
+                let options = Options {
+                    gaps,
+                    ..Options::default()
+                };
+                let is_tracked = self.viewers[viewer]
+                    .live(channel)
+                    .is_some_and(|era| era.options.is_some());
                 if !is_tracked {
                     self.end(viewer, channel);
                 }
@@ -238,45 +286,68 @@ impl World {
             }
             Step::Unsubscribe { viewer, channel } => {
                 let channel = usize::from(channel);
-                let Some(viewer) = self.pick(viewer) else { return };
+                let Some(viewer) = self.pick(viewer) else {
+                    return;
+                };
                 self.end(viewer, channel);
-                self.viewers[viewer].peer.command(Command::Unsubscribe { channel: CHANNELS[channel] });
+                self.viewers[viewer].peer.command(Command::Unsubscribe {
+                    channel: CHANNELS[channel],
+                });
             }
             Step::Ping { viewer } => {
-                let Some(viewer) = self.pick(viewer) else { return };
+                let Some(viewer) = self.pick(viewer) else {
+                    return;
+                };
                 self.viewers[viewer].peer.command(Command::Ping);
                 self.viewers[viewer].offer(self.queue + RESERVE, vec![Sent::Pong]);
             }
             Step::Refused { viewer } => {
-                let Some(viewer) = self.pick(viewer) else { return };
-                self.viewers[viewer]
-                    .peer
-                    .command(Command::Subscribe { channel: "no name", options: Ok(None) });
+                let Some(viewer) = self.pick(viewer) else {
+                    return;
+                };
+                self.viewers[viewer].peer.command(Command::Subscribe {
+                    channel: "no name",
+                    options: Ok(None),
+                });
                 self.viewers[viewer].offer(self.queue + RESERVE, vec![Sent::Refusal]);
             }
-            Step::Publish { channel, way, messages } => {
-                self.publish(usize::from(channel), way, messages % 40)
-            }
+            Step::Publish {
+                channel,
+                way,
+                messages,
+            } => self.publish(usize::from(channel), way, messages % 40),
             Step::Broadcast => {
-                let clients = self.hub.send_event("notice", &7).expect("a number serialises");
+                let clients = self
+                    .hub
+                    .send_event("notice", &7)
+                    .expect("a number serialises");
                 assert_eq!(clients, self.viewers.len());
                 for viewer in &mut self.viewers {
                     viewer.offer(self.queue, vec![Sent::Notice]);
                 }
             }
             Step::Write { viewer, parcels } => {
-                let Some(viewer) = self.pick(viewer) else { return };
+                let Some(viewer) = self.pick(viewer) else {
+                    return;
+                };
                 self.read(viewer, usize::from(parcels % 8));
             }
             Step::WriteAll { viewer } => {
-                let Some(viewer) = self.pick(viewer) else { return };
+                let Some(viewer) = self.pick(viewer) else {
+                    return;
+                };
                 self.read(viewer, usize::MAX);
             }
             Step::Disconnect { viewer } => {
-                let Some(viewer) = self.pick(viewer) else { return };
+                let Some(viewer) = self.pick(viewer) else {
+                    return;
+                };
                 // What waits unsealed would be nobody's.
                 flush(&self.hub);
-                self.viewers.swap_remove(viewer).peer.disconnect(CloseReason::PeerGone);
+                self.viewers
+                    .swap_remove(viewer)
+                    .peer
+                    .disconnect(CloseReason::PeerGone);
             }
             Step::Flush => flush(&self.hub),
         }
@@ -287,20 +358,34 @@ impl World {
     }
 
     fn epoch(&self, channel: usize, known: bool) -> String {
-        self.epochs[channel].clone().filter(|_| known).unwrap_or_else(|| "another".to_owned())
+        self.epochs[channel]
+            .clone()
+            .filter(|_| known)
+            .unwrap_or_else(|| "another".to_owned())
     }
 
     fn publish(&mut self, channel: usize, way: Way, messages: u8) {
         let first = self.published[channel] + 1;
         let last = self.published[channel] + u64::from(messages);
-        let subscribers = self.viewers.iter().filter(|viewer| viewer.is_subscribed(channel)).count();
+        let subscribers = self
+            .viewers
+            .iter()
+            .filter(|viewer| viewer.is_subscribed(channel))
+            .count();
         let (publisher, name) = (&self.publishers[channel], CHANNELS[channel]);
         let sent = |number| Sent::Message { channel, number };
         if matches!(way, Way::Run) {
             let numbers: Vec<String> = (first..=last).map(|number| number.to_string()).collect();
-            assert_eq!(publisher.send_lines(numbers.iter().collect::<Lines>()), subscribers);
+            assert_eq!(
+                publisher.send_lines(numbers.iter().collect::<Lines>()),
+                subscribers
+            );
             self.published[channel] = last;
-            for viewer in self.viewers.iter_mut().filter(|viewer| viewer.is_subscribed(channel)) {
+            for viewer in self
+                .viewers
+                .iter_mut()
+                .filter(|viewer| viewer.is_subscribed(channel))
+            {
                 viewer.offer(self.queue, (first..=last).map(sent).collect());
             }
             return;
@@ -309,17 +394,26 @@ impl World {
             let text = number.to_string();
             let (reached, bound) = match way {
                 Way::Run | Way::EachByHandle => (publisher.send_line(text), self.queue),
-                Way::EachByName => {
-                    (self.hub.send_to_channel(name, Message::output(text)).expect("a name"), self.queue)
-                }
+                Way::EachByName => (
+                    self.hub
+                        .send_to_channel(name, Message::output(text))
+                        .expect("a name"),
+                    self.queue,
+                ),
                 Way::Errors => (
-                    self.hub.send_to_channel(name, Message::error(text)).expect("a name"),
+                    self.hub
+                        .send_to_channel(name, Message::error(text))
+                        .expect("a name"),
                     self.queue + RESERVE,
                 ),
             };
             assert_eq!(reached, subscribers);
             self.published[channel] = number;
-            for viewer in self.viewers.iter_mut().filter(|viewer| viewer.is_subscribed(channel)) {
+            for viewer in self
+                .viewers
+                .iter_mut()
+                .filter(|viewer| viewer.is_subscribed(channel))
+            {
                 viewer.offer(bound, vec![sent(number)]);
             }
         }
@@ -331,7 +425,13 @@ impl World {
         let viewer = &mut self.viewers[viewer];
         viewer.is_plain &= options.is_none();
         let begun = options.is_none();
-        viewer.eras[channel].push_back(Era { joined, options, begun, position: joined, ..Era::default() });
+        viewer.eras[channel].push_back(Era {
+            joined,
+            options,
+            begun,
+            position: joined,
+            ..Era::default()
+        });
     }
 
     /// The subscription of a viewer ends, if there is one.
@@ -342,12 +442,21 @@ impl World {
             return;
         }
         // Else it could not be told which subscription an answer is of.
-        while !self.viewers[viewer].live(channel).is_some_and(|era| era.begun) {
-            assert!(self.read(viewer, usize::MAX) > 0, "it is not told that it is subscribed");
+        while !self.viewers[viewer]
+            .live(channel)
+            .is_some_and(|era| era.begun)
+        {
+            assert!(
+                self.read(viewer, usize::MAX) > 0,
+                "it is not told that it is subscribed"
+            );
         }
         let published = self.published[channel];
         let viewer = &mut self.viewers[viewer];
-        viewer.eras[channel].back_mut().expect("it is subscribed").left = Some(published);
+        viewer.eras[channel]
+            .back_mut()
+            .expect("it is subscribed")
+            .left = Some(published);
     }
 
     /// Ends the connections of those for whom a broadcast had no room.
@@ -356,10 +465,16 @@ impl World {
             if self.viewers[viewer].peer.close_asked().is_none() {
                 continue;
             }
-            assert_eq!(self.viewers[viewer].peer.close_asked(), Some(CloseReason::Overflow));
+            assert_eq!(
+                self.viewers[viewer].peer.close_asked(),
+                Some(CloseReason::Overflow)
+            );
             assert!(self.viewers[viewer].peer.client().skipped() > 0);
             self.read(viewer, usize::MAX);
-            self.viewers.swap_remove(viewer).peer.disconnect(CloseReason::Overflow);
+            self.viewers
+                .swap_remove(viewer)
+                .peer
+                .disconnect(CloseReason::Overflow);
         }
     }
 
@@ -371,17 +486,29 @@ impl World {
             let viewer = &mut self.viewers[viewer];
             viewer.got += sent.len() as u64;
             if viewer.is_plain && !self.paced {
-                assert_eq!(viewer.waiting.pop_front().as_ref(), Some(&sent), "what the model expects");
+                assert_eq!(
+                    viewer.waiting.pop_front().as_ref(),
+                    Some(&sent),
+                    "what the model expects"
+                );
             }
             for sent in sent {
                 match sent {
                     Sent::Message { channel, number } => {
                         viewer.message(channel, number, self.published[channel])
                     }
-                    Sent::Control { kind, channel, data } => {
+                    Sent::Control {
+                        kind,
+                        channel,
+                        data,
+                    } => {
                         if let Some(epoch) = data["epoch"].as_str() {
-                            let known = self.epochs[channel].get_or_insert_with(|| epoch.to_owned());
-                            assert_eq!(known, epoch, "one numbering while a publisher holds the channel");
+                            let known =
+                                self.epochs[channel].get_or_insert_with(|| epoch.to_owned());
+                            assert_eq!(
+                                known, epoch,
+                                "one numbering while a publisher holds the channel"
+                            );
                         }
                         viewer.control(channel, &kind, &data, self.published[channel]);
                     }
@@ -397,7 +524,9 @@ impl World {
         loop {
             flush(&self.hub);
             self.end_overflown();
-            let read: usize = (0..self.viewers.len()).map(|viewer| self.read(viewer, usize::MAX)).sum();
+            let read: usize = (0..self.viewers.len())
+                .map(|viewer| self.read(viewer, usize::MAX))
+                .sum();
             if read == 0 {
                 break;
             }
@@ -406,18 +535,31 @@ impl World {
             viewer.check_at_rest(self.published, self.paced);
         }
         let stats = self.hub.stats();
-        assert_eq!(stats.offered, stats.written + stats.skipped + stats.discarded, "{stats:?}");
+        assert_eq!(
+            stats.offered,
+            stats.written + stats.skipped + stats.discarded,
+            "{stats:?}"
+        );
         for viewer in self.viewers.drain(..) {
             viewer.peer.disconnect(CloseReason::PeerClosed);
         }
         flush(&self.hub);
         let stats = self.hub.stats();
         assert_eq!(
-            (stats.clients, stats.channels, stats.subscribers, stats.queued),
+            (
+                stats.clients,
+                stats.channels,
+                stats.subscribers,
+                stats.queued
+            ),
             (0, 0, 0, 0),
             "{stats:?}"
         );
-        assert_eq!(stats.offered, stats.written + stats.skipped + stats.discarded, "{stats:?}");
+        assert_eq!(
+            stats.offered,
+            stats.written + stats.skipped + stats.discarded,
+            "{stats:?}"
+        );
         assert_eq!(stats.connected, stats.closed.values().sum::<u64>());
     }
 }
@@ -437,7 +579,10 @@ impl Viewer {
 
     fn subscribe(&self, channel: usize, options: Option<Options>, range: Option<Range>) {
         let options = options.map(|options| Options { range, ..options });
-        self.peer.command(Command::Subscribe { channel: CHANNELS[channel], options: Ok(options) });
+        self.peer.command(Command::Subscribe {
+            channel: CHANNELS[channel],
+            options: Ok(options),
+        });
     }
 
     fn live(&self, channel: usize) -> Option<&Era> {
@@ -467,10 +612,16 @@ impl Viewer {
                 return;
             }
             let over = era.left.is_some_and(|left| number > left);
-            assert!(over && eras.len() > 1, "message {number} of {published} for {eras:?}");
+            assert!(
+                over && eras.len() > 1,
+                "message {number} of {published} for {eras:?}"
+            );
             eras.pop_front();
             let next = eras.front().expect("more than one");
-            assert!(next.options.is_none(), "one with options is announced: {eras:?}");
+            assert!(
+                next.options.is_none(),
+                "one with options is announced: {eras:?}"
+            );
         }
     }
 
@@ -482,21 +633,29 @@ impl Viewer {
                 assert!(over.left.is_some(), "announced again: {over:?}");
             }
         }
-        let era = eras.front_mut().unwrap_or_else(|| panic!("{kind} for no subscription"));
+        let era = eras
+            .front_mut()
+            .unwrap_or_else(|| panic!("{kind} for no subscription"));
         era.control(kind, data, published);
     }
 
     fn check_at_rest(&self, published: [u64; CHANNELS.len()], paced: bool) {
         let client = self.peer.client();
         if self.is_plain {
-            assert_eq!(self.got + client.skipped(), self.meant, "exactly once, or counted");
+            assert_eq!(
+                self.got + client.skipped(),
+                self.meant,
+                "exactly once, or counted"
+            );
             assert_eq!(client.written(), self.got);
             if !paced {
                 assert_eq!(client.skipped(), self.skipped);
             }
         }
         for (channel, published) in published.into_iter().enumerate() {
-            let Some(era) = self.live(channel) else { continue };
+            let Some(era) = self.live(channel) else {
+                continue;
+            };
             assert!(era.begun && era.replay.is_none(), "{era:?}");
             if era.options.as_ref().is_some_and(|options| options.gaps) {
                 assert_eq!(era.position, published, "it knows its place: {era:?}");
@@ -515,34 +674,59 @@ impl Era {
         let gaps = self.options.as_ref().is_some_and(|options| options.gaps);
         if let Some((_, next, to)) = &mut self.replay {
             assert!(
-                number <= *to && if gaps { number == *next } else { number >= *next },
+                number <= *to
+                    && if gaps {
+                        number == *next
+                    } else {
+                        number >= *next
+                    },
                 "{number} in {self:?}"
             );
             *next = number + 1;
             return true;
         }
-        assert!(number > self.position && (!gaps || number == self.position + 1), "{number} after {self:?}");
-        assert!(self.options.is_some() || number > self.joined, "{number} is from before {self:?}");
+        assert!(
+            number > self.position && (!gaps || number == self.position + 1),
+            "{number} after {self:?}"
+        );
+        assert!(
+            self.options.is_some() || number > self.joined,
+            "{number} is from before {self:?}"
+        );
         self.position = number;
         self.received += 1;
         true
     }
 
     fn control(&mut self, kind: &str, data: &Value, published: u64) {
-        let number = |key: &str| data[key].as_u64().unwrap_or_else(|| panic!("no {key} in {data}"));
-        let options = self.options.as_ref().expect("only one with options is told");
+        let number = |key: &str| {
+            data[key]
+                .as_u64()
+                .unwrap_or_else(|| panic!("no {key} in {data}"))
+        };
+        let options = self
+            .options
+            .as_ref()
+            .expect("only one with options is told");
         match kind {
             "subscribed" => {
                 assert!(!self.begun);
                 let (seq, replayed, lost) = (number("seq"), number("replayed"), number("lost"));
-                assert!(self.joined <= seq + replayed && seq + replayed <= published, "{data} for {self:?}");
+                assert!(
+                    self.joined <= seq + replayed && seq + replayed <= published,
+                    "{data} for {self:?}"
+                );
                 if options.tail.is_none() && options.since.is_none() {
                     assert_eq!((replayed, lost), (0, 0), "{data} for {self:?}");
                 }
                 if let (Some(tail), None) = (options.tail, &options.since) {
                     assert!(replayed <= tail && lost == 0, "{data} for {self:?}");
                 }
-                if let Some(since) = options.since.as_ref().filter(|since| data["epoch"] == since.epoch) {
+                if let Some(since) = options
+                    .since
+                    .as_ref()
+                    .filter(|since| data["epoch"] == since.epoch)
+                {
                     let known = since.seq.min(seq + replayed);
                     assert_eq!(seq, known + lost, "{data} for {self:?}");
                 }
@@ -558,7 +742,10 @@ impl Era {
                         *next = to + 1;
                     }
                     None => {
-                        assert!(from == self.position + 1 && to <= published, "{data} for {self:?}");
+                        assert!(
+                            from == self.position + 1 && to <= published,
+                            "{data} for {self:?}"
+                        );
                         self.position = to;
                         self.received += to - from + 1;
                     }
@@ -567,7 +754,10 @@ impl Era {
             "replay" => {
                 let (from, to) = (number("from"), number("to"));
                 assert!(
-                    self.begun && self.replay.is_none() && to + 1 >= from && to <= published.max(from - 1),
+                    self.begun
+                        && self.replay.is_none()
+                        && to + 1 >= from
+                        && to <= published.max(from - 1),
                     "{data}"
                 );
                 self.replay = Some((from, from, to));
@@ -575,7 +765,10 @@ impl Era {
             "replayed" => {
                 let (from, next, to) = self.replay.take().expect("a replay under way");
                 assert_eq!((number("from"), number("to")), (from, to));
-                assert!(next == to + 1 || (!options.gaps && next <= to + 1), "{data} at {next}");
+                assert!(
+                    next == to + 1 || (!options.gaps && next <= to + 1),
+                    "{data} at {next}"
+                );
             }
             kind => panic!("{kind} is unknown"),
         }
@@ -598,26 +791,48 @@ fn decode(mut parcel: &[u8]) -> Vec<Sent> {
         parcel = rest;
         let message: Value = serde_json::from_slice(payload).expect("JSON");
         let kind = message["type"].as_str().expect("a type");
-        let channel = message["channel"]
-            .as_str()
-            .map(|name| CHANNELS.iter().position(|channel| *channel == name).expect("one of the channels"));
+        let channel = message["channel"].as_str().map(|name| {
+            CHANNELS
+                .iter()
+                .position(|channel| *channel == name)
+                .expect("one of the channels")
+        });
         let labelled = |data: &Value| data.as_str().expect("a text").parse().expect("a number");
         match (kind, channel) {
             ("pong", None) => sent.push(Sent::Pong),
             ("event", None) => sent.push(Sent::Notice),
             ("error", None) => sent.push(Sent::Refusal),
             ("process_output" | "error", Some(channel)) => {
-                sent.push(Sent::Message { channel, number: labelled(&message["data"]) });
+                sent.push(Sent::Message {
+                    channel,
+                    number: labelled(&message["data"]),
+                });
             }
             ("process_output_batch", Some(channel)) => {
-                let numbers: Vec<u64> =
-                    message["data"].as_array().expect("lines").iter().map(labelled).collect();
-                assert_eq!(message["seq"].as_u64(), numbers.first().copied(), "{message}");
-                sent.extend(numbers.into_iter().map(|number| Sent::Message { channel, number }));
+                let numbers: Vec<u64> = message["data"]
+                    .as_array()
+                    .expect("lines")
+                    .iter()
+                    .map(labelled)
+                    .collect();
+                assert_eq!(
+                    message["seq"].as_u64(),
+                    numbers.first().copied(),
+                    "{message}"
+                );
+                sent.extend(
+                    numbers
+                        .into_iter()
+                        .map(|number| Sent::Message { channel, number }),
+                );
             }
             (kind, Some(channel)) => {
                 let (kind, data) = (kind.to_owned(), message["data"].clone());
-                sent.push(Sent::Control { kind, channel, data });
+                sent.push(Sent::Control {
+                    kind,
+                    channel,
+                    data,
+                });
             }
             _ => panic!("{message}"),
         }

@@ -28,14 +28,24 @@ fuzz_target!(|given: Given<'_>| {
         check_channel(&format!("process:{text}"));
     }
     let id = ProcessId::from_command(OsStr::from_bytes(given.command));
-    assert!(is_process_id(id.as_str()), "{id:?} is made of {:?}", given.command);
+    assert!(
+        is_process_id(id.as_str()),
+        "{id:?} is made of {:?}",
+        given.command
+    );
 });
 
 fn check_process(text: &str) {
     let parsed = ProcessId::parse(text);
     assert_eq!(parsed.is_ok(), is_process_id(text), "{text:?}");
-    assert_eq!(HUB.send_process_output(text, "line").is_ok(), parsed.is_ok());
-    assert_eq!(HUB.send_process_status(text, "running", 0).is_ok(), parsed.is_ok());
+    assert_eq!(
+        HUB.send_process_output(text, "line").is_ok(),
+        parsed.is_ok()
+    );
+    assert_eq!(
+        HUB.send_process_status(text, "running", 0).is_ok(),
+        parsed.is_ok()
+    );
     match parsed {
         Ok(id) => {
             assert_eq!(id.as_str(), text);

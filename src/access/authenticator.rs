@@ -126,7 +126,9 @@ where
 }
 
 /// Lets in whom any of these lets in: asks them in order, until one does.
-pub fn any_of(authenticators: impl IntoIterator<Item = Box<dyn Authenticator>>) -> impl Authenticator {
+pub fn any_of(
+    authenticators: impl IntoIterator<Item = Box<dyn Authenticator>>,
+) -> impl Authenticator {
     struct AnyOf(Vec<Box<dyn Authenticator>>);
 
     impl Authenticator for AnyOf {

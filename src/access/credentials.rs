@@ -22,7 +22,11 @@ pub struct Credentials {
 impl Credentials {
     /// What a request's head shows. The peer is known if a [`PeerAddress`] is among its extensions.
     pub fn of(head: &request::Parts) -> Self {
-        Self { uri: head.uri.clone(), headers: head.headers.clone(), peer: PeerAddress::of(&head.extensions) }
+        Self {
+            uri: head.uri.clone(),
+            headers: head.headers.clone(),
+            peer: PeerAddress::of(&head.extensions),
+        }
     }
 
     /// The request's address, with its query. A `token` in it is a secret: see that it gets into no log.
@@ -50,18 +54,24 @@ impl Credentials {
     /// The first `token` of the query, percent-decoded: browsers can send no header with a WebSocket handshake. A `+` stands for itself.
     pub fn query_token(&self) -> Option<Cow<'_, str>> {
         let pairs = self.uri.query()?.split('&');
-        let token = pairs.filter_map(|pair| pair.strip_prefix("token=")).next()?;
+        let token = pairs
+            .filter_map(|pair| pair.strip_prefix("token="))
+            .next()?;
         percent_decoded(token).filter(|token| !token.is_empty())
     }
 
     /// The bearer token, or if there is none that of the query.
     pub fn token(&self) -> Option<Cow<'_, str>> {
-        self.bearer().map(Cow::Borrowed).or_else(|| self.query_token())
+        self.bearer()
+            .map(Cow::Borrowed)
+            .or_else(|| self.query_token())
     }
 
     /// The key in `X-API-Key`. None when there are several such headers.
     pub fn api_key(&self) -> Option<&str> {
-        sole(&self.headers, "x-api-key").map(str::trim).filter(|key| !key.is_empty())
+        sole(&self.headers, "x-api-key")
+            .map(str::trim)
+            .filter(|key| !key.is_empty())
     }
 }
 
@@ -129,10 +139,21 @@ pub(crate) mod tests {
             ("Basic abc", None),
             ("abc", None),
         ] {
-            assert_eq!(shown("/ws", &[("authorization", header)]).bearer(), expected, "{header}");
+            assert_eq!(
+                shown("/ws", &[("authorization", header)]).bearer(),
+                expected,
+                "{header}"
+            );
         }
-        let two = shown("/ws", &[("authorization", "Bearer a"), ("authorization", "Bearer b")]);
-        assert_eq!(two.bearer(), None, "which of the two is not for us to guess");
+        let two = shown(
+            "/ws",
+            &[("authorization", "Bearer a"), ("authorization", "Bearer b")],
+        );
+        assert_eq!(
+            two.bearer(),
+            None,
+            "which of the two is not for us to guess"
+        );
     }
 
     #[test]
@@ -157,14 +178,21 @@ pub(crate) mod tests {
     fn a_bearer_token_counts_before_one_in_the_query() {
         let both = shown("/ws?token=query", &[("authorization", "Bearer header")]);
         assert_eq!(both.token().as_deref(), Some("header"));
-        assert_eq!(shown("/ws?token=query", &[]).token().as_deref(), Some("query"));
+        assert_eq!(
+            shown("/ws?token=query", &[]).token().as_deref(),
+            Some("query")
+        );
     }
 
     #[test]
     fn debug_shows_no_secret() {
         let credentials = shown(
             "/ws?token=SECRET",
-            &[("authorization", "Bearer SECRET"), ("x-api-key", "SECRET"), ("cookie", "SECRET")],
+            &[
+                ("authorization", "Bearer SECRET"),
+                ("x-api-key", "SECRET"),
+                ("cookie", "SECRET"),
+            ],
         );
         let text = format!("{credentials:?}");
         assert!(text.contains("/ws") && !text.contains("SECRET"), "{text}");

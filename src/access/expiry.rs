@@ -17,7 +17,9 @@ pub(super) fn is_ahead(moment: SystemTime) -> bool {
 /// # Cancel safety
 /// Dropping it loses nothing.
 pub(crate) async fn expired(identity: Identity) {
-    let Some(moment) = identity.expires() else { return std::future::pending().await };
+    let Some(moment) = identity.expires() else {
+        return std::future::pending().await;
+    };
     while let Ok(left) = moment.duration_since(SystemTime::now()) {
         // Whole milliseconds, and never none: the timer is no finer.
         tokio::time::sleep(left.clamp(Duration::from_millis(1), LOOK)).await;

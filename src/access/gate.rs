@@ -9,7 +9,8 @@ use std::time::Duration;
 use http::{HeaderMap, StatusCode, Uri, request};
 
 use super::{
-    AuthError, Authenticator, Credentials, Finding, Hosts, Identity, LocalAddress, Origins, PeerAddress,
+    AuthError, Authenticator, Credentials, Finding, Hosts, Identity, LocalAddress, Origins,
+    PeerAddress,
 };
 use crate::reason::RefusalReason;
 
@@ -58,7 +59,9 @@ impl Denial {
         match self {
             Self::Unauthorised { .. } => "Unauthorised",
             Self::Forbidden => "Forbidden",
-            Self::UnknownHost => "Forbidden: the server does not go by the name in the request's Host.",
+            Self::UnknownHost => {
+                "Forbidden: the server does not go by the name in the request's Host."
+            }
         }
     }
 
@@ -89,7 +92,10 @@ impl Gate {
     /// Who a request is from, if it may pass at all; nobody when nobody is asked for it.
     pub(crate) async fn admit(&self, head: &request::Parts) -> Result<Option<Identity>, Denial> {
         let peer = PeerAddress::of(&head.extensions);
-        if !self.hosts.admit(&head.headers, LocalAddress::of(&head.extensions)) {
+        if !self
+            .hosts
+            .admit(&head.headers, LocalAddress::of(&head.extensions))
+        {
             tracing::debug!(?peer, "refused a request that names another host");
             return Err(Denial::UnknownHost);
         }
@@ -104,7 +110,9 @@ impl Gate {
                 Some(Admission::Forbidden) | None => return Err(Denial::Forbidden),
             }
         }
-        let Some(authenticator) = &self.authenticator else { return Ok(None) };
+        let Some(authenticator) = &self.authenticator else {
+            return Ok(None);
+        };
         let credentials = Credentials::of(head);
         let error = match ask(authenticator.as_ref(), &credentials).await {
             Ok(identity) if identity.expires().is_none_or(super::expiry::is_ahead) => {
@@ -128,7 +136,10 @@ impl Gate {
 }
 
 /// What an authenticator finds, within its time. A panic of it is logged, and finds nobody.
-async fn ask(authenticator: &dyn Authenticator, credentials: &Credentials) -> Result<Identity, AuthError> {
+async fn ask(
+    authenticator: &dyn Authenticator,
+    credentials: &Credentials,
+) -> Result<Identity, AuthError> {
     /// A panic in any poll ends it; it is not polled again.
     struct Guarded<'a>(Finding<'a>);
 
@@ -146,7 +157,10 @@ async fn ask(authenticator: &dyn Authenticator, credentials: &Credentials) -> Re
     match tokio::time::timeout(PATIENCE, finding).await {
         Ok(found) => found,
         Err(_) => {
-            tracing::warn!("the authenticator did not answer within {} s", PATIENCE.as_secs());
+            tracing::warn!(
+                "the authenticator did not answer within {} s",
+                PATIENCE.as_secs()
+            );
             Err(AuthError::Failed)
         }
     }

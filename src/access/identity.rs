@@ -41,13 +41,20 @@ pub(crate) struct Visitor {
 impl Identity {
     /// Somebody of that name, of whom nothing else is known. They may do whatever the hub's callbacks let them.
     pub fn new(user: impl Into<String>) -> Self {
-        Self(Arc::new(Parts { user: user.into(), claims: Map::new(), grants: None, expires: None }))
+        Self(Arc::new(Parts {
+            user: user.into(),
+            claims: Map::new(),
+            grants: None,
+            expires: None,
+        }))
     }
 
     /// With one more thing known of them; a claim of the same name is replaced.
     #[must_use]
     pub fn with_claim(mut self, name: impl Into<String>, value: impl Into<Value>) -> Self {
-        Arc::make_mut(&mut self.0).claims.insert(name.into(), value.into());
+        Arc::make_mut(&mut self.0)
+            .claims
+            .insert(name.into(), value.into());
         self
     }
 

@@ -65,7 +65,10 @@ impl Jwt {
         if secret.len() < LEAST_SECRET_BYTES {
             return Err(JwtKeyError::Short(secret.len()));
         }
-        Ok(Self::new(DecodingKey::from_secret(secret), Algorithm::HS256))
+        Ok(Self::new(
+            DecodingKey::from_secret(secret),
+            Algorithm::HS256,
+        ))
     }
 
     /// RS256, EdDSA or ES256, by the kind of this public key in PEM.
@@ -97,7 +100,11 @@ impl Jwt {
         validation.validate_nbf = true;
         validation.leeway = LEEWAY.as_secs();
         validation.set_required_spec_claims(&["exp", "sub"]);
-        Self { key, validation, grants: false }
+        Self {
+            key,
+            validation,
+            grants: false,
+        }
     }
 
     /// Whether the key has a size that its algorithm allows.
@@ -115,16 +122,26 @@ impl Jwt {
     /// Only tokens that name this in `aud`; said again, this or that.
     #[must_use]
     pub fn audience(mut self, audience: impl Into<String>) -> Self {
-        self.validation.aud.get_or_insert_default().insert(audience.into());
-        self.validation.required_spec_claims.insert("aud".to_owned());
+        self.validation
+            .aud
+            .get_or_insert_default()
+            .insert(audience.into());
+        self.validation
+            .required_spec_claims
+            .insert("aud".to_owned());
         self
     }
 
     /// Only tokens that name this in `iss`; said again, this or that.
     #[must_use]
     pub fn issuer(mut self, issuer: impl Into<String>) -> Self {
-        self.validation.iss.get_or_insert_default().insert(issuer.into());
-        self.validation.required_spec_claims.insert("iss".to_owned());
+        self.validation
+            .iss
+            .get_or_insert_default()
+            .insert(issuer.into());
+        self.validation
+            .required_spec_claims
+            .insert("iss".to_owned());
         self
     }
 
@@ -140,12 +157,24 @@ impl Jwt {
     fn check(&self, token: &str) -> Result<Identity, AuthError> {
         let token = jsonwebtoken::decode::<Map<String, Value>>(token, &self.key, &self.validation);
         let mut claims = token.map_err(|error| refusal(&error))?.claims;
-        let Some(Value::String(user)) = claims.remove("sub") else { return Err(AuthError::Invalid) };
-        let grants = if self.grants { Some(grants(&claims)?) } else { None };
-        let expires = claims.get("exp").and_then(Value::as_f64).ok_or(AuthError::Invalid)?;
+        let Some(Value::String(user)) = claims.remove("sub") else {
+            return Err(AuthError::Invalid);
+        };
+        let grants = if self.grants {
+            Some(grants(&claims)?)
+        } else {
+            None
+        };
+        let expires = claims
+            .get("exp")
+            .and_then(Value::as_f64)
+            .ok_or(AuthError::Invalid)?;
         let expires = Duration::try_from_secs_f64(expires).ok();
-        let expires =
-            expires.and_then(|since| SystemTime::UNIX_EPOCH.checked_add(since)?.checked_add(LEEWAY));
+        let expires = expires.and_then(|since| {
+            SystemTime::UNIX_EPOCH
+                .checked_add(since)?
+                .checked_add(LEEWAY)
+        });
         let mut identity = Identity::new(user).with_claims(claims);
         if let Some(grants) = grants {
             identity = identity.with_grants(grants);
@@ -169,7 +198,9 @@ impl Authenticator for Jwt {
 
 impl fmt::Debug for Jwt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Jwt").field("algorithms", &self.validation.algorithms).finish_non_exhaustive()
+        f.debug_struct("Jwt")
+            .field("algorithms", &self.validation.algorithms)
+            .finish_non_exhaustive()
     }
 }
 
@@ -184,9 +215,12 @@ fn refusal(error: &Error) -> AuthError {
 fn grants(claims: &Map<String, Value>) -> Result<Grants, AuthError> {
     let list = |name| match claims.get(name) {
         None => Ok(None),
-        Some(Value::Array(patterns)) => {
-            patterns.iter().map(Value::as_str).collect::<Option<Vec<_>>>().map(Some).ok_or(AuthError::Invalid)
-        }
+        Some(Value::Array(patterns)) => patterns
+            .iter()
+            .map(Value::as_str)
+            .collect::<Option<Vec<_>>>()
+            .map(Some)
+            .ok_or(AuthError::Invalid),
         Some(_) => Err(AuthError::Invalid),
     };
     let mut grants = Grants::default();
@@ -206,7 +240,10 @@ fn grants(claims: &Map<String, Value>) -> Result<Grants, AuthError> {
 static RING: CryptoProvider = CryptoProvider {
     signer_factory: |_, _| Err(ErrorKind::UnsupportedAlgorithm.into()),
     verifier_factory: |algorithm, key| {
-        Ok(Box::new(RingVerifier { algorithm: *algorithm, key: key.try_get_as_bytes()?.to_vec() }))
+        Ok(Box::new(RingVerifier {
+            algorithm: *algorithm,
+            key: key.try_get_as_bytes()?.to_vec(),
+        }))
     },
     key_utils: KeyUtils::new_unimplemented(),
 };
@@ -222,7 +259,8 @@ impl Verifier<Vec<u8>> for RingVerifier {
         let algorithm: &dyn public::VerificationAlgorithm = match self.algorithm {
             Algorithm::HS256 => {
                 let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, &self.key);
-                return ring::hmac::verify(&key, message, signature).map_err(|_| signature::Error::new());
+                return ring::hmac::verify(&key, message, signature)
+                    .map_err(|_| signature::Error::new());
             }
             Algorithm::RS256 => &public::RSA_PKCS1_2048_8192_SHA256,
             Algorithm::EdDSA => &public::ED25519,

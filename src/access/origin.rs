@@ -55,8 +55,11 @@ impl Origins {
     /// # Errors
     /// One of them is no origin.
     pub fn also<S: AsRef<str>>(origins: impl IntoIterator<Item = S>) -> Result<Self, OriginError> {
-        let read = |text: S| origin(text.as_ref()).ok_or_else(|| OriginError(text.as_ref().to_owned()));
-        Ok(Self(Rule::Also(origins.into_iter().map(read).collect::<Result<_, _>>()?)))
+        let read =
+            |text: S| origin(text.as_ref()).ok_or_else(|| OriginError(text.as_ref().to_owned()));
+        Ok(Self(Rule::Also(
+            origins.into_iter().map(read).collect::<Result<_, _>>()?,
+        )))
     }
 
     /// Any page. Whatever a visitor of any page can reach with their browser, that page can: only for a hub whose every client shows a token.
@@ -74,13 +77,17 @@ impl Origins {
         if any || !headers.contains_key(ORIGIN) {
             return true;
         }
-        let Some(page) = sole(headers, ORIGIN.as_str()).and_then(origin) else { return false };
+        let Some(page) = sole(headers, ORIGIN.as_str()).and_then(origin) else {
+            return false;
+        };
         listed.contains(&page) || is_same_host(&page, headers)
     }
 }
 
 fn is_same_host(page: &Origin, headers: &HeaderMap) -> bool {
-    let Some(server) = host(headers) else { return false };
+    let Some(server) = host(headers) else {
+        return false;
+    };
     if is_loopback(&page.host) && is_loopback(server.host()) {
         return true;
     }
@@ -103,7 +110,11 @@ fn origin(text: &str) -> Option<Origin> {
         return None;
     }
     let port = authority.port_u16().or_else(|| default_port(scheme))?;
-    Some(Origin { scheme: scheme.to_ascii_lowercase(), host: authority.host().to_ascii_lowercase(), port })
+    Some(Origin {
+        scheme: scheme.to_ascii_lowercase(),
+        host: authority.host().to_ascii_lowercase(),
+        port,
+    })
 }
 
 fn default_port(scheme: &str) -> Option<u16> {
@@ -117,7 +128,9 @@ fn default_port(scheme: &str) -> Option<u16> {
 fn is_loopback(host: &str) -> bool {
     let host = host.trim_start_matches('[').trim_end_matches(']');
     host.eq_ignore_ascii_case("localhost")
-        || host.parse::<IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback())
+        || host
+            .parse::<IpAddr>()
+            .is_ok_and(|address| address.to_canonical().is_loopback())
 }
 
 /// The names under which a server may be addressed.
@@ -132,7 +145,11 @@ impl Hosts {
         // Of a name with a port, which is no part of it, the name.
         let authority = name.parse::<Authority>().ok();
         let name = authority.as_ref().map_or(name, Authority::host);
-        self.0.push(name.trim_start_matches('[').trim_end_matches(']').to_ascii_lowercase());
+        self.0.push(
+            name.trim_start_matches('[')
+                .trim_end_matches(']')
+                .to_ascii_lowercase(),
+        );
     }
 
     /// Whether a request that came to this address may pass. What listens on loopback is addressed by a loopback name; anything else
@@ -142,9 +159,15 @@ impl Hosts {
         if !is_local && self.0.is_empty() {
             return true;
         }
-        let Some(host) = host(headers) else { return false };
+        let Some(host) = host(headers) else {
+            return false;
+        };
         let name = host.host().trim_start_matches('[').trim_end_matches(']');
-        is_loopback(name) || self.0.iter().any(|allowed| allowed.eq_ignore_ascii_case(name))
+        is_loopback(name)
+            || self
+                .0
+                .iter()
+                .any(|allowed| allowed.eq_ignore_ascii_case(name))
     }
 }
 
@@ -188,9 +211,15 @@ mod tests {
             let headers = headers(&[(ORIGIN, origin), (HOST, host)]);
             assert_eq!(rule.admit(&headers), expected, "{origin} on {host}");
         }
-        assert!(rule.admit(&headers(&[(HOST, "example.org")])), "no browser, no origin");
+        assert!(
+            rule.admit(&headers(&[(HOST, "example.org")])),
+            "no browser, no origin"
+        );
         let two = headers(&[(ORIGIN, "http://a"), (ORIGIN, "http://evil"), (HOST, "a")]);
-        assert!(!rule.admit(&two), "which of two origins counts is not for us to guess");
+        assert!(
+            !rule.admit(&two),
+            "which of two origins counts is not for us to guess"
+        );
     }
 
     #[test]
@@ -211,9 +240,16 @@ mod tests {
             assert_eq!(rule.admit(&headers), expected, "{origin}");
         }
         assert!(Origins::any().admit(&headers(&[(ORIGIN, "null"), (HOST, "a")])));
-        for wrong in
-            ["example.org", "https://", "https://a/b", "https://a?b", "*", "", "foo://a", "https://u@a"]
-        {
+        for wrong in [
+            "example.org",
+            "https://",
+            "https://a/b",
+            "https://a?b",
+            "*",
+            "",
+            "foo://a",
+            "https://u@a",
+        ] {
             assert!(Origins::also([wrong]).is_err(), "{wrong}");
         }
     }
@@ -230,7 +266,12 @@ mod tests {
             ("[::1]:8080", local("[::1]:8080"), true, true),
             ("localhost", local("[::ffff:127.0.0.1]:8080"), true, true),
             ("evil.example:8080", local("127.0.0.1:8080"), false, false),
-            ("evil.example:8080", local("[::ffff:127.0.0.1]:8080"), false, false),
+            (
+                "evil.example:8080",
+                local("[::ffff:127.0.0.1]:8080"),
+                false,
+                false,
+            ),
             ("localhost.evil.example", local("[::1]:8080"), false, false),
             ("app.example.org", local("127.0.0.1:8080"), false, true),
             ("192.0.2.7:8080", local("192.0.2.7:8080"), true, false),
@@ -238,10 +279,21 @@ mod tests {
             ("anything", None, true, false),
         ] {
             let headers = headers(&[(HOST, host)]);
-            assert_eq!(none.admit(&headers, listens), by_default, "{host} at {listens:?}");
-            assert_eq!(named.admit(&headers, listens), if_named, "{host} at {listens:?}, named");
+            assert_eq!(
+                none.admit(&headers, listens),
+                by_default,
+                "{host} at {listens:?}"
+            );
+            assert_eq!(
+                named.admit(&headers, listens),
+                if_named,
+                "{host} at {listens:?}, named"
+            );
         }
-        assert!(!none.admit(&headers(&[]), local("127.0.0.1:1")), "no name is none of ours");
+        assert!(
+            !none.admit(&headers(&[]), local("127.0.0.1:1")),
+            "no name is none of ours"
+        );
         let two = headers(&[(HOST, "localhost"), (HOST, "evil.example")]);
         assert!(!none.admit(&two, local("127.0.0.1:1")));
     }

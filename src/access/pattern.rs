@@ -33,8 +33,9 @@ impl FromStr for Pattern {
     type Err = PatternError;
 
     fn from_str(text: &str) -> Result<Self, PatternError> {
-        let is_part =
-            |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b':' | b'-' | b'*');
+        let is_part = |byte: u8| {
+            byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b':' | b'-' | b'*')
+        };
         if text.is_empty() || text.len() > MOST_BYTES || !text.bytes().all(is_part) {
             return Err(PatternError(text.chars().take(MOST_BYTES).collect()));
         }
@@ -106,7 +107,12 @@ pub struct Grants {
 
 impl Default for Grants {
     fn default() -> Self {
-        Self { subscribe: None, publish: Arc::new([]), everyone: false, control: Arc::new([]) }
+        Self {
+            subscribe: None,
+            publish: Arc::new([]),
+            everyone: false,
+            control: Arc::new([]),
+        }
     }
 }
 
@@ -119,8 +125,12 @@ impl Grants {
         mut self,
         patterns: impl IntoIterator<Item = S>,
     ) -> Result<Self, PatternError> {
-        self.subscribe =
-            Some(patterns.into_iter().map(|pattern| pattern.as_ref().parse()).collect::<Result<_, _>>()?);
+        self.subscribe = Some(
+            patterns
+                .into_iter()
+                .map(|pattern| pattern.as_ref().parse())
+                .collect::<Result<_, _>>()?,
+        );
         Ok(self)
     }
 
@@ -152,14 +162,18 @@ impl Grants {
         mut self,
         patterns: impl IntoIterator<Item = S>,
     ) -> Result<Self, PatternError> {
-        self.control =
-            patterns.into_iter().map(|pattern| pattern.as_ref().parse()).collect::<Result<_, _>>()?;
+        self.control = patterns
+            .into_iter()
+            .map(|pattern| pattern.as_ref().parse())
+            .collect::<Result<_, _>>()?;
         Ok(self)
     }
 
     /// Whether it is granted to subscribe to a channel.
     pub fn may_subscribe(&self, channel: &ChannelName) -> bool {
-        self.subscribe.as_ref().is_none_or(|patterns| any(patterns, channel))
+        self.subscribe
+            .as_ref()
+            .is_none_or(|patterns| any(patterns, channel))
     }
 
     /// Whether it is granted to publish there, or to control that.
@@ -173,7 +187,9 @@ impl Grants {
 }
 
 fn any(patterns: &[Pattern], channel: &ChannelName) -> bool {
-    patterns.iter().any(|pattern| pattern.matches(channel.as_str()))
+    patterns
+        .iter()
+        .any(|pattern| pattern.matches(channel.as_str()))
 }
 
 #[cfg(test)]
@@ -186,7 +202,9 @@ mod tests {
     fn model(pattern: &[u8], name: &[u8]) -> bool {
         match (pattern, name) {
             ([], []) => true,
-            ([b'*', rest @ ..], _) => model(rest, name) || (!name.is_empty() && model(pattern, &name[1..])),
+            ([b'*', rest @ ..], _) => {
+                model(rest, name) || (!name.is_empty() && model(pattern, &name[1..]))
+            }
             ([a, pattern @ ..], [b, name @ ..]) => a == b && model(pattern, name),
             _ => false,
         }
@@ -217,7 +235,10 @@ mod tests {
     #[test]
     fn a_pattern_of_many_stars_takes_no_longer_than_the_product_of_the_lengths() {
         let pattern: Pattern = "*a".repeat(128).parse().unwrap();
-        assert!(!pattern.matches(&format!("{}b", "a".repeat(255))), "and this ends");
+        assert!(
+            !pattern.matches(&format!("{}b", "a".repeat(255))),
+            "and this ends"
+        );
     }
 
     #[test]
@@ -227,7 +248,10 @@ mod tests {
         assert!(all.may_publish(PublishTarget::Channel(&channel)));
         assert!(!all.may_publish(PublishTarget::Everyone));
         let process = ChannelName::parse("process:web").unwrap();
-        assert!(!all.may_publish(PublishTarget::Process(&process)), "nor does it let control");
+        assert!(
+            !all.may_publish(PublishTarget::Process(&process)),
+            "nor does it let control"
+        );
         let control = Grants::default().control(["process:w*"]).unwrap();
         assert!(control.may_publish(PublishTarget::Process(&process)));
         assert!(!control.may_publish(PublishTarget::Channel(&process)));
@@ -240,7 +264,9 @@ mod tests {
     fn nothing_said_is_to_subscribe_to_all_and_to_publish_to_none() {
         let channel = ChannelName::parse("a").unwrap();
         let grants = Grants::default();
-        assert!(grants.may_subscribe(&channel) && !grants.may_publish(PublishTarget::Channel(&channel)));
+        assert!(
+            grants.may_subscribe(&channel) && !grants.may_publish(PublishTarget::Channel(&channel))
+        );
         let none: [&str; 0] = [];
         assert!(!grants.subscribe(none).unwrap().may_subscribe(&channel));
     }

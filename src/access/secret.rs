@@ -69,14 +69,22 @@ mod tests {
             assert_eq!(find(&entries, "test"), Some(&"found"));
             assert_eq!(find(&entries, "tesu"), None);
         }
-        for wrong in ["", "9f86", &"g".repeat(64), &"0".repeat(63), &"é".repeat(32)] {
+        for wrong in [
+            "",
+            "9f86",
+            &"g".repeat(64),
+            &"0".repeat(63),
+            &"é".repeat(32),
+        ] {
             assert!(Digest::from_hex(wrong).is_none(), "{wrong}");
         }
     }
 
     #[test]
     fn each_entry_is_found_by_its_own_secret() {
-        let entries: Vec<_> = (0..50_u32).map(|n| (Digest::of(n.to_string().as_bytes()), n)).collect();
+        let entries: Vec<_> = (0..50_u32)
+            .map(|n| (Digest::of(n.to_string().as_bytes()), n))
+            .collect();
         for n in 0..50_u32 {
             assert_eq!(find(&entries, &n.to_string()), Some(&n));
         }

@@ -75,9 +75,14 @@ impl TokenTable {
         let mut seen = HashSet::new();
         for (line, text) in (1..).zip(text.lines()) {
             let entry = entry(text).map_err(|fault| TokenFileError { line, fault })?;
-            let Some((digest, identity)) = entry else { continue };
+            let Some((digest, identity)) = entry else {
+                continue;
+            };
             if !seen.insert(*digest.bytes()) {
-                return Err(TokenFileError { line, fault: TokenFault::Repeated });
+                return Err(TokenFileError {
+                    line,
+                    fault: TokenFault::Repeated,
+                });
             }
             table.push((digest, identity));
         }
@@ -102,8 +107,11 @@ impl TokenTable {
 
 impl Authenticator for TokenTable {
     fn authenticate<'a>(&'a self, shown: &'a Credentials) -> Finding<'a> {
-        let token =
-            shown.bearer().or_else(|| shown.api_key()).map(Into::into).or_else(|| shown.query_token());
+        let token = shown
+            .bearer()
+            .or_else(|| shown.api_key())
+            .map(Into::into)
+            .or_else(|| shown.query_token());
         Box::pin(ready(match token {
             Some(token) => find(&self.0, &token).cloned().ok_or(AuthError::Invalid),
             None => Err(AuthError::Missing),
@@ -113,9 +121,14 @@ impl Authenticator for TokenTable {
 
 /// What a line says; nothing when it is empty or a comment.
 fn entry(line: &str) -> Result<Option<(Digest, Identity)>, TokenFault> {
-    let mut words = line.split_ascii_whitespace().take_while(|word| !word.starts_with('#'));
-    let Some(name) = words.next() else { return Ok(None) };
-    let is_of_name = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'@' | b'-');
+    let mut words = line
+        .split_ascii_whitespace()
+        .take_while(|word| !word.starts_with('#'));
+    let Some(name) = words.next() else {
+        return Ok(None);
+    };
+    let is_of_name =
+        |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'@' | b'-');
     if name.len() > 128 || !name.bytes().all(is_of_name) {
         return Err(TokenFault::Name);
     }
@@ -192,7 +205,11 @@ mod tests {
         let table = TokenTable::parse(FILE).unwrap();
         assert_eq!(table.len(), 3);
         for (uri, headers, user) in [
-            ("/ws", &[("authorization", "Bearer 0123456789abcdef")][..], Ok("alice")),
+            (
+                "/ws",
+                &[("authorization", "Bearer 0123456789abcdef")][..],
+                Ok("alice"),
+            ),
             ("/ws?token=0123456789abcdef", &[], Ok("alice")),
             ("/ws", &[("x-api-key", "0123456789abcdef")], Ok("alice")),
             ("/ws?token=test", &[], Ok("test")),
@@ -217,8 +234,13 @@ mod tests {
     fn a_line_grants_what_it_says_and_no_more() {
         let table = TokenTable::parse(FILE).unwrap();
         let channel = |name| ChannelName::parse(name).unwrap();
-        let grants =
-            |token: &str| ask(&table, &format!("/ws?token={token}"), &[]).unwrap().grants().cloned().unwrap();
+        let grants = |token: &str| {
+            ask(&table, &format!("/ws?token={token}"), &[])
+                .unwrap()
+                .grants()
+                .cloned()
+                .unwrap()
+        };
         let alice = grants("0123456789abcdef");
         assert!(alice.may_subscribe(&channel("anything")));
         assert!(!alice.may_publish(PublishTarget::Channel(&channel("anything"))));
@@ -231,12 +253,15 @@ mod tests {
         assert!(!ci.may_publish(PublishTarget::Channel(&channel("process:web"))));
         assert!(ci.may_publish(PublishTarget::Process(&channel("process:ci-1"))));
         assert!(!ci.may_publish(PublishTarget::Process(&channel("process:ci-2"))));
-        assert!(ci.may_publish(PublishTarget::Everyone) && !alice.may_publish(PublishTarget::Everyone));
+        assert!(
+            ci.may_publish(PublishTarget::Everyone) && !alice.may_publish(PublishTarget::Everyone)
+        );
     }
 
     #[test]
     fn what_is_wrong_is_told_with_its_line_and_without_the_token() {
-        let pattern = |text: &str| TokenFault::Pattern(text.parse::<super::super::Pattern>().unwrap_err());
+        let pattern =
+            |text: &str| TokenFault::Pattern(text.parse::<super::super::Pattern>().unwrap_err());
         for (line, fault) in [
             ("al!ce SECRETSECRETSECRET", TokenFault::Name),
             ("alice", TokenFault::NoToken),
@@ -246,13 +271,23 @@ mod tests {
             ("alice SECRET=SECRETSECRETSECRET", TokenFault::Token),
             ("alice sha256:SECRETSECRETSECRET", TokenFault::Token),
             ("alice SECRETSECRETSECRET read=*", TokenFault::Word),
-            ("alice SECRETSECRETSECRET SECRETSECRETSECRET", TokenFault::Word),
-            ("alice SECRETSECRETSECRET publish=a publish=b", TokenFault::Word),
+            (
+                "alice SECRETSECRETSECRET SECRETSECRETSECRET",
+                TokenFault::Word,
+            ),
+            (
+                "alice SECRETSECRETSECRET publish=a publish=b",
+                TokenFault::Word,
+            ),
             ("alice SECRETSECRETSECRET publish=a,,b", pattern("")),
-            ("alice SECRETSECRETSECRET subscribe=@everyone", pattern("@everyone")),
+            (
+                "alice SECRETSECRETSECRET subscribe=@everyone",
+                pattern("@everyone"),
+            ),
             ("alice 0123456789abcdef", TokenFault::Repeated),
         ] {
-            let error = TokenTable::parse(&format!("bob 0123456789abcdef\n\n{line}\n")).unwrap_err();
+            let error =
+                TokenTable::parse(&format!("bob 0123456789abcdef\n\n{line}\n")).unwrap_err();
             assert_eq!(error, TokenFileError { line: 3, fault }, "{line}");
             assert!(!format!("{error} {error:?}").contains("SECRET"), "{error}");
         }

@@ -18,10 +18,12 @@ impl Alarm {
         #[cfg(target_os = "linux")]
         {
             use rustix::time::{TimerfdClockId, TimerfdFlags, timerfd_create};
-            let timer =
-                timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC)
-                    .ok()
-                    .and_then(|fd| tokio::net::unix::pipe::Receiver::from_owned_fd_unchecked(fd).ok());
+            let timer = timerfd_create(
+                TimerfdClockId::Monotonic,
+                TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC,
+            )
+            .ok()
+            .and_then(|fd| tokio::net::unix::pipe::Receiver::from_owned_fd_unchecked(fd).ok());
             Self { timer }
         }
         #[cfg(not(target_os = "linux"))]
@@ -54,11 +56,17 @@ mod linux {
             // A value of zero would disarm the timer.
             tv_nsec: i64::from(duration.subsec_nanos().max(1)),
         };
-        let interval = Timespec { tv_sec: 0, tv_nsec: 0 };
+        let interval = Timespec {
+            tv_sec: 0,
+            tv_nsec: 0,
+        };
         timerfd_settime(
             timer,
             TimerfdTimerFlags::empty(),
-            &Itimerspec { it_interval: interval, it_value: value },
+            &Itimerspec {
+                it_interval: interval,
+                it_value: value,
+            },
         )?;
         loop {
             timer.readable().await?;

@@ -187,15 +187,24 @@ impl Block {
     pub(crate) fn encoded(&self, encoding: Encoding, style: &Style) -> &Encoded {
         self.encodings.slot(encoding).get_or_init(|| {
             let frames = self.encode(encoding, style, 0..self.messages);
-            let reserved =
-                self.reserved.iter().map(|&index| frames.frame_of(index as usize) as u32).collect();
-            self.encoded_bytes.fetch_add(frames.byte_len() + 4 * frames.len(), Ordering::Relaxed);
+            let reserved = self
+                .reserved
+                .iter()
+                .map(|&index| frames.frame_of(index as usize) as u32)
+                .collect();
+            self.encoded_bytes
+                .fetch_add(frames.byte_len() + 4 * frames.len(), Ordering::Relaxed);
             Encoded { frames, reserved }
         })
     }
 
     /// A part of the block in an encoding, made for one subscriber: where a replay begins or ends within a frame of several messages.
-    pub(crate) fn encode(&self, encoding: Encoding, style: &Style, messages: Range<usize>) -> Frames {
+    pub(crate) fn encode(
+        &self,
+        encoding: Encoding,
+        style: &Style,
+        messages: Range<usize>,
+    ) -> Frames {
         let (count, bytes) = (messages.len(), self.bytes);
         let first_seq = self.first_seq + messages.start as u64;
         let (envelope, timestamp) = (&style.envelope, &self.timestamp);
@@ -209,8 +218,14 @@ impl Block {
                 builder.finish()
             }
             Encoding::Batch => {
-                let mut builder =
-                    BatchBuilder::new(envelope, timestamp, first_seq, style.batch_lines, count, bytes);
+                let mut builder = BatchBuilder::new(
+                    envelope,
+                    timestamp,
+                    first_seq,
+                    style.batch_lines,
+                    count,
+                    bytes,
+                );
                 self.each(messages, |item| match item {
                     Item::Line(line) => builder.push_line(line),
                     Item::Message(message) => builder.push_message(message),

@@ -134,12 +134,17 @@ impl Client {
 
     fn send(&self, frame: impl FnOnce() -> bytes::Bytes) -> bool {
         // A hub that is gone has no clients.
-        let Some(core) = self.core.upgrade() else { return false };
+        let Some(core) = self.core.upgrade() else {
+            return false;
+        };
         if self.speaks == Speaks::Http {
             return false;
         }
         let offered = if self.outbox.is_full() {
-            Offered::Accepted { frames: 0, woke: false }
+            Offered::Accepted {
+                frames: 0,
+                woke: false,
+            }
         } else {
             self.outbox.offer_frame(frame())
         };
@@ -215,12 +220,18 @@ impl Client {
 
     /// The subscriptions to which something is owed. Linear in the client's subscriptions.
     pub(crate) fn owed_subscriptions(&self) -> Vec<Arc<Subscription>> {
-        self.lock().values().filter(|subscription| subscription.take_owed()).cloned().collect()
+        self.lock()
+            .values()
+            .filter(|subscription| subscription.take_owed())
+            .cloned()
+            .collect()
     }
 
     /// A panic while this lock was held leaves a map that is still whole: each change is one insertion or removal.
     pub(crate) fn lock(&self) -> MutexGuard<'_, BTreeMap<ChannelName, Arc<Subscription>>> {
-        self.subscriptions.lock().unwrap_or_else(PoisonError::into_inner)
+        self.subscriptions
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -251,7 +262,10 @@ mod models {
     #[test]
     fn loom_who_is_owed_something_finds_the_room_or_is_called_for_it() {
         loom::model(|| {
-            let limits = Limits { messages: 1, bytes: 1000 };
+            let limits = Limits {
+                messages: 1,
+                bytes: 1000,
+            };
             let client = Arc::new(Client::new(
                 ClientId(1),
                 Visitor::default(),
@@ -269,7 +283,10 @@ mod models {
             let writer = {
                 let client = Arc::clone(&client);
                 thread::spawn(move || {
-                    client.outbox.release(Used { messages: 1, bytes: 1 });
+                    client.outbox.release(Used {
+                        messages: 1,
+                        bytes: 1,
+                    });
                     client.take_owed()
                 })
             };
@@ -279,7 +296,10 @@ mod models {
                 !client.outbox.is_full() && offer(&client)
             };
             let called = writer.join().unwrap();
-            assert!(told || called, "the gap stays untold until something else happens");
+            assert!(
+                told || called,
+                "the gap stays untold until something else happens"
+            );
         });
     }
 }

@@ -48,7 +48,10 @@ impl Core {
                 messages: (config.queue / 2).max(1),
                 bytes: ENOUGH_BYTES.min(config.queue_bytes / 2),
             },
-            most_waiting: Waiting { messages: config.queue.max(1024), bytes: config.queue_bytes },
+            most_waiting: Waiting {
+                messages: config.queue.max(1024),
+                bytes: config.queue_bytes,
+            },
             ticker: Arc::new(Ticker::new(config.max_flush_interval)),
             totals: Totals::default(),
             room: Notify::new(),
@@ -74,7 +77,9 @@ impl Core {
 
     /// Has every channel drop what is too old.
     pub(super) fn sweep(&self) {
-        let Some(registry) = self.registry() else { return };
+        let Some(registry) = self.registry() else {
+            return;
+        };
         for channel in registry.all() {
             if channel.is_held() {
                 channel.trim();
@@ -135,7 +140,9 @@ impl Core {
 
     /// What a message sealed now is stamped with.
     pub(crate) fn timestamp() -> Timestamp {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let since = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
         Timestamp::from_unix_millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
     }
 }

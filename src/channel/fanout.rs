@@ -84,9 +84,15 @@ impl Channel {
             return;
         }
         let mut accepted = frames.messages_before(prefix);
-        for &frame in encoded.reserved.iter().filter(|&&frame| frame as usize >= prefix) {
+        for &frame in encoded
+            .reserved
+            .iter()
+            .filter(|&&frame| frame as usize >= prefix)
+        {
             let frame = frame as usize;
-            accepted += tally.note(outbox.offer_reserved(frames.slice(frame..frame + 1))).unwrap_or(0);
+            accepted += tally
+                .note(outbox.offer_reserved(frames.slice(frame..frame + 1)))
+                .unwrap_or(0);
         }
         self.skip(subscription, messages - accepted, tally);
     }
@@ -123,9 +129,12 @@ impl Channel {
             if !self.tell_gap(subscription, tracked, state, seq, block.timestamp(), tally) {
                 break;
             }
-            match tally
-                .note(subscription.client.outbox.offer_reserved(encoded.frames.slice(frame..frame + 1)))
-            {
+            match tally.note(
+                subscription
+                    .client
+                    .outbox
+                    .offer_reserved(encoded.frames.slice(frame..frame + 1)),
+            ) {
                 Some(1) => {
                     accepted += 1;
                     state.gap = (seq < block.last_seq()).then_some(seq + 1);
@@ -173,7 +182,11 @@ impl Channel {
         let whole = &encoded.frames;
         let mut start = whole.frame_of(messages.start);
         let aligned_start = whole.messages_before(start) == messages.start;
-        let end = if messages.end == block.len() { whole.len() } else { whole.frame_of(messages.end) };
+        let end = if messages.end == block.len() {
+            whole.len()
+        } else {
+            whole.frame_of(messages.end)
+        };
         let aligned_end = messages.end == block.len() || whole.messages_before(end) == messages.end;
         if !aligned_end {
             // A replay that ends within a batch: made for this subscriber alone.
@@ -200,9 +213,9 @@ impl Channel {
         }
         match tally.note(outbox.offer(whole, start..end)) {
             None => Progress::Gone,
-            Some(n) => {
-                Progress::Accepted(accepted + whole.messages_before(start + n) - whole.messages_before(start))
-            }
+            Some(n) => Progress::Accepted(
+                accepted + whole.messages_before(start + n) - whole.messages_before(start),
+            ),
         }
     }
 
@@ -222,7 +235,13 @@ impl Channel {
             return true;
         };
         if tracked.gaps {
-            let frame = encode::gap(subscription.encoding, self.known_name(), from, next - 1, timestamp);
+            let frame = encode::gap(
+                subscription.encoding,
+                self.known_name(),
+                from,
+                next - 1,
+                timestamp,
+            );
             if !self.offer_control(subscription, frame, tally) {
                 return false;
             }
@@ -232,7 +251,12 @@ impl Channel {
     }
 
     /// Offers a message that no seq counts. True when it was accepted.
-    fn offer_control(&self, subscription: &Subscription, frame: bytes::Bytes, tally: &mut Tally) -> bool {
+    fn offer_control(
+        &self,
+        subscription: &Subscription,
+        frame: bytes::Bytes,
+        tally: &mut Tally,
+    ) -> bool {
         if frame.is_empty() {
             return true;
         }
@@ -267,7 +291,14 @@ impl Channel {
         }
         subscription.owe();
         if !subscription.client.outbox.is_full() {
-            self.tell_gap(subscription, tracked, state, last + 1, &Core::timestamp(), tally);
+            self.tell_gap(
+                subscription,
+                tracked,
+                state,
+                last + 1,
+                &Core::timestamp(),
+                tally,
+            );
         }
     }
 
@@ -303,8 +334,10 @@ impl Channel {
             return false;
         }
         let mut none = History::default();
-        let mut kept =
-            self.history.as_ref().map(|history| history.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut kept = self
+            .history
+            .as_ref()
+            .map(|history| history.lock().unwrap_or_else(PoisonError::into_inner));
         let history = kept.as_deref_mut().unwrap_or(&mut none);
         let mut change = 0;
         let done = 'given: {
@@ -312,14 +345,18 @@ impl Channel {
                 let begun = match refetch.begun {
                     Some(begun) => begun,
                     None => {
-                        let Some(begun) = self.begin_refetch(subscription, refetch, history, tally) else {
+                        let Some(begun) = self.begin_refetch(subscription, refetch, history, tally)
+                        else {
                             break 'given false;
                         };
                         begun
                     }
                 };
                 let (next, from, to) = begun;
-                let mut place = State { gap: refetch.gap, ..State::default() };
+                let mut place = State {
+                    gap: refetch.gap,
+                    ..State::default()
+                };
                 let (next, _) = self.replay(
                     subscription,
                     tracked,
@@ -332,7 +369,14 @@ impl Channel {
                     tally,
                 );
                 let told = next > to
-                    && self.tell_gap(subscription, tracked, &mut place, to + 1, &Core::timestamp(), tally);
+                    && self.tell_gap(
+                        subscription,
+                        tracked,
+                        &mut place,
+                        to + 1,
+                        &Core::timestamp(),
+                        tally,
+                    );
                 refetch.begun = Some((next, from, to));
                 refetch.gap = place.gap;
                 if !told {
@@ -382,12 +426,22 @@ impl Channel {
         if subscription.client.outbox.is_full() {
             return false;
         }
-        self.tell_gap(subscription, tracked, state, self.seq() + 1, &Core::timestamp(), tally)
+        self.tell_gap(
+            subscription,
+            tracked,
+            state,
+            self.seq() + 1,
+            &Core::timestamp(),
+            tally,
+        )
     }
 
     /// Offers the kept messages from `next` to `last` while there is room. Answers the first that was not offered, and whether there was
     /// room to the end. What is no longer kept is a gap in `state`, and counts as skipped when it is due for the first time.
-    #[expect(clippy::too_many_arguments, reason = "one step of the above, with its parts")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "one step of the above, with its parts"
+    )]
     fn replay(
         &self,
         subscription: &Arc<Subscription>,
@@ -401,12 +455,23 @@ impl Channel {
         tally: &mut Tally,
     ) -> (u64, bool) {
         while next <= last {
-            let Some(block) = history.find(next).cloned().filter(|block| block.first_seq() <= last) else {
+            let Some(block) = history
+                .find(next)
+                .cloned()
+                .filter(|block| block.first_seq() <= last)
+            else {
                 self.pass_by(subscription, state, first_time, next, last, tally);
                 return (last + 1, true);
             };
             if block.first_seq() > next {
-                self.pass_by(subscription, state, first_time, next, block.first_seq() - 1, tally);
+                self.pass_by(
+                    subscription,
+                    state,
+                    first_time,
+                    next,
+                    block.first_seq() - 1,
+                    tally,
+                );
                 next = block.first_seq();
             }
             let start = (next - block.first_seq()) as usize;
@@ -458,11 +523,21 @@ impl Channel {
         let oldest = history.oldest(self.core.keep).unwrap_or(u64::MAX);
         let (first, last) = (asked.from.max(oldest), asked.to.min(self.seq()));
         // Nothing kept: an empty range where it was asked for.
-        let (from, to) =
-            if same_epoch && first <= last { (first, last) } else { (asked.from, asked.from - 1) };
+        let (from, to) = if same_epoch && first <= last {
+            (first, last)
+        } else {
+            (asked.from, asked.from - 1)
+        };
         let kept = to + 1 - from;
         let lost = asked.to - asked.from + 1 - kept;
-        let frame = encode::replay(self.known_name(), &self.style.epoch, from, to, lost, &Core::timestamp());
+        let frame = encode::replay(
+            self.known_name(),
+            &self.style.epoch,
+            from,
+            to,
+            lost,
+            &Core::timestamp(),
+        );
         if !self.offer_control(subscription, frame, tally) {
             return None;
         }
@@ -482,9 +557,16 @@ impl Channel {
         let oldest = self
             .history
             .as_ref()
-            .and_then(|history| history.lock().unwrap_or_else(PoisonError::into_inner).oldest(self.core.keep))
+            .and_then(|history| {
+                history
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .oldest(self.core.keep)
+            })
             .unwrap_or(next);
-        let tail = tracked.tail.map(|messages| oldest.max(next.saturating_sub(messages)));
+        let tail = tracked
+            .tail
+            .map(|messages| oldest.max(next.saturating_sub(messages)));
         let (start, lost) = match &tracked.since {
             Some(since) if since.epoch == self.style.epoch => {
                 let wanted = since.seq.saturating_add(1).min(next);
@@ -527,7 +609,13 @@ impl Channel {
                 return self.catch_up(subscription, tracked, &mut state, tally);
             }
             state.gap.get_or_insert(first);
-            self.owe_gap(subscription, tracked, &mut state, first + messages - 1, tally);
+            self.owe_gap(
+                subscription,
+                tracked,
+                &mut state,
+                first + messages - 1,
+                tally,
+            );
         }
         tally.offered += messages;
         self.skip(subscription, messages as usize, tally);
@@ -541,7 +629,10 @@ impl Channel {
         tally.skipped += messages as u64;
         subscription.client.count_skipped(messages as u64);
         if self.overflow == Overflow::Disconnect {
-            subscription.client.outbox.ask_to_close(CloseReason::Overflow);
+            subscription
+                .client
+                .outbox
+                .ask_to_close(CloseReason::Overflow);
         }
     }
 }

@@ -84,7 +84,11 @@ impl History {
     /// Takes the encodings into account that a block has got since it was kept.
     pub(crate) fn settle(&mut self, block: &Block) -> Change {
         let grown = block.memory() - block.charged();
-        if grown == 0 || self.find(block.first_seq()).is_none_or(|kept| !std::ptr::eq(&**kept, block)) {
+        if grown == 0
+            || self
+                .find(block.first_seq())
+                .is_none_or(|kept| !std::ptr::eq(&**kept, block))
+        {
             return 0;
         }
         block.charge(block.memory());
@@ -118,7 +122,11 @@ mod tests {
     use super::*;
     use crate::encode::Timestamp;
 
-    const KEEP: Keep = Keep { messages: 10, bytes: 1 << 20, age: u64::MAX };
+    const KEEP: Keep = Keep {
+        messages: 10,
+        bytes: 1 << 20,
+        age: u64::MAX,
+    };
 
     fn block(first_seq: u64, lines: usize, line: &'static [u8], at: u64) -> Arc<Block> {
         let mut block = Block::with_capacity(lines);

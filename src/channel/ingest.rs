@@ -41,7 +41,10 @@ impl Entry {
 
     fn weight(&self) -> Waiting {
         match self {
-            Self::Run(run) => Waiting { messages: run.messages(), bytes: run.bytes() },
+            Self::Run(run) => Waiting {
+                messages: run.messages(),
+                bytes: run.bytes(),
+            },
             _ => Waiting::default(),
         }
     }
@@ -60,7 +63,10 @@ const MOST_RESERVED: usize = 1024;
 
 impl Waiting {
     fn unpack(word: u64) -> Self {
-        Self { messages: (word >> BYTES_BITS) as usize, bytes: (word & ((1 << BYTES_BITS) - 1)) as usize }
+        Self {
+            messages: (word >> BYTES_BITS) as usize,
+            bytes: (word & ((1 << BYTES_BITS) - 1)) as usize,
+        }
     }
 
     fn pack(self) -> u64 {
@@ -116,9 +122,10 @@ impl Ingest {
     pub(crate) fn push(&self, entry: Entry, bound: Waiting) -> Waiting {
         let weight = entry.weight();
         if weight.messages > 0 {
-            let reserved =
-                entry.is_reserved() && self.reserved.fetch_add(1, Ordering::Relaxed) < MOST_RESERVED;
-            let mut waiting = Waiting::unpack(self.waiting.fetch_add(weight.pack(), Ordering::Relaxed));
+            let reserved = entry.is_reserved()
+                && self.reserved.fetch_add(1, Ordering::Relaxed) < MOST_RESERVED;
+            let mut waiting =
+                Waiting::unpack(self.waiting.fetch_add(weight.pack(), Ordering::Relaxed));
             if waiting.exceeds(bound) && !reserved {
                 self.waiting.fetch_sub(weight.pack(), Ordering::Relaxed);
                 self.overflow(weight.messages as u64);
@@ -186,7 +193,10 @@ impl std::fmt::Debug for Ingest {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Ingest")
             .field("entries", &self.queue.len())
-            .field("waiting", &Waiting::unpack(self.waiting.load(Ordering::Relaxed)))
+            .field(
+                "waiting",
+                &Waiting::unpack(self.waiting.load(Ordering::Relaxed)),
+            )
             .finish_non_exhaustive()
     }
 }
@@ -199,7 +209,10 @@ mod tests {
     use crate::config::Config;
     use crate::message::{Message, Status};
 
-    const BOUND: Waiting = Waiting { messages: 2, bytes: 1000 };
+    const BOUND: Waiting = Waiting {
+        messages: 2,
+        bytes: 1000,
+    };
 
     fn line() -> Entry {
         Entry::Run(Run::Line("line".into()))
@@ -221,7 +234,12 @@ mod tests {
             ingest.push(line(), BOUND);
         }
         ingest.push(
-            Entry::Join(Arc::new(Subscription::new(client, channel, crate::encode::Encoding::Json, None))),
+            Entry::Join(Arc::new(Subscription::new(
+                client,
+                channel,
+                crate::encode::Encoding::Json,
+                None,
+            ))),
             BOUND,
         );
         ingest.push(line(), BOUND);
@@ -242,7 +260,10 @@ mod tests {
         for _ in 0..3 {
             ingest.push(line(), BOUND);
         }
-        ingest.release(Waiting { messages: 2, bytes: 8 });
+        ingest.release(Waiting {
+            messages: 2,
+            bytes: 8,
+        });
         ingest.push(line(), BOUND);
         assert!(matches!(ingest.pop(), Some(Entry::Run(_))));
         assert!(matches!(ingest.pop(), Some(Entry::Run(_))));
@@ -263,7 +284,10 @@ mod tests {
                 noted += messages;
             }
         }
-        assert_eq!(noted + ingest.take_overflowed() + 2, MOST_ENTRIES as u64 + 10);
+        assert_eq!(
+            noted + ingest.take_overflowed() + 2,
+            MOST_ENTRIES as u64 + 10
+        );
     }
 
     #[test]
@@ -283,6 +307,10 @@ mod tests {
         );
         while ingest.pop().is_some() {}
         ingest.push(status(), BOUND);
-        assert_eq!((ingest.len(), ingest.take_overflowed()), (1, 0), "a taken one gives its place back");
+        assert_eq!(
+            (ingest.len(), ingest.take_overflowed()),
+            (1, 0),
+            "a taken one gives its place back"
+        );
     }
 }

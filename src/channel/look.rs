@@ -54,7 +54,11 @@ impl Look {
     /// A block is being delivered.
     pub(super) fn begin(&mut self, first: u64, messages: usize) {
         let reached = self.tally.reached.clients;
-        self.delivering = Some(Delivering { first, messages: messages as u64, reached });
+        self.delivering = Some(Delivering {
+            first,
+            messages: messages as u64,
+            reached,
+        });
     }
 
     /// It has been.
@@ -100,7 +104,10 @@ impl Channel {
                 if look.overflowed > 0 {
                     self.skip_for_all(look);
                 }
-                look.taken += Waiting { messages: run.messages(), bytes: run.bytes() };
+                look.taken += Waiting {
+                    messages: run.messages(),
+                    bytes: run.bytes(),
+                };
                 look.block.push(run);
             } else {
                 self.between(look, entry);
@@ -149,7 +156,9 @@ impl Channel {
         }
         let tally = std::mem::take(&mut look.tally);
         self.skipped.fetch_add(tally.skipped, Ordering::Relaxed);
-        self.core.totals.count_fan_out(tally.offered, tally.skipped, tally.discarded);
+        self.core
+            .totals
+            .count_fan_out(tally.offered, tally.skipped, tally.discarded);
         if tally.reached.clients > 0 {
             let now = self.core.ticker.now();
             self.core.ticker.pace.spent(now, tally.reached);
@@ -177,19 +186,29 @@ impl Channel {
     #[cold]
     fn recover(self: &Arc<Self>, mut look: Look) -> Option<Entry> {
         self.core.totals.count_panicked();
-        tracing::error!(channel = self.name.as_ref().map(|name| name.as_str()), "sealing a block panicked");
+        tracing::error!(
+            channel = self.name.as_ref().map(|name| name.as_str()),
+            "sealing a block panicked"
+        );
         let again = catch_unwind(AssertUnwindSafe(|| {
             if let Some(block) = look.delivering.take() {
                 let last = block.first + block.messages - 1;
                 self.seq.store(self.seq().max(last), Ordering::Relaxed);
                 // The last one that was offered something may not have got it.
                 let had = (look.tally.reached.clients - block.reached).saturating_sub(1);
-                for subscription in self.subscribers.load().iter().filter(|s| self.reaches(s)).skip(had) {
+                for subscription in self
+                    .subscribers
+                    .load()
+                    .iter()
+                    .filter(|s| self.reaches(s))
+                    .skip(had)
+                {
                     self.offer_nothing(subscription, block.first, block.messages, &mut look.tally);
                 }
             }
             // Not taken out of the look by `deliver` yet.
-            look.overflowed += std::mem::replace(&mut look.block, Block::with_capacity(0)).len() as u64;
+            look.overflowed +=
+                std::mem::replace(&mut look.block, Block::with_capacity(0)).len() as u64;
             self.finish(&mut look);
         }));
         if again.is_err() {
@@ -250,7 +269,9 @@ mod tests {
     }
 
     fn sleep_badly(client: &Client) {
-        client.outbox.register(&Context::from_waker(&Waker::from(Arc::new(Unwakeable))));
+        client
+            .outbox
+            .register(&Context::from_waker(&Waker::from(Arc::new(Unwakeable))));
         assert!(!client.outbox.take_or_sleep(&mut VecDeque::new()));
     }
 
@@ -279,7 +300,14 @@ mod tests {
         let before = join(&channel, 1, None);
         let panicking = join(&channel, 2, None);
         let after = join(&channel, 3, None);
-        let told = join(&channel, 4, Some(Options { gaps: true, ..Options::default() }));
+        let told = join(
+            &channel,
+            4,
+            Some(Options {
+                gaps: true,
+                ..Options::default()
+            }),
+        );
         received(&told);
         sleep_badly(&panicking);
         // Neither the publisher nor the next one notices.
@@ -287,13 +315,32 @@ mod tests {
         assert_eq!(channel.publish(line("next")), 4);
         assert_eq!(channel.ingest.waiting(), Waiting::default());
         let texts = [&before, &panicking, &after, &told].map(|client| received(client));
-        assert!(texts[0].contains("lost") && texts[0].contains("next"), "{texts:?}");
-        assert!(!texts[2].contains("lost") && texts[2].contains("next"), "{texts:?}");
-        assert!(texts[3].contains(r#""data":{"from":1,"to":1,"count":1}"#), "{texts:?}");
-        assert!(!texts[3].contains("lost") && texts[3].contains("next"), "{texts:?}");
+        assert!(
+            texts[0].contains("lost") && texts[0].contains("next"),
+            "{texts:?}"
+        );
+        assert!(
+            !texts[2].contains("lost") && texts[2].contains("next"),
+            "{texts:?}"
+        );
+        assert!(
+            texts[3].contains(r#""data":{"from":1,"to":1,"count":1}"#),
+            "{texts:?}"
+        );
+        assert!(
+            !texts[3].contains("lost") && texts[3].contains("next"),
+            "{texts:?}"
+        );
         let stats = core.totals.stats(4, 1, 4, Queues::default(), 0);
-        let written: u64 = [&before, &panicking, &after, &told].map(|client| client.written()).iter().sum();
-        assert_eq!((stats.panicked, stats.offered), (1, written + stats.skipped), "{stats:?}");
+        let written: u64 = [&before, &panicking, &after, &told]
+            .map(|client| client.written())
+            .iter()
+            .sum();
+        assert_eq!(
+            (stats.panicked, stats.offered),
+            (1, written + stats.skipped),
+            "{stats:?}"
+        );
         assert_eq!((channel.seq(), channel.listeners()), (2, 4));
     }
 
@@ -306,8 +353,12 @@ mod tests {
         sleep_badly(&panicking);
         // All in one look: while the flag is held nobody else seals.
         let answered = channel.sealer.request().unwrap();
-        let leaving =
-            Arc::new(Subscription::new(client(&channel, 2), Arc::clone(&channel), Encoding::Json, None));
+        let leaving = Arc::new(Subscription::new(
+            client(&channel, 2),
+            Arc::clone(&channel),
+            Encoding::Json,
+            None,
+        ));
         channel.join(&leaving);
         channel.publish(line("one"));
         let joining = join(&channel, 3, None);
@@ -316,10 +367,20 @@ mod tests {
         channel.seal_once();
         channel.sealer.give_up(answered);
         channel.publish(line("three"));
-        let ids: Vec<u64> = channel.clients().iter().map(|client| client.id().0).collect();
+        let ids: Vec<u64> = channel
+            .clients()
+            .iter()
+            .map(|client| client.id().0)
+            .collect();
         assert_eq!(ids, [1, 3]);
         let text = received(&joining);
-        assert!(!text.contains("one") && text.contains("two") && text.contains("three"), "{text}");
-        assert_eq!((channel.seq(), channel.ingest.waiting()), (3, Waiting::default()));
+        assert!(
+            !text.contains("one") && text.contains("two") && text.contains("three"),
+            "{text}"
+        );
+        assert_eq!(
+            (channel.seq(), channel.ingest.waiting()),
+            (3, Waiting::default())
+        );
     }
 }

@@ -74,7 +74,11 @@ enum Room {
 impl Lossless {
     /// The policy for one publisher; `limit` is the longest wait for a subscriber that does not read.
     pub fn new(publisher: Publisher, limit: Duration) -> Self {
-        Self { publisher, limit, shared: Arc::default() }
+        Self {
+            publisher,
+            limit,
+            shared: Arc::default(),
+        }
     }
 
     /// The publisher the lines go through. What is published by itself waits for nobody.
@@ -98,16 +102,27 @@ impl Lossless {
             return;
         }
         let (text, spans) = std::mem::take(lines).into_parts();
-        let mut left = Left { lines, text, next: 0, spans };
+        let mut left = Left {
+            lines,
+            text,
+            next: 0,
+            spans,
+        };
         while left.next < left.spans.len() {
             let piece = self.piece(&left.spans, left.next);
             let weight = Waiting {
                 messages: piece.len(),
-                bytes: left.spans[piece.clone()].iter().map(|&(start, end)| (end - start) as usize).sum(),
+                bytes: left.spans[piece.clone()]
+                    .iter()
+                    .map(|&(start, end)| (end - start) as usize)
+                    .sum(),
             };
             self.room(weight).await;
             left.next = piece.end;
-            self.publisher.send_lines(Lines::from_parts(left.text.clone(), left.spans[piece].to_vec()));
+            self.publisher.send_lines(Lines::from_parts(
+                left.text.clone(),
+                left.spans[piece].to_vec(),
+            ));
         }
     }
 
@@ -135,7 +150,9 @@ impl Lossless {
             let mut freed = pin!(channel.core.room.notified());
             // Before the look: what is freed after it is not missed.
             freed.as_mut().enable();
-            let Room::Blocked(clients, until) = self.look(piece) else { return };
+            let Room::Blocked(clients, until) = self.look(piece) else {
+                return;
+            };
             let now = Instant::now();
             for client in &clients {
                 client.await_room();
@@ -170,7 +187,10 @@ impl Lossless {
         let mut until: Option<Instant> = None;
         let mut stalls: Option<MutexGuard<'_, _>> = None;
         let mut blocked = HashMap::new();
-        for subscription in snapshot.iter().filter(|s| !s.has_left() && !s.client.outbox.is_closed()) {
+        for subscription in snapshot
+            .iter()
+            .filter(|s| !s.has_left() && !s.client.outbox.is_closed())
+        {
             let client = &subscription.client;
             let used = client.outbox.used();
             let has_room = fits(used, waiting) && !subscription.is_owed();
@@ -180,7 +200,9 @@ impl Lossless {
                 None if has_room => continue,
                 Some(Stall::Since(_)) if has_room => continue,
                 // Drained to half, it has another chance.
-                Some(Stall::Over) if is_half_empty(channel, used) && !subscription.is_owed() => continue,
+                Some(Stall::Over) if is_half_empty(channel, used) && !subscription.is_owed() => {
+                    continue;
+                }
                 Some(Stall::Over) => {
                     blocked.insert(client.id(), Stall::Over);
                     continue;
@@ -209,7 +231,9 @@ impl Lossless {
             *stalls = blocked;
         }
         drop(snapshot);
-        let Some(until) = until else { return Room::There };
+        let Some(until) = until else {
+            return Room::There;
+        };
         if channel.ingest.waiting().messages > 0 {
             // They are not woken by what is not sealed.
             channel.seal();
@@ -219,7 +243,10 @@ impl Lossless {
 
     fn stalls(&self) -> MutexGuard<'_, HashMap<ClientId, Stall>> {
         // A panic while it was held leaves a map of hints.
-        self.shared.blocked.lock().unwrap_or_else(PoisonError::into_inner)
+        self.shared
+            .blocked
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -234,7 +261,10 @@ struct Left<'a> {
 impl Drop for Left<'_> {
     fn drop(&mut self) {
         if self.next < self.spans.len() {
-            *self.lines = Lines::from_parts(std::mem::take(&mut self.text), self.spans.split_off(self.next));
+            *self.lines = Lines::from_parts(
+                std::mem::take(&mut self.text),
+                self.spans.split_off(self.next),
+            );
         }
     }
 }
@@ -254,5 +284,11 @@ fn weight(channel: &Channel, waiting: Waiting) -> usize {
 }
 
 fn weight_of(channel: &Channel, (start, end): (u32, u32)) -> usize {
-    weight(channel, Waiting { messages: 1, bytes: (end - start) as usize })
+    weight(
+        channel,
+        Waiting {
+            messages: 1,
+            bytes: (end - start) as usize,
+        },
+    )
 }

@@ -138,7 +138,9 @@ impl Channel {
 
     /// The name of a channel whose subscriptions have options.
     fn known_name(&self) -> &ChannelName {
-        self.name.as_ref().expect("only channels with a name are subscribed to with options")
+        self.name
+            .as_ref()
+            .expect("only channels with a name are subscribed to with options")
     }
 
     /// Names the numbering: another one begins with another channel of the same name.
@@ -190,7 +192,10 @@ impl Channel {
 
     /// The last status published, among those of several publishers the one that came here last.
     pub(crate) fn status(&self) -> Option<StatusReport> {
-        self.status.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.status
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     fn note_status(&self, message: &Message) {
@@ -202,7 +207,11 @@ impl Channel {
     /// The clients subscribed now.
     pub(crate) fn clients(&self) -> Vec<Arc<Client>> {
         let snapshot = self.subscribers.snapshot();
-        snapshot.iter().filter(|s| !s.has_left()).map(|s| Arc::clone(&s.client)).collect()
+        snapshot
+            .iter()
+            .filter(|s| !s.has_left())
+            .map(|s| Arc::clone(&s.client))
+            .collect()
     }
 
     /// Counts messages that need no push because nobody listens.
@@ -238,7 +247,10 @@ impl Channel {
 
     /// Adds a subscriber: it gets every message pushed after this returned. True when it is the only one.
     pub(crate) fn join(self: &Arc<Self>, subscription: &Arc<Subscription>) -> bool {
-        self.ingest.push(Entry::Join(Arc::clone(subscription)), self.core.most_waiting);
+        self.ingest.push(
+            Entry::Join(Arc::clone(subscription)),
+            self.core.most_waiting,
+        );
         // AcqRel, after the push: a publisher that sees the new count pushes behind the join.
         let first = self.listeners.fetch_add(1, Ordering::AcqRel) == 0;
         self.seal_soon();
@@ -250,25 +262,37 @@ impl Channel {
     pub(crate) fn leave(self: &Arc<Self>, subscription: &Arc<Subscription>) -> bool {
         subscription.leave();
         let last = self.listeners.fetch_sub(1, Ordering::AcqRel) == 1;
-        self.ingest.push(Entry::Leave(Arc::clone(subscription)), self.core.most_waiting);
+        self.ingest.push(
+            Entry::Leave(Arc::clone(subscription)),
+            self.core.most_waiting,
+        );
         self.seal_soon();
         last
     }
 
     /// What may still be offered to a subscriber that has left before this call; `None` when nothing more can be.
     pub(crate) fn offers_underway(self: &Arc<Self>) -> Option<OffersUnderway> {
-        Some(OffersUnderway { underway: self.sealer.underway()?, channel: Arc::clone(self) })
+        Some(OffersUnderway {
+            underway: self.sealer.underway()?,
+            channel: Arc::clone(self),
+        })
     }
 
     /// Gives a subscriber what it is owed, now that it has room.
     pub(crate) fn resume(self: &Arc<Self>, subscription: &Arc<Subscription>) {
-        self.ingest.push(Entry::Resume(Arc::clone(subscription)), self.core.most_waiting);
+        self.ingest.push(
+            Entry::Resume(Arc::clone(subscription)),
+            self.core.most_waiting,
+        );
         self.seal();
     }
 
     /// Sends a subscriber a range of messages again.
     pub(crate) fn refetch(self: &Arc<Self>, subscription: &Arc<Subscription>, range: Range) {
-        self.ingest.push(Entry::Refetch(Arc::clone(subscription), range), self.core.most_waiting);
+        self.ingest.push(
+            Entry::Refetch(Arc::clone(subscription), range),
+            self.core.most_waiting,
+        );
         self.seal();
     }
 
@@ -307,7 +331,9 @@ impl Channel {
 
     /// Seals what waits and answers true, unless somebody is sealing: then that one will look again.
     pub(crate) fn seal(self: &Arc<Self>) -> bool {
-        let Some(mut answered) = self.sealer.request() else { return false };
+        let Some(mut answered) = self.sealer.request() else {
+            return false;
+        };
         let mut seals = 0;
         while seals < SEALS_IN_A_ROW || !self.core.ticker.is_running() {
             self.seal_once();
@@ -351,12 +377,19 @@ impl Channel {
 
     fn lock_history(&self) -> Option<MutexGuard<'_, History>> {
         // A panic while it was held leaves a history that is still whole: each change is one insertion or removal.
-        Some(self.history.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner))
+        Some(
+            self.history
+                .as_ref()?
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner),
+        )
     }
 
     /// Changes the history, as the sealer. A channel with a history stays; one without, nobody on it and nobody publishing goes.
     fn change_history(self: &Arc<Self>, change: impl FnOnce(&mut History) -> history::Change) {
-        let Some(mut history) = self.lock_history() else { return };
+        let Some(mut history) = self.lock_history() else {
+            return;
+        };
         let change = change(&mut history);
         let is_empty = history.is_empty();
         drop(history);
@@ -415,7 +448,10 @@ impl Channel {
         }
         // Relaxed, both: only the sealer writes `seq`, and its flag orders one sealer's writes before the next one's reads.
         let unheard = self.unheard.swap(0, Ordering::Relaxed);
-        self.seq.store(self.seq.load(Ordering::Relaxed) + unheard, Ordering::Relaxed);
+        self.seq.store(
+            self.seq.load(Ordering::Relaxed) + unheard,
+            Ordering::Relaxed,
+        );
     }
 
     /// Numbers a block, keeps it if there is a history, and fans it out, as the sealer. Leaves an empty block behind.
@@ -453,7 +489,8 @@ impl Channel {
 
     /// Whether a subscription gets what this channel delivers. A stream over HTTP is one of all clients, and carries its own channel alone.
     fn reaches(&self, subscription: &Subscription) -> bool {
-        !subscription.has_left() && (self.name.is_some() || subscription.client.speaks() == Speaks::WebSocket)
+        !subscription.has_left()
+            && (self.name.is_some() || subscription.client.speaks() == Speaks::WebSocket)
     }
 }
 

@@ -69,16 +69,19 @@ impl Pace {
         let cost = TICK_NS + self.write_ns.load(Ordering::Relaxed).saturating_mul(writes) / AWAKE;
         let interval = cost.saturating_mul(SHARE);
         let bound = now.saturating_add(self.longest);
-        let _ = self.next.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |next| {
-            Some(next.max(now).saturating_add(interval).min(bound))
-        });
+        let _ = self
+            .next
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |next| {
+                Some(next.max(now).saturating_add(interval).min(bound))
+            });
     }
 
     /// Tells what one write has cost. A moving average over about 64 writes; concurrent reports may overwrite each other.
     pub(crate) fn wrote(&self, nanoseconds: u64) {
         let average = self.write_ns.load(Ordering::Relaxed);
         let nanoseconds = nanoseconds.min(1_000_000);
-        self.write_ns.store(average - average / 64 + nanoseconds / 64, Ordering::Relaxed);
+        self.write_ns
+            .store(average - average / 64 + nanoseconds / 64, Ordering::Relaxed);
     }
 }
 
@@ -89,7 +92,10 @@ mod tests {
     const MS: u64 = 1_000_000;
 
     fn asleep(clients: usize) -> Reached {
-        Reached { clients, woken: clients }
+        Reached {
+            clients,
+            woken: clients,
+        }
     }
 
     #[test]
@@ -108,7 +114,10 @@ mod tests {
         assert!(one < MS, "{one} ns for one subscriber");
         pace.spent(200 * MS, asleep(50));
         let fifty = pace.next() - 200 * MS;
-        assert!(fifty > 4 * MS && fifty < 10 * MS, "{fifty} ns for fifty subscribers");
+        assert!(
+            fifty > 4 * MS && fifty < 10 * MS,
+            "{fifty} ns for fifty subscribers"
+        );
         pace.spent(300 * MS, asleep(100_000));
         assert_eq!(pace.next(), 310 * MS);
     }
@@ -116,9 +125,21 @@ mod tests {
     #[test]
     fn writers_that_are_awake_cost_less_but_not_nothing() {
         let pace = Pace::new(Duration::from_millis(10));
-        pace.spent(100 * MS, Reached { clients: 80, woken: 0 });
+        pace.spent(
+            100 * MS,
+            Reached {
+                clients: 80,
+                woken: 0,
+            },
+        );
         let awake = pace.next() - 100 * MS;
-        pace.spent(200 * MS, Reached { clients: 80, woken: 80 });
+        pace.spent(
+            200 * MS,
+            Reached {
+                clients: 80,
+                woken: 80,
+            },
+        );
         assert!(awake > MS && awake < pace.next() - 200 * MS, "{awake}");
     }
 

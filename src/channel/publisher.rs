@@ -36,17 +36,28 @@ impl Publisher {
     }
 
     pub(crate) fn new(registry: Arc<Registry>, name: &ChannelName) -> Self {
-        Self { channel: registry.pin(name), registry }
+        Self {
+            channel: registry.pin(name),
+            registry,
+        }
     }
 
     /// For one message, of whoever asks: only if the channel exists or there may be one more.
-    pub(crate) fn bounded(registry: Arc<Registry>, name: &ChannelName) -> Result<Self, ChannelLimit> {
-        Ok(Self { channel: registry.pin_bounded(name)?, registry })
+    pub(crate) fn bounded(
+        registry: Arc<Registry>,
+        name: &ChannelName,
+    ) -> Result<Self, ChannelLimit> {
+        Ok(Self {
+            channel: registry.pin_bounded(name)?,
+            registry,
+        })
     }
 
     /// The channel it publishes to.
     pub fn channel(&self) -> &ChannelName {
-        self.channel.name().expect("a publisher is made for a channel with a name")
+        self.channel
+            .name()
+            .expect("a publisher is made for a channel with a name")
     }
 
     /// How many subscribers the channel has now.
@@ -78,7 +89,8 @@ impl Publisher {
             self.channel.pass_over(1);
             return 0;
         }
-        self.channel.publish(Run::Line(Bytes::copy_from_slice(line.as_ref())))
+        self.channel
+            .publish(Run::Line(Bytes::copy_from_slice(line.as_ref())))
     }
 
     /// Publishes a run of lines at once: as many messages, no other publisher's between them.
@@ -99,7 +111,10 @@ impl Publisher {
 
 impl Clone for Publisher {
     fn clone(&self) -> Self {
-        Self { channel: self.registry.pin(self.channel()), registry: Arc::clone(&self.registry) }
+        Self {
+            channel: self.registry.pin(self.channel()),
+            registry: Arc::clone(&self.registry),
+        }
     }
 }
 

@@ -40,12 +40,15 @@ impl Registry {
 
     /// The channel of that name if there is one. A read lock of one shard.
     pub(crate) fn find(&self, name: &str) -> Option<Arc<Channel>> {
-        self.channels.get(name).map(|entry| Arc::clone(entry.value()))
+        self.channels
+            .get(name)
+            .map(|entry| Arc::clone(entry.value()))
     }
 
     /// The channel of that name, made if need be, and kept until [`Registry::unpin`].
     pub(crate) fn pin(&self, name: &ChannelName) -> Arc<Channel> {
-        self.pin_within(name, usize::MAX).expect("there is no bound")
+        self.pin_within(name, usize::MAX)
+            .expect("there is no bound")
     }
 
     /// As [`Registry::pin`], but makes no channel beyond those that there may be.
@@ -74,8 +77,11 @@ impl Registry {
                         (count < most).then_some(count + 1)
                     })
                     .map_err(|_| ChannelLimit)?;
-                let channel =
-                    Arc::new(Channel::new(Arc::clone(&self.core), Some(name.clone()), Overflow::Skip));
+                let channel = Arc::new(Channel::new(
+                    Arc::clone(&self.core),
+                    Some(name.clone()),
+                    Overflow::Skip,
+                ));
                 channel.pins.fetch_add(1, Ordering::Relaxed);
                 entry.insert(Arc::clone(&channel));
                 Ok(channel)
@@ -114,6 +120,9 @@ impl Registry {
 
     /// All channels, those without subscribers included. Locks one shard after the other.
     pub(crate) fn all(&self) -> Vec<Arc<Channel>> {
-        self.channels.iter().map(|entry| Arc::clone(entry.value())).collect()
+        self.channels
+            .iter()
+            .map(|entry| Arc::clone(entry.value()))
+            .collect()
     }
 }

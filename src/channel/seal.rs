@@ -24,7 +24,10 @@ impl SealFlag {
     pub(super) fn done(&self, answered: Answered) -> Option<Answered> {
         // AcqRel, paired with `underway`: the looks that follow see what was done before that was asked.
         self.looks.fetch_add(1, Ordering::AcqRel);
-        self.requests.compare_exchange(answered.0, 0, Ordering::AcqRel, Ordering::Acquire).err().map(Answered)
+        self.requests
+            .compare_exchange(answered.0, 0, Ordering::AcqRel, Ordering::Acquire)
+            .err()
+            .map(Answered)
     }
 
     /// How many looks have ended. One that begins after a push finds it, so two that end after it have found it for certain.
@@ -43,7 +46,8 @@ impl SealFlag {
 
     /// Whether that look has ended.
     pub(super) fn is_over(&self, underway: &Underway) -> bool {
-        self.looks.load(Ordering::Acquire) != underway.0 || self.requests.load(Ordering::Acquire) == 0
+        self.looks.load(Ordering::Acquire) != underway.0
+            || self.requests.load(Ordering::Acquire) == 0
     }
 
     /// Gives the flag up whatever others ask: the caller sees to it that somebody seals after this.
@@ -106,7 +110,9 @@ mod models {
 
         /// As `Channel::seal`, with as many looks in a row.
         fn seal(&self, looks_in_a_row: usize) {
-            let Some(mut answered) = self.flag.request() else { return };
+            let Some(mut answered) = self.flag.request() else {
+                return;
+            };
             for _ in 0..looks_in_a_row {
                 let found = self.waiting.load(Ordering::Acquire);
                 self.waiting.fetch_sub(found, Ordering::AcqRel);
@@ -150,7 +156,9 @@ mod models {
                 model.seal(8);
             }
             // SAFETY: all other threads have ended.
-            model.sealed.with(|sealed| assert_eq!(unsafe { *sealed }, 3));
+            model
+                .sealed
+                .with(|sealed| assert_eq!(unsafe { *sealed }, 3));
         });
     }
 
@@ -170,9 +178,12 @@ mod models {
             let gone = Arc::new(AtomicBool::new(false));
             let sealers: Vec<_> = (0..2)
                 .map(|_| {
-                    let (flag, left, gone) = (Arc::clone(&flag), Arc::clone(&left), Arc::clone(&gone));
+                    let (flag, left, gone) =
+                        (Arc::clone(&flag), Arc::clone(&left), Arc::clone(&gone));
                     thread::spawn(move || {
-                        let Some(mut answered) = flag.request() else { return };
+                        let Some(mut answered) = flag.request() else {
+                            return;
+                        };
                         loop {
                             if !left.load(Ordering::Acquire) {
                                 assert!(!gone.load(Ordering::SeqCst), "an offer to who is gone");

@@ -73,7 +73,9 @@ impl Subscribers {
                     if len.is_multiple_of(SHARD) {
                         shards.push(Arc::new(Vec::with_capacity(1)));
                     }
-                    let shard = shards.last_mut().expect("a shard was pushed when the last was full");
+                    let shard = shards
+                        .last_mut()
+                        .expect("a shard was pushed when the last was full");
                     Arc::make_mut(shard).push(subscription);
                     len += 1;
                 }
@@ -84,8 +86,12 @@ impl Subscribers {
                     }
                     subscription.set_place(usize::MAX);
                     len -= 1;
-                    let shard = shards.last_mut().expect("a list that is not empty has a shard");
-                    let last = Arc::make_mut(shard).pop().expect("the last shard is not empty");
+                    let shard = shards
+                        .last_mut()
+                        .expect("a list that is not empty has a shard");
+                    let last = Arc::make_mut(shard)
+                        .pop()
+                        .expect("the last shard is not empty");
                     if shard.is_empty() {
                         shards.pop();
                     }

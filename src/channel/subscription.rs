@@ -56,7 +56,11 @@ impl State {
         if self.refetches.len() >= MOST_REFETCHES {
             return false;
         }
-        self.refetches.push_back(Refetch { range, begun: None, gap: None });
+        self.refetches.push_back(Refetch {
+            range,
+            begun: None,
+            gap: None,
+        });
         if self.welcomed {
             self.behind.get_or_insert(next);
         }

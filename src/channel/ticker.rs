@@ -83,7 +83,9 @@ impl Ticker {
                 }
                 (!self.due.is_empty()).then_some(true)
             };
-            self.task.sleep_unless(look).map_or(Poll::Pending, Poll::Ready)
+            self.task
+                .sleep_unless(look)
+                .map_or(Poll::Pending, Poll::Ready)
         })
         .await
     }

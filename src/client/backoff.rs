@@ -27,8 +27,16 @@ impl Backoff {
     /// # Panics
     /// When `factor` is less than 1 or not a number: pauses would shrink.
     pub fn new(initial: Duration, factor: f64, max: Duration) -> Self {
-        assert!(factor >= 1.0, "pauses must not shrink: the factor is {factor}");
-        Self { initial, factor, max, failures: 0 }
+        assert!(
+            factor >= 1.0,
+            "pauses must not shrink: the factor is {factor}"
+        );
+        Self {
+            initial,
+            factor,
+            max,
+            failures: 0,
+        }
     }
 
     /// The pause after one more failure.
@@ -61,7 +69,10 @@ mod tests {
         for most in [1, 2, 4, 8, 16, 30, 30] {
             let pause = backoff.next_pause().as_secs_f64();
             let most = f64::from(most);
-            assert!((most / 2.0..=most).contains(&pause), "{pause} is not within {most} and its half");
+            assert!(
+                (most / 2.0..=most).contains(&pause),
+                "{pause} is not within {most} and its half"
+            );
         }
         for _ in 0..1000 {
             assert!(backoff.next_pause() <= Duration::from_secs(30));
@@ -80,6 +91,9 @@ mod tests {
 
     #[test]
     fn two_watchers_do_not_pause_alike() {
-        assert_ne!(Backoff::default().next_pause(), Backoff::default().next_pause());
+        assert_ne!(
+            Backoff::default().next_pause(),
+            Backoff::default().next_pause()
+        );
     }
 }

@@ -65,7 +65,11 @@ impl WatcherBuilder {
             raw: false,
             patience: Duration::from_secs(75),
             retries: None,
-            wishes: Wishes { tail: None, batch: true, resume: true },
+            wishes: Wishes {
+                tail: None,
+                batch: true,
+                resume: true,
+            },
         }
     }
 
@@ -179,8 +183,11 @@ impl WatcherBuilder {
             url: without_secrets(&self.url).to_owned(),
             reason: reason.to_owned(),
         };
-        let mut request =
-            self.url.as_str().into_client_request().map_err(|error| wrong(&error.to_string()))?;
+        let mut request = self
+            .url
+            .as_str()
+            .into_client_request()
+            .map_err(|error| wrong(&error.to_string()))?;
         let trust = match request.uri().scheme_str() {
             Some("ws") => Trust::default(),
             #[cfg(feature = "tls")]

@@ -56,15 +56,23 @@ impl Trust {
             .map_err(|error| error.to_string())?
             .with_root_certificates(roots)
             .with_no_client_auth();
-        Ok(Self { config: Some(Arc::new(config)) })
+        Ok(Self {
+            config: Some(Arc::new(config)),
+        })
     }
 
     #[cfg(feature = "tls")]
     async fn wrap(&self, tcp: TcpStream, host: &str) -> Result<Box<dyn Transport>, Error> {
-        let Some(config) = &self.config else { return Ok(Box::new(tcp)) };
+        let Some(config) = &self.config else {
+            return Ok(Box::new(tcp));
+        };
         let name = tokio_rustls::rustls::pki_types::ServerName::try_from(host.to_owned())
             .map_err(|_| Error::Url(UrlError::NoHostName))?;
-        Ok(Box::new(tokio_rustls::TlsConnector::from(Arc::clone(config)).connect(name, tcp).await?))
+        Ok(Box::new(
+            tokio_rustls::TlsConnector::from(Arc::clone(config))
+                .connect(name, tcp)
+                .await?,
+        ))
     }
 
     #[cfg(not(feature = "tls"))]
@@ -76,9 +84,16 @@ impl Trust {
 
 /// Connects, over TLS if the address asks for it.
 pub(super) async fn connect(uri: &Uri, trust: &Trust) -> Result<Box<dyn Transport>, Error> {
-    let default_port = if uri.scheme_str() == Some("wss") { 443 } else { 80 };
+    let default_port = if uri.scheme_str() == Some("wss") {
+        443
+    } else {
+        80
+    };
     let host = uri.host().ok_or(Error::Url(UrlError::NoHostName))?;
-    let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+    let host = host
+        .trim_start_matches('[')
+        .trim_end_matches(']')
+        .to_owned();
     let tcp = TcpStream::connect((host.as_str(), uri.port_u16().unwrap_or(default_port))).await?;
     // What is written is small and waited for; a socket that refuses the option still works.
     let _ = tcp.set_nodelay(true);
@@ -86,7 +101,11 @@ pub(super) async fn connect(uri: &Uri, trust: &Trust) -> Result<Box<dyn Transpor
 }
 
 /// Connects, and shakes hands.
-pub(super) async fn dial(request: Request, trust: Trust, config: WebSocketConfig) -> Result<Socket, Error> {
+pub(super) async fn dial(
+    request: Request,
+    trust: Trust,
+    config: WebSocketConfig,
+) -> Result<Socket, Error> {
     let stream = connect(request.uri(), &trust).await?;
     let (socket, _) = client_async_with_config(request, stream, Some(config)).await?;
     Ok(socket)

@@ -140,7 +140,9 @@ impl fmt::Display for Lost {
             Self::Closed(code, words) if words.is_empty() => {
                 write!(f, "the server closed the connection ({code})")
             }
-            Self::Closed(code, words) => write!(f, "the server closed the connection ({code}: {words})"),
+            Self::Closed(code, words) => {
+                write!(f, "the server closed the connection ({code}: {words})")
+            }
             Self::Broken(reason) => write!(f, "the connection broke: {reason}"),
             Self::Silent => f.write_str("the server has fallen silent"),
         }

@@ -72,22 +72,29 @@ impl Lister {
     /// # Cancel safety
     /// Dropping the future drops the connection.
     pub async fn channels(&self) -> Result<Vec<ChannelName>, ListError> {
-        let answer = timeout(PATIENCE, self.ask()).await.map_err(|_| ListError::Silent)??;
+        let answer = timeout(PATIENCE, self.ask())
+            .await
+            .map_err(|_| ListError::Silent)??;
         let (status, body) = split(&answer).ok_or(ListError::Answer)?;
         if status != 200 {
             return Err(ListError::Refused(status));
         }
         let listed: Vec<Listed> = serde_json::from_slice(body).map_err(|_| ListError::Answer)?;
-        listed.iter().map(|one| ChannelName::parse(&one.channel).map_err(|_| ListError::Answer)).collect()
+        listed
+            .iter()
+            .map(|one| ChannelName::parse(&one.channel).map_err(|_| ListError::Answer))
+            .collect()
     }
 
     /// HTTP/1.0: the end of the connection is the end of the answer.
     async fn ask(&self) -> Result<Vec<u8>, ListError> {
         let uri = self.request.uri();
         let mut stream = connect(uri, &self.trust).await.map_err(io::Error::other)?;
-        let mut head =
-            format!("GET {} HTTP/1.0\r\nAccept: application/json\r\n", beside(uri.path(), uri.query()))
-                .into_bytes();
+        let mut head = format!(
+            "GET {} HTTP/1.0\r\nAccept: application/json\r\n",
+            beside(uri.path(), uri.query())
+        )
+        .into_bytes();
         for name in [HOST, AUTHORIZATION] {
             if let Some(value) = self.request.headers().get(&name) {
                 head.extend([name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"].concat());
@@ -141,12 +148,18 @@ mod tests {
     fn the_list_stands_beside_the_websocket() {
         assert_eq!(beside("/ws", None), "/api/channels");
         assert_eq!(beside("/", None), "/api/channels");
-        assert_eq!(beside("/live/ws", Some("token=x/y")), "/live/api/channels?token=x/y");
+        assert_eq!(
+            beside("/live/ws", Some("token=x/y")),
+            "/live/api/channels?token=x/y"
+        );
     }
 
     #[test]
     fn an_answer_has_a_status_and_a_body() {
-        assert_eq!(split(b"HTTP/1.0 200 OK\r\nA: b\r\n\r\n[]"), Some((200, &b"[]"[..])));
+        assert_eq!(
+            split(b"HTTP/1.0 200 OK\r\nA: b\r\n\r\n[]"),
+            Some((200, &b"[]"[..]))
+        );
         assert_eq!(split(b"HTTP/1.1 401\r\n\r\n"), Some((401, &b""[..])));
         for wrong in ["", "nonsense\r\n\r\n", "HTTP/1.0 200 OK\r\n"] {
             assert_eq!(split(wrong.as_bytes()), None, "{wrong}");

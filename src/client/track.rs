@@ -80,7 +80,13 @@ struct Span {
 
 impl Subscription {
     pub(super) fn new(channel: ChannelName) -> Self {
-        Self { channel, place: None, live: false, replay: None, outstanding: 0 }
+        Self {
+            channel,
+            place: None,
+            live: false,
+            replay: None,
+            outstanding: 0,
+        }
     }
 
     /// The connection is gone; the place in the numbering stays.
@@ -120,7 +126,10 @@ impl Subscription {
 
     /// The message that asks for a range again; `None` while there is no numbering to name it in.
     pub(super) fn range(&self, from: u64, to: u64) -> Option<String> {
-        let place = self.place.as_ref().filter(|_| self.live && from >= 1 && from <= to)?;
+        let place = self
+            .place
+            .as_ref()
+            .filter(|_| self.live && from >= 1 && from <= to)?;
         let channel = self.channel.as_str();
         let range = json!({"epoch": place.epoch, "from": from, "to": to});
         Some(
@@ -131,14 +140,28 @@ impl Subscription {
 
     fn open(&mut self, answer: Subscribed) -> Item {
         let channel = self.channel.clone();
-        let Subscribed { epoch, seq, replayed, lost } = answer;
+        let Subscribed {
+            epoch,
+            seq,
+            replayed,
+            lost,
+        } = answer;
         self.live = true;
         self.replay = None;
         let item = match &self.place {
-            None => Item::Subscribed { channel, epoch: epoch.clone(), seq, replayed, lost },
-            Some(before) => {
-                Item::Reconnected { channel, epoch_changed: before.epoch != epoch, lost, replayed }
-            }
+            None => Item::Subscribed {
+                channel,
+                epoch: epoch.clone(),
+                seq,
+                replayed,
+                lost,
+            },
+            Some(before) => Item::Reconnected {
+                channel,
+                epoch_changed: before.epoch != epoch,
+                lost,
+                replayed,
+            },
         };
         self.place = Some(Place { epoch, seq });
         item
@@ -162,18 +185,24 @@ impl Subscription {
 /// this client does not know.
 pub(super) fn read(json: &str, subscriptions: &mut [Subscription], items: &mut VecDeque<Item>) {
     if typed(json, subscriptions, items).is_none() {
-        items.push_back(Item::Other { json: json.to_owned() });
+        items.push_back(Item::Other {
+            json: json.to_owned(),
+        });
     }
 }
 
 fn typed(json: &str, subscriptions: &mut [Subscription], items: &mut VecDeque<Item>) -> Option<()> {
     let envelope: Envelope<'_> = serde_json::from_str(json).ok()?;
     if &*envelope.kind == "error" {
-        items.push_back(Item::Error { text: serde_json::from_str(envelope.data?.get()).ok()? });
+        items.push_back(Item::Error {
+            text: serde_json::from_str(envelope.data?.get()).ok()?,
+        });
         return Some(());
     }
     let name = envelope.channel.as_deref()?;
-    let mut known = subscriptions.iter_mut().find(|known| known.channel.as_str() == name);
+    let mut known = subscriptions
+        .iter_mut()
+        .find(|known| known.channel.as_str() == name);
     let channel = match &known {
         Some(known) => known.channel.clone(),
         None => ChannelName::parse(name).ok()?,
@@ -193,12 +222,22 @@ fn typed(json: &str, subscriptions: &mut [Subscription], items: &mut VecDeque<It
             if let Some(known) = known {
                 known.count(count, Some(from));
             }
-            items.push_back(Item::Gap { channel, from, to, count });
+            items.push_back(Item::Gap {
+                channel,
+                from,
+                to,
+                count,
+            });
         }
         "replay" => {
             let Span { from, to, lost } = serde_json::from_str(data).ok()?;
             known?.replay = Some(from);
-            items.push_back(Item::Replay { channel, from, to, lost });
+            items.push_back(Item::Replay {
+                channel,
+                from,
+                to,
+                lost,
+            });
         }
         "replayed" => {
             let Span { from, to, .. } = serde_json::from_str(data).ok()?;
@@ -212,12 +251,17 @@ fn typed(json: &str, subscriptions: &mut [Subscription], items: &mut VecDeque<It
             let told = envelope.seq.filter(|&seq| seq >= 1);
             let first = known.and_then(|known| known.count(lines.len() as u64, told));
             let timestamp = timestamp();
-            items.extend(lines.into_iter().enumerate().map(|(index, text)| Item::Line {
-                channel: channel.clone(),
-                text,
-                seq: first.map(|first| first + index as u64),
-                timestamp: timestamp.clone(),
-            }));
+            items.extend(
+                lines
+                    .into_iter()
+                    .enumerate()
+                    .map(|(index, text)| Item::Line {
+                        channel: channel.clone(),
+                        text,
+                        seq: first.map(|first| first + index as u64),
+                        timestamp: timestamp.clone(),
+                    }),
+            );
         }
         kind => {
             // Whatever it is, it has its number.
@@ -226,7 +270,15 @@ fn typed(json: &str, subscriptions: &mut [Subscription], items: &mut VecDeque<It
             items.push_back(match kind {
                 "process_output" => {
                     let text = serde_json::from_str(data);
-                    text.map_or_else(|_| other(json), |text| Item::Line { channel, text, seq, timestamp })
+                    text.map_or_else(
+                        |_| other(json),
+                        |text| Item::Line {
+                            channel,
+                            text,
+                            seq,
+                            timestamp,
+                        },
+                    )
                 }
                 "process_status" => match serde_json::from_str(data) {
                     Ok(StatusData { status, exit_code }) => Item::Status {
@@ -246,14 +298,20 @@ fn typed(json: &str, subscriptions: &mut [Subscription], items: &mut VecDeque<It
 }
 
 fn other(json: &str) -> Item {
-    Item::Other { json: json.to_owned() }
+    Item::Other {
+        json: json.to_owned(),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const WISHES: Wishes = Wishes { tail: Some(5), batch: true, resume: true };
+    const WISHES: Wishes = Wishes {
+        tail: Some(5),
+        batch: true,
+        resume: true,
+    };
 
     fn web() -> ChannelName {
         ChannelName::parse("process:web").unwrap()
@@ -268,20 +326,25 @@ mod tests {
     }
 
     fn one(message: &str) -> Item {
-        items(&mut Subscription::new(web()), &[message]).pop().unwrap()
+        items(&mut Subscription::new(web()), &[message])
+            .pop()
+            .unwrap()
     }
 
     fn line(text: &str, seq: Option<u64>) -> Item {
-        Item::Line { channel: web(), text: text.to_owned(), seq, timestamp: "t".to_owned() }
+        Item::Line {
+            channel: web(),
+            text: text.to_owned(),
+            seq,
+            timestamp: "t".to_owned(),
+        }
     }
 
     const SUBSCRIBED: &str = r#"{"type":"subscribed","channel":"process:web","data":{"epoch":"e","seq":7,"replayed":1,"lost":2},"timestamp":"t"}"#;
-    const LINE: &str =
-        r#"{"type":"process_output","channel":"process:web","processId":"web","data":"x","timestamp":"t"}"#;
+    const LINE: &str = r#"{"type":"process_output","channel":"process:web","processId":"web","data":"x","timestamp":"t"}"#;
     const BATCH: &str = r#"{"type":"process_output_batch","channel":"process:web","processId":"web","data":["a","b"],"seq":9,"timestamp":"t"}"#;
     const STATUS: &str = r#"{"type":"process_status","channel":"process:web","data":{"status":"exited","exitCode":3},"timestamp":"t"}"#;
-    const GAP: &str =
-        r#"{"type":"gap","channel":"process:web","data":{"from":12,"to":20,"count":9},"timestamp":"t"}"#;
+    const GAP: &str = r#"{"type":"gap","channel":"process:web","data":{"from":12,"to":20,"count":9},"timestamp":"t"}"#;
 
     #[test]
     fn every_message_has_its_number_and_the_next_connection_begins_where_this_one_ended() {
@@ -291,7 +354,10 @@ mod tests {
             r#"{"channel":"process:web","data":"process:web","options":{"batch":true,"gaps":true,"tail":5},"type":"subscribe"}"#
         );
         let custom = r#"{"type":"mine","channel":"process:web","data":1,"timestamp":"t"}"#;
-        let seen = items(&mut web, &[SUBSCRIBED, LINE, BATCH, STATUS, GAP, custom, LINE]);
+        let seen = items(
+            &mut web,
+            &[SUBSCRIBED, LINE, BATCH, STATUS, GAP, custom, LINE],
+        );
         let channel = self::web();
         assert_eq!(
             seen,
@@ -313,8 +379,15 @@ mod tests {
                     seq: Some(11),
                     timestamp: "t".into()
                 },
-                Item::Gap { channel: channel.clone(), from: 12, to: 20, count: 9 },
-                Item::Other { json: custom.into() },
+                Item::Gap {
+                    channel: channel.clone(),
+                    from: 12,
+                    to: 20,
+                    count: 9
+                },
+                Item::Other {
+                    json: custom.into()
+                },
                 line("x", Some(22)),
             ]
         );
@@ -325,7 +398,12 @@ mod tests {
         );
         assert_eq!(
             items(&mut web, &[&SUBSCRIBED.replace("\"e\"", "\"f\"")]),
-            [Item::Reconnected { channel, epoch_changed: true, lost: 2, replayed: 1 }]
+            [Item::Reconnected {
+                channel,
+                epoch_changed: true,
+                lost: 2,
+                replayed: 1
+            }]
         );
     }
 
@@ -334,20 +412,35 @@ mod tests {
         let mut web = Subscription::new(self::web());
         assert_eq!(web.range(1, 2), None, "there is no numbering yet");
         let replay = r#"{"type":"replay","channel":"process:web","data":{"epoch":"e","from":3,"to":5,"lost":0},"timestamp":"t"}"#;
-        let gap =
-            r#"{"type":"gap","channel":"process:web","data":{"from":4,"to":4,"count":1},"timestamp":"t"}"#;
-        let replayed =
-            r#"{"type":"replayed","channel":"process:web","data":{"from":3,"to":5},"timestamp":"t"}"#;
-        let seen = items(&mut web, &[SUBSCRIBED, replay, LINE, gap, LINE, replayed, LINE]);
+        let gap = r#"{"type":"gap","channel":"process:web","data":{"from":4,"to":4,"count":1},"timestamp":"t"}"#;
+        let replayed = r#"{"type":"replayed","channel":"process:web","data":{"from":3,"to":5},"timestamp":"t"}"#;
+        let seen = items(
+            &mut web,
+            &[SUBSCRIBED, replay, LINE, gap, LINE, replayed, LINE],
+        );
         let channel = self::web();
         assert_eq!(
             seen[1..],
             [
-                Item::Replay { channel: channel.clone(), from: 3, to: 5, lost: 0 },
+                Item::Replay {
+                    channel: channel.clone(),
+                    from: 3,
+                    to: 5,
+                    lost: 0
+                },
                 line("x", Some(3)),
-                Item::Gap { channel: channel.clone(), from: 4, to: 4, count: 1 },
+                Item::Gap {
+                    channel: channel.clone(),
+                    from: 4,
+                    to: 4,
+                    count: 1
+                },
                 line("x", Some(5)),
-                Item::Replayed { channel, from: 3, to: 5 },
+                Item::Replayed {
+                    channel,
+                    from: 3,
+                    to: 5
+                },
                 line("x", Some(8)),
             ]
         );
@@ -360,8 +453,14 @@ mod tests {
     #[test]
     fn a_server_that_numbers_nothing_is_watched_without_numbers() {
         let mut web = Subscription::new(self::web());
-        assert_eq!(items(&mut web, &[LINE, LINE]), [line("x", None), line("x", None)]);
-        assert_eq!(one(r#"{"type":"error","data":"no"}"#), Item::Error { text: "no".into() });
+        assert_eq!(
+            items(&mut web, &[LINE, LINE]),
+            [line("x", None), line("x", None)]
+        );
+        assert_eq!(
+            one(r#"{"type":"error","data":"no"}"#),
+            Item::Error { text: "no".into() }
+        );
     }
 
     #[test]

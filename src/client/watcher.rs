@@ -99,7 +99,17 @@ impl Watcher {
     }
 
     pub(super) fn new(plan: Plan) -> Self {
-        let Plan { request, trust, channels, backoff, retry, raw, patience, retries, wishes } = plan;
+        let Plan {
+            request,
+            trust,
+            channels,
+            backoff,
+            retry,
+            raw,
+            patience,
+            retries,
+            wishes,
+        } = plan;
         Self {
             request,
             trust,
@@ -120,7 +130,9 @@ impl Watcher {
 
     /// The channels watched, in the order they were named.
     pub fn channels(&self) -> impl ExactSizeIterator<Item = &ChannelName> {
-        self.channels.iter().map(|subscription| &subscription.channel)
+        self.channels
+            .iter()
+            .map(|subscription| &subscription.channel)
     }
 
     /// The next item; `None` after the last one, which only a watcher that does not
@@ -135,10 +147,12 @@ impl Watcher {
     /// The next item if it is here already. Does not wait, and does not connect.
     pub fn next_now(&mut self) -> Option<Item> {
         match self.state {
-            State::Open(_) => match self.poll_item(&mut Context::from_waker(std::task::Waker::noop())) {
-                Poll::Ready(item) => item,
-                Poll::Pending => None,
-            },
+            State::Open(_) => {
+                match self.poll_item(&mut Context::from_waker(std::task::Waker::noop())) {
+                    Poll::Ready(item) => item,
+                    Poll::Pending => None,
+                }
+            }
             _ => None,
         }
     }
@@ -164,14 +178,22 @@ impl Watcher {
     /// the connection is lost before that, they don't. False when they cannot be asked for: there is no connection, the server does
     /// not number the channel's messages, the range is none, or 16 ranges of the channel are still to come.
     pub fn refetch(&mut self, channel: &str, from: u64, to: u64) -> bool {
-        let State::Open(_) = self.state else { return false };
-        let Some(known) = self.channels.iter_mut().find(|known| known.channel.as_str() == channel) else {
+        let State::Open(_) = self.state else {
+            return false;
+        };
+        let Some(known) = self
+            .channels
+            .iter_mut()
+            .find(|known| known.channel.as_str() == channel)
+        else {
             return false;
         };
         if known.outstanding >= MOST_OUTSTANDING {
             return false;
         }
-        let Some(range) = known.range(from, to) else { return false };
+        let Some(range) = known.range(from, to) else {
+            return false;
+        };
         known.outstanding += 1;
         self.unsent.push_back(range);
         true
@@ -189,7 +211,8 @@ impl Watcher {
                     Ok(socket) => {
                         self.state = State::Open(Box::new(Open::new(socket, self.patience)));
                         let later = &self.channels[self.greeted..];
-                        self.unsent.extend(later.iter().map(|channel| channel.subscribe(self.wishes)));
+                        self.unsent
+                            .extend(later.iter().map(|channel| channel.subscribe(self.wishes)));
                         return Poll::Ready(Some(Item::Connected));
                     }
                     Err(reason) => return Poll::Ready(Some(self.lost(reason))),
@@ -202,7 +225,9 @@ impl Watcher {
                         track::read(json, &mut self.channels, &mut self.items);
                         if self.raw {
                             self.items.clear();
-                            self.items.push_back(Item::Other { json: json.to_owned() });
+                            self.items.push_back(Item::Other {
+                                json: json.to_owned(),
+                            });
                         }
                         continue;
                     }
@@ -239,8 +264,11 @@ impl Watcher {
 
     fn connect(&self) -> Connecting {
         let (request, trust) = (self.request.clone(), self.trust.clone());
-        let subscribes: Vec<String> =
-            self.channels.iter().map(|subscription| subscription.subscribe(self.wishes)).collect();
+        let subscribes: Vec<String> = self
+            .channels
+            .iter()
+            .map(|subscription| subscription.subscribe(self.wishes))
+            .collect();
         let config = WebSocketConfig::default()
             .max_message_size(Some(MOST_MESSAGE_BYTES))
             .max_frame_size(Some(MOST_MESSAGE_BYTES));
@@ -257,7 +285,10 @@ impl Watcher {
             match connected.await {
                 Ok(Ok(socket)) => Ok(socket),
                 Ok(Err(error)) => Err(Lost::Refused(refusal(error))),
-                Err(_) => Err(Lost::Refused(format!("no answer within {} s", patience.as_secs_f32()))),
+                Err(_) => Err(Lost::Refused(format!(
+                    "no answer within {} s",
+                    patience.as_secs_f32()
+                ))),
             }
         })
     }
@@ -314,7 +345,8 @@ impl Open {
         // JSON text holds no raw newline within a string, and a server's is compact: newlines only join.
         while self.read < bytes.len() {
             let start = self.read;
-            let end = memchr::memchr(b'\n', &bytes[start..]).map_or(bytes.len(), |found| start + found);
+            let end =
+                memchr::memchr(b'\n', &bytes[start..]).map_or(bytes.len(), |found| start + found);
             self.read = end + 1;
             if start < end {
                 return Some(&self.frame[start..end]);
@@ -349,7 +381,9 @@ impl Open {
                         _ => {}
                     }
                 }
-                Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(Lost::Broken(refusal(error)))),
+                Poll::Ready(Some(Err(error))) => {
+                    return Poll::Ready(Err(Lost::Broken(refusal(error))));
+                }
                 Poll::Ready(None) => {
                     return Poll::Ready(Err(Lost::Broken("it ended without a word".to_owned())));
                 }
@@ -376,7 +410,11 @@ impl Open {
                     let _ = self.socket.poll_flush_unpin(cx);
                 }
             }
-            let next = if self.pinged { patience } else { ping_after(patience) };
+            let next = if self.pinged {
+                patience
+            } else {
+                ping_after(patience)
+            };
             self.check.as_mut().reset(self.heard + next);
         }
     }
@@ -391,8 +429,14 @@ fn refusal(error: Error) -> String {
     match error {
         Error::Io(error) => error.to_string(),
         Error::Http(response) => {
-            let words = response.body().as_deref().map(String::from_utf8_lossy).unwrap_or_default();
-            format!("the server answers {} {}", response.status(), words.trim()).trim_end().to_owned()
+            let words = response
+                .body()
+                .as_deref()
+                .map(String::from_utf8_lossy)
+                .unwrap_or_default();
+            format!("the server answers {} {}", response.status(), words.trim())
+                .trim_end()
+                .to_owned()
         }
         error => error.to_string(),
     }

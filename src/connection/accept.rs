@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::{
-    ALLOW, CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY,
-    SEC_WEBSOCKET_VERSION, UPGRADE, WWW_AUTHENTICATE,
+    ALLOW, CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, SEC_WEBSOCKET_ACCEPT,
+    SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE, WWW_AUTHENTICATE,
 };
 use http::{HeaderMap, Method, Request, Response, StatusCode, request};
 use http_body_util::Full;
@@ -44,25 +44,39 @@ pub(crate) enum Refusal {
 impl Refusal {
     fn answer(self) -> (StatusCode, &'static str) {
         match self {
-            Self::Method => (StatusCode::METHOD_NOT_ALLOWED, "A WebSocket handshake is a GET request."),
+            Self::Method => (
+                StatusCode::METHOD_NOT_ALLOWED,
+                "A WebSocket handshake is a GET request.",
+            ),
             Self::NotAnUpgrade => (
                 StatusCode::UPGRADE_REQUIRED,
                 "This address speaks WebSocket: connect with a WebSocket client.",
             ),
-            Self::Version => {
-                (StatusCode::UPGRADE_REQUIRED, "Only version 13 of WebSocket (RFC 6455) is spoken here.")
-            }
-            Self::Key => {
-                (StatusCode::BAD_REQUEST, "Sec-WebSocket-Key is missing or is not 16 bytes in base64.")
-            }
+            Self::Version => (
+                StatusCode::UPGRADE_REQUIRED,
+                "Only version 13 of WebSocket (RFC 6455) is spoken here.",
+            ),
+            Self::Key => (
+                StatusCode::BAD_REQUEST,
+                "Sec-WebSocket-Key is missing or is not 16 bytes in base64.",
+            ),
             Self::Denied(denial) => (denial.status(), denial.text()),
-            Self::Stopping => (StatusCode::SERVICE_UNAVAILABLE, "The server is shutting down."),
-            Self::Full => (StatusCode::SERVICE_UNAVAILABLE, "The server has as many connections as it may."),
+            Self::Stopping => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "The server is shutting down.",
+            ),
+            Self::Full => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "The server has as many connections as it may.",
+            ),
             Self::FullAddress => (
                 StatusCode::TOO_MANY_REQUESTS,
                 "Your address has as many connections to this server as it may.",
             ),
-            Self::NoUpgrade => (StatusCode::INTERNAL_SERVER_ERROR, "The server does not support upgrades."),
+            Self::NoUpgrade => (
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "The server does not support upgrades.",
+            ),
         }
     }
 
@@ -91,7 +105,10 @@ impl Refusal {
         let mut response = Response::new(Full::new(Bytes::from_static(text.as_bytes())));
         *response.status_mut() = status;
         let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+        headers.insert(
+            CONTENT_TYPE,
+            HeaderValue::from_static("text/plain; charset=utf-8"),
+        );
         match self {
             Self::Method => {
                 headers.insert(ALLOW, HeaderValue::from_static("GET"));
@@ -123,7 +140,11 @@ pub(crate) async fn upgrade<B>(hub: &Arc<Inner>, request: Request<B>) -> Respons
     };
     let peer = PeerAddress::of(&head.extensions);
     let mut request = Request::from_parts(head, body);
-    if request.extensions().get::<hyper::upgrade::OnUpgrade>().is_none() {
+    if request
+        .extensions()
+        .get::<hyper::upgrade::OnUpgrade>()
+        .is_none()
+    {
         return Refusal::NoUpgrade.refuse(hub);
     }
     let slot = match Slot::take(hub, peer) {
@@ -140,22 +161,30 @@ pub(crate) async fn upgrade<B>(hub: &Arc<Inner>, request: Request<B>) -> Respons
         match tokio::time::timeout(hub.config().handshake_timeout, upgrade).await {
             Ok(Ok(upgraded)) => {
                 let socket = Socket::from_upgraded(upgraded);
-                let mortal = identity.clone().filter(|identity| identity.expires().is_some());
+                let mortal = identity
+                    .clone()
+                    .filter(|identity| identity.expires().is_some());
                 let address = peer.or_else(|| socket.peer_address());
                 let client = hub.make_client(Visitor { address, identity }, Speaks::WebSocket);
                 // For whoever logs at level debug: costs nothing otherwise.
                 let user = client.identity().map(Identity::user);
-                let span = tracing::debug_span!("connection", client = %client.id(), ?address, user);
-                let connection = super::run(Arc::clone(hub), Arc::clone(&client), socket).instrument(span);
+                let span =
+                    tracing::debug_span!("connection", client = %client.id(), ?address, user);
+                let connection =
+                    super::run(Arc::clone(hub), Arc::clone(&client), socket).instrument(span);
                 // Boxed: the waiting for the upgrade does not take the room of the connection.
                 match mortal {
                     None => Box::pin(connection).await,
-                    Some(identity) => Box::pin(run_until_expired(identity, &client, connection)).await,
+                    Some(identity) => {
+                        Box::pin(run_until_expired(identity, &client, connection)).await
+                    }
                 }
             }
             Ok(Err(error)) => tracing::debug!(%error, "the peer left during the handshake"),
             Err(_) => {
-                hub.core().totals.count_refused(RefusalReason::HandshakeTimeout);
+                hub.core()
+                    .totals
+                    .count_refused(RefusalReason::HandshakeTimeout);
                 tracing::debug!(address = ?peer, "a handshake did not end in time");
             }
         }
@@ -170,7 +199,11 @@ pub(crate) async fn upgrade<B>(hub: &Arc<Inner>, request: Request<B>) -> Respons
 }
 
 /// Runs a connection to its end, which begins when the client's identity expires.
-async fn run_until_expired(identity: Identity, client: &Client, connection: impl Future<Output = ()>) {
+async fn run_until_expired(
+    identity: Identity,
+    client: &Client,
+    connection: impl Future<Output = ()>,
+) {
     let mut connection = pin!(connection);
     tokio::select! {
         () = &mut connection => return,
@@ -193,9 +226,15 @@ impl Slot {
             return Err(Refusal::Full);
         }
         // From here on dropping it gives back what was taken.
-        let mut slot = Self { hub: Arc::clone(hub), address: None };
+        let mut slot = Self {
+            hub: Arc::clone(hub),
+            address: None,
+        };
         if let Some(address) = peer.and_then(|peer| counted(peer.ip())) {
-            if !hub.addresses().take(address, hub.config().max_connections_per_address) {
+            if !hub
+                .addresses()
+                .take(address, hub.config().max_connections_per_address)
+            {
                 return Err(Refusal::FullAddress);
             }
             slot.address = Some(address);
@@ -219,7 +258,10 @@ impl Drop for Slot {
 }
 
 /// What has to hold before anything is promised; answers the `Sec-WebSocket-Accept` (RFC 6455 section 4.2.2).
-async fn check(hub: &Arc<Inner>, head: &request::Parts) -> Result<(HeaderValue, Option<Identity>), Refusal> {
+async fn check(
+    hub: &Arc<Inner>,
+    head: &request::Parts,
+) -> Result<(HeaderValue, Option<Identity>), Refusal> {
     let headers = &head.headers;
     if head.method != Method::GET {
         return Err(Refusal::Method);
@@ -227,16 +269,23 @@ async fn check(hub: &Arc<Inner>, head: &request::Parts) -> Result<(HeaderValue, 
     if !has_token(headers, &UPGRADE, "websocket") || !has_token(headers, &CONNECTION, "upgrade") {
         return Err(Refusal::NotAnUpgrade);
     }
-    if headers.get(SEC_WEBSOCKET_VERSION).is_none_or(|version| version.as_bytes() != b"13") {
+    if headers
+        .get(SEC_WEBSOCKET_VERSION)
+        .is_none_or(|version| version.as_bytes() != b"13")
+    {
         return Err(Refusal::Version);
     }
-    let key = headers.get(SEC_WEBSOCKET_KEY).map(HeaderValue::as_bytes).filter(|key| is_key(key));
+    let key = headers
+        .get(SEC_WEBSOCKET_KEY)
+        .map(HeaderValue::as_bytes)
+        .filter(|key| is_key(key));
     let key = key.ok_or(Refusal::Key)?;
     if hub.is_stopping() {
         return Err(Refusal::Stopping);
     }
     let identity = hub.admit(head).await.map_err(Refusal::Denied)?;
-    let accept = HeaderValue::from_str(&derive_accept_key(key)).expect("base64 is a valid header value");
+    let accept =
+        HeaderValue::from_str(&derive_accept_key(key)).expect("base64 is a valid header value");
     Ok((accept, identity))
 }
 
@@ -246,14 +295,20 @@ fn has_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
         .get_all(name)
         .iter()
         .filter_map(|value| value.to_str().ok())
-        .any(|value| value.split(',').any(|part| part.trim().eq_ignore_ascii_case(token)))
+        .any(|value| {
+            value
+                .split(',')
+                .any(|part| part.trim().eq_ignore_ascii_case(token))
+        })
 }
 
 /// 16 bytes in base64: 22 characters of its alphabet and two of padding.
 fn is_key(key: &[u8]) -> bool {
     key.len() == 24
         && key.ends_with(b"==")
-        && key[..22].iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/'))
+        && key[..22]
+            .iter()
+            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/'))
 }
 
 #[cfg(test)]
@@ -261,7 +316,10 @@ mod tests {
     use super::*;
 
     fn headers(pairs: &[(HeaderName, &str)]) -> HeaderMap {
-        pairs.iter().map(|(name, value)| (name.clone(), HeaderValue::from_str(value).unwrap())).collect()
+        pairs
+            .iter()
+            .map(|(name, value)| (name.clone(), HeaderValue::from_str(value).unwrap()))
+            .collect()
     }
 
     #[test]
@@ -275,9 +333,12 @@ mod tests {
     #[test]
     fn a_key_is_sixteen_bytes_in_base64() {
         assert!(is_key(b"dGhlIHNhbXBsZSBub25jZQ=="));
-        for bad in
-            [&b""[..], b"dGhlIHNhbXBsZSBub25jZQ=", b"dGhlIHNhbXBsZSBub25jZQ=a", b"dGhlIHNhbXBsZSBub25j*Q=="]
-        {
+        for bad in [
+            &b""[..],
+            b"dGhlIHNhbXBsZSBub25jZQ=",
+            b"dGhlIHNhbXBsZSBub25jZQ=a",
+            b"dGhlIHNhbXBsZSBub25j*Q==",
+        ] {
             assert!(!is_key(bad));
         }
     }

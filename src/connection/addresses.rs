@@ -33,7 +33,10 @@ pub(crate) fn counted(address: IpAddr) -> Option<IpAddr> {
 
 impl Addresses {
     pub(crate) fn new() -> Self {
-        Self { shards: Default::default(), hasher: RandomState::new() }
+        Self {
+            shards: Default::default(),
+            hasher: RandomState::new(),
+        }
     }
 
     /// Counts one more connection of an address unless it has `most`.
@@ -59,7 +62,9 @@ impl Addresses {
     /// Nothing panics while a lock is held.
     fn shard(&self, address: IpAddr) -> MutexGuard<'_, Counts> {
         let shard = self.hasher.hash_one(address) as usize % SHARDS;
-        self.shards[shard].lock().unwrap_or_else(PoisonError::into_inner)
+        self.shards[shard]
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -76,14 +81,22 @@ mod tests {
         let addresses = Addresses::new();
         let (a, b) = (ip("192.0.2.1"), ip("192.0.2.2"));
         assert!(
-            addresses.take(a, 2) && addresses.take(a, 2) && !addresses.take(a, 2) && addresses.take(b, 2)
+            addresses.take(a, 2)
+                && addresses.take(a, 2)
+                && !addresses.take(a, 2)
+                && addresses.take(b, 2)
         );
         addresses.give_back(a);
         assert!(addresses.take(a, 2) && !addresses.take(a, 2));
         for address in [a, a, b] {
             addresses.give_back(address);
         }
-        assert!(addresses.shards.iter().all(|shard| shard.lock().unwrap().is_empty()));
+        assert!(
+            addresses
+                .shards
+                .iter()
+                .all(|shard| shard.lock().unwrap().is_empty())
+        );
     }
 
     #[test]

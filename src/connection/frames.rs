@@ -20,15 +20,27 @@ pub(crate) struct FrameCount {
 
 impl FrameCount {
     pub(crate) fn new(most_fragments: u32) -> Self {
-        Self { header: [0; 10], have: 0, skip: 0, frames: 0, fragments: 0, most_fragments, exceeded: false }
+        Self {
+            header: [0; 10],
+            have: 0,
+            skip: 0,
+            frames: 0,
+            fragments: 0,
+            most_fragments,
+            exceeded: false,
+        }
     }
 
     /// Reads on. Linear in frames, not in bytes.
     pub(crate) fn read(&mut self, mut bytes: &[u8]) {
         loop {
-            let skipped = usize::try_from(self.skip).unwrap_or(usize::MAX).min(bytes.len());
+            let skipped = usize::try_from(self.skip)
+                .unwrap_or(usize::MAX)
+                .min(bytes.len());
             self.skip -= skipped as u64;
-            let Some((&byte, rest)) = bytes[skipped..].split_first() else { return };
+            let Some((&byte, rest)) = bytes[skipped..].split_first() else {
+                return;
+            };
             bytes = rest;
             self.header[self.have as usize] = byte;
             self.have += 1;

@@ -23,7 +23,10 @@ pub(crate) struct Heartbeat {
 
 impl Heartbeat {
     pub(crate) fn new(now: Instant, interval: Duration) -> Self {
-        Self { seen: now, ping: now + interval }
+        Self {
+            seen: now,
+            ping: now + interval,
+        }
     }
 
     /// Something came from the peer.

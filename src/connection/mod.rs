@@ -158,13 +158,19 @@ impl Connection {
                 cx.waker().wake_by_ref();
                 break;
             }
-            if self.underway.as_ref().is_some_and(|underway| !underway.are_over()) {
+            if self
+                .underway
+                .as_ref()
+                .is_some_and(|underway| !underway.are_over())
+            {
                 // Somebody else offers it a block at this very moment: no longer than that takes.
                 cx.waker().wake_by_ref();
                 break;
             }
             self.underway = None;
-            let inbound = self.reader.poll_next(&mut self.socket, &mut self.writer, cx);
+            let inbound = self
+                .reader
+                .poll_next(&mut self.socket, &mut self.writer, cx);
             let frames = self.reader.take_frames();
             if frames > 0
                 && !matches!(inbound, Poll::Ready(Inbound::Close | Inbound::End(_)))
@@ -204,7 +210,10 @@ impl Connection {
     /// Ready only when the socket has failed.
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         for _ in 0..REFILLS_IN_A_ROW {
-            match self.writer.poll_flush(&mut self.socket, &self.client, self.hub.core(), cx) {
+            match self
+                .writer
+                .poll_flush(&mut self.socket, &self.client, self.hub.core(), cx)
+            {
                 Poll::Ready(Err(_)) => return Poll::Ready(()),
                 Poll::Ready(Ok(Flushed::Owed)) => self.hub.resume(&self.client),
                 Poll::Ready(Ok(Flushed::All)) | Poll::Pending => return Poll::Pending,
@@ -220,7 +229,8 @@ impl Connection {
     fn flush_at_once(&mut self, cx: &mut Context<'_>) {
         // What was read in this turn may have used up the runtime's budget, on which a socket that takes more would say that it does not.
         let flush = tokio::task::unconstrained(poll_fn(|cx| {
-            self.writer.poll_flush(&mut self.socket, &self.client, self.hub.core(), cx)
+            self.writer
+                .poll_flush(&mut self.socket, &self.client, self.hub.core(), cx)
         }));
         // A socket that has failed says so again when the close frame is written.
         let _ = pin!(flush).poll(cx);
@@ -244,17 +254,35 @@ impl Connection {
     fn begin_close(&mut self, reason: CloseReason) {
         self.hub.leave_all(&self.membership);
         let config = self.hub.config();
-        let patience = if reason.flushes() { config.flush_timeout } else { config.close_timeout };
+        let patience = if reason.flushes() {
+            config.flush_timeout
+        } else {
+            config.close_timeout
+        };
         if !reason.flushes() {
             self.writer.abandon();
-            self.hub.core().totals.count_discarded(self.client.outbox.discard() as u64);
+            self.hub
+                .core()
+                .totals
+                .count_discarded(self.client.outbox.discard() as u64);
         }
-        self.phase = Phase::Closing { reason, framed: false };
+        self.phase = Phase::Closing {
+            reason,
+            framed: false,
+        };
         self.deadline = Instant::now() + patience;
     }
 
-    fn poll_closing(&mut self, reason: CloseReason, framed: bool, cx: &mut Context<'_>) -> Poll<CloseReason> {
-        match self.writer.poll_flush(&mut self.socket, &self.client, self.hub.core(), cx) {
+    fn poll_closing(
+        &mut self,
+        reason: CloseReason,
+        framed: bool,
+        cx: &mut Context<'_>,
+    ) -> Poll<CloseReason> {
+        match self
+            .writer
+            .poll_flush(&mut self.socket, &self.client, self.hub.core(), cx)
+        {
             Poll::Pending => return Poll::Pending,
             Poll::Ready(Err(_)) => return Poll::Ready(reason),
             Poll::Ready(Ok(Flushed::Some)) => {
@@ -267,11 +295,17 @@ impl Connection {
         if !framed {
             // Nothing may follow the close frame: a seal that began before this client left may still offer its block.
             self.writer.abandon();
-            self.hub.core().totals.count_discarded(self.client.outbox.discard() as u64);
+            self.hub
+                .core()
+                .totals
+                .count_discarded(self.client.outbox.discard() as u64);
             if let Some(code) = reason.code() {
                 self.writer.push_control(&close_frame(code, reason.name()));
             }
-            self.phase = Phase::Closing { reason, framed: true };
+            self.phase = Phase::Closing {
+                reason,
+                framed: true,
+            };
             return Poll::Pending;
         }
         match self.socket.poll_shutdown(cx) {
@@ -295,7 +329,10 @@ impl Connection {
         match self.socket.poll_read(cx, &mut scrap) {
             Poll::Pending => Poll::Pending,
             Poll::Ready(Ok(n)) if n > 0 && read + n <= MOST_LINGERING_BYTES => {
-                self.phase = Phase::Lingering { reason, read: read + n };
+                self.phase = Phase::Lingering {
+                    reason,
+                    read: read + n,
+                };
                 Poll::Pending
             }
             Poll::Ready(_) => Poll::Ready(reason),
@@ -312,7 +349,8 @@ impl Connection {
             Phase::Closing { reason, .. } | Phase::Lingering { reason, .. } => Some(reason),
             Phase::Open => {
                 let config = self.hub.config();
-                let (interval, timeout): (Duration, Duration) = (config.ping_interval, config.idle_timeout);
+                let (interval, timeout): (Duration, Duration) =
+                    (config.ping_interval, config.idle_timeout);
                 match self.heartbeat.beat(Instant::now(), interval, timeout) {
                     Beat::Dead => self.begin_close(CloseReason::HeartbeatTimeout),
                     Beat::Ping => self.writer.push_control(&ping_frame(b"")),
@@ -356,7 +394,9 @@ mod tests {
             peer.shutdown().await.unwrap();
             let inner = Arc::clone(hub.inner());
             let client = inner.make_client(crate::access::Visitor::default(), Speaks::WebSocket);
-            tokio::spawn(run(inner, client, Socket::from_stream(server))).await.unwrap();
+            tokio::spawn(run(inner, client, Socket::from_stream(server)))
+                .await
+                .unwrap();
             let mut heard = Vec::new();
             peer.read_to_end(&mut heard).await.unwrap();
             assert_eq!(heard.len(), 4 + message.len() + 2, "{length}");

@@ -19,7 +19,11 @@ impl Rate {
     /// A full bucket of `burst` tokens, into which come `per_second`. Both are at least 1.
     pub(crate) fn new(now: Instant, per_second: u32, burst: u32) -> Self {
         let each = Duration::from_secs(1) / per_second;
-        Self { full_at: now, each, whole: each * burst }
+        Self {
+            full_at: now,
+            each,
+            whole: each * burst,
+        }
     }
 
     /// Takes so many tokens; false when there are not so many.
@@ -68,9 +72,12 @@ mod tests {
     #[test]
     fn the_least_and_the_most_that_can_be_configured_are_harmless() {
         let now = Instant::now();
-        for (per_second, burst) in
-            [(1, 1), (1, 1_000_000_000), (1_000_000_000, 1), (1_000_000_000, 1_000_000_000)]
-        {
+        for (per_second, burst) in [
+            (1, 1),
+            (1, 1_000_000_000),
+            (1_000_000_000, 1),
+            (1_000_000_000, 1_000_000_000),
+        ] {
             let mut rate = Rate::new(now, per_second, burst);
             assert!(rate.take(1, now));
             assert!(rate.take(burst, now + Duration::from_secs(1) + rate.whole));

@@ -61,8 +61,18 @@ impl Reader {
         writer: &mut Writer,
         cx: &mut Context<'_>,
     ) -> Poll<Inbound> {
-        let Self { context, frames, heard } = self;
-        let read = context.read(&mut Duplex { socket, writer, cx, heard, frames });
+        let Self {
+            context,
+            frames,
+            heard,
+        } = self;
+        let read = context.read(&mut Duplex {
+            socket,
+            writer,
+            cx,
+            heard,
+            frames,
+        });
         if self.frames.is_exceeded() {
             return Poll::Ready(Inbound::End(CloseReason::TooManyFragments));
         }
@@ -71,7 +81,9 @@ impl Reader {
             Ok(Message::Binary(binary)) => Inbound::Binary(binary),
             Ok(Message::Close(_)) => Inbound::Close,
             Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_)) => Inbound::Control,
-            Err(Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => return Poll::Pending,
+            Err(Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => {
+                return Poll::Pending;
+            }
             Err(error) => Inbound::End(reason(&error)),
         };
         Poll::Ready(inbound)

@@ -42,12 +42,18 @@ impl Socket {
         // What is written is already coalesced; a socket that refuses the option still works.
         let _ = tcp.set_nodelay(true);
         // A copy: the original would hold the HTTP server's whole read buffer.
-        Self { io: Io::Tcp(tcp), early: Bytes::copy_from_slice(&early) }
+        Self {
+            io: Io::Tcp(tcp),
+            early: Bytes::copy_from_slice(&early),
+        }
     }
 
     /// Takes any stream.
     pub(crate) fn from_stream(stream: impl Stream + 'static) -> Self {
-        Self { io: Io::Other(Box::new(stream)), early: Bytes::new() }
+        Self {
+            io: Io::Other(Box::new(stream)),
+            early: Bytes::new(),
+        }
     }
 
     pub(crate) fn peer_address(&self) -> Option<SocketAddr> {
@@ -65,7 +71,11 @@ impl Socket {
     }
 
     /// Reads what is there; 0 at the end of the stream.
-    pub(crate) fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+    pub(crate) fn poll_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        buffer: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
         if !self.early.is_empty() {
             let n = self.early.len().min(buffer.len());
             buffer[..n].copy_from_slice(&self.early[..n]);
@@ -108,6 +118,8 @@ impl Socket {
 
 impl fmt::Debug for Socket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Socket").field("peer", &self.peer_address()).finish_non_exhaustive()
+        f.debug_struct("Socket")
+            .field("peer", &self.peer_address())
+            .finish_non_exhaustive()
     }
 }

@@ -62,7 +62,8 @@ impl Writer {
     pub(crate) fn abandon(&mut self) {
         self.abandoned = true;
         let mut begun = self.written > 0;
-        self.in_flight.retain(|parcel| std::mem::take(&mut begun) || parcel.messages == 0);
+        self.in_flight
+            .retain(|parcel| std::mem::take(&mut begun) || parcel.messages == 0);
     }
 
     /// Writes until nothing waits or the socket takes no more. In the end `All` leaves the outbox ready to wake the task for what comes next.
@@ -80,7 +81,11 @@ impl Writer {
                 if client.take_awaited() {
                     core.room.notify_waiters();
                 }
-                return Poll::Ready(Ok(if client.take_owed() { Flushed::Owed } else { Flushed::All }));
+                return Poll::Ready(Ok(if client.take_owed() {
+                    Flushed::Owed
+                } else {
+                    Flushed::All
+                }));
             }
             let mut slices = [IoSlice::new(&[]); MOST_SLICES];
             let mut count = 0;
@@ -111,10 +116,22 @@ impl Writer {
     /// Takes what waits; false when there is nothing to write, and then the outbox's next push wakes the task.
     fn gather(&mut self, client: &Client) -> bool {
         // One parcel of control frames at a time: the rest stays where it is bounded.
-        if !self.control.is_empty() && self.in_flight.iter().take(2).all(|parcel| parcel.messages > 0) {
+        if !self.control.is_empty()
+            && self
+                .in_flight
+                .iter()
+                .take(2)
+                .all(|parcel| parcel.messages > 0)
+        {
             let place = usize::from(self.written > 0);
             let frames = Bytes::from(std::mem::take(&mut self.control));
-            self.in_flight.insert(place, Parcel { bytes: frames, messages: 0 });
+            self.in_flight.insert(
+                place,
+                Parcel {
+                    bytes: frames,
+                    messages: 0,
+                },
+            );
         }
         if !self.abandoned {
             client.outbox.take(&mut self.in_flight);

@@ -76,10 +76,15 @@ impl<'a> BatchBuilder<'a> {
     #[inline]
     pub fn push_line(&mut self, line: &[u8]) {
         let taken = line.len() + LINE_OVERHEAD;
-        if self.open.is_some_and(|open| open.lines == self.most_lines || !self.has_room(open, taken)) {
+        if self
+            .open
+            .is_some_and(|open| open.lines == self.most_lines || !self.has_room(open, taken))
+        {
             self.close();
         }
-        self.run.bytes.reserve(HEADER + self.envelope.batch_head_len() + taken + CLOSING);
+        self.run
+            .bytes
+            .reserve(HEADER + self.envelope.batch_head_len() + taken + CLOSING);
         let Some(open) = self.open else {
             self.open();
             return self.push_quoted(line);
@@ -89,7 +94,10 @@ impl<'a> BatchBuilder<'a> {
         self.push_quoted(line);
         // Escapes can make of a line six times its length.
         if self.has_room(open, 0) {
-            self.open = Some(Open { lines: open.lines + 1, ..open });
+            self.open = Some(Open {
+                lines: open.lines + 1,
+                ..open
+            });
         } else {
             self.move_out(before);
         }
@@ -104,7 +112,8 @@ impl<'a> BatchBuilder<'a> {
         self.close();
         let (envelope, timestamp) = (self.envelope, self.timestamp);
         let guess = envelope.clean_len(message, timestamp);
-        self.run.push_text_frame(guess, |out| envelope.push_message(out, message, timestamp));
+        self.run
+            .push_text_frame(guess, |out| envelope.push_message(out, message, timestamp));
         self.count(1);
     }
 
@@ -123,7 +132,10 @@ impl<'a> BatchBuilder<'a> {
     /// Starts a frame that a first line must follow.
     fn open(&mut self) {
         debug_assert!(self.open.is_none());
-        self.open = Some(Open { start: self.run.bytes.len(), lines: 1 });
+        self.open = Some(Open {
+            start: self.run.bytes.len(),
+            lines: 1,
+        });
         self.run.bytes.extend_from_slice(&[0; HEADER]);
         self.envelope.push_batch_head(&mut self.run.bytes);
     }
@@ -172,7 +184,9 @@ impl<'a> BatchBuilder<'a> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{Item, channels, envelope, expected, items, now, payload, payloads};
+    use super::super::testing::{
+        Item, channels, envelope, expected, items, now, payload, payloads,
+    };
     use super::*;
     use proptest::prelude::*;
     use serde_json::Value;
@@ -180,7 +194,8 @@ mod tests {
     fn batch(channel: &str, first_seq: u64, most_lines: usize, items: &[Item]) -> Frames {
         let (envelope, now) = (envelope(channel), now());
         let bytes = items.iter().map(Item::size).sum();
-        let mut builder = BatchBuilder::new(&envelope, &now, first_seq, most_lines, items.len(), bytes);
+        let mut builder =
+            BatchBuilder::new(&envelope, &now, first_seq, most_lines, items.len(), bytes);
         for item in items {
             match item {
                 Item::Line(line) => builder.push_line(line),
@@ -228,9 +243,16 @@ mod tests {
     fn a_line_that_escapes_lengthen_past_the_limit_starts_a_frame_of_its_own() {
         let long = vec![0; 20_000];
         let frames = batch("c", 1, 64, &lines(&[b"before", &long, b"after"]));
-        let read: Vec<Value> =
-            payloads(frames.bytes()).iter().map(|text| serde_json::from_str(text).unwrap()).collect();
-        assert_eq!(read.iter().map(|batch| batch["seq"].as_u64().unwrap()).collect::<Vec<_>>(), [1, 2, 3]);
+        let read: Vec<Value> = payloads(frames.bytes())
+            .iter()
+            .map(|text| serde_json::from_str(text).unwrap())
+            .collect();
+        assert_eq!(
+            read.iter()
+                .map(|batch| batch["seq"].as_u64().unwrap())
+                .collect::<Vec<_>>(),
+            [1, 2, 3]
+        );
         assert_eq!(read[1]["data"][0], *String::from_utf8(long).unwrap());
         assert_eq!(read[2]["data"][0], "after");
     }

@@ -34,7 +34,13 @@ pub fn subscribed(
 /// does so from the last message it was given, and is given these from the history.
 ///
 /// In [`Encoding::Text`] a line that says so, in words.
-pub fn gap(encoding: Encoding, channel: &ChannelName, from: u64, to: u64, timestamp: &Timestamp) -> Bytes {
+pub fn gap(
+    encoding: Encoding,
+    channel: &ChannelName,
+    from: u64,
+    to: u64,
+    timestamp: &Timestamp,
+) -> Bytes {
     debug_assert!(from <= to);
     if encoding == Encoding::Text {
         return format!("… {} lines skipped …\n", to - from + 1).into();
@@ -66,7 +72,9 @@ pub fn replay(
 
 /// The end of what [`replay`] announced. A WebSocket frame.
 pub fn replayed(channel: &ChannelName, from: u64, to: u64, timestamp: &Timestamp) -> Bytes {
-    frame::text_frame(&message("replayed", channel, timestamp, |out| push_span(out, from, to)))
+    frame::text_frame(&message("replayed", channel, timestamp, |out| {
+        push_span(out, from, to)
+    }))
 }
 
 /// A message whose data is an object with these members.
@@ -166,9 +174,18 @@ mod tests {
                 Some("k3:41"),
                 "subscribed",
             ),
-            (gap(Encoding::Events, &c, 1, 1, &now), gap(Encoding::Json, &c, 1, 1, &now), None, "gap"),
+            (
+                gap(Encoding::Events, &c, 1, 1, &now),
+                gap(Encoding::Json, &c, 1, 1, &now),
+                None,
+                "gap",
+            ),
         ] {
-            let expected = Event { id: id.map(str::to_owned), kind: kind.to_owned(), data: payload(&frame) };
+            let expected = Event {
+                id: id.map(str::to_owned),
+                kind: kind.to_owned(),
+                data: payload(&frame),
+            };
             assert_eq!(read(&event), [expected]);
         }
     }
@@ -176,13 +193,24 @@ mod tests {
     #[test]
     fn in_text_a_gap_is_a_line_of_words_and_an_answer_is_nothing() {
         assert!(subscribed(Encoding::Text, &channel(), "k3", 41, 0, 0, &now()).is_empty());
-        assert_eq!(gap(Encoding::Text, &channel(), 5, 141, &now()), "… 137 lines skipped …\n");
+        assert_eq!(
+            gap(Encoding::Text, &channel(), 5, 141, &now()),
+            "… 137 lines skipped …\n"
+        );
     }
 
     #[test]
     fn an_epoch_of_any_text_reads_back() {
         let epoch = "a\"\\\n\u{2028}";
-        let text = payload(&subscribed(Encoding::Json, &channel(), epoch, u64::MAX, 0, 0, &now()));
+        let text = payload(&subscribed(
+            Encoding::Json,
+            &channel(),
+            epoch,
+            u64::MAX,
+            0,
+            0,
+            &now(),
+        ));
         let message: serde_json::Value = serde_json::from_str(&text).unwrap();
         assert_eq!(message["data"]["epoch"], epoch);
         assert_eq!(message["data"]["seq"], u64::MAX);

@@ -84,7 +84,13 @@ impl Envelope {
             Some(name) => CHANNEL_KEY.len() + name.as_str().len() + 1,
             None => self.channel.len(),
         };
-        TYPE_KEY.len() + message.kind().as_str().len() + 1 + channel + process + data + timestamp.tail().len()
+        TYPE_KEY.len()
+            + message.kind().as_str().len()
+            + 1
+            + channel
+            + process
+            + data
+            + timestamp.tail().len()
     }
 
     /// Appends a message's payload.
@@ -129,5 +135,8 @@ impl Envelope {
 
 /// Whether the process of a message that names none is its channel's.
 fn is_of_a_process(message: &Message) -> bool {
-    matches!(message.kind(), MessageType::ProcessOutput | MessageType::ProcessStatus)
+    matches!(
+        message.kind(),
+        MessageType::ProcessOutput | MessageType::ProcessStatus
+    )
 }

@@ -28,7 +28,16 @@ const ESCAPES: [[u8; WORD]; 256] = {
         table[byte] = if short != 0 {
             [b'\\', short, 0, 0, 0, 0, 0, 2]
         } else if byte < 0x20 {
-            [b'\\', b'u', b'0', b'0', HEX[byte >> 4], HEX[byte & 15], 0, 6]
+            [
+                b'\\',
+                b'u',
+                b'0',
+                b'0',
+                HEX[byte >> 4],
+                HEX[byte & 15],
+                0,
+                6,
+            ]
         } else {
             [byte as u8, 0, 0, 0, 0, 0, 0, 1]
         };
@@ -63,7 +72,9 @@ fn escape_unchecked_rest(out: &mut Vec<u8>, mut text: &[u8]) {
                 escape_valid(out, valid);
                 out.extend_from_slice("\u{FFFD}".as_bytes());
                 // Without a length, the text ends within a character.
-                let Some(invalid) = error.error_len() else { return };
+                let Some(invalid) = error.error_len() else {
+                    return;
+                };
                 text = &rest[invalid..];
             }
         }
@@ -77,10 +88,16 @@ fn escape_valid(out: &mut Vec<u8>, mut text: &[u8]) {
         return;
     }
     if has_separator(text) {
-        while let Some(at) = text.windows(3).position(|window| is_separator(window[0], window[1], window[2]))
+        while let Some(at) = text
+            .windows(3)
+            .position(|window| is_separator(window[0], window[1], window[2]))
         {
             escape_special(out, &text[..at]);
-            out.extend_from_slice(if text[at + 2] == 0xA8 { b"\\u2028" } else { b"\\u2029" });
+            out.extend_from_slice(if text[at + 2] == 0xA8 {
+                b"\\u2028"
+            } else {
+                b"\\u2029"
+            });
             text = &text[at + 3..];
         }
     }
@@ -100,14 +117,20 @@ const UTF8: bool = false;
 #[inline]
 fn is_dirty<const KIND: bool>(byte: u8) -> bool {
     // As a signed number, a byte above 0x7F is below 0x20 too: one comparison finds both.
-    let low = if KIND == ASCII { (byte as i8) < 0x20 } else { byte < 0x20 };
+    let low = if KIND == ASCII {
+        (byte as i8) < 0x20
+    } else {
+        byte < 0x20
+    };
     low | (byte == b'"') | (byte == b'\\')
 }
 
 #[inline]
 fn is_clean<const KIND: bool>(chunk: &[u8]) -> bool {
     // No early exit: this is what lets the compiler judge 16 or 32 bytes with one instruction.
-    !chunk.iter().fold(false, |dirty, &byte| dirty | is_dirty::<KIND>(byte))
+    !chunk
+        .iter()
+        .fold(false, |dirty, &byte| dirty | is_dirty::<KIND>(byte))
 }
 
 /// How many bytes of `text` are in clean chunks before the first chunk that is not: all, or a multiple of
@@ -115,7 +138,11 @@ fn is_clean<const KIND: bool>(chunk: &[u8]) -> bool {
 #[inline]
 fn clean_prefix<const KIND: bool>(text: &[u8]) -> usize {
     let Some(last) = text.len().checked_sub(CHUNK) else {
-        return if is_clean_short::<KIND>(text) { text.len() } else { 0 };
+        return if is_clean_short::<KIND>(text) {
+            text.len()
+        } else {
+            0
+        };
     };
     let mut clean = 0;
     for chunk in text.as_chunks::<{ 4 * CHUNK }>().0 {
@@ -131,7 +158,11 @@ fn clean_prefix<const KIND: bool>(text: &[u8]) -> usize {
         clean += CHUNK;
     }
     // The last bytes are judged together with some that were judged before, so that they fill a chunk.
-    if clean == text.len() || is_clean::<KIND>(&text[last..]) { text.len() } else { clean }
+    if clean == text.len() || is_clean::<KIND>(&text[last..]) {
+        text.len()
+    } else {
+        clean
+    }
 }
 
 /// [`is_clean`] for less than a chunk: two halves that overlap.
@@ -148,15 +179,23 @@ fn is_clean_short<const KIND: bool>(text: &[u8]) -> bool {
 
 /// Whether valid UTF-8 has U+2028 or U+2029 in it: `E2 80 A8` or `E2 80 A9`.
 fn has_separator(text: &[u8]) -> bool {
-    let Some(starts) = text.len().checked_sub(2) else { return false };
+    let Some(starts) = text.len().checked_sub(2) else {
+        return false;
+    };
     let (first, second, third) = (&text[..starts], &text[1..starts + 1], &text[2..]);
-    first.chunks(CHUNK).zip(second.chunks(CHUNK)).zip(third.chunks(CHUNK)).any(|((first, second), third)| {
-        first
-            .iter()
-            .zip(second)
-            .zip(third)
-            .fold(false, |any, ((&first, &second), &third)| any | is_separator(first, second, third))
-    })
+    first
+        .chunks(CHUNK)
+        .zip(second.chunks(CHUNK))
+        .zip(third.chunks(CHUNK))
+        .any(|((first, second), third)| {
+            first
+                .iter()
+                .zip(second)
+                .zip(third)
+                .fold(false, |any, ((&first, &second), &third)| {
+                    any | is_separator(first, second, third)
+                })
+        })
 }
 
 /// Appends valid UTF-8 without separators, chunk by chunk.
@@ -244,7 +283,9 @@ mod tests {
                 '\t' => out.push_str("\\t"),
                 '\u{8}' => out.push_str("\\b"),
                 '\u{c}' => out.push_str("\\f"),
-                '\u{2028}' | '\u{2029}' | '\0'..'\u{20}' => out.push_str(&format!("\\u{:04x}", c as u32)),
+                '\u{2028}' | '\u{2029}' | '\0'..'\u{20}' => {
+                    out.push_str(&format!("\\u{:04x}", c as u32))
+                }
                 other => out.push(other),
             }
         }
@@ -253,8 +294,13 @@ mod tests {
 
     fn assert_escaped(text: &[u8]) {
         let out = escaped(text);
-        assert_eq!(String::from_utf8(out.clone()).unwrap(), naive(text), "{text:?}");
-        let read: String = serde_json::from_str(&format!("\"{}\"", str::from_utf8(&out).unwrap())).unwrap();
+        assert_eq!(
+            String::from_utf8(out.clone()).unwrap(),
+            naive(text),
+            "{text:?}"
+        );
+        let read: String =
+            serde_json::from_str(&format!("\"{}\"", str::from_utf8(&out).unwrap())).unwrap();
         assert_eq!(read, String::from_utf8_lossy(text), "{text:?}");
     }
 
@@ -262,7 +308,9 @@ mod tests {
     fn every_byte_at_every_place_around_a_chunk_is_escaped() {
         for byte in 0..=255 {
             for len in [1, 7, 8, 9, 31, 32, 33, 40, 63, 64, 65, 100] {
-                for at in (0..len).filter(|at| len < 34 || [0, 7, 8, 31, 32, 33, len - 1].contains(at)) {
+                for at in
+                    (0..len).filter(|at| len < 34 || [0, 7, 8, 31, 32, 33, len - 1].contains(at))
+                {
                     let mut text = vec![b'a'; len];
                     text[at] = byte;
                     assert_escaped(&text);
@@ -274,9 +322,15 @@ mod tests {
     #[test]
     fn separators_are_escaped_wherever_they_stand() {
         for before in 0..70 {
-            for separator in
-                ["\u{2028}", "\u{2029}", "\u{2027}", "\u{202a}", "\u{2068}", "ｨ", "\u{2028}\u{2029}\""]
-            {
+            for separator in [
+                "\u{2028}",
+                "\u{2029}",
+                "\u{2027}",
+                "\u{202a}",
+                "\u{2068}",
+                "ｨ",
+                "\u{2028}\u{2029}\"",
+            ] {
                 assert_escaped(format!("{}{separator}é{separator}", "x".repeat(before)).as_bytes());
             }
         }

@@ -38,7 +38,13 @@ impl<'a> EventsBuilder<'a> {
         let bytes = payload_bytes + messages * (USUAL_OVERHEAD + EVENT_OVERHEAD);
         let mut id = Vec::with_capacity(EVENT_OVERHEAD);
         push_id_head(&mut id, epoch);
-        Self { envelope, timestamp, run: Growing::with_capacity(messages, bytes), id, first_seq }
+        Self {
+            envelope,
+            timestamp,
+            run: Growing::with_capacity(messages, bytes),
+            id,
+            first_seq,
+        }
     }
 
     /// Appends one line. Linear in the line, which may be any bytes.
@@ -108,7 +114,13 @@ pub(super) fn push_event(out: &mut Vec<u8>, kind: Option<&str>, data: impl FnOnc
 /// Appends a field's value. What would end the line, and the NUL for which a client ignores an id, become
 /// spaces; the data has a type as it is.
 fn push_field(out: &mut Vec<u8>, value: &str) {
-    out.extend(value.bytes().map(|byte| if matches!(byte, b'\n' | b'\r' | 0) { b' ' } else { byte }));
+    out.extend(value.bytes().map(|byte| {
+        if matches!(byte, b'\n' | b'\r' | 0) {
+            b' '
+        } else {
+            byte
+        }
+    }));
 }
 
 #[cfg(test)]
@@ -127,7 +139,10 @@ pub(super) mod tests {
 
     /// Reads a stream as the HTML standard tells an `EventSource` to.
     pub(in super::super) fn read(stream: &[u8]) -> Vec<Event> {
-        let stream = str::from_utf8(stream).unwrap().replace("\r\n", "\n").replace('\r', "\n");
+        let stream = str::from_utf8(stream)
+            .unwrap()
+            .replace("\r\n", "\n")
+            .replace('\r', "\n");
         let (mut events, mut event, mut data) = (Vec::new(), Event::default(), None::<String>);
         for line in stream.split('\n') {
             let (field, value) = line.split_once(':').unwrap_or((line, ""));
@@ -145,7 +160,10 @@ pub(super) mod tests {
                 other => panic!("the field {other:?}"),
             }
         }
-        assert!(data.is_none() && event == Event::default(), "the stream ends within an event");
+        assert!(
+            data.is_none() && event == Event::default(),
+            "the stream ends within an event"
+        );
         events
     }
 
@@ -164,7 +182,10 @@ pub(super) mod tests {
 
     #[test]
     fn an_event_has_an_id_a_type_unless_it_is_a_line_and_the_message() {
-        let items = [Item::Line(b"x".to_vec()), Item::Message(Message::error("no"))];
+        let items = [
+            Item::Line(b"x".to_vec()),
+            Item::Message(Message::error("no")),
+        ];
         assert_eq!(
             str::from_utf8(events("c", "k3", 9, &items).bytes()),
             Ok(concat!(

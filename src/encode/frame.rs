@@ -144,7 +144,11 @@ mod tests {
                 out.extend_from_slice(&text);
                 set_text_header(&mut out, 6, reserved);
                 assert_eq!(out[..6], *b"before");
-                assert_eq!(out[6..], text_frame(&text), "{payload} bytes, {reserved} reserved");
+                assert_eq!(
+                    out[6..],
+                    text_frame(&text),
+                    "{payload} bytes, {reserved} reserved"
+                );
             }
         }
     }

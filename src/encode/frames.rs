@@ -47,7 +47,11 @@ impl Frames {
     /// # Panics
     /// If `frame` is past `len()`.
     pub fn bytes_before(&self, frame: usize) -> usize {
-        if frame == 0 { 0 } else { self.ends[frame - 1] as usize }
+        if frame == 0 {
+            0
+        } else {
+            self.ends[frame - 1] as usize
+        }
     }
 
     /// How many messages the frames before frame `frame` carry; of `len()`, how many all of them carry.
@@ -76,7 +80,8 @@ impl Frames {
     /// # Panics
     /// If the range ends before it starts or past `len()`.
     pub fn slice(&self, frames: Range<usize>) -> Bytes {
-        self.bytes.slice(self.bytes_before(frames.start)..self.bytes_before(frames.end))
+        self.bytes
+            .slice(self.bytes_before(frames.start)..self.bytes_before(frames.end))
     }
 
     /// All the bytes, shared.
@@ -124,7 +129,10 @@ pub(super) struct Growing {
 impl Growing {
     /// With room for so many frames of so many bytes together.
     pub(super) fn with_capacity(frames: usize, bytes: usize) -> Self {
-        Self { bytes: Vec::with_capacity(bytes + ESCAPE_ROOM), ends: Vec::with_capacity(frames) }
+        Self {
+            bytes: Vec::with_capacity(bytes + ESCAPE_ROOM),
+            ends: Vec::with_capacity(frames),
+        }
     }
 
     /// How many frames are complete.
@@ -140,7 +148,8 @@ impl Growing {
     #[inline]
     pub(super) fn end(&mut self) {
         let end = u32::try_from(self.bytes.len());
-        self.ends.push(end.expect("a run of frames holds less than 4 GiB: seal blocks sooner"));
+        self.ends
+            .push(end.expect("a run of frames holds less than 4 GiB: seal blocks sooner"));
     }
 
     /// Appends one WebSocket text frame whose payload `write` appends: `guess` bytes at least, and as a rule
@@ -164,7 +173,11 @@ impl Growing {
 
     /// The frames, one message each. Copies no frame.
     pub(super) fn finish(self) -> Frames {
-        Frames { bytes: self.bytes.into(), ends: self.ends.into(), counts: None }
+        Frames {
+            bytes: self.bytes.into(),
+            ends: self.ends.into(),
+            counts: None,
+        }
     }
 
     /// The frames, with how many messages there are up to each one's end.
@@ -172,7 +185,10 @@ impl Growing {
         debug_assert_eq!(counts.len(), self.ends.len());
         // Every frame carries a message, so as many messages as frames are one each.
         let single = counts.last().map_or(0, |&count| count as usize) == counts.len();
-        Frames { counts: (!single).then(|| counts.into()), ..self.finish() }
+        Frames {
+            counts: (!single).then(|| counts.into()),
+            ..self.finish()
+        }
     }
 }
 
@@ -198,7 +214,10 @@ mod tests {
     fn frames() -> impl Strategy<Value = Vec<(usize, usize)>> {
         let single = (0usize..200, Just(1usize));
         let batch = (0usize..200, 1usize..9);
-        prop_oneof![prop::collection::vec(single, 0..14), prop::collection::vec(batch, 0..14)]
+        prop_oneof![
+            prop::collection::vec(single, 0..14),
+            prop::collection::vec(batch, 0..14)
+        ]
     }
 
     #[test]

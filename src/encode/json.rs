@@ -18,7 +18,9 @@ pub struct FramesBuilder {
 impl FramesBuilder {
     /// A builder with room for so many messages with so many bytes of lines or data together.
     pub fn with_capacity(messages: usize, payload_bytes: usize) -> Self {
-        Self { run: Growing::with_capacity(messages, payload_bytes + messages * USUAL_OVERHEAD) }
+        Self {
+            run: Growing::with_capacity(messages, payload_bytes + messages * USUAL_OVERHEAD),
+        }
     }
 
     /// Appends one line as a `process_output` message. Linear in the line, which may be any bytes.
@@ -28,7 +30,8 @@ impl FramesBuilder {
     #[inline]
     pub fn push_line(&mut self, envelope: &Envelope, line: &[u8], timestamp: &Timestamp) {
         let guess = envelope.clean_line_len(line, timestamp);
-        self.run.push_text_frame(guess, |out| envelope.push_line(out, line, timestamp));
+        self.run
+            .push_text_frame(guess, |out| envelope.push_line(out, line, timestamp));
     }
 
     /// Appends one message of any type. The channel is the envelope's; the process is the message's own, or
@@ -38,7 +41,8 @@ impl FramesBuilder {
     /// If all frames together pass 4 GiB.
     pub fn push_message(&mut self, envelope: &Envelope, message: &Message, timestamp: &Timestamp) {
         let guess = envelope.clean_len(message, timestamp);
-        self.run.push_text_frame(guess, |out| envelope.push_message(out, message, timestamp));
+        self.run
+            .push_text_frame(guess, |out| envelope.push_message(out, message, timestamp));
     }
 
     /// How many messages so far.
@@ -113,14 +117,22 @@ mod tests {
         let at = r#","timestamp":"2026-02-19T10:00:00.123Z"}"#;
         for (envelope, message, head) in [
             (&all, Message::new(MessageType::Pong), r#"{"type":"pong""#),
-            (&all, Message::error("n\"o\n"), r#"{"type":"error","data":"n\"o\n""#),
+            (
+                &all,
+                Message::error("n\"o\n"),
+                r#"{"type":"error","data":"n\"o\n""#,
+            ),
             (&all, Message::error(""), r#"{"type":"error","data":"""#),
             (
                 &all,
                 Message::event("e", &json!([1])).unwrap(),
                 r#"{"type":"event","data":{"event":"e","data":[1]}"#,
             ),
-            (&all, Message::output("x"), r#"{"type":"process_output","data":"x""#),
+            (
+                &all,
+                Message::output("x"),
+                r#"{"type":"process_output","data":"x""#,
+            ),
             (
                 &web,
                 Message::status(&Status::Exited, 3),
@@ -133,21 +145,33 @@ mod tests {
             ),
             (
                 &web,
-                Message::new(MessageType::from("a\"b")).with_json(&()).unwrap(),
+                Message::new(MessageType::from("a\"b"))
+                    .with_json(&())
+                    .unwrap(),
                 r#"{"type":"a\"b","channel":"process:web","data":null"#,
             ),
         ] {
-            assert_eq!(payload(&single(envelope, &message, &now())), format!("{head}{at}"));
+            assert_eq!(
+                payload(&single(envelope, &message, &now())),
+                format!("{head}{at}")
+            );
         }
     }
 
     #[test]
     fn escapes_that_lengthen_the_header_leave_the_neighbours_whole() {
         // 65,535 - 6 x 10,900 leaves the clean length below the limit and the escaped one above it; the same for 125.
-        for line in [vec![0; 10_900], vec![b'"'; 33_000], vec![0xFF; 22_000], vec![1; 6]] {
+        for line in [
+            vec![0; 10_900],
+            vec![b'"'; 33_000],
+            vec![0xFF; 22_000],
+            vec![1; 6],
+        ] {
             let frames = lines_of("a", &[&b"before"[..], &line, b"after"]);
-            let texts: Vec<Value> =
-                payloads(frames.bytes()).iter().map(|text| serde_json::from_str(text).unwrap()).collect();
+            let texts: Vec<Value> = payloads(frames.bytes())
+                .iter()
+                .map(|text| serde_json::from_str(text).unwrap())
+                .collect();
             assert_eq!(texts[0]["data"], "before");
             assert_eq!(texts[1]["data"], *String::from_utf8_lossy(&line));
             assert_eq!(texts[2]["data"], "after");

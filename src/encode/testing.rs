@@ -51,7 +51,11 @@ pub(super) fn payload(frame: &[u8]) -> String {
 
 pub(super) fn messages() -> impl Strategy<Value = Message> {
     let id = || "[A-Za-z0-9_.-]{1,20}".prop_map(|id| ProcessId::parse(&id).unwrap());
-    let kind = prop_oneof!["\\PC{1,8}", Just("process_output".to_owned()), Just("process_status".to_owned())];
+    let kind = prop_oneof![
+        "\\PC{1,8}",
+        Just("process_output".to_owned()),
+        Just("process_status".to_owned())
+    ];
     let bytes = || {
         prop_oneof![
             prop::collection::vec(any::<u8>(), 0..200),
@@ -71,7 +75,9 @@ pub(super) fn messages() -> impl Strategy<Value = Message> {
         match data {
             0 => message,
             1 => message.with_text(bytes),
-            _ => message.with_json(&json!({"k": String::from_utf8_lossy(&bytes)})).unwrap(),
+            _ => message
+                .with_json(&json!({"k": String::from_utf8_lossy(&bytes)}))
+                .unwrap(),
         }
     })
 }
@@ -84,7 +90,9 @@ pub(super) fn expected(channel: Option<&str>, message: &Message) -> Value {
     }
     let from_channel = ["process_output", "process_status"].contains(&message.kind().as_str());
     let own = message.process_id().map(ProcessId::as_str);
-    let inherited = channel.filter(|_| from_channel).and_then(|name| name.strip_prefix("process:"));
+    let inherited = channel
+        .filter(|_| from_channel)
+        .and_then(|name| name.strip_prefix("process:"));
     if let Some(id) = own.or(inherited) {
         value.insert("processId".into(), id.into());
     }

@@ -15,7 +15,9 @@ pub struct TextBuilder {
 impl TextBuilder {
     /// A builder with room for so many messages with so many bytes of lines or data together.
     pub fn new(messages: usize, payload_bytes: usize) -> Self {
-        Self { run: Growing::with_capacity(messages, payload_bytes + messages) }
+        Self {
+            run: Growing::with_capacity(messages, payload_bytes + messages),
+        }
     }
 
     /// Appends one line; what is not UTF-8 in it becomes U+FFFD. Linear in the line.

@@ -90,15 +90,30 @@ mod tests {
 
     #[test]
     fn absurd_clocks_give_the_nearest_year_that_can_be_written() {
-        assert_eq!(Timestamp::from_unix_millis(i64::MIN).as_str(), "0000-01-01T00:00:00.000Z");
-        assert_eq!(Timestamp::from_unix_millis(i64::MAX).as_str(), "9999-12-31T23:59:59.999Z");
-        assert_eq!(Timestamp::from_unix_millis(-1).as_str(), "1969-12-31T23:59:59.999Z");
-        assert_eq!(Timestamp::from_unix_millis(1_771_495_200_123).as_str(), "2026-02-19T10:00:00.123Z");
+        assert_eq!(
+            Timestamp::from_unix_millis(i64::MIN).as_str(),
+            "0000-01-01T00:00:00.000Z"
+        );
+        assert_eq!(
+            Timestamp::from_unix_millis(i64::MAX).as_str(),
+            "9999-12-31T23:59:59.999Z"
+        );
+        assert_eq!(
+            Timestamp::from_unix_millis(-1).as_str(),
+            "1969-12-31T23:59:59.999Z"
+        );
+        assert_eq!(
+            Timestamp::from_unix_millis(1_771_495_200_123).as_str(),
+            "2026-02-19T10:00:00.123Z"
+        );
     }
 
     #[test]
     fn the_tail_closes_a_message() {
-        assert_eq!(Timestamp::from_unix_millis(0).tail(), br#","timestamp":"1970-01-01T00:00:00.000Z"}"#);
+        assert_eq!(
+            Timestamp::from_unix_millis(0).tail(),
+            br#","timestamp":"1970-01-01T00:00:00.000Z"}"#
+        );
     }
 
     proptest! {

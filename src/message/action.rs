@@ -187,20 +187,30 @@ impl Request<'_> {
     fn action(&self) -> Result<Action, ActionError> {
         let name = match self.0.get("action") {
             None => return Err(ActionError::NoAction),
-            Some(name) => serde_json::from_str::<String>(name.get()).map_err(|_| ActionError::NoAction)?,
+            Some(name) => {
+                serde_json::from_str::<String>(name.get()).map_err(|_| ActionError::NoAction)?
+            }
         };
-        let keys = |action| Keys { action, request: self };
+        let keys = |action| Keys {
+            action,
+            request: self,
+        };
         Ok(match name.as_str() {
             "ws.broadcast" => {
                 let keys = keys("ws.broadcast");
                 let message = keys.message()?;
                 let channel = keys.filled("channel")?;
-                let channel = channel.map(|name| keys.name(ChannelName::parse(&name))).transpose()?;
+                let channel = channel
+                    .map(|name| keys.name(ChannelName::parse(&name)))
+                    .transpose()?;
                 Action::Broadcast { channel, message }
             }
             "ws.send_channel" => {
                 let keys = keys("ws.send_channel");
-                Action::SendChannel { channel: keys.channel()?, message: keys.message()? }
+                Action::SendChannel {
+                    channel: keys.channel()?,
+                    message: keys.message()?,
+                }
             }
             "ws.send_event" => {
                 let keys = keys("ws.send_event");
@@ -211,7 +221,9 @@ impl Request<'_> {
             }
             "ws.send_error" => {
                 let keys = keys("ws.send_error");
-                Action::SendError { message: Message::error(keys.required(keys.text("message"), "message")?) }
+                Action::SendError {
+                    message: Message::error(keys.required(keys.text("message"), "message")?),
+                }
             }
             "ws.send_process_output" => {
                 let keys = keys("ws.send_process_output");
@@ -230,9 +242,9 @@ impl Request<'_> {
             }
             "ws.client_count" => Action::ClientCount,
             "ws.channel_count" => Action::ChannelCount,
-            "ws.subscriber_count" => {
-                Action::SubscriberCount { channel: keys("ws.subscriber_count").channel()? }
-            }
+            "ws.subscriber_count" => Action::SubscriberCount {
+                channel: keys("ws.subscriber_count").channel()?,
+            },
             "ws.stats" => Action::Stats,
             "process.start" | "process.stop" | "process.restart" => {
                 let order = match name.as_str() {
@@ -240,7 +252,10 @@ impl Request<'_> {
                     "process.stop" => ProcessOrder::Stop,
                     _ => ProcessOrder::Restart,
                 };
-                Action::OrderProcess { process_id: keys(order.as_str()).required_process_id()?, order }
+                Action::OrderProcess {
+                    process_id: keys(order.as_str()).required_process_id()?,
+                    order,
+                }
             }
             _ => return Err(ActionError::Unknown(name.chars().take(64).collect())),
         })
@@ -283,11 +298,17 @@ impl Keys<'_> {
         value: Result<Option<T>, ActionError>,
         key: &'static str,
     ) -> Result<T, ActionError> {
-        value?.ok_or(ActionError::Missing { action: self.action, key })
+        value?.ok_or(ActionError::Missing {
+            action: self.action,
+            key,
+        })
     }
 
     fn name<T>(&self, name: Result<T, NameError>) -> Result<T, ActionError> {
-        name.map_err(|source| ActionError::Name { action: self.action, source })
+        name.map_err(|source| ActionError::Name {
+            action: self.action,
+            source,
+        })
     }
 
     fn channel(&self) -> Result<ChannelName, ActionError> {
@@ -296,7 +317,9 @@ impl Keys<'_> {
     }
 
     fn process_id(&self) -> Result<Option<ProcessId>, ActionError> {
-        self.filled("process_id")?.map(|id| self.name(ProcessId::parse(&id))).transpose()
+        self.filled("process_id")?
+            .map(|id| self.name(ProcessId::parse(&id)))
+            .transpose()
     }
 
     fn required_process_id(&self) -> Result<ProcessId, ActionError> {
@@ -349,8 +372,16 @@ mod tests {
             ("ws.send_error", r#","message":null"#, "message"),
             ("ws.send_process_output", r#","output":"x""#, "process_id"),
             ("ws.send_process_output", r#","process_id":"web""#, "output"),
-            ("ws.send_process_status", r#","status":"exited""#, "process_id"),
-            ("ws.send_process_status", r#","process_id":"web","status":"""#, "status"),
+            (
+                "ws.send_process_status",
+                r#","status":"exited""#,
+                "process_id",
+            ),
+            (
+                "ws.send_process_status",
+                r#","process_id":"web","status":"""#,
+                "status",
+            ),
             ("ws.subscriber_count", r#","channel":"""#, "channel"),
             ("process.stop", "", "process_id"),
         ] {
@@ -361,16 +392,25 @@ mod tests {
 
     #[test]
     fn data_is_kept_as_sent_on_one_line() {
-        let action =
-            one("{\"action\":\"ws.broadcast\",\n\"type\":\"t\",\"data\":{\n \"b\": 1.50,\n\"a\":\"x y\" } }");
-        let Action::Broadcast { channel: None, message } = action else { panic!("{action:?}") };
+        let action = one(
+            "{\"action\":\"ws.broadcast\",\n\"type\":\"t\",\"data\":{\n \"b\": 1.50,\n\"a\":\"x y\" } }",
+        );
+        let Action::Broadcast {
+            channel: None,
+            message,
+        } = action
+        else {
+            panic!("{action:?}")
+        };
         assert_eq!(json_data(&message), br#"{"b":1.50,"a":"x y"}"#);
-        let Action::Broadcast { message, .. } = one(r#"{"action":"ws.broadcast","type":"t","data":null}"#)
+        let Action::Broadcast { message, .. } =
+            one(r#"{"action":"ws.broadcast","type":"t","data":null}"#)
         else {
             panic!()
         };
         assert_eq!(json_data(&message), b"null");
-        let Action::Broadcast { message, .. } = one(r#"{"action":"ws.broadcast","type":"t"}"#) else {
+        let Action::Broadcast { message, .. } = one(r#"{"action":"ws.broadcast","type":"t"}"#)
+        else {
             panic!()
         };
         assert_eq!(*message.data(), Data::None);
@@ -395,11 +435,20 @@ mod tests {
         let web = ProcessId::parse("web").unwrap();
         assert_eq!(
             one(r#"{"action":"ws.send_process_output","process_id":"web","output":""}"#),
-            Action::SendProcessOutput { process_id: web.clone(), output: String::new() }
+            Action::SendProcessOutput {
+                process_id: web.clone(),
+                output: String::new()
+            }
         );
         assert_eq!(
-            one(r#"{"action":"ws.send_process_status","process_id":"web","status":"exited","exit_code":-9}"#),
-            Action::SendProcessStatus { process_id: web.clone(), status: Status::Exited, exit_code: -9 }
+            one(
+                r#"{"action":"ws.send_process_status","process_id":"web","status":"exited","exit_code":-9}"#
+            ),
+            Action::SendProcessStatus {
+                process_id: web.clone(),
+                status: Status::Exited,
+                exit_code: -9
+            }
         );
         assert_eq!(
             one(r#"{"action":"ws.send_channel","channel":"c","type":"deploy","process_id":"web"}"#),
@@ -410,16 +459,30 @@ mod tests {
         );
         assert_eq!(
             one(r#"{"action":"ws.send_error","message":"x"}"#),
-            Action::SendError { message: Message::error("x") }
+            Action::SendError {
+                message: Message::error("x")
+            }
         );
         assert_eq!(
             one(r#"{"action":"ws.subscriber_count","channel":"c"}"#),
-            Action::SubscriberCount { channel: ChannelName::parse("c").unwrap() }
+            Action::SubscriberCount {
+                channel: ChannelName::parse("c").unwrap()
+            }
         );
-        assert_eq!(one(r#" {"action":"ws.client_count","more":{}}"#), Action::ClientCount);
-        assert_eq!(one(r#"{"\u0061ction":"ws.channel_count"}"#), Action::ChannelCount);
+        assert_eq!(
+            one(r#" {"action":"ws.client_count","more":{}}"#),
+            Action::ClientCount
+        );
+        assert_eq!(
+            one(r#"{"\u0061ction":"ws.channel_count"}"#),
+            Action::ChannelCount
+        );
         assert_eq!(one(r#"[{"action":"ws.stats"}]"#), Action::Stats);
-        for order in [ProcessOrder::Start, ProcessOrder::Stop, ProcessOrder::Restart] {
+        for order in [
+            ProcessOrder::Start,
+            ProcessOrder::Stop,
+            ProcessOrder::Restart,
+        ] {
             let process_id = ProcessId::parse("web").unwrap();
             let json = format!(r#"{{"action":"{}","process_id":"web"}}"#, order.as_str());
             assert_eq!(one(&json), Action::OrderProcess { process_id, order });
@@ -429,19 +492,35 @@ mod tests {
 
     #[test]
     fn one_bad_action_refuses_the_whole_array() {
-        assert_eq!(refusal(r#"[{"action":"ws.stats"},{"action":"ws.nope"}]"#), "unknown action: ws.nope");
+        assert_eq!(
+            refusal(r#"[{"action":"ws.stats"},{"action":"ws.nope"}]"#),
+            "unknown action: ws.nope"
+        );
         assert_eq!(refusal("{}"), "action is required");
         assert_eq!(refusal(r#"{"action":7}"#), "action is required");
         assert_eq!(
-            refusal(r#"{"action":"ws.send_process_status","process_id":"w","status":"x","exit_code":"1"}"#),
+            refusal(
+                r#"{"action":"ws.send_process_status","process_id":"w","status":"x","exit_code":"1"}"#
+            ),
             "ws.send_process_status: exit_code must be a 32-bit integer"
         );
         assert_eq!(
             refusal(r#"{"action":"ws.send_process_output","process_id":7,"output":"x"}"#),
             "ws.send_process_output: process_id must be a string"
         );
-        for bad in ["", "7", "null", "[7]", r#"{"action":"ws.stats"} x"#, "{", &"[".repeat(32_000)] {
-            assert!(matches!(Actions::parse(bad.as_bytes()), Err(ActionError::Json(_))), "{bad:.20}");
+        for bad in [
+            "",
+            "7",
+            "null",
+            "[7]",
+            r#"{"action":"ws.stats"} x"#,
+            "{",
+            &"[".repeat(32_000),
+        ] {
+            assert!(
+                matches!(Actions::parse(bad.as_bytes()), Err(ActionError::Json(_))),
+                "{bad:.20}"
+            );
         }
         let bad = Actions::parse(br#"{"action":"ws.subscriber_count","channel":"a b"}"#);
         assert!(matches!(bad, Err(ActionError::Name { .. })), "{bad:?}");
@@ -455,7 +534,9 @@ mod tests {
             "[".repeat(depth),
             "]".repeat(depth)
         );
-        let Action::Broadcast { message, .. } = one(&json) else { panic!() };
+        let Action::Broadcast { message, .. } = one(&json) else {
+            panic!()
+        };
         assert_eq!(json_data(&message).len(), 2 * depth);
     }
 }

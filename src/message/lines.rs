@@ -54,7 +54,9 @@ impl Lines {
         if let Text::Shared(shared) = &mut self.text {
             self.text = Text::Owned(std::mem::take(shared).into());
         }
-        let Text::Owned(text) = &mut self.text else { unreachable!("made owned above") };
+        let Text::Owned(text) = &mut self.text else {
+            unreachable!("made owned above")
+        };
         let start = offset(text.len());
         let end = offset(text.len() + line.len());
         text.extend_from_slice(line);
@@ -77,7 +79,11 @@ impl Lines {
             );
             bytes += (end - start) as usize;
         }
-        Self { text: Text::Shared(text), spans, bytes }
+        Self {
+            text: Text::Shared(text),
+            spans,
+            bytes,
+        }
     }
 
     /// The lines of a text, which end at `\n` or `\r\n`; a last one without a terminator counts too.
@@ -90,8 +96,11 @@ impl Lines {
         let mut spans = Vec::new();
         let mut start = 0;
         for newline in memchr::memchr_iter(b'\n', &text) {
-            let end =
-                if newline > start as usize && text[newline - 1] == b'\r' { newline - 1 } else { newline };
+            let end = if newline > start as usize && text[newline - 1] == b'\r' {
+                newline - 1
+            } else {
+                newline
+            };
             spans.push((start, offset(end)));
             start = offset(newline) + 1;
         }
@@ -119,7 +128,9 @@ impl Lines {
     /// The lines in order.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = &[u8]> {
         let text: &[u8] = &self.text;
-        self.spans.iter().map(move |&(start, end)| &text[start as usize..end as usize])
+        self.spans
+            .iter()
+            .map(move |&(start, end)| &text[start as usize..end as usize])
     }
 
     /// The text and the `(start, end)` offsets of the lines in it; the inverse of
@@ -169,7 +180,12 @@ mod tests {
 
     #[test]
     fn lines_end_at_newlines_and_a_last_one_without_counts() {
-        let of = |text: &'static str| Lines::split(text).iter().map(<[u8]>::to_vec).collect::<Vec<_>>();
+        let of = |text: &'static str| {
+            Lines::split(text)
+                .iter()
+                .map(<[u8]>::to_vec)
+                .collect::<Vec<_>>()
+        };
         assert!(of("").is_empty());
         assert_eq!(of("\n"), [b""]);
         assert_eq!(of("\r\n"), [b""]);

@@ -56,7 +56,12 @@ pub enum Data {
 impl Message {
     /// A message of this type without data.
     pub fn new(kind: MessageType) -> Self {
-        Self { kind, channel: None, process_id: None, data: Data::None }
+        Self {
+            kind,
+            channel: None,
+            process_id: None,
+            data: Data::None,
+        }
     }
 
     /// One line of a process.
@@ -74,7 +79,10 @@ impl Message {
         }
         let exit_code = if status.is_running() { 0 } else { exit_code };
         Self::new(MessageType::ProcessStatus)
-            .with_json(&StatusData { status: status.as_str(), exit_code })
+            .with_json(&StatusData {
+                status: status.as_str(),
+                exit_code,
+            })
             .expect("a string and an integer serialise")
     }
 
@@ -82,13 +90,19 @@ impl Message {
     ///
     /// # Errors
     /// If the payload does not serialise to JSON.
-    pub fn event(name: &str, payload: &(impl Serialize + ?Sized)) -> Result<Self, serde_json::Error> {
+    pub fn event(
+        name: &str,
+        payload: &(impl Serialize + ?Sized),
+    ) -> Result<Self, serde_json::Error> {
         #[derive(Serialize)]
         struct EventData<'a, T: ?Sized> {
             event: &'a str,
             data: &'a T,
         }
-        Self::new(MessageType::Event).with_json(&EventData { event: name, data: payload })
+        Self::new(MessageType::Event).with_json(&EventData {
+            event: name,
+            data: payload,
+        })
     }
 
     /// An error text.
@@ -121,7 +135,10 @@ impl Message {
     ///
     /// # Errors
     /// If the value does not serialise to JSON.
-    pub fn with_json(mut self, value: &(impl Serialize + ?Sized)) -> Result<Self, serde_json::Error> {
+    pub fn with_json(
+        mut self,
+        value: &(impl Serialize + ?Sized),
+    ) -> Result<Self, serde_json::Error> {
         self.data = Data::Json(compact(serde_json::to_vec(value)?).into());
         Ok(self)
     }

@@ -55,7 +55,9 @@ impl ChannelName {
             if !is_process_id(id) {
                 return Err(NameError::Process(shown(id)));
             }
-        } else if !within(name, MAX_CHANNEL_BYTES, |byte| is_process_byte(byte) || byte == b':') {
+        } else if !within(name, MAX_CHANNEL_BYTES, |byte| {
+            is_process_byte(byte) || byte == b':'
+        }) {
             return Err(NameError::Channel(shown(name)));
         }
         Ok(Self(name.into()))
@@ -83,7 +85,11 @@ impl ProcessId {
     /// # Errors
     /// [`NameError::Process`] if it does not.
     pub fn parse(id: &str) -> Result<Self, NameError> {
-        if is_process_id(id) { Ok(Self(id.into())) } else { Err(NameError::Process(shown(id))) }
+        if is_process_id(id) {
+            Ok(Self(id.into()))
+        } else {
+            Err(NameError::Process(shown(id)))
+        }
     }
 
     /// An id for a command without one: the program's base name, with `-` for what an id cannot hold,
@@ -94,13 +100,26 @@ impl ProcessId {
     /// assert_eq!(ProcessId::from_command("/usr/bin/my tool".as_ref()).as_str(), "my-tool");
     /// ```
     pub fn from_command(program: &OsStr) -> Self {
-        let base = Path::new(program).file_name().unwrap_or_default().to_string_lossy();
+        let base = Path::new(program)
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy();
         let id: String = base
             .chars()
             .take(MAX_PROCESS_BYTES)
-            .map(|c| if c.is_ascii() && is_process_byte(c as u8) { c } else { '-' })
+            .map(|c| {
+                if c.is_ascii() && is_process_byte(c as u8) {
+                    c
+                } else {
+                    '-'
+                }
+            })
             .collect();
-        Self(if id.is_empty() { "process".into() } else { id.into() })
+        Self(if id.is_empty() {
+            "process".into()
+        } else {
+            id.into()
+        })
     }
 
     /// The id as text.
@@ -183,18 +202,40 @@ mod tests {
 
     #[test]
     fn channel_names_keep_to_the_alphabet_and_the_length() {
-        for good in ["a", "process:web-1", "a:b:c", ":", "process", "Process:a:b", &"x".repeat(256)] {
-            assert_eq!(ChannelName::parse(good).map(|name| name.as_str().to_owned()), Ok(good.to_owned()));
+        for good in [
+            "a",
+            "process:web-1",
+            "a:b:c",
+            ":",
+            "process",
+            "Process:a:b",
+            &"x".repeat(256),
+        ] {
+            assert_eq!(
+                ChannelName::parse(good).map(|name| name.as_str().to_owned()),
+                Ok(good.to_owned())
+            );
         }
         for bad in ["", " ", "a b", "é", "a/b", "a\n", &"x".repeat(257)] {
-            assert!(matches!(ChannelName::parse(bad), Err(NameError::Channel(_))), "{bad:?}");
+            assert!(
+                matches!(ChannelName::parse(bad), Err(NameError::Channel(_))),
+                "{bad:?}"
+            );
         }
     }
 
     #[test]
     fn a_process_channel_needs_a_process_id() {
-        for bad in ["process:", "process:a:b", "process:a b", &format!("process:{}", "x".repeat(129))] {
-            assert!(matches!(ChannelName::parse(bad), Err(NameError::Process(_))), "{bad:?}");
+        for bad in [
+            "process:",
+            "process:a:b",
+            "process:a b",
+            &format!("process:{}", "x".repeat(129)),
+        ] {
+            assert!(
+                matches!(ChannelName::parse(bad), Err(NameError::Process(_))),
+                "{bad:?}"
+            );
         }
         assert!(ChannelName::parse(&format!("process:{}", "x".repeat(128))).is_ok());
         assert_eq!(ChannelName::parse("processes").unwrap().process_id(), None);
@@ -202,7 +243,9 @@ mod tests {
 
     #[test]
     fn an_error_shows_the_rule_and_no_more_than_a_piece_of_the_name() {
-        let text = ChannelName::parse(&"é".repeat(5000)).unwrap_err().to_string();
+        let text = ChannelName::parse(&"é".repeat(5000))
+            .unwrap_err()
+            .to_string();
         assert!(text.contains("1 to 256 bytes"), "{text}");
         assert!(text.len() < 300, "{}", text.len());
     }
@@ -210,9 +253,15 @@ mod tests {
     #[test]
     fn a_command_without_a_usable_base_name_still_has_an_id() {
         for command in ["", "/", ".."] {
-            assert_eq!(ProcessId::from_command(command.as_ref()).as_str(), "process");
+            assert_eq!(
+                ProcessId::from_command(command.as_ref()).as_str(),
+                "process"
+            );
         }
-        assert_eq!(ProcessId::from_command("./ümlaut".as_ref()).as_str(), "-mlaut");
+        assert_eq!(
+            ProcessId::from_command("./ümlaut".as_ref()).as_str(),
+            "-mlaut"
+        );
     }
 
     proptest! {

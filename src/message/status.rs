@@ -104,7 +104,10 @@ impl StatusReport {
             return None;
         }
         let data: StatusData = serde_json::from_slice(json).ok()?;
-        Some(Self { status: Status::from(data.status), code: data.exit_code })
+        Some(Self {
+            status: Status::from(data.status),
+            code: data.exit_code,
+        })
     }
 }
 
@@ -114,13 +117,19 @@ mod tests {
 
     #[test]
     fn a_report_reads_back_from_what_it_serialises_to_and_from_nothing_else() {
-        let report = StatusReport { status: Status::Exited, code: -3 };
+        let report = StatusReport {
+            status: Status::Exited,
+            code: -3,
+        };
         let json = serde_json::to_vec(&report).unwrap();
         assert_eq!(json, br#"{"status":"exited","exitCode":-3}"#);
         assert_eq!(StatusReport::read(&json), Some(report));
         assert_eq!(
             StatusReport::read(br#"{"status":"draining","more":1}"#),
-            Some(StatusReport { status: Status::Other("draining".into()), code: 0 })
+            Some(StatusReport {
+                status: Status::Other("draining".into()),
+                code: 0
+            })
         );
         let long = format!(r#"{{"status":"{}"}}"#, "x".repeat(StatusReport::MOST_BYTES));
         for other in ["", "7", "{}", r#"{"status":7}"#, &long] {

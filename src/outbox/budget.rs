@@ -30,7 +30,10 @@ pub(crate) struct Limits {
 
 impl Limits {
     fn with_reserve(self) -> Self {
-        Self { messages: self.messages + RESERVE_MESSAGES, bytes: self.bytes + RESERVE_BYTES }
+        Self {
+            messages: self.messages + RESERVE_MESSAGES,
+            bytes: self.bytes + RESERVE_BYTES,
+        }
     }
 }
 
@@ -84,7 +87,11 @@ impl Budget {
         reserved: bool,
         mut fit: impl FnMut(usize, usize) -> Used,
     ) -> Admission {
-        let limits = if reserved { limits.with_reserve() } else { limits };
+        let limits = if reserved {
+            limits.with_reserve()
+        } else {
+            limits
+        };
         let mut word = self.word.load(Ordering::Relaxed);
         loop {
             if word & CLOSED != 0 {
@@ -133,7 +140,11 @@ impl Budget {
     /// What waits now; nothing once closed.
     pub(crate) fn used(&self) -> Used {
         let word = self.word.load(Ordering::Relaxed);
-        if word & CLOSED == 0 { Used::unpack(word) } else { Used::default() }
+        if word & CLOSED == 0 {
+            Used::unpack(word)
+        } else {
+            Used::default()
+        }
     }
 
     /// Whether an ordinary message would be refused for want of a place, whatever its size.
@@ -151,7 +162,10 @@ impl Budget {
 mod tests {
     use super::*;
 
-    const LIMITS: Limits = Limits { messages: 4, bytes: 100 };
+    const LIMITS: Limits = Limits {
+        messages: 4,
+        bytes: 100,
+    };
 
     fn ask(budget: &Budget, reserved: bool, sizes: &[usize]) -> Admission {
         budget.admit(LIMITS, reserved, |messages, bytes| {
@@ -173,16 +187,28 @@ mod tests {
         assert_eq!(ask(&budget, false, &[10; 3]), Admission::Admitted(3));
         assert_eq!(ask(&budget, false, &[10; 3]), Admission::Admitted(1));
         assert_eq!(ask(&budget, false, &[10]), Admission::Admitted(0));
-        budget.release(Used { messages: 3, bytes: 30 });
+        budget.release(Used {
+            messages: 3,
+            bytes: 30,
+        });
         assert_eq!(ask(&budget, false, &[60, 30, 1]), Admission::Admitted(2));
-        assert_eq!(budget.used(), Used { messages: 3, bytes: 100 });
+        assert_eq!(
+            budget.used(),
+            Used {
+                messages: 3,
+                bytes: 100
+            }
+        );
     }
 
     #[test]
     fn the_reserve_is_for_reserved_messages_alone() {
         let budget = Budget::default();
         assert_eq!(ask(&budget, false, &[1; 9]), Admission::Admitted(4));
-        assert_eq!(ask(&budget, true, &[1; 40]), Admission::Admitted(RESERVE_MESSAGES));
+        assert_eq!(
+            ask(&budget, true, &[1; 40]),
+            Admission::Admitted(RESERVE_MESSAGES)
+        );
         assert_eq!(ask(&budget, true, &[1]), Admission::Admitted(0));
     }
 
@@ -191,7 +217,10 @@ mod tests {
         let budget = Budget::default();
         assert_eq!(ask(&budget, false, &[1_000_000, 1]), Admission::Admitted(1));
         assert_eq!(ask(&budget, false, &[1]), Admission::Admitted(0));
-        budget.release(Used { messages: 1, bytes: 1_000_000 });
+        budget.release(Used {
+            messages: 1,
+            bytes: 1_000_000,
+        });
         assert_eq!(budget.used(), Used::default());
     }
 
@@ -199,7 +228,13 @@ mod tests {
     fn closing_tells_once_what_was_left_and_admits_nothing_more() {
         let budget = Budget::default();
         assert_eq!(ask(&budget, false, &[5, 5]), Admission::Admitted(2));
-        assert_eq!(budget.close(), Some(Used { messages: 2, bytes: 10 }));
+        assert_eq!(
+            budget.close(),
+            Some(Used {
+                messages: 2,
+                bytes: 10
+            })
+        );
         assert_eq!(budget.close(), None);
         assert_eq!(ask(&budget, true, &[5]), Admission::Closed);
         assert_eq!(budget.used(), Used::default());

@@ -70,14 +70,18 @@ impl Outbox {
     #[inline]
     pub(crate) fn offer(&self, frames: &Frames, wanted: Range<usize>) -> Offered {
         let Range { start, end } = wanted;
-        let (messages_start, bytes_start) = (frames.messages_before(start), frames.bytes_before(start));
+        let (messages_start, bytes_start) =
+            (frames.messages_before(start), frames.bytes_before(start));
         let all_messages = frames.messages_before(end) - messages_start;
         let all_bytes = frames.bytes_before(end) - bytes_start;
         let mut accepted = 0;
         let admission = self.budget.admit(self.limits, false, |messages, bytes| {
             if messages >= all_messages && bytes >= all_bytes {
                 accepted = end - start;
-                return Used { messages: all_messages, bytes: all_bytes };
+                return Used {
+                    messages: all_messages,
+                    bytes: all_bytes,
+                };
             }
             accepted = frames.fit_from(start, messages, bytes).min(end - start);
             Used {
@@ -87,11 +91,19 @@ impl Outbox {
         });
         match admission {
             Admission::Closed => Offered::Closed,
-            Admission::Admitted(0) => Offered::Accepted { frames: 0, woke: false },
+            Admission::Admitted(0) => Offered::Accepted {
+                frames: 0,
+                woke: false,
+            },
             Admission::Admitted(messages) => {
-                self.queue
-                    .push(Parcel { bytes: frames.slice(start..start + accepted), messages: messages as u32 });
-                Offered::Accepted { frames: accepted, woke: self.writer.wake() }
+                self.queue.push(Parcel {
+                    bytes: frames.slice(start..start + accepted),
+                    messages: messages as u32,
+                });
+                Offered::Accepted {
+                    frames: accepted,
+                    woke: self.writer.wake(),
+                }
             }
         }
     }
@@ -107,16 +119,32 @@ impl Outbox {
     }
 
     fn offer_one(&self, frame: Bytes, reserved: bool) -> Offered {
-        let weight = Used { messages: 1, bytes: frame.len() };
+        let weight = Used {
+            messages: 1,
+            bytes: frame.len(),
+        };
         let admission = self.budget.admit(self.limits, reserved, |_, bytes| {
-            if weight.bytes <= bytes { weight } else { Used::default() }
+            if weight.bytes <= bytes {
+                weight
+            } else {
+                Used::default()
+            }
         });
         match admission {
             Admission::Closed => Offered::Closed,
-            Admission::Admitted(0) => Offered::Accepted { frames: 0, woke: false },
+            Admission::Admitted(0) => Offered::Accepted {
+                frames: 0,
+                woke: false,
+            },
             Admission::Admitted(_) => {
-                self.queue.push(Parcel { bytes: frame, messages: 1 });
-                Offered::Accepted { frames: 1, woke: self.writer.wake() }
+                self.queue.push(Parcel {
+                    bytes: frame,
+                    messages: 1,
+                });
+                Offered::Accepted {
+                    frames: 1,
+                    woke: self.writer.wake(),
+                }
             }
         }
     }
@@ -130,7 +158,11 @@ impl Outbox {
     /// Moves all that waits to the end of `into`; false when nothing does, and then the next push wakes the registered task. One caller at a
     /// time: the connection.
     pub(crate) fn take_or_sleep(&self, into: &mut VecDeque<Parcel>) -> bool {
-        self.take(into) || self.writer.sleep_unless(|| self.take(into).then_some(())).is_some()
+        self.take(into)
+            || self
+                .writer
+                .sleep_unless(|| self.take(into).then_some(()))
+                .is_some()
     }
 
     /// Moves all that waits to the end of `into`, without asking to be woken; answers whether there was anything.
@@ -151,7 +183,11 @@ impl Outbox {
     /// Asks the connection to end. The first reason stands.
     pub(crate) fn ask_to_close(&self, reason: CloseReason) {
         // AcqRel: the connection that reads the reason sees what led to it.
-        if self.closing.compare_exchange(0, reason.to_u8(), Ordering::AcqRel, Ordering::Acquire).is_ok() {
+        if self
+            .closing
+            .compare_exchange(0, reason.to_u8(), Ordering::AcqRel, Ordering::Acquire)
+            .is_ok()
+        {
             self.writer.wake_always();
         }
     }
@@ -247,8 +283,10 @@ mod tests {
                     })
                 })
                 .collect();
-            let accepted: usize =
-                producers.into_iter().map(|producer| producer.join().expect("it does not panic")).sum();
+            let accepted: usize = producers
+                .into_iter()
+                .map(|producer| producer.join().expect("it does not panic"))
+                .sum();
             done.store(true, Ordering::Release);
             handle.unpark();
             let (written, discarded) = writer.join().expect("it does not panic");
@@ -261,14 +299,26 @@ mod tests {
     #[test]
     fn everything_accepted_is_written_once_however_many_push_while_the_writer_falls_asleep() {
         for messages in [1, 8, 100_000] {
-            contend(Limits { messages, bytes: 1 << 20 }, false);
+            contend(
+                Limits {
+                    messages,
+                    bytes: 1 << 20,
+                },
+                false,
+            );
         }
     }
 
     #[test]
     fn everything_accepted_before_the_end_is_written_or_discarded_to_the_unit() {
         for messages in [1, 8, 100_000] {
-            contend(Limits { messages, bytes: 1 << 20 }, true);
+            contend(
+                Limits {
+                    messages,
+                    bytes: 1 << 20,
+                },
+                true,
+            );
         }
     }
 }
@@ -306,7 +356,10 @@ mod models {
     impl Model {
         fn new(messages: usize) -> Self {
             Self {
-                outbox: loom::sync::Arc::new(Outbox::new(Limits { messages, bytes: 1000 })),
+                outbox: loom::sync::Arc::new(Outbox::new(Limits {
+                    messages,
+                    bytes: 1000,
+                })),
                 task: Arc::default(),
                 written: 0,
                 closed: None,
@@ -317,7 +370,10 @@ mod models {
         fn producer(&self) -> thread::JoinHandle<bool> {
             let outbox = loom::sync::Arc::clone(&self.outbox);
             thread::spawn(move || {
-                matches!(outbox.offer_frame(Bytes::from_static(b"x")), Offered::Accepted { frames: 1, .. })
+                matches!(
+                    outbox.offer_frame(Bytes::from_static(b"x")),
+                    Offered::Accepted { frames: 1, .. }
+                )
             })
         }
 
@@ -350,7 +406,8 @@ mod models {
     }
 
     #[test]
-    fn loom_what_is_accepted_is_written_and_its_room_given_back_though_the_writer_falls_asleep_meanwhile() {
+    fn loom_what_is_accepted_is_written_and_its_room_given_back_though_the_writer_falls_asleep_meanwhile()
+     {
         check(|| {
             let mut model = Model::new(1);
             let producers = [model.producer(), model.producer()];
@@ -359,7 +416,10 @@ mod models {
             let accepted = producers.map(|producer| producer.join().unwrap());
             // Only if it was woken: who sleeps on stays asleep.
             model.poll_while_woken();
-            assert_eq!(model.written, accepted.into_iter().filter(|&accepted| accepted).count());
+            assert_eq!(
+                model.written,
+                accepted.into_iter().filter(|&accepted| accepted).count()
+            );
             assert!(model.written > 0, "an empty queue takes one");
             assert_eq!(model.outbox.used(), Used::default());
         });
@@ -373,7 +433,10 @@ mod models {
             model.poll();
             let discarded = model.outbox.discard();
             let accepted = producers.map(|producer| producer.join().unwrap());
-            assert_eq!(model.written + discarded, accepted.into_iter().filter(|&accepted| accepted).count());
+            assert_eq!(
+                model.written + discarded,
+                accepted.into_iter().filter(|&accepted| accepted).count()
+            );
             assert_eq!(model.outbox.discard(), 0, "once");
         });
     }
@@ -391,7 +454,10 @@ mod models {
             producer.join().unwrap();
             closer.join().unwrap();
             model.poll_while_woken();
-            assert_eq!((model.closed, model.written), (Some(CloseReason::Kicked), 1));
+            assert_eq!(
+                (model.closed, model.written),
+                (Some(CloseReason::Kicked), 1)
+            );
         });
     }
 }

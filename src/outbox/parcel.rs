@@ -16,6 +16,9 @@ pub(crate) struct Parcel {
 impl Parcel {
     /// What this parcel takes of the client's budget.
     pub(crate) fn weight(&self) -> Used {
-        Used { messages: self.messages as usize, bytes: self.bytes.len() }
+        Used {
+            messages: self.messages as usize,
+            bytes: self.bytes.len(),
+        }
     }
 }

@@ -26,18 +26,26 @@ pub(super) struct Queue {
 
 impl Queue {
     pub(super) fn new() -> Self {
-        Self { head: AtomicPtr::new(ptr::null_mut()) }
+        Self {
+            head: AtomicPtr::new(ptr::null_mut()),
+        }
     }
 
     /// Puts a parcel behind those that were pushed before.
     pub(super) fn push(&self, parcel: Parcel) {
-        let node = Box::into_raw(Box::new(Node { parcel, next: ptr::null_mut() }));
+        let node = Box::into_raw(Box::new(Node {
+            parcel,
+            next: ptr::null_mut(),
+        }));
         // Relaxed: the value is only linked to; the exchange below publishes the node.
         let mut head = self.head.load(Ordering::Relaxed);
         loop {
             // SAFETY: `node` came from `Box::into_raw` and nobody else has it until the exchange succeeds.
             unsafe { (*node).next = head };
-            match self.head.compare_exchange_weak(head, node, Ordering::Release, Ordering::Relaxed) {
+            match self
+                .head
+                .compare_exchange_weak(head, node, Ordering::Release, Ordering::Relaxed)
+            {
                 Ok(_) => return,
                 Err(now) => head = now,
             }
@@ -87,7 +95,10 @@ mod tests {
     use std::sync::atomic::AtomicBool;
 
     fn parcel(producer: u32, index: u32) -> Parcel {
-        Parcel { bytes: Bytes::copy_from_slice(&producer.to_be_bytes()), messages: index }
+        Parcel {
+            bytes: Bytes::copy_from_slice(&producer.to_be_bytes()),
+            messages: index,
+        }
     }
 
     #[test]
@@ -103,7 +114,10 @@ mod tests {
         queue.push(parcel(0, 4));
         taken.pop_front();
         assert!(queue.take(&mut taken));
-        assert_eq!(taken.iter().map(|p| p.messages).collect::<Vec<_>>(), [1, 2, 3, 4]);
+        assert_eq!(
+            taken.iter().map(|p| p.messages).collect::<Vec<_>>(),
+            [1, 2, 3, 4]
+        );
     }
 
     #[test]
@@ -116,7 +130,9 @@ mod tests {
             let producers: Vec<_> = (0..PRODUCERS)
                 .map(|producer| {
                     let queue = &queue;
-                    scope.spawn(move || (0..EACH).for_each(|index| queue.push(parcel(producer, index))))
+                    scope.spawn(move || {
+                        (0..EACH).for_each(|index| queue.push(parcel(producer, index)))
+                    })
                 })
                 .collect();
             let consumer = scope.spawn(|| {
@@ -126,7 +142,8 @@ mod tests {
                     let last = done.load(Ordering::Acquire);
                     queue.take(&mut taken);
                     for parcel in taken.drain(..) {
-                        let producer = u32::from_be_bytes(parcel.bytes[..].try_into().unwrap()) as usize;
+                        let producer =
+                            u32::from_be_bytes(parcel.bytes[..].try_into().unwrap()) as usize;
                         assert_eq!(parcel.messages, next[producer]);
                         next[producer] += 1;
                     }
@@ -148,7 +165,10 @@ mod tests {
         let bytes = Bytes::from(vec![1; 10]);
         let queue = Queue::new();
         for _ in 0..3 {
-            queue.push(Parcel { bytes: bytes.clone(), messages: 1 });
+            queue.push(Parcel {
+                bytes: bytes.clone(),
+                messages: 1,
+            });
         }
         assert!(!bytes.is_unique());
         drop(queue);
@@ -172,7 +192,10 @@ mod loom_tests {
                     let queue = Arc::clone(&queue);
                     thread::spawn(move || {
                         for index in 0..2 {
-                            queue.push(Parcel { bytes: Bytes::new(), messages: producer * 10 + index });
+                            queue.push(Parcel {
+                                bytes: Bytes::new(),
+                                messages: producer * 10 + index,
+                            });
                         }
                     })
                 })
@@ -183,7 +206,12 @@ mod loom_tests {
                 producer.join().unwrap();
             }
             queue.take(&mut taken);
-            let of = |producer: u32| taken.iter().map(|p| p.messages).filter(move |m| m / 10 == producer);
+            let of = |producer: u32| {
+                taken
+                    .iter()
+                    .map(|p| p.messages)
+                    .filter(move |m| m / 10 == producer)
+            };
             assert!(of(0).eq([0, 1]) && of(1).eq([10, 11]) && taken.len() == 4);
         });
     }

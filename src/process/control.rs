@@ -101,7 +101,10 @@ impl Control {
     ///
     /// # Cancel safety
     /// Nothing is lost by dropping the future.
-    pub async fn wait_until(&self, mut condition: impl FnMut(&[ProcessInfo]) -> bool) -> Vec<ProcessInfo> {
+    pub async fn wait_until(
+        &self,
+        mut condition: impl FnMut(&[ProcessInfo]) -> bool,
+    ) -> Vec<ProcessInfo> {
         let mut roster = self.shared.roster.subscribe();
         loop {
             let infos = roster.borrow_and_update().infos();
@@ -130,9 +133,11 @@ impl Control {
         if *self.shared.ending.borrow() != Ending::No {
             return Err(ControlError::Ending);
         }
-        self.shared.orders[index].try_send(Order { order, done }).map_err(|error| match error {
-            mpsc::error::TrySendError::Full(_) => ControlError::Busy(id.to_owned()),
-            mpsc::error::TrySendError::Closed(_) => ControlError::Ending,
-        })
+        self.shared.orders[index]
+            .try_send(Order { order, done })
+            .map_err(|error| match error {
+                mpsc::error::TrySendError::Full(_) => ControlError::Busy(id.to_owned()),
+                mpsc::error::TrySendError::Closed(_) => ControlError::Ending,
+            })
     }
 }

@@ -44,13 +44,22 @@ pub struct LineFeed {
 impl LineFeed {
     /// A feed for the publisher's channel.
     pub fn new(publisher: Publisher) -> Self {
-        Self { splitter: LineSplitter::new(), publisher, room: 0, lossless: None, unpublished: Lines::new() }
+        Self {
+            splitter: LineSplitter::new(),
+            publisher,
+            room: 0,
+            lossless: None,
+            unpublished: Lines::new(),
+        }
     }
 
     /// A feed that waits for slow subscribers: what is filled is published by [`settle`](Self::settle), which has to be
     /// awaited after each [`filled`](Self::filled), [`push`](Self::push) and [`finish`](Self::finish).
     pub fn lossless(lossless: Lossless) -> Self {
-        Self { lossless: Some(lossless.clone()), ..Self::new(lossless.publisher().clone()) }
+        Self {
+            lossless: Some(lossless.clone()),
+            ..Self::new(lossless.publisher().clone())
+        }
     }
 
     /// Publishes what is filled, in a [lossless](Self::lossless) feed, as subscribers have room; in any other there is nothing to do.

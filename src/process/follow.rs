@@ -72,7 +72,13 @@ struct Open {
 
 impl Follower {
     pub(super) fn new(path: &Path, begin: Begin, most: usize) -> Self {
-        Self { path: path.to_owned(), begin: Some(begin), most, open: None, missing: false }
+        Self {
+            path: path.to_owned(),
+            begin: Some(begin),
+            most,
+            open: None,
+            missing: false,
+        }
     }
 
     /// Reads what is new, up to a bound, and feeds it. Linear in what is new.
@@ -112,7 +118,9 @@ impl Follower {
         if looked != Looked::Idle || successor.is_none() {
             return looked;
         }
-        let Ok(open) = Open::at(&self.path, Begin::Start) else { return Looked::Idle };
+        let Ok(open) = Open::at(&self.path, Begin::Start) else {
+            return Looked::Idle;
+        };
         feed.finish();
         self.open = Some(open);
         self.missing = false;
@@ -122,7 +130,9 @@ impl Follower {
 
     /// Reads the open file.
     fn read(&mut self, feed: &mut LineFeed, tell: &mut dyn FnMut(TailEvent)) -> Looked {
-        let Some(open) = &mut self.open else { return Looked::Idle };
+        let Some(open) = &mut self.open else {
+            return Looked::Idle;
+        };
         let mut read = 0;
         while read < self.most {
             let spare = feed.spare();
@@ -150,7 +160,11 @@ impl Follower {
             feed.filled(got);
             read += got;
         }
-        if read == 0 { Looked::Idle } else { Looked::Read(read) }
+        if read == 0 {
+            Looked::Idle
+        } else {
+            Looked::Read(read)
+        }
     }
 
     /// The folders in which something has to happen for there to be anything new: that of the path and, if the path is a link, that of its
@@ -182,7 +196,12 @@ impl Open {
             Begin::Start => 0,
             Begin::LastLines(lines) => last_lines(&file, metadata.len(), lines)?,
         };
-        let mut open = Self { file, identity: identity(&metadata), at, mark: Vec::new() };
+        let mut open = Self {
+            file,
+            identity: identity(&metadata),
+            at,
+            mark: Vec::new(),
+        };
         open.remember()?;
         Ok(open)
     }
@@ -192,7 +211,10 @@ impl Open {
     fn is_truncated(&self) -> io::Result<bool> {
         let mut now = [0; MARK];
         let now = &mut now[..self.mark.len()];
-        match self.file.read_exact_at(now, self.at - self.mark.len() as u64) {
+        match self
+            .file
+            .read_exact_at(now, self.at - self.mark.len() as u64)
+        {
             Ok(()) => Ok(now != &self.mark[..]),
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(true),
             Err(error) => Err(error),
@@ -216,7 +238,8 @@ impl Open {
     fn remember(&mut self) -> io::Result<()> {
         let length = MARK.min(usize::try_from(self.at).unwrap_or(MARK));
         self.mark.resize(length, 0);
-        self.file.read_exact_at(&mut self.mark, self.at - length as u64)
+        self.file
+            .read_exact_at(&mut self.mark, self.at - length as u64)
     }
 }
 
@@ -253,7 +276,11 @@ mod tests {
     fn temporary(text: &[u8]) -> File {
         use std::sync::atomic::{AtomicU32, Ordering};
         static NEXT: AtomicU32 = AtomicU32::new(0);
-        let name = format!("outrace-follow-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let name = format!(
+            "outrace-follow-{}-{}",
+            std::process::id(),
+            NEXT.fetch_add(1, Ordering::Relaxed)
+        );
         let path = std::env::temp_dir().join(name);
         fs::write(&path, text).unwrap();
         let file = File::open(&path).unwrap();

@@ -16,15 +16,21 @@ fn live_members(group: Pid) -> Option<bool> {
     let mut seen = false;
     for process in std::fs::read_dir("/proc").ok()?.flatten() {
         let name = process.file_name();
-        if !name.as_encoded_bytes().first().is_some_and(u8::is_ascii_digit) {
+        if !name
+            .as_encoded_bytes()
+            .first()
+            .is_some_and(u8::is_ascii_digit)
+        {
             continue;
         }
         // It may have ended since it was listed.
-        let Ok(stat) = std::fs::read(process.path().join("stat")) else { continue };
+        let Ok(stat) = std::fs::read(process.path().join("stat")) else {
+            continue;
+        };
         seen = true;
-        if state_and_group(&stat)
-            .is_some_and(|(state, of)| of == group.as_raw_nonzero().get() && state != b'Z' && state != b'X')
-        {
+        if state_and_group(&stat).is_some_and(|(state, of)| {
+            of == group.as_raw_nonzero().get() && state != b'Z' && state != b'X'
+        }) {
             return Some(true);
         }
     }
@@ -40,7 +46,9 @@ fn live_members(_: Pid) -> Option<bool> {
 #[cfg(target_os = "linux")]
 fn state_and_group(stat: &[u8]) -> Option<(u8, i32)> {
     let rest = &stat[memchr::memrchr(b')', stat)? + 1..];
-    let mut fields = rest.split(|&byte| byte == b' ').filter(|field| !field.is_empty());
+    let mut fields = rest
+        .split(|&byte| byte == b' ')
+        .filter(|field| !field.is_empty());
     let state = *fields.next()?.first()?;
     let group = std::str::from_utf8(fields.nth(1)?).ok()?.parse().ok()?;
     Some((state, group))
@@ -53,7 +61,10 @@ mod tests {
     #[test]
     fn the_name_of_a_program_does_not_move_the_fields_behind_it() {
         assert_eq!(state_and_group(b"17 (sh) S 1 42 42 0 -1"), Some((b'S', 42)));
-        assert_eq!(state_and_group(b"17 (a) Z 9 9) R 1 43 42 0"), Some((b'R', 43)));
+        assert_eq!(
+            state_and_group(b"17 (a) Z 9 9) R 1 43 42 0"),
+            Some((b'R', 43))
+        );
         assert_eq!(state_and_group(b"17 (sh"), None);
         assert_eq!(state_and_group(b"17 (sh) S 1"), None);
     }

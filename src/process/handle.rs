@@ -29,15 +29,24 @@ impl ExitReport {
     fn of(status: ExitStatus) -> Self {
         use std::os::unix::process::ExitStatusExt;
         match (status.code(), status.signal()) {
-            (Some(code), _) => Self { status: Status::Exited, code },
-            (None, Some(signal)) => Self { status: Status::Crashed, code: 128 + signal },
+            (Some(code), _) => Self {
+                status: Status::Exited,
+                code,
+            },
+            (None, Some(signal)) => Self {
+                status: Status::Crashed,
+                code: 128 + signal,
+            },
             (None, None) => Self::unknown(),
         }
     }
 
     /// The system did not say how the process ended.
     fn unknown() -> Self {
-        Self { status: Status::Crashed, code: 255 }
+        Self {
+            status: Status::Crashed,
+            code: 255,
+        }
     }
 }
 
@@ -79,7 +88,11 @@ impl Process {
     pub async fn wait(&self) -> ExitReport {
         let mut report = self.report.clone();
         // The sender goes away unsent only with the runtime that ran the process's task.
-        let report = report.wait_for(Option::is_some).await.ok().and_then(|report| report.clone());
+        let report = report
+            .wait_for(Option::is_some)
+            .await
+            .ok()
+            .and_then(|report| report.clone());
         report.unwrap_or_else(ExitReport::unknown)
     }
 
@@ -198,7 +211,10 @@ impl Target {
         let report = exit.map_or_else(|_| ExitReport::unknown(), ExitReport::of);
         // Relaxed: see `Process::stop_on_purpose`.
         if self.stopping.load(Ordering::Relaxed) {
-            return ExitReport { status: Status::Stopped, ..report };
+            return ExitReport {
+                status: Status::Stopped,
+                ..report
+            };
         }
         report
     }
@@ -218,7 +234,10 @@ impl Target {
     fn signal(&self, signal: Signal) -> io::Result<()> {
         let reaped = self.reaped.lock().unwrap_or_else(PoisonError::into_inner);
         if *reaped {
-            return Err(io::Error::new(io::ErrorKind::NotFound, "the process has ended"));
+            return Err(io::Error::new(
+                io::ErrorKind::NotFound,
+                "the process has ended",
+            ));
         }
         if self.group {
             kill_process_group(self.pid, signal.native())?;

@@ -26,7 +26,9 @@ mod linux {
             let events = inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC).ok();
             // Unchecked: it is no pipe, but is waited for and read like one.
             let events = events.and_then(|events| Receiver::from_owned_fd_unchecked(events).ok());
-            Self { events: events.map(Arc::new) }
+            Self {
+                events: events.map(Arc::new),
+            }
         }
 
         /// Watches these folders, from now on. Folders that are watched already cost a call each. Those that cannot be are left out.
@@ -45,7 +47,9 @@ mod linux {
 
         /// Until something happened in one of the folders since this was last called. Never, where the system does not tell.
         pub(in crate::process) async fn changed(&self) {
-            let Some(events) = &self.events else { return std::future::pending().await };
+            let Some(events) = &self.events else {
+                return std::future::pending().await;
+            };
             // What happened does not matter: all of it is read, to be told of what happens next.
             let mut some = false;
             let mut buffer = [0; 4096];

@@ -114,7 +114,9 @@ impl Keeper {
         let turn = async move {
             if let Some(after) = after {
                 // The sender is in `shared`, which outlives this.
-                let _ = roster.wait_for(|roster| roster.entry(after).attempted).await;
+                let _ = roster
+                    .wait_for(|roster| roster.entry(after).attempted)
+                    .await;
             }
             sleep(delay).await;
         };
@@ -154,7 +156,10 @@ impl Keeper {
             }
             Err(error) => {
                 self.event(SupervisorEvent::NotStarted { error: &error });
-                let report = ExitReport { status: Status::Crashed, code: error.code() };
+                let report = ExitReport {
+                    status: Status::Crashed,
+                    code: error.code(),
+                };
                 let next = self.after_end(&report, Duration::ZERO);
                 tell(self.ordered.take());
                 next
@@ -255,7 +260,10 @@ impl Keeper {
         let code = self.shared.roster.borrow().entry(self.index).info.code;
         if matches!(next, Next::End) && code != 0 {
             // It had failed, and was to be started again: now it will not be.
-            self.note_failure(&ExitReport { status: Status::Crashed, code });
+            self.note_failure(&ExitReport {
+                status: Status::Crashed,
+                code,
+            });
         }
         self.come_to_rest(Status::Stopped, code, next)
     }
@@ -299,8 +307,10 @@ impl Keeper {
             process.group_gone().await;
             process.wait().await
         });
-        let report =
-            ended.await.unwrap_or(ExitReport { status: Status::Stopped, code: 128 + Signal::Kill.number() });
+        let report = ended.await.unwrap_or(ExitReport {
+            status: Status::Stopped,
+            code: 128 + Signal::Kill.number(),
+        });
         self.event(SupervisorEvent::Ended { report: &report });
         report
     }
@@ -327,7 +337,10 @@ impl Keeper {
 
     fn note_failure(&self, report: &ExitReport) {
         if report.code != 0 {
-            let failed = Failed { id: self.plan.id.clone(), code: report.code };
+            let failed = Failed {
+                id: self.plan.id.clone(),
+                code: report.code,
+            };
             self.shared.roster.send_modify(|roster| {
                 roster.first_failure.get_or_insert(failed);
             });

@@ -76,7 +76,10 @@ impl LineSplitter {
     /// # Panics
     /// When `n` is more than the room that was given.
     pub fn filled(&mut self, n: usize) {
-        assert!(n <= self.buffer.len() - self.end, "more bytes were read than there was room for");
+        assert!(
+            n <= self.buffer.len() - self.end,
+            "more bytes were read than there was room for"
+        );
         self.end += n;
         self.largest = self.largest.max(n);
     }
@@ -189,7 +192,11 @@ fn spans_of(text: &[u8], searched: usize, spans: &mut Vec<(u32, u32)>) -> usize 
     let mut start = 0;
     for found in memchr::memchr_iter(b'\n', &text[searched..]) {
         let newline = searched + found;
-        let end = if newline > start && text[newline - 1] == b'\r' { newline - 1 } else { newline };
+        let end = if newline > start && text[newline - 1] == b'\r' {
+            newline - 1
+        } else {
+            newline
+        };
         if end - start <= MAX_LINE {
             spans.push((start as u32, end as u32));
         } else {
@@ -219,7 +226,8 @@ fn count_of(text: &[u8], searched: usize) -> (u64, usize) {
     let mut start = 0;
     let mut count = 0;
     while start < text.len() {
-        let window = &text[start.max(searched).min(text.len())..text.len().min(start + MAX_LINE + 1)];
+        let window =
+            &text[start.max(searched).min(text.len())..text.len().min(start + MAX_LINE + 1)];
         if let Some(last) = memchr::memrchr(b'\n', window) {
             count += memchr::memchr_iter(b'\n', &window[..=last]).count() as u64;
             start = start.max(searched) + last + 1;
@@ -239,8 +247,8 @@ fn count_of(text: &[u8], searched: usize) -> (u64, usize) {
 /// The length of the first piece of an unfinished line, once it is certain that the line is longer than
 /// [`MAX_LINE`]: a `\r` at its very end may yet turn out to be half a terminator.
 fn overlong_piece(unfinished: &[u8]) -> Option<usize> {
-    let certain =
-        unfinished.len() > MAX_LINE + 1 || unfinished.len() == MAX_LINE + 1 && unfinished[MAX_LINE] != b'\r';
+    let certain = unfinished.len() > MAX_LINE + 1
+        || unfinished.len() == MAX_LINE + 1 && unfinished[MAX_LINE] != b'\r';
     certain.then(|| piece_len(unfinished))
 }
 
@@ -261,7 +269,11 @@ fn piece_len(content: &[u8]) -> usize {
             0xF0..=0xF4 => 4,
             _ => 1,
         };
-        return if back < length { MAX_LINE - back } else { MAX_LINE };
+        return if back < length {
+            MAX_LINE - back
+        } else {
+            MAX_LINE
+        };
     }
     MAX_LINE
 }
@@ -293,16 +305,27 @@ mod tests {
 
     /// The chunks of `text` that the cuts make; those that fall together make empty ones.
     fn chunks<'a>(text: &'a [u8], cuts: &[prop::sample::Index]) -> impl Iterator<Item = &'a [u8]> {
-        let mut ends: Vec<_> = cuts.iter().map(|cut| cut.index(text.len() + 1)).chain([text.len()]).collect();
+        let mut ends: Vec<_> = cuts
+            .iter()
+            .map(|cut| cut.index(text.len() + 1))
+            .chain([text.len()])
+            .collect();
         ends.sort_unstable();
         let starts = std::iter::once(0).chain(ends.clone());
-        starts.zip(ends).map(|(start, end): (usize, usize)| &text[Range { start, end }])
+        starts
+            .zip(ends)
+            .map(|(start, end): (usize, usize)| &text[Range { start, end }])
     }
 
     /// Text that is rich in what matters: terminators and halves of them, characters of every length,
     /// broken ones, and lines about as long as a piece or two may be.
     fn texts() -> impl Strategy<Value = Vec<u8>> {
-        let long = (prop::sample::select(vec!["a", "é", "€", "😀"]), 0..9usize, 1..3usize, "[abc]{0,3}")
+        let long = (
+            prop::sample::select(vec!["a", "é", "€", "😀"]),
+            0..9usize,
+            1..3usize,
+            "[abc]{0,3}",
+        )
             .prop_map(|(unit, less, pieces, shift)| {
                 let bytes = MAX_LINE * pieces + 4 - less;
                 (shift + &unit.repeat(bytes / unit.len())).into_bytes()
@@ -397,8 +420,10 @@ mod tests {
         for length in MAX_LINE - 1..=MAX_LINE + 2 {
             for terminator in ["\n", "\r\n", "\r\r\n", "\r", "\ra\n", ""] {
                 let text = [&[b'a'].repeat(length)[..], terminator.as_bytes(), b"next\n"].concat();
-                let expected: usize =
-                    contents(&text).iter().map(|line| line.len().div_ceil(MAX_LINE).max(1)).sum();
+                let expected: usize = contents(&text)
+                    .iter()
+                    .map(|line| line.len().div_ceil(MAX_LINE).max(1))
+                    .sum();
                 for cut in length - 1..=text.len() {
                     let (mut split, mut counted) = (LineSplitter::new(), LineSplitter::new());
                     let (mut lines, mut count) = (0, 0);
@@ -410,7 +435,10 @@ mod tests {
                         assert_eq!(count, lines, "{length} a and {terminator:?}, cut at {cut}");
                     }
                     lines += split.finish().len();
-                    assert_eq!(lines, expected, "{length} a and {terminator:?}, cut at {cut}");
+                    assert_eq!(
+                        lines, expected,
+                        "{length} a and {terminator:?}, cut at {cut}"
+                    );
                     assert_eq!(count + counted.finish().len(), expected);
                 }
             }
@@ -437,12 +465,18 @@ mod tests {
             splitter.filled(room);
             splitter.count();
         }
-        assert!(splitter.spare().len() >= MAX_BUFFER / 2, "a source that fills what it is given gets more");
+        assert!(
+            splitter.spare().len() >= MAX_BUFFER / 2,
+            "a source that fills what it is given gets more"
+        );
         for _ in 0..2 * MAX_BUFFER / 100 {
             splitter.spare()[99] = b'\n';
             splitter.filled(100);
             splitter.take();
         }
-        assert!(splitter.buffer.len() <= MIN_BUFFER, "a source that writes little does not keep a large one");
+        assert!(
+            splitter.buffer.len() <= MIN_BUFFER,
+            "a source that writes little does not keep a large one"
+        );
     }
 }

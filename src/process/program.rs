@@ -27,7 +27,12 @@ pub struct Program {
 impl Program {
     /// A program by its name or path.
     pub fn new(program: impl Into<OsString>) -> Self {
-        Self { program: program.into(), arguments: Vec::new(), environment: Vec::new(), directory: None }
+        Self {
+            program: program.into(),
+            arguments: Vec::new(),
+            environment: Vec::new(),
+            directory: None,
+        }
     }
 
     /// A command line for `sh -c`.

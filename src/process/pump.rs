@@ -50,7 +50,11 @@ impl Pump {
             Some(lossless) => LineFeed::lossless(lossless.clone()),
             None => LineFeed::new(publisher.clone()),
         };
-        Self { stdout: Stream::new(feed(), stdout), stderr: Stream::new(feed(), stderr), publisher }
+        Self {
+            stdout: Stream::new(feed(), stdout),
+            stderr: Stream::new(feed(), stderr),
+            publisher,
+        }
     }
 
     pub(super) async fn run(
@@ -82,7 +86,11 @@ impl Pump {
         }
         let exit = target.judge(exit);
         // Only an exit has a code on the wire.
-        let code = if exit.status == Status::Stopped { 0 } else { exit.code };
+        let code = if exit.status == Status::Stopped {
+            0
+        } else {
+            exit.code
+        };
         self.publisher.send_status(exit.status.clone(), code);
         report.send_replace(Some(exit));
     }
@@ -129,7 +137,10 @@ impl Stream {
             Some((pipe, sink)) => (Some(Box::pin(pipe) as _), sink),
             None => (None, None),
         };
-        let tee = sink.map(|sink| Tee { sink, raw: vec![0; TEE_BUFFER] });
+        let tee = sink.map(|sink| Tee {
+            sink,
+            raw: vec![0; TEE_BUFFER],
+        });
         Self { pipe, feed, tee }
     }
 
@@ -139,7 +150,9 @@ impl Stream {
 
     /// One read. Never ready once the pipe is closed. Nothing is lost by dropping the future.
     async fn read(&mut self) -> io::Result<usize> {
-        let Some(pipe) = &mut self.pipe else { return std::future::pending().await };
+        let Some(pipe) = &mut self.pipe else {
+            return std::future::pending().await;
+        };
         match &mut self.tee {
             Some(tee) => pipe.read(&mut tee.raw).await,
             None => pipe.read(self.feed.spare()).await,

@@ -51,7 +51,11 @@ impl RestartDelay {
     /// Pauses from `first`, 60 s at most (or `first`, if that is longer).
     pub fn new(first: Duration) -> Self {
         let default = Self::default();
-        Self { first, longest: default.longest.max(first), ..default }
+        Self {
+            first,
+            longest: default.longest.max(first),
+            ..default
+        }
     }
 
     /// The longest pause. One shorter than the first is that.
@@ -78,7 +82,10 @@ pub(super) struct Pauses {
 
 impl Pauses {
     pub(super) fn new(delay: RestartDelay) -> Self {
-        Self { delay, next: delay.first }
+        Self {
+            delay,
+            next: delay.first,
+        }
     }
 
     /// The pause after a run that took so long.
@@ -118,15 +125,23 @@ mod tests {
     #[test]
     fn no_pause_stays_none() {
         let mut pauses = Pauses::new(RestartDelay::new(Duration::ZERO));
-        assert_eq!([(); 3].map(|()| pauses.after(Duration::ZERO)), [Duration::ZERO; 3]);
+        assert_eq!(
+            [(); 3].map(|()| pauses.after(Duration::ZERO)),
+            [Duration::ZERO; 3]
+        );
     }
 
     #[test]
     fn each_policy_restarts_what_it_says() {
-        for (policy, after_success, after_failure) in
-            [(Restart::Never, false, false), (Restart::OnFailure, false, true), (Restart::Always, true, true)]
-        {
-            assert_eq!((policy.applies(false), policy.applies(true)), (after_success, after_failure));
+        for (policy, after_success, after_failure) in [
+            (Restart::Never, false, false),
+            (Restart::OnFailure, false, true),
+            (Restart::Always, true, true),
+        ] {
+            assert_eq!(
+                (policy.applies(false), policy.applies(true)),
+                (after_success, after_failure)
+            );
         }
     }
 

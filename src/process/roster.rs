@@ -72,11 +72,16 @@ impl Roster {
             phase: Phase::Waiting,
             attempted: false,
         };
-        Self { entries: ids.into_iter().map(entry).collect(), first_failure: None }
+        Self {
+            entries: ids.into_iter().map(entry).collect(),
+            first_failure: None,
+        }
     }
 
     pub(super) fn index(&self, id: &str) -> Option<usize> {
-        self.entries.iter().position(|entry| entry.info.id.as_str() == id)
+        self.entries
+            .iter()
+            .position(|entry| entry.info.id.as_str() == id)
     }
 
     pub(super) fn entry(&self, index: usize) -> &Entry {
@@ -93,10 +98,15 @@ impl Roster {
 
     /// Whether those from `first` on are at rest: it is the turn of the one before them to be stopped.
     pub(super) fn is_at_rest_from(&self, first: usize) -> bool {
-        self.entries[first..].iter().all(|entry| entry.phase == Phase::Rest)
+        self.entries[first..]
+            .iter()
+            .all(|entry| entry.phase == Phase::Rest)
     }
 
     pub(super) fn infos(&self) -> Vec<ProcessInfo> {
-        self.entries.iter().map(|entry| entry.info.clone()).collect()
+        self.entries
+            .iter()
+            .map(|entry| entry.info.clone())
+            .collect()
     }
 }

@@ -149,7 +149,10 @@ impl Spawn {
         if self.own_group {
             self.command.process_group(0);
         }
-        let mut child = self.command.spawn().map_err(|source| self.refused(source, &publisher))?;
+        let mut child = self
+            .command
+            .spawn()
+            .map_err(|source| self.refused(source, &publisher))?;
         let pid = child
             .id()
             .and_then(|pid| Pid::from_raw(pid.cast_signed()))
@@ -158,7 +161,9 @@ impl Spawn {
 
         let target = Arc::new(Target::new(pid, self.own_group));
         let (report, received) = watch::channel(None);
-        let lossless = self.lossless.map(|limit| Lossless::new(publisher.clone(), limit));
+        let lossless = self
+            .lossless
+            .map(|limit| Lossless::new(publisher.clone(), limit));
         let pump = Pump::new(
             publisher,
             lossless.as_ref(),
@@ -178,12 +183,20 @@ impl Spawn {
     }
 
     fn refused(&self, source: io::Error, publisher: &Publisher) -> SpawnError {
-        let program = self.command.as_std().get_program().to_string_lossy().into_owned();
+        let program = self
+            .command
+            .as_std()
+            .get_program()
+            .to_string_lossy()
+            .into_owned();
         let error = match source.kind() {
             io::ErrorKind::NotFound => SpawnError::NotFound { program, source },
             _ => SpawnError::NotExecutable { program, source },
         };
-        let report = ExitReport { status: Status::Crashed, code: error.code() };
+        let report = ExitReport {
+            status: Status::Crashed,
+            code: error.code(),
+        };
         publisher.send_status(report.status, report.code);
         error
     }

@@ -89,20 +89,29 @@ impl SupervisorBuilder {
         for (index, process) in self.processes.iter().enumerate() {
             after.push(match &process.after {
                 None => index.checked_sub(1),
-                Some(id) => {
-                    Some(self.processes[..index].iter().position(|p| p.id.as_str() == id).ok_or_else(
-                        || SupervisorError::After { id: process.id.clone(), after: id.clone() },
-                    )?)
-                }
+                Some(id) => Some(
+                    self.processes[..index]
+                        .iter()
+                        .position(|p| p.id.as_str() == id)
+                        .ok_or_else(|| SupervisorError::After {
+                            id: process.id.clone(),
+                            after: id.clone(),
+                        })?,
+                ),
             });
             if !seen.insert(process.id.clone()) {
                 return Err(SupervisorError::Twice(process.id.clone()));
             }
         }
-        let (senders, receivers): (Vec<_>, Vec<_>) =
-            self.processes.iter().map(|_| mpsc::channel(MOST_ORDERS)).unzip();
+        let (senders, receivers): (Vec<_>, Vec<_>) = self
+            .processes
+            .iter()
+            .map(|_| mpsc::channel(MOST_ORDERS))
+            .unzip();
         let shared = Arc::new(Shared {
-            roster: watch::Sender::new(Roster::new(self.processes.iter().map(|process| process.id.clone()))),
+            roster: watch::Sender::new(Roster::new(
+                self.processes.iter().map(|process| process.id.clone()),
+            )),
             ending: watch::Sender::new(Ending::No),
             orders: senders,
         });
@@ -111,7 +120,9 @@ impl SupervisorBuilder {
         let mut channels = Vec::with_capacity(after.len());
         for (index, (plan, orders)) in self.processes.into_iter().zip(receivers).enumerate() {
             let channel = ChannelName::process(&plan.id);
-            let publisher = hub.publisher(channel.as_str()).expect("a ChannelName is valid");
+            let publisher = hub
+                .publisher(channel.as_str())
+                .expect("a ChannelName is valid");
             channels.push(publisher.clone());
             let keeper = Keeper {
                 hub: hub.clone(),
@@ -127,13 +138,19 @@ impl SupervisorBuilder {
             };
             keepers.spawn(keeper.run());
         }
-        Ok(Supervisor { control: Control { shared }, _keepers: keepers, _channels: channels })
+        Ok(Supervisor {
+            control: Control { shared },
+            _keepers: keepers,
+            _channels: channels,
+        })
     }
 }
 
 impl fmt::Debug for SupervisorBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SupervisorBuilder").field("processes", &self.processes).finish_non_exhaustive()
+        f.debug_struct("SupervisorBuilder")
+            .field("processes", &self.processes)
+            .finish_non_exhaustive()
     }
 }
 
@@ -201,7 +218,10 @@ impl Supervisor {
     /// Nothing is lost by dropping the future, and any number of them may wait.
     pub async fn wait(&self) -> Vec<ProcessInfo> {
         let mut roster = self.control.shared.roster.subscribe();
-        let roster = roster.wait_for(Roster::is_at_rest).await.expect("`self` holds the sender");
+        let roster = roster
+            .wait_for(Roster::is_at_rest)
+            .await
+            .expect("`self` holds the sender");
         roster.infos()
     }
 

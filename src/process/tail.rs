@@ -75,7 +75,9 @@ impl TailBuilder {
     /// Outside a tokio runtime with I/O and time enabled.
     pub fn start(self, hub: &Hub, channel: &str) -> Result<Tail, NameError> {
         let publisher = hub.publisher(channel)?;
-        let lossless = self.lossless.map(|limit| Lossless::new(publisher.clone(), limit));
+        let lossless = self
+            .lossless
+            .map(|limit| Lossless::new(publisher.clone(), limit));
         let feed = match &lossless {
             Some(lossless) => LineFeed::lossless(lossless.clone()),
             None => LineFeed::new(publisher),
@@ -94,7 +96,11 @@ impl TailBuilder {
             status: None,
         };
         let task = tokio::spawn(follow(following, self.interval, stopped));
-        Ok(Tail { stop, task: Some(task), lossless: lossless.map(Arc::new) })
+        Ok(Tail {
+            stop,
+            task: Some(task),
+            lossless: lossless.map(Arc::new),
+        })
     }
 }
 
@@ -174,7 +180,13 @@ struct Following {
 impl Following {
     /// One look, in a thread that may block.
     fn look(&mut self, refresh: bool) -> Looked {
-        let Self { follower, feed, on_event, status, hint } = self;
+        let Self {
+            follower,
+            feed,
+            on_event,
+            status,
+            hint,
+        } = self;
         if refresh {
             // Before the look, so that nothing happens in between unseen.
             hint.watch(&follower.folders());
@@ -207,7 +219,9 @@ async fn follow(mut following: Following, interval: Duration, mut stopped: watch
             let looked = following.look(refresh);
             (following, looked)
         });
-        let Ok((back, looked)) = look.await else { return };
+        let Ok((back, looked)) = look.await else {
+            return;
+        };
         following = back;
         following.feed.settle().await;
         refresh = false;

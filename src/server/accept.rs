@@ -68,8 +68,18 @@ impl Options {
         // Below 8 KiB the HTTP server does not go.
         within("header_bytes", self.header_bytes, 8 * 1024, 1 << 20)?;
         within("max_requests", self.max_requests, 1, Semaphore::MAX_PERMITS)?;
-        lasts("header_timeout", self.header_timeout, Duration::from_millis(1), LONGEST)?;
-        lasts("request_timeout", self.request_timeout, Duration::from_millis(1), LONGEST)
+        lasts(
+            "header_timeout",
+            self.header_timeout,
+            Duration::from_millis(1),
+            LONGEST,
+        )?;
+        lasts(
+            "request_timeout",
+            self.request_timeout,
+            Duration::from_millis(1),
+            LONGEST,
+        )
     }
 }
 
@@ -81,7 +91,11 @@ impl Options {
 ///
 /// # Cancel safety
 /// Dropping the future ends the accepting and the plain HTTP requests under way; WebSocket connections live on in their own tasks.
-pub async fn serve(listener: TcpListener, hub: Hub, stop: impl Future<Output = ()>) -> io::Result<()> {
+pub async fn serve(
+    listener: TcpListener,
+    hub: Hub,
+    stop: impl Future<Output = ()>,
+) -> io::Result<()> {
     let router = hub.router();
     serve_with(listener, hub, router, Options::default(), stop).await
 }
@@ -97,7 +111,9 @@ pub async fn serve_with(
     options: Options,
     stop: impl Future<Output = ()>,
 ) -> io::Result<()> {
-    options.check().map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
+    options
+        .check()
+        .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
     hub.start();
     let mut stop = pin!(stop);
     let (stopping, _) = watch::channel(());
@@ -173,7 +189,8 @@ async fn serve_connection(
     hub: Hub,
     router: axum::Router,
     options: Options,
-    #[allow(unused_mut, reason = "only a TLS handshake waits for it here")] mut stopping: watch::Receiver<()>,
+    #[allow(unused_mut, reason = "only a TLS handshake waits for it here")]
+    mut stopping: watch::Receiver<()>,
 ) {
     let _ = tcp.set_nodelay(true);
     let ends = (PeerAddress(peer), tcp.local_addr().ok().map(LocalAddress));
@@ -215,7 +232,9 @@ async fn serve_stream(
     let router = TowerToHyperService::new(router);
     let watched = underway.clone();
     // One that waits for its next request is closed by the clock of the header, which has to be the first.
-    let longest = options.request_timeout.max(options.header_timeout + Duration::from_secs(1));
+    let longest = options
+        .request_timeout
+        .max(options.header_timeout + Duration::from_secs(1));
     let service = service_fn(move |mut request: Request<Incoming>| {
         underway.begin();
         request.extensions_mut().insert(peer);
@@ -225,7 +244,9 @@ async fn serve_stream(
         request.extensions_mut().insert(underway.clone());
         router.call(request)
     });
-    let connection = http.serve_connection(TokioIo::new(stream), service).with_upgrades();
+    let connection = http
+        .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades();
     let mut connection = pin!(connection);
     let served = tokio::select! {
         served = connection.as_mut() => served,

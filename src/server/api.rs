@@ -39,13 +39,23 @@ pub(super) async fn actions(
     let actions = match Actions::parse(&body) {
         Ok(actions) => actions,
         Err(error) => {
-            return refuse(&hub, RefusalReason::Actions, StatusCode::BAD_REQUEST, error.to_string());
+            return refuse(
+                &hub,
+                RefusalReason::Actions,
+                StatusCode::BAD_REQUEST,
+                error.to_string(),
+            );
         }
     };
     let inner = hub.inner();
     let client = inner.make_client(admitted.0, Speaks::Http);
     if !actions.iter().all(|action| inner.permits(&client, action)) {
-        return refuse(&hub, RefusalReason::Forbidden, StatusCode::FORBIDDEN, "Forbidden");
+        return refuse(
+            &hub,
+            RefusalReason::Forbidden,
+            StatusCode::FORBIDDEN,
+            "Forbidden",
+        );
     }
     if let Err((reason, status, text)) = processes::check(processes.as_deref(), &actions) {
         return refuse(&hub, reason, status, text);
@@ -74,14 +84,24 @@ pub(super) async fn stats(State(hub): State<Hub>, _: Admitted) -> Json<Stats> {
 }
 
 /// Those that the caller may subscribe to.
-pub(super) async fn channels(State(hub): State<Hub>, admitted: Admitted) -> Json<Vec<ChannelStats>> {
+pub(super) async fn channels(
+    State(hub): State<Hub>,
+    admitted: Admitted,
+) -> Json<Vec<ChannelStats>> {
     let inner = hub.inner();
     let client = inner.make_client(admitted.0, Speaks::Http);
-    Json(hub.channels().filter(|stats| inner.authorises(&client, &stats.channel)).collect())
+    Json(
+        hub.channels()
+            .filter(|stats| inner.authorises(&client, &stats.channel))
+            .collect(),
+    )
 }
 
 fn is_json(headers: &HeaderMap) -> bool {
-    let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let content_type = headers
+        .get(CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
     let media_type = content_type.split(';').next().unwrap_or_default().trim();
     media_type.eq_ignore_ascii_case("application/json")
 }

@@ -27,8 +27,10 @@ impl FromRequest<Hub> for Body {
             let text = format!("The body of a request may have {} bytes.", config.max_body);
             refuse(StatusCode::PAYLOAD_TOO_LARGE, RefusalReason::BodySize, text)
         };
-        let announced =
-            request.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+        let announced = request
+            .headers()
+            .get(CONTENT_LENGTH)
+            .and_then(|length| length.to_str().ok()?.parse().ok());
         if announced.is_some_and(|length: u64| length > config.max_body as u64) {
             return Err(too_big());
         }
@@ -37,10 +39,16 @@ impl FromRequest<Hub> for Body {
             Ok(Ok(body)) => Ok(Self(body.to_bytes())),
             Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_big()),
             // The peer has gone, or cuts its body into chunks wrongly.
-            Ok(Err(_)) => Err((StatusCode::BAD_REQUEST, "The body cannot be read.").into_response()),
+            Ok(Err(_)) => {
+                Err((StatusCode::BAD_REQUEST, "The body cannot be read.").into_response())
+            }
             Err(_) => {
                 let text = "The body did not come in time.".to_owned();
-                Err(refuse(StatusCode::REQUEST_TIMEOUT, RefusalReason::BodyTimeout, text))
+                Err(refuse(
+                    StatusCode::REQUEST_TIMEOUT,
+                    RefusalReason::BodyTimeout,
+                    text,
+                ))
             }
         }
     }

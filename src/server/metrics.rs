@@ -41,44 +41,146 @@ impl Collector for Sample {
         let out = &mut encoder;
         let stats = &self.0;
         gauge(out, "clients", "Clients connected now.", stats.clients)?;
-        gauge(out, "channels", "Channels that have subscribers.", stats.channels)?;
-        gauge(out, "subscriptions", "Subscriptions of all clients together.", stats.subscribers)?;
-        gauge(out, "queued_messages", "Messages that wait in clients' queues.", stats.queued)?;
-        gauge(out, "queued_bytes", "Bytes that wait in clients' queues.", stats.queued_bytes)?;
-        gauge(out, "longest_queue_messages", "Messages in the fullest of the queues.", stats.longest_queue)?;
-        gauge(out, "history_bytes", "Bytes that all histories hold.", stats.history_bytes)?;
+        gauge(
+            out,
+            "channels",
+            "Channels that have subscribers.",
+            stats.channels,
+        )?;
+        gauge(
+            out,
+            "subscriptions",
+            "Subscriptions of all clients together.",
+            stats.subscribers,
+        )?;
+        gauge(
+            out,
+            "queued_messages",
+            "Messages that wait in clients' queues.",
+            stats.queued,
+        )?;
+        gauge(
+            out,
+            "queued_bytes",
+            "Bytes that wait in clients' queues.",
+            stats.queued_bytes,
+        )?;
+        gauge(
+            out,
+            "longest_queue_messages",
+            "Messages in the fullest of the queues.",
+            stats.longest_queue,
+        )?;
+        gauge(
+            out,
+            "history_bytes",
+            "Bytes that all histories hold.",
+            stats.history_bytes,
+        )?;
         counter(out, "connections", "Connections accepted.", stats.connected)?;
         let closed = CloseReason::ALL.map(CloseReason::name);
-        counters(out, "closed", "Connections ended, by reason.", &closed, &stats.closed)?;
+        counters(
+            out,
+            "closed",
+            "Connections ended, by reason.",
+            &closed,
+            &stats.closed,
+        )?;
         let refused = RefusalReason::ALL.map(RefusalReason::name);
-        counters(out, "refused", "Requests and subscriptions refused, by reason.", &refused, &stats.refused)?;
+        counters(
+            out,
+            "refused",
+            "Requests and subscriptions refused, by reason.",
+            &refused,
+            &stats.refused,
+        )?;
         let paused = PauseReason::ALL.map(PauseReason::name);
         let help = "Times that accepting connections paused, by reason.";
         counters(out, "accept_paused", help, &paused, &stats.paused)?;
-        counter(out, "panicked_seals", "Seals that ended in a panic.", stats.panicked)?;
-        counter(out, "ignored_messages", "Messages of clients that were no command.", stats.ignored)?;
-        counter(out, "offered_messages", "Messages x subscribers fanned out.", stats.offered)?;
-        counter(out, "delivered_messages", "Messages x subscribers handed to the kernel.", stats.written)?;
+        counter(
+            out,
+            "panicked_seals",
+            "Seals that ended in a panic.",
+            stats.panicked,
+        )?;
+        counter(
+            out,
+            "ignored_messages",
+            "Messages of clients that were no command.",
+            stats.ignored,
+        )?;
+        counter(
+            out,
+            "offered_messages",
+            "Messages x subscribers fanned out.",
+            stats.offered,
+        )?;
+        counter(
+            out,
+            "delivered_messages",
+            "Messages x subscribers handed to the kernel.",
+            stats.written,
+        )?;
         let skipped = BTreeMap::from([
-            ("client queue full", stats.skipped.saturating_sub(stats.overrun)),
+            (
+                "client queue full",
+                stats.skipped.saturating_sub(stats.overrun),
+            ),
             ("channel queue full", stats.overrun),
         ]);
         let reasons = ["client queue full", "channel queue full"];
-        counters(out, "skipped_messages", "Messages x subscribers skipped, by reason.", &reasons, &skipped)?;
-        let help = "Messages x subscribers accepted for clients that went before they were written.";
+        counters(
+            out,
+            "skipped_messages",
+            "Messages x subscribers skipped, by reason.",
+            &reasons,
+            &skipped,
+        )?;
+        let help =
+            "Messages x subscribers accepted for clients that went before they were written.";
         counter(out, "discarded_messages", help, stats.discarded)?;
         let blocks = &stats.block_messages;
-        histogram(out, "block_messages", "Messages in each block that was sealed.", None, blocks)?;
+        histogram(
+            out,
+            "block_messages",
+            "Messages in each block that was sealed.",
+            None,
+            blocks,
+        )?;
         let help = "Bytes that the kernel took with each write.";
-        histogram(out, "write_size", help, Some(&Unit::Bytes), &stats.write_sizes)?;
+        histogram(
+            out,
+            "write_size",
+            help,
+            Some(&Unit::Bytes),
+            &stats.write_sizes,
+        )?;
         let help = "Time that each write took.";
-        histogram(out, "write_duration", help, Some(&Unit::Seconds), &stats.write_seconds)?;
-        let help = "Time from the first message that a flush waited for until all were in the queues.";
-        histogram(out, "flush_latency", help, Some(&Unit::Seconds), &stats.flush_seconds)
+        histogram(
+            out,
+            "write_duration",
+            help,
+            Some(&Unit::Seconds),
+            &stats.write_seconds,
+        )?;
+        let help =
+            "Time from the first message that a flush waited for until all were in the queues.";
+        histogram(
+            out,
+            "flush_latency",
+            help,
+            Some(&Unit::Seconds),
+            &stats.flush_seconds,
+        )
     }
 }
 
-fn gauge(out: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: impl TryInto<i64>) -> fmt::Result {
+fn gauge(
+    out: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    value: impl TryInto<i64>,
+) -> fmt::Result {
     let gauge = ConstGauge::new(value.try_into().unwrap_or(i64::MAX));
     gauge.encode(out.encode_descriptor(name, help, None, gauge.metric_type())?)
 }
@@ -111,7 +213,11 @@ fn histogram(
     unit: Option<&Unit>,
     seen: &Distribution,
 ) -> fmt::Result {
-    let mut buckets: Vec<(f64, u64)> = seen.within.iter().map(|bucket| (bucket.le, bucket.count)).collect();
+    let mut buckets: Vec<(f64, u64)> = seen
+        .within
+        .iter()
+        .map(|bucket| (bucket.le, bucket.count))
+        .collect();
     // The encoder writes the largest number as `+Inf`.
     buckets.push((f64::MAX, seen.beyond));
     let mut metric = out.encode_descriptor(name, help, unit, MetricType::Histogram)?;

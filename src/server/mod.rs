@@ -99,7 +99,10 @@ async fn not_found() -> Response {
         GET  /api/channels/CHANNEL/events?tail=N  the same as Server-Sent Events\n\
         GET  /api/processes the supervised processes\n\
         GET  /healthz       whether the server is up\n";
-    const METRICS: &str =
-        if cfg!(feature = "metrics") { "GET  /metrics       the counters for Prometheus\n" } else { "" };
+    const METRICS: &str = if cfg!(feature = "metrics") {
+        "GET  /metrics       the counters for Prometheus\n"
+    } else {
+        ""
+    };
     (StatusCode::NOT_FOUND, [HELP, METRICS].concat()).into_response()
 }

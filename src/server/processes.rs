@@ -39,11 +39,14 @@ pub(super) fn check(
     actions: &[Action],
 ) -> Result<(), (RefusalReason, StatusCode, String)> {
     for action in actions {
-        let Action::OrderProcess { process_id, order } = action else { continue };
+        let Action::OrderProcess { process_id, order } = action else {
+            continue;
+        };
         let order = order.as_str();
         let Some(processes) = processes.filter(|processes| processes.controllable()) else {
-            let text =
-                format!("{order}: processes cannot be controlled here; outrace run --control allows it");
+            let text = format!(
+                "{order}: processes cannot be controlled here; outrace run --control allows it"
+            );
             return Err((RefusalReason::Forbidden, StatusCode::FORBIDDEN, text));
         };
         if !processes.knows(process_id) {
@@ -56,7 +59,9 @@ pub(super) fn check(
 
 /// Gives an order that was checked, and does not wait for what comes of it: a stop takes as long as its grace.
 pub(super) fn order(processes: Option<&Processes>, id: &ProcessId, order: ProcessOrder) -> Reply {
-    Reply::Ordered { accepted: processes.is_some_and(|processes| processes.order(id, order)) }
+    Reply::Ordered {
+        accepted: processes.is_some_and(|processes| processes.order(id, order)),
+    }
 }
 
 #[cfg(feature = "process")]
@@ -100,7 +105,10 @@ mod supervised {
     impl Processes {
         /// The processes of a supervisor; `controllable` says whether clients may start and stop them.
         pub fn new(control: Control, controllable: bool) -> Self {
-            Self { control, controllable }
+            Self {
+                control,
+                controllable,
+            }
         }
 
         /// What to lay on a router.
@@ -126,7 +134,10 @@ mod supervised {
                 let channel = ChannelName::process(&info.id);
                 if hub.authorises(client, &channel) {
                     let order = ProcessOrder::Restart;
-                    let action = Action::OrderProcess { process_id: info.id.clone(), order };
+                    let action = Action::OrderProcess {
+                        process_id: info.id.clone(),
+                        order,
+                    };
                     let controllable = self.controllable && hub.permits(client, &action);
                     shown.push(Shown::of(info, channel, controllable));
                 }
@@ -166,8 +177,13 @@ mod supervised {
 
     fn rfc3339(time: SystemTime) -> String {
         // A clock before 1970 shows 1970.
-        let millis = time.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
-        Timestamp::from_unix_millis(i64::try_from(millis).unwrap_or(i64::MAX)).as_str().to_owned()
+        let millis = time
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default()
+            .as_millis();
+        Timestamp::from_unix_millis(i64::try_from(millis).unwrap_or(i64::MAX))
+            .as_str()
+            .to_owned()
     }
 }
 

@@ -21,7 +21,10 @@ impl FromRequestParts<Hub> for Admitted {
     async fn from_request_parts(head: &mut Parts, hub: &Hub) -> Result<Self, Response> {
         complete(&mut head.extensions);
         match hub.inner().admit(head).await {
-            Ok(identity) => Ok(Self(Visitor { address: PeerAddress::of(&head.extensions), identity })),
+            Ok(identity) => Ok(Self(Visitor {
+                address: PeerAddress::of(&head.extensions),
+                identity,
+            })),
             Err(denial) => Err(deny(hub, denial)),
         }
     }
@@ -39,7 +42,9 @@ pub(super) fn complete(extensions: &mut Extensions) {
 fn deny(hub: &Hub, denial: Denial) -> Response {
     let mut response = refuse(hub, denial.reason(), denial.status(), denial.text());
     if let Some(challenge) = denial.challenge() {
-        response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+        response
+            .headers_mut()
+            .insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
     }
     response
 }

@@ -50,8 +50,15 @@ pub(super) async fn text(
     Query(wish): Query<Wish>,
     underway: Option<Extension<Underway>>,
 ) -> Response {
-    let options = Options { gaps: true, tail: wish.tail, ..Options::default() };
-    leave(underway, answer(&hub, admitted, &channel, Encoding::Text, options))
+    let options = Options {
+        gaps: true,
+        tail: wish.tail,
+        ..Options::default()
+    };
+    leave(
+        underway,
+        answer(&hub, admitted, &channel, Encoding::Text, options),
+    )
 }
 
 /// `GET /api/channels/{channel}/events`: Server-Sent Events, each with the id `EPOCH:SEQ`, from which a browser resumes by itself.
@@ -63,11 +70,22 @@ pub(super) async fn events(
     underway: Option<Extension<Underway>>,
     headers: HeaderMap,
 ) -> Response {
-    let last = headers.get("last-event-id").and_then(|id| id.to_str().ok()).and_then(since);
+    let last = headers
+        .get("last-event-id")
+        .and_then(|id| id.to_str().ok())
+        .and_then(since);
     // Where a stream goes on it has had its tail.
     let tail = if last.is_some() { None } else { wish.tail };
-    let options = Options { gaps: true, tail, since: last, ..Options::default() };
-    leave(underway, answer(&hub, admitted, &channel, Encoding::Events, options))
+    let options = Options {
+        gaps: true,
+        tail,
+        since: last,
+        ..Options::default()
+    };
+    leave(
+        underway,
+        answer(&hub, admitted, &channel, Encoding::Events, options),
+    )
 }
 
 /// A stream is no request under way any more.
@@ -80,31 +98,58 @@ fn leave(underway: Option<Extension<Underway>>, answer: Response) -> Response {
 
 fn since(id: &str) -> Option<Since> {
     let (epoch, seq) = id.split_once(':')?;
-    Some(Since { epoch: epoch.to_owned(), seq: seq.parse().ok()? })
+    Some(Since {
+        epoch: epoch.to_owned(),
+        seq: seq.parse().ok()?,
+    })
 }
 
-fn answer(hub: &Hub, admitted: Admitted, channel: &str, encoding: Encoding, options: Options) -> Response {
+fn answer(
+    hub: &Hub,
+    admitted: Admitted,
+    channel: &str,
+    encoding: Encoding,
+    options: Options,
+) -> Response {
     let name = match ChannelName::parse(channel) {
         Ok(name) => name,
         Err(error) => {
-            return refuse(hub, RefusalReason::Name, StatusCode::BAD_REQUEST, error.to_string());
+            return refuse(
+                hub,
+                RefusalReason::Name,
+                StatusCode::BAD_REQUEST,
+                error.to_string(),
+            );
         }
     };
     let inner = hub.inner();
     if inner.is_stopping() {
         const TEXT: &str = "The server is shutting down.";
-        return refuse(hub, RefusalReason::Stopping, StatusCode::SERVICE_UNAVAILABLE, TEXT);
+        return refuse(
+            hub,
+            RefusalReason::Stopping,
+            StatusCode::SERVICE_UNAVAILABLE,
+            TEXT,
+        );
     }
     let client = inner.make_client(admitted.0, Speaks::Http);
     if !inner.authorises(&client, &name) {
         let text = Refusal::Unauthorised.as_str();
-        return refuse(hub, RefusalReason::Subscription, StatusCode::FORBIDDEN, text);
+        return refuse(
+            hub,
+            RefusalReason::Subscription,
+            StatusCode::FORBIDDEN,
+            text,
+        );
     }
     let slot = match Slot::take(inner, client.address()) {
         Ok(slot) => slot,
         Err(refusal) => return refusal.counted(inner).into_response(),
     };
-    let mortal = client.identity().filter(|identity| identity.expires().is_some()).cloned();
+    let mortal = client
+        .identity()
+        .filter(|identity| identity.expires().is_some())
+        .cloned();
     let body = Stream {
         membership: inner.welcome(&client),
         client,
@@ -117,7 +162,12 @@ fn answer(hub: &Hub, admitted: Admitted, channel: &str, encoding: Encoding, opti
     };
     inner.tell_connected(&body.client);
     if let Err(refusal) = inner.join_as(&body.client, name, encoding, Some(options), None) {
-        return refuse(hub, refusal.reason(), StatusCode::SERVICE_UNAVAILABLE, refusal.as_str());
+        return refuse(
+            hub,
+            refusal.reason(),
+            StatusCode::SERVICE_UNAVAILABLE,
+            refusal.as_str(),
+        );
     }
     let content_type = match encoding {
         Encoding::Events => "text/event-stream",
@@ -129,8 +179,14 @@ fn answer(hub: &Hub, admitted: Admitted, channel: &str, encoding: Encoding, opti
         // The connection ends with the stream, and is counted as one until then.
         (CONNECTION, HeaderValue::from_static("close")),
         // Proxies that collect a response before they pass it on are asked not to.
-        (HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no")),
-        (HeaderName::from_static("x-content-type-options"), HeaderValue::from_static("nosniff")),
+        (
+            HeaderName::from_static("x-accel-buffering"),
+            HeaderValue::from_static("no"),
+        ),
+        (
+            HeaderName::from_static("x-content-type-options"),
+            HeaderValue::from_static("nosniff"),
+        ),
     ];
     (headers, Body::new(body)).into_response()
 }
@@ -160,7 +216,10 @@ impl Stream {
         if given.messages > 0 {
             self.client.outbox.release(given);
             self.client.count_written(given.messages as u64);
-            self.hub().core().totals.count_write(given.messages as u64, given.bytes as u64);
+            self.hub()
+                .core()
+                .totals
+                .count_write(given.messages as u64, given.bytes as u64);
         }
     }
 
@@ -189,7 +248,11 @@ impl HttpBody for Stream {
         let this = &mut *self;
         this.settle();
         this.client.outbox.register(cx);
-        if this.expiry.as_mut().is_some_and(|expiry| expiry.as_mut().poll(cx).is_ready()) {
+        if this
+            .expiry
+            .as_mut()
+            .is_some_and(|expiry| expiry.as_mut().poll(cx).is_ready())
+        {
             this.expiry = None;
             this.client.expire();
         }
@@ -216,7 +279,11 @@ impl HttpBody for Stream {
 impl Drop for Stream {
     fn drop(&mut self) {
         self.settle();
-        let reason = self.client.outbox.close_asked().unwrap_or(CloseReason::PeerGone);
+        let reason = self
+            .client
+            .outbox
+            .close_asked()
+            .unwrap_or(CloseReason::PeerGone);
         self.hub().farewell(&self.membership, reason);
     }
 }
@@ -233,19 +300,39 @@ mod tests {
     #[tokio::test]
     async fn who_waits_for_room_in_a_stream_is_told_when_it_has_written_everything() {
         let hub = Hub::new();
-        let options = Options { gaps: true, ..Options::default() };
-        let answer = answer(&hub, Admitted(Visitor::default()), "c", Encoding::Text, options);
+        let options = Options {
+            gaps: true,
+            ..Options::default()
+        };
+        let answer = answer(
+            &hub,
+            Admitted(Visitor::default()),
+            "c",
+            Encoding::Text,
+            options,
+        );
         let mut body = pin!(answer.into_body());
-        let mut poll = || body.as_mut().poll_frame(&mut Context::from_waker(Waker::noop()));
+        let mut poll = || {
+            body.as_mut()
+                .poll_frame(&mut Context::from_waker(Waker::noop()))
+        };
         assert!(poll().is_pending());
         let client = hub.clients().next().expect("the stream's client");
         let mut room = pin!(hub.inner().core().room.notified());
         room.as_mut().enable();
-        let mut is_told = || room.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready();
+        let mut is_told = || {
+            room.as_mut()
+                .poll(&mut Context::from_waker(Waker::noop()))
+                .is_ready()
+        };
         client.await_room();
-        hub.send_to_channel("c", crate::Message::output("line")).expect("a valid name");
+        hub.send_to_channel("c", crate::Message::output("line"))
+            .expect("a valid name");
         hub.inner().flush();
-        assert!(poll().is_ready() && !is_told(), "the line is not written yet");
+        assert!(
+            poll().is_ready() && !is_told(),
+            "the line is not written yet"
+        );
         assert!(poll().is_pending() && is_told());
     }
 }

@@ -19,7 +19,10 @@ struct State {
 
 impl Underway {
     pub(super) fn new(permit: OwnedSemaphorePermit) -> Self {
-        Self(Arc::new(Mutex::new(State { permit: Some(permit), begun: None })))
+        Self(Arc::new(Mutex::new(State {
+            permit: Some(permit),
+            begun: None,
+        })))
     }
 
     /// The header of a request has come.
@@ -43,7 +46,11 @@ impl Underway {
         loop {
             let begun = {
                 let state = self.state();
-                if state.permit.is_none() { None } else { Some(state.begun) }
+                if state.permit.is_none() {
+                    None
+                } else {
+                    Some(state.begun)
+                }
             };
             match begun {
                 None => std::future::pending().await,

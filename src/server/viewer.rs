@@ -63,9 +63,11 @@ const FILES: &[(&str, &str, &[u8])] = files! {
 /// let app: axum::Router = hub.router().merge(outrace::server::viewer());
 /// ```
 pub fn viewer() -> Router {
-    FILES.iter().fold(Router::new(), |router, &(path, kind, body)| {
-        router.route(path, get(move || async move { file(kind, body) }))
-    })
+    FILES
+        .iter()
+        .fold(Router::new(), |router, &(path, kind, body)| {
+            router.route(path, get(move || async move { file(kind, body) }))
+        })
 }
 
 fn file(kind: &'static str, body: &'static [u8]) -> Response {
@@ -94,8 +96,10 @@ mod tests {
             .unwrap()
             .map(|entry| format!("/viewer/{}", entry.unwrap().file_name().to_str().unwrap()))
             .collect();
-        let served =
-            FILES.iter().map(|(path, ..)| (*path).to_owned()).filter(|path| path.starts_with("/viewer/"));
+        let served = FILES
+            .iter()
+            .map(|(path, ..)| (*path).to_owned())
+            .filter(|path| path.starts_with("/viewer/"));
         assert_eq!(served.collect::<BTreeSet<_>>(), written);
         // The router refuses a path that is listed twice.
         let _ = viewer();

@@ -23,15 +23,27 @@ impl Answer {
     }
 
     pub fn json(&self) -> serde_json::Value {
-        assert_eq!(self.header("content-type"), Some("application/json"), "{self:?}");
+        assert_eq!(
+            self.header("content-type"),
+            Some("application/json"),
+            "{self:?}"
+        );
         serde_json::from_str(&self.body).unwrap()
     }
 
     /// Checks that this is a refusal: its status and, if it is given, its whole text.
     #[track_caller]
     pub fn refuses(&self, status: u16, text: &str) {
-        assert_eq!((self.status, self.body.as_str()), (status, text), "{self:?}");
-        assert_eq!(self.header("content-type"), Some("text/plain; charset=utf-8"), "{self:?}");
+        assert_eq!(
+            (self.status, self.body.as_str()),
+            (status, text),
+            "{self:?}"
+        );
+        assert_eq!(
+            self.header("content-type"),
+            Some("text/plain; charset=utf-8"),
+            "{self:?}"
+        );
     }
 }
 
@@ -51,32 +63,51 @@ pub fn read_answer(stream: &mut TcpStream) -> Answer {
         if let Some(end) = bytes.windows(4).position(|w| w == b"\r\n\r\n") {
             let header = String::from_utf8(bytes[..end].to_vec()).unwrap();
             let status = header.split(' ').nth(1).unwrap().parse().unwrap();
-            let mut answer = Answer { status, header, body: String::new() };
-            let length: usize = answer.header("content-length").map_or(0, |n| n.parse().unwrap());
+            let mut answer = Answer {
+                status,
+                header,
+                body: String::new(),
+            };
+            let length: usize = answer
+                .header("content-length")
+                .map_or(0, |n| n.parse().unwrap());
             if bytes.len() >= end + 4 + length {
                 answer.body = String::from_utf8(bytes[end + 4..end + 4 + length].to_vec()).unwrap();
                 return answer;
             }
         }
         let n = stream.read(&mut chunk).unwrap();
-        assert!(n > 0, "the server hung up: {:?}", String::from_utf8_lossy(&bytes));
+        assert!(
+            n > 0,
+            "the server hung up: {:?}",
+            String::from_utf8_lossy(&bytes)
+        );
         bytes.extend_from_slice(&chunk[..n]);
     }
 }
 
 pub fn get(address: SocketAddr, path: &str) -> Answer {
-    exchange(address, format!("GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n").as_bytes())
+    exchange(
+        address,
+        format!("GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n").as_bytes(),
+    )
 }
 
 /// Posts with headers of one's own, each ended by CRLF.
 pub fn post(address: SocketAddr, path: &str, headers: &str, body: &str) -> Answer {
     let length = body.len();
-    let request =
-        format!("POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n{headers}Content-Length: {length}\r\n\r\n{body}");
+    let request = format!(
+        "POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n{headers}Content-Length: {length}\r\n\r\n{body}"
+    );
     exchange(address, request.as_bytes())
 }
 
 /// Posts actions.
 pub fn act(address: SocketAddr, body: &str) -> Answer {
-    post(address, "/api/actions", "Content-Type: application/json\r\n", body)
+    post(
+        address,
+        "/api/actions",
+        "Content-Type: application/json\r\n",
+        body,
+    )
 }

@@ -38,17 +38,33 @@ impl Server {
 
     /// A hub behind a router and bounds of one's own.
     pub fn routed(hub: Hub, router: axum::Router, options: Options) -> Self {
-        let runtime =
-            tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-        let listener = runtime.block_on(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))).unwrap();
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .unwrap();
+        let listener = runtime
+            .block_on(TcpListener::bind((Ipv4Addr::LOCALHOST, 0)))
+            .unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel();
         let stop_asked = async {
             let _ = stopped.await;
         };
-        let served =
-            runtime.spawn(outrace::server::serve_with(listener, hub.clone(), router, options, stop_asked));
-        Self { hub, address, runtime: Some(runtime), stop: Some(stop), served: Some(served) }
+        let served = runtime.spawn(outrace::server::serve_with(
+            listener,
+            hub.clone(),
+            router,
+            options,
+            stop_asked,
+        ));
+        Self {
+            hub,
+            address,
+            runtime: Some(runtime),
+            stop: Some(stop),
+            served: Some(served),
+        }
     }
 
     pub fn with(builder: HubBuilder) -> Self {
@@ -82,7 +98,10 @@ impl Server {
         let address = socket.local_address();
         let mut found = None;
         until("the client is listed", || {
-            found = self.hub.clients().find(|client| client.address() == Some(address));
+            found = self
+                .hub
+                .clients()
+                .find(|client| client.address() == Some(address));
             found.is_some()
         });
         found.unwrap()
@@ -135,7 +154,10 @@ impl Drop for Server {
 pub fn until(what: &str, mut holds: impl FnMut() -> bool) {
     let start = Instant::now();
     while !holds() {
-        assert!(start.elapsed() < PATIENCE, "not within {PATIENCE:?}: {what}");
+        assert!(
+            start.elapsed() < PATIENCE,
+            "not within {PATIENCE:?}: {what}"
+        );
         std::thread::sleep(Duration::from_millis(1));
     }
 }
@@ -154,20 +176,39 @@ pub fn join<T>(what: &str, thread: JoinHandle<T>) -> T {
 #[track_caller]
 pub fn without_timestamp(message: &str) -> String {
     const SHAPE: &str = r#""timestamp":"0000-00-00T00:00:00.000Z"}"#;
-    let start = message.len().checked_sub(SHAPE.len()).unwrap_or_else(|| panic!("too short: {message}"));
+    let start = message
+        .len()
+        .checked_sub(SHAPE.len())
+        .unwrap_or_else(|| panic!("too short: {message}"));
     let (rest, stamp) = message.split_at(start);
-    let shape: String = stamp.chars().map(|c| if c.is_ascii_digit() { '0' } else { c }).collect();
+    let shape: String = stamp
+        .chars()
+        .map(|c| if c.is_ascii_digit() { '0' } else { c })
+        .collect();
     assert_eq!(shape, SHAPE, "{message}");
-    let time = stamp.trim_start_matches(r#""timestamp":""#).trim_end_matches(r#""}"#);
+    let time = stamp
+        .trim_start_matches(r#""timestamp":""#)
+        .trim_end_matches(r#""}"#);
     let time = chrono::DateTime::parse_from_rfc3339(time).unwrap();
-    let age = chrono::Utc::now().signed_duration_since(time).num_milliseconds();
+    let age = chrono::Utc::now()
+        .signed_duration_since(time)
+        .num_milliseconds();
     assert!((-1000..60_000).contains(&age), "{age} ms old: {message}");
-    let rest = rest.strip_suffix(',').unwrap_or_else(|| panic!("the timestamp comes last: {message}"));
+    let rest = rest
+        .strip_suffix(',')
+        .unwrap_or_else(|| panic!("the timestamp comes last: {message}"));
     format!("{rest}}}")
 }
 
 /// The numbers `0..` of a text's `data`, as the tests publish them: `"publisher:number"`.
 pub fn labelled(message: &serde_json::Value) -> Option<(usize, usize)> {
     let (publisher, number) = message["data"].as_str()?.split_once(':')?;
-    Some((publisher.parse().ok()?, number.split_once(' ').map_or(number, |(n, _)| n).parse().ok()?))
+    Some((
+        publisher.parse().ok()?,
+        number
+            .split_once(' ')
+            .map_or(number, |(n, _)| n)
+            .parse()
+            .ok()?,
+    ))
 }

@@ -34,7 +34,10 @@ impl Frame {
     pub fn close(&self) -> (u16, &str) {
         assert_eq!(self.opcode, CLOSE, "{self:?}");
         let (code, reason) = self.payload.split_at(2);
-        (u16::from_be_bytes([code[0], code[1]]), std::str::from_utf8(reason).unwrap())
+        (
+            u16::from_be_bytes([code[0], code[1]]),
+            std::str::from_utf8(reason).unwrap(),
+        )
     }
 }
 
@@ -63,7 +66,12 @@ pub fn masked(first: u8, payload: &[u8]) -> Vec<u8> {
         }
     }
     frame.extend_from_slice(&MASK);
-    frame.extend(payload.iter().zip(MASK.iter().cycle()).map(|(byte, mask)| byte ^ mask));
+    frame.extend(
+        payload
+            .iter()
+            .zip(MASK.iter().cycle())
+            .map(|(byte, mask)| byte ^ mask),
+    );
     frame
 }
 
@@ -99,14 +107,23 @@ impl Socket {
         stream.set_nodelay(true).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_write_timeout(Some(PATIENCE)).unwrap();
-        let mut socket = Self { stream, buffer: Vec::new(), start: 0 };
+        let mut socket = Self {
+            stream,
+            buffer: Vec::new(),
+            start: 0,
+        };
         let Some(more) = more else { return socket };
         socket.send_bytes(handshake(more).as_bytes());
         let answer = socket.answer();
         assert!(answer.starts_with("HTTP/1.1 101 "), "{answer}");
         // The key and its answer are those of RFC 6455 section 1.3.
         let accept = "sec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n";
-        assert!(answer.to_ascii_lowercase().contains(&accept.to_ascii_lowercase()), "{answer}");
+        assert!(
+            answer
+                .to_ascii_lowercase()
+                .contains(&accept.to_ascii_lowercase()),
+            "{answer}"
+        );
         socket
     }
 
@@ -118,7 +135,10 @@ impl Socket {
                 self.start += end + 4;
                 return answer;
             }
-            assert!(self.fill().unwrap() > 0, "the server hung up during the handshake");
+            assert!(
+                self.fill().unwrap() > 0,
+                "the server hung up during the handshake"
+            );
         }
     }
 
@@ -191,7 +211,9 @@ impl Socket {
 
     #[track_caller]
     pub fn frame(&mut self) -> Frame {
-        self.try_frame().expect("a frame comes in time").expect("the connection is open")
+        self.try_frame()
+            .expect("a frame comes in time")
+            .expect("the connection is open")
     }
 
     /// The next text message.
@@ -225,7 +247,12 @@ impl Socket {
     pub fn subscribe(&mut self, channel: &str) {
         self.send_json(serde_json::json!({"type": "subscribe", "channel": channel}));
         let answers = self.ping();
-        assert!(answers.iter().all(|answer| !answer.starts_with(r#"{"type":"error""#)), "{answers:?}");
+        assert!(
+            answers
+                .iter()
+                .all(|answer| !answer.starts_with(r#"{"type":"error""#)),
+            "{answers:?}"
+        );
     }
 
     /// Reads to the end of the stream, answering a close frame: the messages, and the close frame's code and reason if one came.
@@ -239,7 +266,9 @@ impl Socket {
                 CLOSE => {
                     let (code, reason) = frame.close();
                     closed = Some((code, reason.to_owned()));
-                    let _ = self.stream.write_all(&masked(FIN | CLOSE, &frame.payload[..2]));
+                    let _ = self
+                        .stream
+                        .write_all(&masked(FIN | CLOSE, &frame.payload[..2]));
                 }
                 _ => {}
             }
@@ -263,7 +292,11 @@ impl Socket {
 /// The frame that begins `bytes`, and its length on the wire. A server's frame is whole, unmasked, and without reserved bits.
 fn parse(bytes: &[u8]) -> Option<(Frame, usize)> {
     let (&[first, second], rest) = bytes.split_first_chunk()?;
-    assert_eq!(first & 0xf0, FIN, "every frame is a whole message: {first:#x}");
+    assert_eq!(
+        first & 0xf0,
+        FIN,
+        "every frame is a whole message: {first:#x}"
+    );
     assert_eq!(second & 0x80, 0, "a server does not mask");
     let (header, len) = match second & 0x7f {
         126 => {
@@ -279,5 +312,11 @@ fn parse(bytes: &[u8]) -> Option<(Frame, usize)> {
         len => (2, len as usize),
     };
     let payload = bytes.get(header..header + len)?.to_vec();
-    Some((Frame { opcode: first & 0x0f, payload }, header + len))
+    Some((
+        Frame {
+            opcode: first & 0x0f,
+            payload,
+        },
+        header + len,
+    ))
 }

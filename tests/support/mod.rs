@@ -21,14 +21,19 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Runs a test's body, or fails it when it hangs.
 pub async fn bounded<T>(body: impl Future<Output = T>) -> T {
-    tokio::time::timeout(PATIENCE, body).await.expect("the test hangs")
+    tokio::time::timeout(PATIENCE, body)
+        .await
+        .expect("the test hangs")
 }
 
 /// The binary behind a terminal of its own, by `script`, whose exit code is the binary's. `arguments` is as in a shell: what is typed, and what
 /// the screen shows.
 pub fn in_terminal(arguments: &str) -> (Child, ChildStdin, Lines<BufReader<ChildStdout>>) {
     // `exec`: a shell that stayed between would die of the same Ctrl-C, and `script` would report that.
-    let line = format!("exec {} {arguments}", env!("CARGO_BIN_EXE_outrace"));
+    let line = format!(
+        "exec {} {arguments}",
+        option_env!("CARGO_BIN_EXE_outrace").unwrap()
+    );
     let mut terminal = Command::new("script")
         .args(["-qec", &line, "/dev/null"])
         .stdin(Stdio::piped())
@@ -45,7 +50,11 @@ pub fn in_terminal(arguments: &str) -> (Child, ChildStdin, Lines<BufReader<Child
 pub async fn serve(hub: &outrace::Hub) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("ws://{}/ws", listener.local_addr().unwrap());
-    tokio::spawn(outrace::server::serve(listener, hub.clone(), std::future::pending()));
+    tokio::spawn(outrace::server::serve(
+        listener,
+        hub.clone(),
+        std::future::pending(),
+    ));
     url
 }
 
@@ -58,8 +67,14 @@ impl Client {
     /// Connects and subscribes; the subscription is active when this returns.
     pub async fn subscribe(url: &str, channel: &str) -> Self {
         let (mut socket, _) = tokio_tungstenite::connect_async(url).await.unwrap();
-        for message in [json!({"type": "subscribe", "channel": channel}), json!({"type": "ping"})] {
-            socket.send(Message::text(message.to_string())).await.unwrap();
+        for message in [
+            json!({"type": "subscribe", "channel": channel}),
+            json!({"type": "ping"}),
+        ] {
+            socket
+                .send(Message::text(message.to_string()))
+                .await
+                .unwrap();
         }
         let mut client = Self { socket };
         // A process that has only just started may say so in between.
@@ -76,7 +91,9 @@ impl Client {
     pub async fn next(&mut self) -> Option<Value> {
         loop {
             match self.socket.next().await?.expect("the connection holds") {
-                Message::Text(text) => return Some(serde_json::from_str(&text).expect("one JSON a message")),
+                Message::Text(text) => {
+                    return Some(serde_json::from_str(&text).expect("one JSON a message"));
+                }
                 Message::Close(_) => return None,
                 _ => {}
             }
@@ -149,7 +166,9 @@ impl Outrace {
         all.extend(rest);
         let mut outrace = Self::start(&all);
         let said = outrace.complaint().await;
-        let at = said.find(&format!("{scheme}://")).unwrap_or_else(|| panic!("it does not listen: {said}"));
+        let at = said
+            .find(&format!("{scheme}://"))
+            .unwrap_or_else(|| panic!("it does not listen: {said}"));
         outrace.url = said[at..].split([',', ' ']).next().unwrap().to_owned();
         outrace
     }
@@ -174,7 +193,11 @@ impl Outrace {
 
     /// The next line on its standard error.
     pub async fn complaint(&mut self) -> String {
-        self.stderr.next_line().await.unwrap().expect("a line on standard error")
+        self.stderr
+            .next_line()
+            .await
+            .unwrap()
+            .expect("a line on standard error")
     }
 
     /// Writes to its standard input.
@@ -187,7 +210,8 @@ impl Outrace {
     /// Sends it a signal.
     pub fn signal(&self, signal: rustix::process::Signal) {
         let pid = self.child.id().expect("it runs").cast_signed();
-        rustix::process::kill_process(rustix::process::Pid::from_raw(pid).unwrap(), signal).unwrap();
+        rustix::process::kill_process(rustix::process::Pid::from_raw(pid).unwrap(), signal)
+            .unwrap();
     }
 
     /// Its exit code, after closing its standard input.
@@ -206,16 +230,25 @@ impl Outrace {
 
 /// The binary as a command.
 pub fn outrace(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_outrace"));
+    let mut command = Command::new(option_env!("CARGO_BIN_EXE_outrace").unwrap());
     command.args(arguments);
     command
 }
 
 /// Runs the binary to its end, with nothing on standard input: its exit code, output and errors.
 pub async fn run(arguments: &[&str]) -> (Option<i32>, String, String) {
-    let output = outrace(arguments).stdin(Stdio::null()).kill_on_drop(true).output().await.unwrap();
+    let output = outrace(arguments)
+        .stdin(Stdio::null())
+        .kill_on_drop(true)
+        .output()
+        .await
+        .unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
-    (output.status.code(), text(output.stdout), text(output.stderr))
+    (
+        output.status.code(),
+        text(output.stdout),
+        text(output.stderr),
+    )
 }
 
 /// A shell with a script.

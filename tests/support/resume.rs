@@ -16,14 +16,20 @@ use tokio_tungstenite::tungstenite::Message;
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
 pub async fn bounded<T>(body: impl Future<Output = T>) -> T {
-    tokio::time::timeout(PATIENCE, body).await.expect("the test hangs")
+    tokio::time::timeout(PATIENCE, body)
+        .await
+        .expect("the test hangs")
 }
 
 /// Serves `hub` on a free port and says where.
 pub async fn serve(hub: &Hub) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
-    tokio::spawn(outrace::server::serve(listener, hub.clone(), std::future::pending()));
+    tokio::spawn(outrace::server::serve(
+        listener,
+        hub.clone(),
+        std::future::pending(),
+    ));
     address
 }
 
@@ -44,22 +50,28 @@ impl Viewer {
             socket.set_recv_buffer_size(bytes).unwrap();
         }
         let stream = socket.connect(address.parse().unwrap()).await.unwrap();
-        let (socket, _) =
-            tokio_tungstenite::client_async(format!("ws://{address}/ws"), stream).await.unwrap();
+        let (socket, _) = tokio_tungstenite::client_async(format!("ws://{address}/ws"), stream)
+            .await
+            .unwrap();
         Self { socket }
     }
 
     pub async fn send(&mut self, message: Value) {
-        self.socket.send(Message::text(message.to_string())).await.unwrap();
+        self.socket
+            .send(Message::text(message.to_string()))
+            .await
+            .unwrap();
     }
 
     pub async fn subscribe(&mut self, channel: &str, options: Value) {
-        self.send(json!({"type": "subscribe", "channel": channel, "options": options})).await;
+        self.send(json!({"type": "subscribe", "channel": channel, "options": options}))
+            .await;
     }
 
     /// Subscribes without options and waits until the subscription is active.
     pub async fn subscribe_plain(&mut self, channel: &str) {
-        self.send(json!({"type": "subscribe", "channel": channel})).await;
+        self.send(json!({"type": "subscribe", "channel": channel}))
+            .await;
         self.settle().await;
     }
 
@@ -86,7 +98,8 @@ impl Viewer {
 
     pub async fn next(&mut self) -> Value {
         let text = self.text().await;
-        serde_json::from_str(&text).unwrap_or_else(|error| panic!("one JSON a message: {error}: {text}"))
+        serde_json::from_str(&text)
+            .unwrap_or_else(|error| panic!("one JSON a message: {error}: {text}"))
     }
 
     /// Reads until a pong, the answer to a ping sent earlier, which comes after all that was sent before.
@@ -104,7 +117,9 @@ impl Viewer {
 
 /// `text` without its timestamp, which must be there, last, and of the one shape.
 pub fn untimed(text: &str) -> String {
-    let at = text.rfind(r#","timestamp":""#).unwrap_or_else(|| panic!("no timestamp: {text}"));
+    let at = text
+        .rfind(r#","timestamp":""#)
+        .unwrap_or_else(|| panic!("no timestamp: {text}"));
     let stamp = &text[at + 14..];
     assert_eq!(stamp.len(), "2026-02-19T10:00:00.123Z\"}".len(), "{text}");
     assert!(stamp.ends_with("Z\"}"), "{text}");
@@ -149,7 +164,10 @@ impl Account {
         match message["type"].as_str().unwrap() {
             "process_output" => self.line(data.as_str().unwrap()),
             "process_output_batch" => {
-                assert_eq!(message["seq"], self.next, "a batch begins where the last message ended");
+                assert_eq!(
+                    message["seq"], self.next,
+                    "a batch begins where the last message ended"
+                );
                 let lines = data.as_array().unwrap();
                 assert!(!lines.is_empty());
                 for line in lines {
@@ -195,11 +213,18 @@ pub fn agree<'a>(accounts: impl IntoIterator<Item = &'a Account>) {
         assert_eq!(*epoch.get_or_insert(&account.epoch), &account.epoch);
         let mut last: HashMap<&str, u64> = HashMap::new();
         for (seq, line) in &account.lines {
-            assert_eq!(*lines.entry(*seq).or_insert(line), line, "two lines are number {seq}");
+            assert_eq!(
+                *lines.entry(*seq).or_insert(line),
+                line,
+                "two lines are number {seq}"
+            );
             let (publisher, number) = line.split_once(':').unwrap();
             let number = number.split(' ').next().unwrap().parse().unwrap();
             if let Some(before) = last.insert(publisher, number) {
-                assert!(before < number, "publisher {publisher}: {number} came after {before}");
+                assert!(
+                    before < number,
+                    "publisher {publisher}: {number} came after {before}"
+                );
             }
         }
     }
@@ -207,7 +232,9 @@ pub fn agree<'a>(accounts: impl IntoIterator<Item = &'a Account>) {
 
 /// The number of the last message of a channel.
 pub fn last_seq(hub: &Hub, channel: &str) -> u64 {
-    hub.channels().find(|stats| stats.channel.as_str() == channel).map_or(0, |stats| stats.seq)
+    hub.channels()
+        .find(|stats| stats.channel.as_str() == channel)
+        .map_or(0, |stats| stats.seq)
 }
 
 /// Waits until so many messages of a channel have their number.

@@ -1,0 +1,381 @@
+//! Holding lines back until what was skipped before them has been fetched again. Pure: it is told items, and says what to print.
+
+use std::collections::{HashMap, VecDeque};
+
+use outrace::client::Item;
+
+/// Text that is held back for one channel at most; when more comes, the hole stays.
+const MOST_HELD_BYTES: usize = 16 << 20;
+
+/// Something to do, in this order.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Step {
+    /// Print it.
+    Show(Item),
+    /// Print that so many lines are missing here.
+    Skipped { channel: String, count: u64 },
+    /// Ask for these again; if that can't be done, tell [`CatchUp::give_up`].
+    Fetch { channel: String, from: u64, to: u64 },
+}
+
+/// What is held back, by channel.
+#[derive(Debug, Default)]
+pub(crate) struct CatchUp {
+    channels: HashMap<String, Hole>,
+}
+
+/// A hole that is being filled, and what comes after it.
+#[derive(Debug)]
+struct Hole {
+    next: u64,
+    to: u64,
+    /// The messages of the hole are coming.
+    replaying: bool,
+    held: VecDeque<Item>,
+    bytes: usize,
+}
+
+impl CatchUp {
+    /// What to do about an item.
+    pub(crate) fn take(&mut self, item: Item, steps: &mut VecDeque<Step>) {
+        if let Item::Disconnected { .. } = item {
+            for hole in self.channels.values_mut() {
+                hole.replaying = false;
+            }
+            return steps.push_back(Step::Show(item));
+        }
+        let Some(name) = channel(&item).map(str::to_owned) else {
+            return steps.push_back(Step::Show(item));
+        };
+        let Some(hole) = self.channels.get_mut(&name) else {
+            return self.pass(name, item, steps);
+        };
+        match item {
+            Item::Replay { from, to, .. } => {
+                hole.replaying = true;
+                if from > to {
+                    // Nothing of it is kept.
+                    skip(&name, hole.next, hole.to, steps);
+                    hole.next = hole.to + 1;
+                } else {
+                    skip(&name, hole.next, from - 1, steps);
+                    hole.next = from;
+                }
+            }
+            Item::Replayed { .. } => {
+                skip(&name, hole.next, hole.to, steps);
+                self.release(&name, steps);
+            }
+            Item::Gap { from, to, .. } if hole.replaying => {
+                skip(&name, from, to, steps);
+                hole.next = to + 1;
+            }
+            item if hole.replaying => {
+                if let Some(seq) = seq(&item) {
+                    hole.next = seq + 1;
+                }
+                steps.push_back(Step::Show(item));
+            }
+            Item::Reconnected { epoch_changed, .. } => {
+                let (from, to) = (hole.next, hole.to);
+                steps.push_back(Step::Show(item));
+                if epoch_changed {
+                    self.give_up(&name, steps);
+                } else {
+                    steps.push_back(Step::Fetch {
+                        channel: name,
+                        from,
+                        to,
+                    });
+                }
+            }
+            item => {
+                hole.bytes += weight(&item);
+                hole.held.push_back(item);
+                if hole.bytes > MOST_HELD_BYTES {
+                    self.give_up(&name, steps);
+                }
+            }
+        }
+    }
+
+    /// The hole that is being filled stays a hole.
+    pub(crate) fn give_up(&mut self, name: &str, steps: &mut VecDeque<Step>) {
+        if let Some(hole) = self.channels.get(name) {
+            skip(name, hole.next, hole.to, steps);
+            self.release(name, steps);
+        }
+    }
+
+    /// Lets go what was held, up to the next hole in it.
+    fn release(&mut self, name: &str, steps: &mut VecDeque<Step>) {
+        let Some(hole) = self.channels.remove(name) else {
+            return;
+        };
+        let mut held = hole.held;
+        while let Some(item) = held.pop_front() {
+            self.pass(name.to_owned(), item, steps);
+            if let Some(hole) = self.channels.get_mut(name) {
+                hole.bytes = held.iter().map(weight).sum();
+                hole.held = held;
+                return;
+            }
+        }
+    }
+
+    /// An item of a channel of which nothing is held.
+    fn pass(&mut self, name: String, item: Item, steps: &mut VecDeque<Step>) {
+        match item {
+            Item::Gap { from, to, .. } => {
+                let hole = Hole {
+                    next: from,
+                    to,
+                    replaying: false,
+                    held: VecDeque::new(),
+                    bytes: 0,
+                };
+                self.channels.insert(name.clone(), hole);
+                steps.push_back(Step::Fetch {
+                    channel: name,
+                    from,
+                    to,
+                });
+            }
+            // Of a hole that was given up.
+            Item::Replay { .. } | Item::Replayed { .. } => {}
+            item => steps.push_back(Step::Show(item)),
+        }
+    }
+}
+
+fn skip(channel: &str, from: u64, to: u64, steps: &mut VecDeque<Step>) {
+    if from <= to {
+        steps.push_back(Step::Skipped {
+            channel: channel.to_owned(),
+            count: to - from + 1,
+        });
+    }
+}
+
+fn channel(item: &Item) -> Option<&str> {
+    match item {
+        Item::Line { channel, .. }
+        | Item::Status { channel, .. }
+        | Item::Gap { channel, .. }
+        | Item::Subscribed { channel, .. }
+        | Item::Reconnected { channel, .. }
+        | Item::Replay { channel, .. }
+        | Item::Replayed { channel, .. } => Some(channel.as_str()),
+        _ => None,
+    }
+}
+
+fn seq(item: &Item) -> Option<u64> {
+    match item {
+        Item::Line { seq, .. } | Item::Status { seq, .. } => *seq,
+        _ => None,
+    }
+}
+
+fn weight(item: &Item) -> usize {
+    let text = match item {
+        Item::Line {
+            text, timestamp, ..
+        } => text.len() + timestamp.len(),
+        _ => 0,
+    };
+    size_of::<Item>() + text
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)] // as in tests
+mod tests {
+    use super::*;
+    use outrace::ChannelName;
+    use outrace::client::Lost;
+
+    fn web() -> ChannelName {
+        ChannelName::parse("process:web").unwrap()
+    }
+
+    fn line(seq: u64) -> Item {
+        Item::Line {
+            channel: web(),
+            text: seq.to_string(),
+            seq: Some(seq),
+            timestamp: String::new(),
+        }
+    }
+
+    fn gap(from: u64, to: u64) -> Item {
+        Item::Gap {
+            channel: web(),
+            from,
+            to,
+            count: to - from + 1,
+        }
+    }
+
+    fn replay(from: u64, to: u64, lost: u64) -> Item {
+        Item::Replay {
+            channel: web(),
+            from,
+            to,
+            lost,
+        }
+    }
+
+    fn replayed(from: u64, to: u64) -> Item {
+        Item::Replayed {
+            channel: web(),
+            from,
+            to,
+        }
+    }
+
+    fn reconnected(epoch_changed: bool) -> Item {
+        Item::Reconnected {
+            channel: web(),
+            epoch_changed,
+            lost: 0,
+            replayed: 0,
+        }
+    }
+
+    fn disconnected() -> Item {
+        Item::Disconnected {
+            reason: Lost::Silent,
+            retry_in: None,
+        }
+    }
+
+    /// What is printed and asked for, in short.
+    fn run(items: impl IntoIterator<Item = Item>) -> Vec<String> {
+        let mut catch_up = CatchUp::default();
+        let mut steps = VecDeque::new();
+        for item in items {
+            catch_up.take(item, &mut steps);
+        }
+        steps
+            .into_iter()
+            .filter_map(|step| match step {
+                Step::Show(Item::Line { text, .. }) => Some(text),
+                Step::Show(_) => None,
+                Step::Skipped { count, .. } => Some(format!("-{count}")),
+                Step::Fetch { from, to, .. } => Some(format!("?{from}-{to}")),
+            })
+            .collect()
+    }
+
+    #[test]
+    fn a_hole_is_filled_in_its_place_and_later_lines_wait_for_it() {
+        let items = [
+            line(1),
+            gap(2, 3),
+            line(4),
+            line(5),
+            replay(2, 3, 0),
+            line(2),
+            line(3),
+            replayed(2, 3),
+            line(6),
+        ];
+        assert_eq!(run(items), ["1", "?2-3", "2", "3", "4", "5", "6"]);
+    }
+
+    #[test]
+    fn what_is_not_kept_any_more_stays_a_hole() {
+        let items = [
+            gap(2, 5),
+            line(6),
+            replay(4, 5, 2),
+            line(4),
+            line(5),
+            replayed(4, 5),
+        ];
+        assert_eq!(run(items), ["?2-5", "-2", "4", "5", "6"]);
+        assert_eq!(
+            run([gap(2, 5), line(6), replay(2, 1, 4), replayed(2, 1)]),
+            ["?2-5", "-4", "6"]
+        );
+        let items = [
+            gap(2, 5),
+            line(6),
+            replay(2, 5, 0),
+            line(2),
+            gap(3, 4),
+            line(5),
+            replayed(2, 5),
+        ];
+        assert_eq!(run(items), ["?2-5", "2", "-2", "5", "6"]);
+    }
+
+    #[test]
+    fn a_second_hole_is_asked_for_when_the_first_is_filled() {
+        let items = [
+            gap(2, 2),
+            line(3),
+            gap(4, 4),
+            line(5),
+            replay(2, 2, 0),
+            line(2),
+            replayed(2, 2),
+            line(6),
+            replay(4, 4, 0),
+            line(4),
+            replayed(4, 4),
+        ];
+        assert_eq!(run(items), ["?2-2", "2", "3", "?4-4", "4", "5", "6"]);
+    }
+
+    #[test]
+    fn a_break_in_the_middle_asks_for_the_rest_unless_the_numbering_began_anew() {
+        let items = || [gap(2, 4), line(5), replay(2, 4, 0), line(2), disconnected()].into_iter();
+        let rest = [
+            reconnected(false),
+            line(6),
+            replay(3, 4, 0),
+            line(3),
+            line(4),
+            replayed(3, 4),
+        ];
+        assert_eq!(
+            run(items().chain(rest)),
+            ["?2-4", "2", "?3-4", "3", "4", "5", "6"]
+        );
+        assert_eq!(
+            run(items().chain([reconnected(true), line(1)])),
+            ["?2-4", "2", "-2", "5", "1"]
+        );
+    }
+
+    #[test]
+    fn no_more_is_held_than_the_bound() {
+        let mut catch_up = CatchUp::default();
+        let mut steps = VecDeque::new();
+        catch_up.take(gap(1, 9), &mut steps);
+        let mut seq = 10;
+        while steps.len() < 2 {
+            let text = "x".repeat(60_000);
+            catch_up.take(
+                Item::Line {
+                    channel: web(),
+                    text,
+                    seq: Some(seq),
+                    timestamp: String::new(),
+                },
+                &mut steps,
+            );
+            seq += 1;
+        }
+        assert!((seq as usize) < MOST_HELD_BYTES / 60_000 + 12);
+        assert_eq!(
+            steps[1],
+            Step::Skipped {
+                channel: "process:web".to_owned(),
+                count: 9
+            }
+        );
+        assert_eq!(steps.len() as u64, 2 + seq - 10);
+    }
+}

@@ -1,0 +1,71 @@
+//! The engine with several channels fed through one standard input, `processId<TAB>line` each: what `outrace pipe` is
+//! for one channel.
+
+use crate::failure::Failure;
+use crate::flags::ServerOptions;
+use crate::server::Server;
+use crate::signals::Signals;
+use outrace::{Hub, Publisher, Status};
+use std::collections::HashMap;
+use std::io::{self, BufRead, BufReader};
+
+#[derive(clap::Args, Debug)]
+pub(crate) struct EngineServerArgs {
+    #[command(flatten)]
+    server: ServerOptions,
+}
+
+/// Serves until standard input ends.
+pub(crate) fn run(args: &EngineServerArgs) -> Result<(), Failure> {
+    let failed = |error: io::Error| {
+        Failure::new(
+            1,
+            format!("cannot serve the channels to be loaded: {error}"),
+        )
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(failed)?;
+    runtime.block_on(async {
+        let server = Server::start(&args.server, &[], false).await?;
+        let hub = server.hub.clone();
+        // Reading blocks, and publishing never does: a thread of its own, beside those that write to clients.
+        let feeding = tokio::task::spawn_blocking(move || publish_input(&hub));
+        feeding
+            .await
+            .map_err(io::Error::other)
+            .and_then(|fed| fed)
+            .map_err(failed)?;
+        server.shut_down(&mut Signals::listen()?).await;
+        Ok(())
+    })
+}
+
+fn publish_input(hub: &Hub) -> io::Result<()> {
+    let mut input = BufReader::with_capacity(64 * 1024, io::stdin().lock());
+    let mut publishers: HashMap<Vec<u8>, Publisher> = HashMap::new();
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        if input.read_until(b'\n', &mut line)? == 0 {
+            break;
+        }
+        let line = line.strip_suffix(b"\n").unwrap_or(&line);
+        let tab =
+            memchr::memchr(b'\t', line).ok_or_else(|| io::Error::other("a line without a tab"))?;
+        let (id, text) = (&line[..tab], &line[tab + 1..]);
+        if !publishers.contains_key(id) {
+            let channel = format!("process:{}", String::from_utf8_lossy(id));
+            publishers.insert(
+                id.to_vec(),
+                hub.publisher(&channel).map_err(io::Error::other)?,
+            );
+        }
+        publishers[id].send_line(text);
+    }
+    for publisher in publishers.values() {
+        publisher.send_status(Status::Exited, 0);
+    }
+    Ok(())
+}

@@ -1,0 +1,10 @@
+//! One file a command.
+
+pub(crate) mod load;
+pub(crate) mod load_server;
+pub(crate) mod pipe;
+pub(crate) mod run;
+pub(crate) mod serve;
+pub(crate) mod supervise;
+pub(crate) mod tail;
+pub(crate) mod watch;

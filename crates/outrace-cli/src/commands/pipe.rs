@@ -1,0 +1,87 @@
+//! `outrace pipe`: standard input as the process.
+
+use clap::Args;
+use outrace::process::LineFeed;
+use outrace::{ChannelName, Lossless, ProcessId, Status};
+
+use crate::failure::Failure;
+use crate::flags::{Patience, ServerOptions};
+use crate::server::{Server, cut_short};
+use crate::signals::Signals;
+use crate::stdin::{self, End};
+
+/// Standard input is read as fast as it comes: whoever writes it is never slowed down by a viewer, unless --lossless
+/// asks for it.
+#[derive(Args)]
+pub(crate) struct Pipe {
+    /// The process's name: 1 to 128 of A-Z a-z 0-9 _ . -
+    #[arg(long, value_name = "ID")]
+    id: String,
+
+    /// Go on serving after the end of standard input, until a signal
+    #[arg(long)]
+    stay: bool,
+
+    /// Do not say where it listens
+    #[arg(long, short)]
+    quiet: bool,
+
+    #[command(flatten)]
+    patience: Patience,
+
+    #[command(flatten)]
+    server: ServerOptions,
+}
+
+impl Pipe {
+    pub(crate) async fn start(self) -> Result<u8, Failure> {
+        let id = ProcessId::parse(&self.id).map_err(Failure::usage)?;
+        let mut signals = Signals::listen()?;
+        let channel = ChannelName::process(&id);
+        let server =
+            Server::start(&self.server, std::slice::from_ref(&channel), self.quiet).await?;
+        let publisher = server
+            .hub
+            .publisher(channel.as_str())
+            .map_err(Failure::usage)?;
+        publisher.send_status(Status::Running, 0);
+
+        let lossless = self
+            .patience
+            .lossless
+            .map(|limit| Lossless::new(publisher.clone(), limit));
+        let feed = match &lossless {
+            Some(lossless) => LineFeed::lossless(lossless.clone()),
+            None => LineFeed::new(publisher.clone()),
+        };
+        let end = stdin::feed(feed, &mut signals, || {
+            if let Some(lossless) = &lossless {
+                lossless.give_up();
+            }
+        })
+        .await;
+        let code = match &end {
+            Ok(End::Eof) => {
+                publisher.send_status(Status::Exited, 0);
+                0
+            }
+            Ok(End::Signal) => {
+                publisher.send_status(Status::Stopped, 0);
+                0
+            }
+            Err(_) => {
+                publisher.send_status(Status::Crashed, 1);
+                1
+            }
+        };
+        if self.stay && matches!(end, Ok(End::Eof)) {
+            if !self.quiet {
+                eprintln!("outrace: {channel} has ended, still serving");
+            }
+            signals.next().await;
+        }
+        let cut = server.shut_down(&mut signals).await;
+        end.map_err(|error| Failure::new(code, format!("cannot read standard input: {error}")))?;
+        Ok(cut.map_or(code, cut_short))
+    }
+}

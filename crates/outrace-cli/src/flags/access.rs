@@ -1,0 +1,282 @@
+//! The options that say who may come in, and the files behind them, which SIGHUP has read again.
+
+use std::fs;
+use std::io;
+use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use clap::Args;
+use outrace::access::{
+    self, Authenticator, Credentials, Finding, Identity, Jwt, Origins, Reloadable, TokenTable,
+};
+use outrace::server::Tls;
+use outrace::{Hub, HubBuilder};
+
+use crate::failure::{Failure, plain};
+
+#[derive(Args, Debug, Clone)]
+#[command(next_help_heading = "Access")]
+pub(crate) struct AccessOptions {
+    /// Let in who shows a token of this file, with a line for each: NAME TOKEN [subscribe=PATTERN,…]
+    /// [publish=PATTERN,…] [control=PATTERN,…]. Without subscribe= it may watch every channel, without publish= it
+    /// publishes nothing, without control= it starts and stops nothing; publish=@everyone is for messages to all
+    /// clients. SIGHUP reads it again
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
+
+    /// Let in who shows a JSON Web Token that this key signed: a public key in PEM (RS256, ES256, EdDSA), or a secret
+    /// of at least 32 bytes (HS256), without the line break at its end. Its claims subscribe, publish and control are arrays of patterns. SIGHUP reads it again
+    #[arg(long, value_name = "FILE")]
+    jwt_key: Option<PathBuf>,
+
+    /// Only JSON Web Tokens with this aud, or another of these
+    #[arg(long, value_name = "NAME", requires = "jwt_key")]
+    jwt_audience: Vec<String>,
+
+    /// Only JSON Web Tokens with this iss, or another of these
+    #[arg(long, value_name = "NAME", requires = "jwt_key")]
+    jwt_issuer: Vec<String>,
+
+    /// Let everybody in, also from other machines
+    #[arg(long, conflicts_with_all = ["token_file", "jwt_key"])]
+    no_auth: bool,
+
+    /// Let pages of this origin in too, such as https://app.example.org, or of any with *
+    #[arg(long, value_name = "ORIGIN")]
+    allow_origin: Vec<String>,
+
+    /// Answer to this host name too; without it what listens on a loopback address answers to loopback names alone
+    #[arg(long, value_name = "NAME")]
+    allow_host: Vec<String>,
+
+    /// Serve over TLS, with this certificate and those up to its root, in PEM. SIGHUP reads it again
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    tls_cert: Option<PathBuf>,
+
+    /// The certificate's private key, in PEM
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
+}
+
+impl AccessOptions {
+    /// Reads the files.
+    pub(crate) fn open(&self) -> Result<Access, Failure> {
+        let tls = match self.certificate()? {
+            Some(pair) => Some(
+                Tls::from_pem(&pair.certificates, &pair.key)
+                    .map_err(|error| self.unusable_certificate(&error))?,
+            ),
+            None => None,
+        };
+        Ok(Access {
+            keys: self.keys()?.map(|keys| Arc::new(Reloadable::new(keys))),
+            tls,
+            origins: self.origins()?,
+        })
+    }
+
+    /// Refuses to let everybody in who is not on this machine, unless that is what was asked for.
+    pub(crate) fn check_exposure(
+        &self,
+        listen: &str,
+        addresses: &[SocketAddr],
+    ) -> Result<(), Failure> {
+        let is_local = addresses
+            .iter()
+            .all(|address| address.ip().to_canonical().is_loopback());
+        if is_local || self.no_auth || self.token_file.is_some() || self.jwt_key.is_some() {
+            return Ok(());
+        }
+        Err(Failure::usage(format!(
+            "{listen} can be reached from other machines; say who may come in with --token-file or --jwt-key, or let \
+             everybody in with --no-auth"
+        )))
+    }
+
+    /// Sets what the hub asks of those who come.
+    pub(crate) fn apply(&self, mut hub: HubBuilder, access: &Access) -> HubBuilder {
+        if let Some(keys) = &access.keys {
+            hub = hub.authenticator(Arc::clone(keys));
+        }
+        hub = hub.origins(access.origins.clone());
+        self.allow_host.iter().fold(hub, HubBuilder::allow_host)
+    }
+
+    /// Reads the files again. What is wrong with one is logged, and the old content stays in force.
+    pub(crate) fn reload(&self, access: &Access, hub: &Hub) {
+        if let Some(tls) = &access.tls {
+            let renewed = self.certificate().and_then(|pair| match pair {
+                Some(pair) => tls
+                    .renew(&pair.certificates, &pair.key)
+                    .map_err(|error| self.unusable_certificate(&error)),
+                None => Ok(()),
+            });
+            match renewed {
+                Ok(()) => tracing::info!("read the certificate again"),
+                Err(failure) => tracing::error!("kept the old certificate: {}", failure.sentence()),
+            }
+        }
+        if let Some(keys) = &access.keys {
+            match self.keys() {
+                Ok(Some(new)) => {
+                    keys.replace(new);
+                    let keys = keys.current();
+                    for client in hub.clients() {
+                        if client
+                            .identity()
+                            .is_some_and(|identity| !keys.know(identity))
+                        {
+                            client.close();
+                        }
+                    }
+                    tracing::info!("read the tokens and keys again");
+                }
+                Ok(None) => {}
+                Err(failure) => {
+                    tracing::error!("kept the old tokens and keys: {}", failure.sentence())
+                }
+            }
+        }
+    }
+
+    fn keys(&self) -> Result<Option<Keys>, Failure> {
+        let mut known: Vec<Box<dyn Authenticator>> = Vec::new();
+        let mut tokens = None;
+        if let Some(path) = &self.token_file {
+            let text = String::from_utf8(read_secret(path)?)
+                .map_err(|_| Failure::usage(format!("{}: it is not UTF-8", path.display())))?;
+            let table = TokenTable::parse(&text)
+                .map_err(|error| Failure::usage(format!("{}: {error}", path.display())))?;
+            if table.is_empty() {
+                return Err(Failure::usage(format!(
+                    "{}: there is no token in it",
+                    path.display()
+                )));
+            }
+            let table = Arc::new(table);
+            known.push(Box::new(Arc::clone(&table)));
+            tokens = Some(table);
+        }
+        if let Some(path) = &self.jwt_key {
+            let key = read_secret(path)?;
+            let jwt = if key.trim_ascii_start().starts_with(b"-----BEGIN") {
+                Jwt::from_pem(&key)
+            } else {
+                Jwt::from_secret(
+                    key.strip_suffix(b"\n")
+                        .map_or(&key[..], |key| key.strip_suffix(b"\r").unwrap_or(key)),
+                )
+            };
+            let jwt =
+                jwt.map_err(|error| Failure::usage(format!("{}: {error}", path.display())))?;
+            let jwt = self
+                .jwt_audience
+                .iter()
+                .fold(jwt.grants_from_claims(), Jwt::audience);
+            known.push(Box::new(self.jwt_issuer.iter().fold(jwt, Jwt::issuer)));
+        }
+        Ok((!known.is_empty()).then(|| Keys {
+            tokens,
+            any: Box::new(access::any_of(known)),
+        }))
+    }
+
+    fn origins(&self) -> Result<Origins, Failure> {
+        if self.allow_origin.iter().any(|origin| origin == "*") {
+            return Ok(Origins::any());
+        }
+        Origins::also(&self.allow_origin)
+            .map_err(|error| Failure::usage(format!("--allow-origin: {error}")))
+    }
+
+    /// The certificate and its key, as their files have them.
+    fn certificate(&self) -> Result<Option<Pair>, Failure> {
+        match (&self.tls_cert, &self.tls_key) {
+            (Some(certificates), Some(key)) => Ok(Some(Pair {
+                certificates: read(certificates)?,
+                key: read_secret(key)?,
+            })),
+            _ => Ok(None),
+        }
+    }
+
+    fn unusable_certificate(&self, error: &outrace::server::TlsError) -> Failure {
+        let shown = |path: &Option<PathBuf>| {
+            path.as_deref()
+                .unwrap_or(Path::new(""))
+                .display()
+                .to_string()
+        };
+        Failure::usage(format!(
+            "{} and {}: {error}",
+            shown(&self.tls_cert),
+            shown(&self.tls_key)
+        ))
+    }
+}
+
+/// A certificate and its key, as their files have them.
+struct Pair {
+    certificates: Vec<u8>,
+    key: Vec<u8>,
+}
+
+/// What the files had when they were last read.
+pub(crate) struct Access {
+    keys: Option<Arc<Reloadable<Keys>>>,
+    pub(crate) tls: Option<Tls>,
+    origins: Origins,
+}
+
+impl Access {
+    /// Whether there is anything to read again.
+    pub(crate) fn has_files(&self) -> bool {
+        self.keys.is_some() || self.tls.is_some()
+    }
+}
+
+/// Who is known: by a token of the file, or a signed one.
+struct Keys {
+    tokens: Option<Arc<TokenTable>>,
+    any: Box<dyn Authenticator>,
+}
+
+impl Keys {
+    /// Whether somebody who once came in still may. A signed token counts until it expires, which its connection does with it.
+    fn know(&self, identity: &Identity) -> bool {
+        identity.expires().is_some()
+            || identity.claim("exp").is_some()
+            || self
+                .tokens
+                .as_ref()
+                .is_some_and(|tokens| tokens.knows(identity))
+    }
+}
+
+impl Authenticator for Keys {
+    fn authenticate<'a>(&'a self, shown: &'a Credentials) -> Finding<'a> {
+        self.any.authenticate(shown)
+    }
+}
+
+/// A token's or a key's file: whoever else can read it can come in too.
+fn read_secret(path: &Path) -> Result<Vec<u8>, Failure> {
+    let content = read(path)?;
+    if let Ok(metadata) = fs::metadata(path)
+        && metadata.permissions().mode() & 0o077 != 0
+    {
+        tracing::warn!("{} can be read by others; chmod 600 it", path.display());
+    }
+    Ok(content)
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, Failure> {
+    fs::read(path).map_err(|error: io::Error| {
+        Failure::new(
+            1,
+            format!("cannot read {}: {}", path.display(), plain(&error)),
+        )
+    })
+}

@@ -1,0 +1,126 @@
+//! The flags that all servers share.
+
+use std::time::Duration;
+
+use clap::Args;
+use outrace::{ConfigError, Hub, HubBuilder, server};
+
+use super::access::{Access, AccessOptions};
+use super::limits::Limits;
+use super::values::{address, bytes, duration, seconds};
+use crate::failure::Failure;
+
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Server options")]
+pub(crate) struct ServerOptions {
+    /// Where to serve; port 0 takes any free one
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:8080", value_parser = address)]
+    pub(crate) listen: String,
+
+    /// Messages that may wait for one client
+    #[arg(long, value_name = "MESSAGES", default_value_t = 8192)]
+    queue: usize,
+
+    /// Bytes that may wait for one client, such as 4194304, 512k or 4m
+    #[arg(long, value_name = "BYTES", value_parser = bytes)]
+    queue_bytes: Option<usize>,
+
+    /// The longest a line waits to be sent together with others, such as 10ms, 500us or 0s
+    #[arg(long, value_name = "TIME", default_value = "10ms", value_parser = duration)]
+    max_flush_interval: Duration,
+
+    /// Messages of each channel to keep for those who come late, come back or missed some; 0 keeps none
+    #[arg(long, value_name = "MESSAGES", default_value_t = 1000)]
+    history: usize,
+
+    /// Bytes of each channel to keep, such as 1MiB or 512k
+    #[arg(long, value_name = "BYTES", default_value = "1MiB", value_parser = bytes)]
+    history_bytes: usize,
+
+    /// How long to keep a message, such as 10s, 30m or 1h
+    #[arg(long, value_name = "TIME", default_value = "1h", value_parser = duration)]
+    history_age: Duration,
+
+    /// Bytes of all channels together to keep; beyond that the channels used the longest ago forget theirs
+    #[arg(long, value_name = "BYTES", default_value = "256MiB", value_parser = bytes)]
+    history_total: usize,
+
+    /// What to log on standard error: error, warn, info, debug, trace, or a filter such as outrace=debug
+    #[arg(long, value_name = "LEVEL", default_value = "warn")]
+    log: String,
+
+    #[command(flatten)]
+    pub(crate) access: AccessOptions,
+
+    #[command(flatten)]
+    limits: Limits,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Patience {
+    /// Wait for clients whose queue is full instead of skipping lines for them, each time for at most so many seconds
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "30",
+        value_parser = seconds
+    )]
+    pub(crate) lossless: Option<Duration>,
+}
+
+impl ServerOptions {
+    pub(crate) fn hub(&self, access: &Access) -> Result<Hub, Failure> {
+        let mut hub: HubBuilder = self
+            .access
+            .apply(Hub::builder(), access)
+            .queue(self.queue)
+            .max_flush_interval(self.max_flush_interval)
+            .history(self.history, self.history_bytes)
+            .history_age(self.history_age)
+            .history_total(self.history_total);
+        if let Some(bytes) = self.queue_bytes {
+            hub = hub.queue_bytes(bytes);
+        }
+        self.limits.apply(hub).build().map_err(out_of_range)
+    }
+
+    /// The bounds of the accept loop.
+    pub(crate) fn server(&self) -> Result<server::Options, Failure> {
+        let options = self.limits.server();
+        options.check().map_err(out_of_range)?;
+        Ok(options)
+    }
+
+    pub(crate) fn start_logging(&self) -> Result<(), Failure> {
+        let filter = tracing_subscriber::EnvFilter::try_new(&self.log)
+            .map_err(|error| Failure::usage(format!("--log {}: {error}", self.log)))?;
+        tracing_subscriber::fmt()
+            .with_env_filter(filter)
+            .with_writer(std::io::stderr)
+            .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
+            .init();
+        Ok(())
+    }
+}
+
+/// A setting, by the name of its option.
+fn out_of_range(error: ConfigError) -> Failure {
+    match error {
+        ConfigError::OutOfRange {
+            setting,
+            value,
+            least,
+            most,
+        } => {
+            let option = setting
+                .replace("history_messages", "history")
+                .replace('_', "-");
+            Failure::usage(format!(
+                "--{option} is {value}, but has to be between {least} and {most}"
+            ))
+        }
+        error => Failure::usage(error),
+    }
+}

@@ -1,0 +1,86 @@
+//! The `outrace` binary: lines of a process to everyone who watches.
+
+mod catch_up;
+mod commands;
+mod discover;
+mod failure;
+mod flags;
+mod procfile;
+mod server;
+mod signals;
+mod stdin;
+mod terminal;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use commands::{load, load_server, pipe, run, serve, tail, watch};
+use failure::Failure;
+
+/// Live lines from processes and logs to everyone who watches, over WebSockets.
+#[derive(Parser)]
+#[command(version, propagate_version = true, arg_required_else_help = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run a command, or several, and stream their output to the channels process:ID
+    Run(run::Run),
+    /// Stream standard input to the channel process:ID
+    Pipe(pipe::Pipe),
+    /// Follow files and stream what is written to them to the channels file:NAME
+    Tail(tail::TailFiles),
+    /// Serve alone; others publish by POST /api/actions
+    Serve(serve::Serve),
+    /// Print the lines of channels as they come
+    Watch(watch::Watch),
+    #[command(flatten)]
+    Load(outrace_load::Command),
+    /// The engine with several channels, as a child of `load`
+    #[command(hide = true)]
+    LoadServer(Box<load_server::EngineServerArgs>),
+}
+
+fn main() -> ExitCode {
+    match Arguments::try_parse()
+        .map_err(Failure::of_arguments)
+        .and_then(|arguments| start(arguments.command))
+    {
+        Ok(code) => ExitCode::from(code),
+        Err(failure) => {
+            failure.report();
+            ExitCode::from(failure.code())
+        }
+    }
+}
+
+fn start(command: Command) -> Result<u8, Failure> {
+    match command {
+        Command::Load(command) => return load::run(command),
+        Command::LoadServer(args) => return load_server::run(&args).map(|()| 0),
+        _ => {}
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::new(1, format!("cannot start: {error}")))?;
+    let code = runtime.block_on(async {
+        match command {
+            Command::Run(run) => run.start().await,
+            Command::Pipe(pipe) => pipe.start().await,
+            Command::Tail(tail) => tail.start().await,
+            Command::Serve(serve) => serve.start().await,
+            Command::Watch(watch) => watch.start().await,
+            Command::Load(_) | Command::LoadServer(_) => {
+                unreachable!("it has no part in this runtime, and has returned above")
+            }
+        }
+    });
+    // A thread may be blocked in a read of standard input, and cannot be woken.
+    runtime.shutdown_background();
+    code
+}

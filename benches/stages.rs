@@ -4,7 +4,9 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use outrace::internals::{Audience, Envelope, FramesBuilder, Options, Queue, Timestamp, flush};
+use outrace::internals::{
+    Audience, Envelope, FramesBuilder, Queue, SubscribeOptions, Timestamp, flush,
+};
 use outrace::{ChannelName, Hub};
 
 const LINE: &str = "2026-11-22 12:00:00.000 INFO  request completed method=GET path=/api/users status=200 duration=12ms 0001";
@@ -109,7 +111,8 @@ fn replay(c: &mut Criterion) {
     for (name, batch) in [("single frames", false), ("batch", true)] {
         let hub = Hub::builder()
             .queue(256)
-            .history(1000, 1 << 20)
+            .history(1000)
+            .history_bytes(1 << 20)
             .build()
             .expect("valid settings");
         let publisher = hub.publisher(CHANNEL).expect("a valid name");
@@ -117,10 +120,10 @@ fn replay(c: &mut Criterion) {
             publisher.send_line(LINE);
         }
         flush(&hub);
-        let options = Options {
+        let options = SubscribeOptions {
             tail: Some(1000),
             batch,
-            ..Options::default()
+            ..SubscribeOptions::default()
         };
         group.bench_function(name, |b| {
             b.iter(|| {

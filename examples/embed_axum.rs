@@ -22,7 +22,10 @@ use tokio::process::Command;
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     // History is off in the library unless it is asked for: here 1,000 messages or 1 MiB a channel.
-    let hub = Hub::builder().history(1000, 1 << 20).build()?;
+    let hub = Hub::builder()
+        .history(1000)
+        .history_bytes(1 << 20)
+        .build()?;
 
     let app = Router::new()
         .route("/", get(home))

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::error::ConfigError;
-use crate::outbox::{Limits, MOST_BYTES, MOST_MESSAGES};
+use crate::outbox::{Limits, MAX_BYTES, MAX_MESSAGES};
 
 /// The settings of a hub, as [`HubBuilder`](crate::HubBuilder) checked them.
 #[derive(Debug, Clone)]
@@ -35,12 +35,12 @@ pub(crate) struct Config {
 }
 
 /// The longest duration a setting may have: long beyond any use, short enough never to overflow a clock.
-pub(crate) const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
+pub(crate) const MAX_DURATION: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// The most frames a second a client may be allowed to send, or at once: more than any sends.
-const MOST_RATE: usize = 1_000_000_000;
+const MAX_RATE: usize = 1_000_000_000;
 /// What a client may send at once where nothing else is said: the subscriptions it has by default, twice.
-const LEAST_BURST: usize = 2048;
+const MIN_BURST: usize = 2048;
 
 impl Default for Config {
     fn default() -> Self {
@@ -74,8 +74,8 @@ impl Default for Config {
 
 impl Config {
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
-        within("queue", self.queue, 1, MOST_MESSAGES)?;
-        within("queue_bytes", self.queue_bytes, 64 * 1024, MOST_BYTES)?;
+        within("queue", self.queue, 1, MAX_MESSAGES)?;
+        within("queue_bytes", self.queue_bytes, 64 * 1024, MAX_BYTES)?;
         within("max_connections", self.max_connections, 1, usize::MAX >> 1)?;
         within(
             "max_connections_per_address",
@@ -87,12 +87,12 @@ impl Config {
         within("max_channels", self.max_channels, 1, usize::MAX >> 1)?;
         within("max_message", self.max_message, 1024, 1 << 30)?;
         within("max_fragments", self.max_fragments, 1, 1 << 30)?;
-        within("message_rate", self.message_rate as usize, 1, MOST_RATE)?;
-        within("message_burst", self.message_burst() as usize, 1, MOST_RATE)?;
+        within("message_rate", self.message_rate as usize, 1, MAX_RATE)?;
+        within("message_burst", self.message_burst() as usize, 1, MAX_RATE)?;
         within("max_body", self.max_body, 1024, 1 << 40)?;
         within("history_messages", self.history_messages, 0, 1 << 32)?;
-        within("history_bytes", self.history_bytes, 1, MOST_BYTES)?;
-        within("history_total", self.history_total, 1, MOST_BYTES)?;
+        within("history_bytes", self.history_bytes, 1, MAX_BYTES)?;
+        within("history_total", self.history_total, 1, MAX_BYTES)?;
         lasts(
             "max_flush_interval",
             self.max_flush_interval,
@@ -103,44 +103,49 @@ impl Config {
             "history_age",
             self.history_age,
             Duration::from_secs(1),
-            LONGEST,
+            MAX_DURATION,
         )?;
         lasts(
             "ping_interval",
             self.ping_interval,
             Duration::from_millis(10),
-            LONGEST,
+            MAX_DURATION,
         )?;
         lasts(
             "idle_timeout",
             self.idle_timeout,
             self.ping_interval,
-            LONGEST,
+            MAX_DURATION,
         )?;
         lasts(
             "close_timeout",
             self.close_timeout,
             Duration::from_millis(1),
-            LONGEST,
+            MAX_DURATION,
         )?;
-        lasts("flush_timeout", self.flush_timeout, Duration::ZERO, LONGEST)?;
+        lasts(
+            "flush_timeout",
+            self.flush_timeout,
+            Duration::ZERO,
+            MAX_DURATION,
+        )?;
         lasts(
             "handshake_timeout",
             self.handshake_timeout,
             Duration::from_millis(1),
-            LONGEST,
+            MAX_DURATION,
         )?;
         lasts(
             "body_timeout",
             self.body_timeout,
             Duration::from_millis(1),
-            LONGEST,
+            MAX_DURATION,
         )?;
         lasts(
             "shutdown_spread",
             self.shutdown_spread,
             Duration::ZERO,
-            LONGEST,
+            MAX_DURATION,
         )
     }
 
@@ -149,7 +154,7 @@ impl Config {
         let twice_all = self
             .max_subscriptions
             .saturating_mul(2)
-            .clamp(LEAST_BURST, MOST_RATE);
+            .clamp(MIN_BURST, MAX_RATE);
         self.message_burst.unwrap_or(twice_all as u32)
     }
 

@@ -10,8 +10,8 @@ use crate::sync::{AtomicU64, Ordering};
 #[derive(Debug)]
 pub(crate) struct Histogram<const N: usize> {
     bounds: &'static [u64; N],
-    within: [AtomicU64; N],
-    beyond: AtomicU64,
+    buckets: [AtomicU64; N],
+    overflow: AtomicU64,
     sum: AtomicU64,
 }
 
@@ -24,38 +24,38 @@ impl<const N: usize> Histogram<N> {
         );
         Self {
             bounds,
-            within: std::array::from_fn(|_| AtomicU64::new(0)),
-            beyond: AtomicU64::new(0),
+            buckets: std::array::from_fn(|_| AtomicU64::new(0)),
+            overflow: AtomicU64::new(0),
             sum: AtomicU64::new(0),
         }
     }
 
     pub(crate) fn count(&self, value: u64) {
         let place = self.bounds.partition_point(|&bound| bound < value);
-        self.within
+        self.buckets
             .get(place)
-            .unwrap_or(&self.beyond)
+            .unwrap_or(&self.overflow)
             .fetch_add(1, Ordering::Relaxed);
         self.sum.fetch_add(value, Ordering::Relaxed);
     }
 
     /// What was counted, each value divided by `unit`.
     pub(crate) fn distribution(&self, unit: f64) -> Distribution {
-        let within: Vec<Bucket> = self
+        let buckets: Vec<Bucket> = self
             .bounds
             .iter()
-            .zip(&self.within)
+            .zip(&self.buckets)
             .map(|(&bound, count)| Bucket {
                 le: bound as f64 / unit,
                 count: count.load(Ordering::Relaxed),
             })
             .collect();
-        let beyond = self.beyond.load(Ordering::Relaxed);
+        let overflow = self.overflow.load(Ordering::Relaxed);
         Distribution {
-            count: within.iter().map(|bucket| bucket.count).sum::<u64>() + beyond,
+            count: buckets.iter().map(|bucket| bucket.count).sum::<u64>() + overflow,
             sum: self.sum.load(Ordering::Relaxed) as f64 / unit,
-            within,
-            beyond,
+            buckets,
+            overflow,
         }
     }
 }
@@ -69,9 +69,9 @@ pub struct Distribution {
     /// What they add up to.
     pub sum: f64,
     /// How many there were up to each bound, and above the one before.
-    pub within: Vec<Bucket>,
+    pub buckets: Vec<Bucket>,
     /// How many were above the last bound.
-    pub beyond: u64,
+    pub overflow: u64,
 }
 
 /// One part of a [`Distribution`].
@@ -102,12 +102,12 @@ mod tests {
             prop_assert_eq!(seen.count, values.len() as u64);
             prop_assert_eq!(seen.sum, values.iter().sum::<u64>() as f64 / 10.0);
             let mut below = 0;
-            for (&bound, bucket) in BOUNDS.iter().zip(&seen.within) {
+            for (&bound, bucket) in BOUNDS.iter().zip(&seen.buckets) {
                 prop_assert_eq!(bucket.le, bound as f64 / 10.0);
                 below += bucket.count;
                 prop_assert_eq!(below, values.iter().filter(|&&value| value <= bound).count() as u64);
             }
-            prop_assert_eq!(below + seen.beyond, seen.count);
+            prop_assert_eq!(below + seen.overflow, seen.count);
         }
     }
 }

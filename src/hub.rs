@@ -11,12 +11,12 @@ use serde::Serialize;
 use tokio::sync::Notify;
 
 use crate::access::{
-    Admission, AuthError, Authenticator, Credentials, Denial, Gate, Identity, Origins,
-    PublishTarget, Visitor, guarded,
+    Admission, AuthError, Authenticator, Credentials, Denial, Gate, Identity, Origins, PeerInfo,
+    PublishTarget, catch_callback,
 };
 use crate::channel::{
-    Channel, ChannelLimit, Client, ClientId, Core, OffersUnderway, Overflow, Publisher, Registry,
-    Run, Speaks, Subscription,
+    Channel, ChannelLimit, Client, ClientId, ClientKind, HubShared, OffersUnderway, Overflow,
+    Publisher, Registry, Run, Subscription,
 };
 use crate::config::Config;
 use crate::connection::{self, Addresses, UpgradeBody};
@@ -25,7 +25,7 @@ use crate::error::ConfigError;
 use crate::message::{
     Action, ChannelName, Lines, Message, MessageType, NameError, ProcessEvent, ProcessId, Status,
 };
-use crate::protocol::{ClientMessage, Command, Options, Range, Refusal};
+use crate::protocol::{ClientMessage, Command, Range, SubscribeOptions, SubscribeRefusal};
 use crate::reason::{CloseReason, RefusalReason};
 use crate::stats::{ChannelStats, Queues, Stats};
 use crate::sync::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -158,10 +158,16 @@ impl HubBuilder {
         self
     }
 
-    /// The body of a request: how many bytes it may have (4 MiB by default, 1 KiB to 1 TiB), and how long it may take to come (30 s). More is
-    /// refused with 413, later with 408.
-    pub fn body_limits(mut self, bytes: usize, timeout: Duration) -> Self {
+    /// Sets the most bytes that the body of a request may have: 4 MiB by default, 1 KiB to 1 TiB.
+    /// A longer body is refused with status 413.
+    pub fn max_body(mut self, bytes: usize) -> Self {
         self.config.max_body = bytes;
+        self
+    }
+
+    /// Sets how long the body of a request may take to arrive: 30 s by default, at least 1 ms.
+    /// A slower one is refused with status 408.
+    pub fn body_timeout(mut self, timeout: Duration) -> Self {
         self.config.body_timeout = timeout;
         self
     }
@@ -185,11 +191,18 @@ impl HubBuilder {
         self
     }
 
-    /// Keeps the last messages of each channel, for those who come late, come back or missed something: so many messages (0 to 2^32), in so many
-    /// bytes (up to 256 GiB), those of their encodings included.
-    /// 0 messages, the default, keeps nothing, and then a channel without subscribers costs nothing.
-    pub fn history(mut self, messages: usize, bytes: usize) -> Self {
+    /// Sets how many messages of each channel are kept: 0 to 2^32. A subscriber can begin with
+    /// kept messages, resume after a reconnect, and ask for a gap again.
+    ///
+    /// 0, the default, keeps nothing. A channel without subscribers then costs nothing.
+    pub fn history(mut self, messages: usize) -> Self {
         self.config.history_messages = messages;
+        self
+    }
+
+    /// Sets how many bytes of each channel are kept, those of the encodings included: 1 MiB by
+    /// default, 1 byte to 256 GiB.
+    pub fn history_bytes(mut self, bytes: usize) -> Self {
         self.config.history_bytes = bytes;
         self
     }
@@ -206,18 +219,29 @@ impl HubBuilder {
         self
     }
 
-    /// A protocol ping every `interval` (30 s by default, at least 10 ms); a peer from which nothing came for `timeout` (60 s by default, at least
-    /// `interval`) is closed with 1001.
-    pub fn heartbeat(mut self, interval: Duration, timeout: Duration) -> Self {
+    /// Sets the interval of protocol pings (RFC 6455 5.5.2): 30 s by default, at least 10 ms.
+    pub fn ping_interval(mut self, interval: Duration) -> Self {
         self.config.ping_interval = interval;
+        self
+    }
+
+    /// Sets how long a peer may send nothing at all: 60 s by default, at least the
+    /// [ping interval](HubBuilder::ping_interval). A peer that is silent for longer is closed with
+    /// code 1001.
+    pub fn idle_timeout(mut self, timeout: Duration) -> Self {
         self.config.idle_timeout = timeout;
         self
     }
 
-    /// How long a close handshake may take (2 s by default), and how long a shutdown flushes what waits (5 s).
-    pub fn close_timeouts(mut self, handshake: Duration, flush: Duration) -> Self {
-        self.config.close_timeout = handshake;
-        self.config.flush_timeout = flush;
+    /// Sets how long the peer may take to answer a close frame: 2 s by default, at least 1 ms.
+    pub fn close_timeout(mut self, timeout: Duration) -> Self {
+        self.config.close_timeout = timeout;
+        self
+    }
+
+    /// Sets how long a shutdown flushes the queue of each client: 5 s by default.
+    pub fn flush_timeout(mut self, timeout: Duration) -> Self {
+        self.config.flush_timeout = timeout;
         self
     }
 
@@ -298,7 +322,7 @@ impl HubBuilder {
     /// Says whether who sends a request to publish may do so; `None` when there is no authenticator. For requests over HTTP: what the
     /// program itself publishes is not asked about. A panic refuses. Without it, whoever may come in may publish, as far as their
     /// [`Grants`](crate::access::Grants) go.
-    pub fn authorise_publish(
+    pub fn authorize_publish(
         mut self,
         callback: impl Fn(Option<&Identity>, PublishTarget<'_>) -> bool + Send + Sync + 'static,
     ) -> Self {
@@ -397,7 +421,7 @@ impl Hub {
         let channel = self.inner.process_channel(process_id)?;
         Ok(channel.map_or(0, |channel| {
             if !channel.is_wanted() {
-                channel.pass_over(1);
+                channel.count_unwatched(1);
                 return 0;
             }
             channel.publish(Run::Line(Bytes::copy_from_slice(line.as_ref())))
@@ -480,7 +504,7 @@ impl Hub {
     }
 
     /// Publishes what a process manager has to tell; answers how many subscribers the process's channel had.
-    pub fn handle(&self, event: ProcessEvent) -> usize {
+    pub fn publish_event(&self, event: ProcessEvent) -> usize {
         let sent = match &event {
             ProcessEvent::Started { id } => {
                 self.send_process_status(id.as_str(), Status::Running, 0)
@@ -506,13 +530,13 @@ impl Hub {
     pub async fn forward(&self, events: impl Stream<Item = ProcessEvent>) {
         let mut events = std::pin::pin!(events);
         while let Some(event) = std::future::poll_fn(|cx| events.as_mut().poll_next(cx)).await {
-            self.handle(event);
+            self.publish_event(event);
         }
     }
 
     /// Does what an action asks for.
-    pub fn act(&self, action: Action) -> Reply {
-        self.inner.act(self, action)
+    pub fn execute(&self, action: Action) -> Reply {
+        self.inner.execute(self, action)
     }
 
     /// Connected clients.
@@ -637,7 +661,7 @@ impl Hub {
     }
 
     /// Ends the hub: refuses new connections, sends every client what waits for it, then close code 1001. Returns when all
-    /// connections have ended, which they do within the timeouts of [`HubBuilder::close_timeouts`].
+    /// connections have ended, which they do within the timeouts of [`HubBuilder::close_timeout`] and [`HubBuilder::flush_timeout`].
     ///
     /// # Cancel safety
     /// A dropped future ends the waiting; the hub goes on ending. Calling it again waits again.
@@ -745,7 +769,7 @@ impl std::ops::Deref for Target {
 
 /// A hub's parts.
 pub(crate) struct Inner {
-    core: Arc<Core>,
+    core: Arc<HubShared>,
     registry: Arc<Registry>,
     /// The channel of all clients: each is in it from its first moment to its last.
     everyone: Arc<Channel>,
@@ -762,7 +786,7 @@ pub(crate) struct Inner {
 
 impl Inner {
     fn new(config: Config, gate: Gate, callbacks: Callbacks) -> Self {
-        let core = Arc::new(Core::new(config));
+        let core = Arc::new(HubShared::new(config));
         Self {
             registry: Registry::new(Arc::clone(&core)),
             everyone: Arc::new(Channel::new(Arc::clone(&core), None, Overflow::Disconnect)),
@@ -781,7 +805,7 @@ impl Inner {
         &self.core.config
     }
 
-    pub(crate) fn core(&self) -> &Core {
+    pub(crate) fn core(&self) -> &HubShared {
         &self.core
     }
 
@@ -829,7 +853,7 @@ impl Inner {
         }
     }
 
-    fn act(&self, hub: &Hub, action: Action) -> Reply {
+    fn execute(&self, hub: &Hub, action: Action) -> Reply {
         let sent = |subscribers| Reply::Sent { subscribers };
         match action {
             Action::Broadcast { channel, message } => sent(hub.broadcast(match channel {
@@ -897,7 +921,7 @@ impl Inner {
         }
     }
 
-    pub(crate) fn make_client(&self, visitor: Visitor, speaks: Speaks) -> Arc<Client> {
+    pub(crate) fn make_client(&self, visitor: PeerInfo, speaks: ClientKind) -> Arc<Client> {
         // Relaxed: only has to be unique.
         let id = ClientId(self.next_client.fetch_add(1, Ordering::Relaxed));
         Arc::new(Client::new(
@@ -920,7 +944,7 @@ impl Inner {
         let identity = client.identity();
         match action {
             Action::ClientCount | Action::ChannelCount | Action::Stats => true,
-            Action::SubscriberCount { channel } => self.authorises(client, channel),
+            Action::SubscriberCount { channel } => self.authorizes(client, channel),
             Action::Broadcast { .. } | Action::SendEvent { .. } | Action::SendError { .. } => {
                 self.may_publish(identity, PublishTarget::Everyone)
             }
@@ -945,22 +969,22 @@ impl Inner {
         if !grants.is_none_or(|grants| grants.may_publish(target)) {
             return false;
         }
-        let Some(authorise) = &self.callbacks.publish else {
+        let Some(authorize) = &self.callbacks.publish else {
             return true;
         };
-        guarded("authorise_publish", || authorise(identity, target)).unwrap_or(false)
+        catch_callback("authorize_publish", || authorize(identity, target)).unwrap_or(false)
     }
 
     /// Whether a client may see a channel.
-    pub(crate) fn authorises(&self, client: &Arc<Client>, channel: &ChannelName) -> bool {
+    pub(crate) fn authorizes(&self, client: &Arc<Client>, channel: &ChannelName) -> bool {
         let grants = client.identity().and_then(Identity::grants);
         if !grants.is_none_or(|grants| grants.may_subscribe(channel)) {
             return false;
         }
-        let Some(authorise) = &self.callbacks.subscribe else {
+        let Some(authorize) = &self.callbacks.subscribe else {
             return true;
         };
-        guarded("on_subscribe", || authorise(client, channel)).unwrap_or(false)
+        catch_callback("on_subscribe", || authorize(client, channel)).unwrap_or(false)
     }
 
     /// Makes a client one of all.
@@ -984,7 +1008,7 @@ impl Inner {
     pub(crate) fn tell_connected(&self, client: &Arc<Client>) {
         tracing::debug!(client = %client.id(), address = ?client.address(), "connected");
         if let Some(connect) = &self.callbacks.connect
-            && guarded("on_connect", || connect(client)).is_none()
+            && catch_callback("on_connect", || connect(client)).is_none()
         {
             client.outbox.ask_to_close(CloseReason::Internal);
         }
@@ -1003,7 +1027,7 @@ impl Inner {
     }
 
     /// A connection has ended: counts what is discarded with it, and tells the application.
-    pub(crate) fn farewell(&self, membership: &Arc<Subscription>, reason: CloseReason) {
+    pub(crate) fn unregister(&self, membership: &Arc<Subscription>, reason: CloseReason) {
         self.leave_all(membership);
         let client = &membership.client;
         self.core
@@ -1012,12 +1036,12 @@ impl Inner {
         self.core.totals.count_closed(reason);
         tracing::debug!(client = %client.id(), %reason, "disconnected");
         if let Some(disconnect) = &self.callbacks.disconnect {
-            guarded("on_disconnect", || disconnect(client, reason));
+            catch_callback("on_disconnect", || disconnect(client, reason));
         }
     }
 
     /// Hands the application a message that is no command; false when there is no callback for it. A panic there is `Err`: the connection is to end.
-    pub(crate) fn hand_over(
+    pub(crate) fn dispatch(
         &self,
         client: &Arc<Client>,
         message: ClientMessage<'_>,
@@ -1025,7 +1049,7 @@ impl Inner {
         let Some(callback) = &self.callbacks.message else {
             return Ok(false);
         };
-        guarded("on_message", || callback(client, message))
+        catch_callback("on_message", || callback(client, message))
             .map(|()| true)
             .ok_or(Panicked)
     }
@@ -1042,7 +1066,7 @@ impl Inner {
                 tracing::trace!(client = %client.id(), channel, ?options, "subscribe");
                 let subscribed = match options {
                     Ok(options) => self.subscribe(client, channel, options),
-                    Err(_) => Err(Refusal::Options),
+                    Err(_) => Err(SubscribeRefusal::Options),
                 };
                 if let Err(refusal) = subscribed {
                     tracing::debug!(client = %client.id(), channel, %refusal, "refused a subscription");
@@ -1060,7 +1084,7 @@ impl Inner {
     }
 
     fn answer(&self, client: &Client, message: Message) {
-        let frame = single(&Envelope::new(None), &message, &Core::timestamp());
+        let frame = single(&Envelope::new(None), &message, &HubShared::timestamp());
         client.count_single(&self.core, client.outbox.offer_reserved(frame));
     }
 
@@ -1070,11 +1094,11 @@ impl Inner {
         &self,
         client: &Arc<Client>,
         channel: &str,
-        options: Option<Options>,
-    ) -> Result<(), Refusal> {
-        let name = ChannelName::parse(channel).map_err(|error| Refusal::from(&error))?;
-        if !self.authorises(client, &name) {
-            return Err(Refusal::Unauthorised);
+        options: Option<SubscribeOptions>,
+    ) -> Result<(), SubscribeRefusal> {
+        let name = ChannelName::parse(channel).map_err(|error| SubscribeRefusal::from(&error))?;
+        if !self.authorizes(client, &name) {
+            return Err(SubscribeRefusal::Unauthorized);
         }
         let (known, count) = {
             let subscriptions = client.lock();
@@ -1094,7 +1118,7 @@ impl Inner {
             return self.join(client, name, Some(options), range);
         }
         if count >= self.config().max_subscriptions {
-            return Err(Refusal::Limit);
+            return Err(SubscribeRefusal::Limit);
         }
         self.join(client, name, options, range)
     }
@@ -1103,9 +1127,9 @@ impl Inner {
         &self,
         client: &Arc<Client>,
         name: ChannelName,
-        options: Option<Options>,
+        options: Option<SubscribeOptions>,
         range: Option<Range>,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), SubscribeRefusal> {
         let batch = options.as_ref().is_some_and(|options| options.batch);
         let encoding = if batch {
             Encoding::Batch
@@ -1121,13 +1145,13 @@ impl Inner {
         client: &Arc<Client>,
         name: ChannelName,
         encoding: Encoding,
-        options: Option<Options>,
+        options: Option<SubscribeOptions>,
         range: Option<Range>,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), SubscribeRefusal> {
         let channel = self
             .registry
             .pin_bounded(&name)
-            .map_err(|ChannelLimit| Refusal::Channels)?;
+            .map_err(|ChannelLimit| SubscribeRefusal::Channels)?;
         let subscription = Arc::new(Subscription::new(
             Arc::clone(client),
             Arc::clone(&channel),

@@ -8,8 +8,8 @@ use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::Hub;
-use crate::access::Visitor;
-use crate::channel::{Client, Speaks, Subscription};
+use crate::access::PeerInfo;
+use crate::channel::{Client, ClientKind, Subscription};
 use crate::connection;
 use crate::outbox::{Limits, Offered, Outbox, Parcel, Used};
 use crate::protocol::Command;
@@ -20,7 +20,7 @@ pub use crate::encode::{
     escape_into, single,
 };
 pub use crate::protocol::{
-    Command as ClientCommand, Ignored, InvalidOptions, Options, Range, Since, parse,
+    Command as ClientCommand, Ignored, InvalidOptions, Range, Since, SubscribeOptions, parse,
 };
 
 /// Subscribers without sockets: their queues are emptied by whoever holds them.
@@ -47,12 +47,12 @@ impl Audience {
         hub: &Hub,
         channels: &[&str],
         clients: usize,
-        options: Option<Options>,
+        options: Option<SubscribeOptions>,
     ) -> Self {
         let inner = hub.inner();
         let members = (0..clients)
             .map(|_| {
-                let client = inner.make_client(Visitor::default(), Speaks::WebSocket);
+                let client = inner.make_client(PeerInfo::default(), ClientKind::WebSocket);
                 let membership = inner.welcome(&client);
                 for channel in channels {
                     let _ = inner.command(
@@ -112,7 +112,7 @@ impl Audience {
 impl Drop for Audience {
     fn drop(&mut self) {
         for member in &self.members {
-            self.hub.inner().farewell(member, CloseReason::PeerGone);
+            self.hub.inner().unregister(member, CloseReason::PeerGone);
         }
     }
 }
@@ -131,7 +131,7 @@ impl Peer {
     pub fn connect(hub: &Hub) -> Self {
         let client = hub
             .inner()
-            .make_client(Visitor::default(), Speaks::WebSocket);
+            .make_client(PeerInfo::default(), ClientKind::WebSocket);
         Self {
             hub: hub.clone(),
             membership: hub.inner().welcome(&client),
@@ -181,7 +181,7 @@ impl Peer {
 
     /// Ends the connection, with all that waits.
     pub fn disconnect(self, reason: CloseReason) {
-        self.hub.inner().farewell(&self.membership, reason);
+        self.hub.inner().unregister(&self.membership, reason);
     }
 }
 
@@ -221,7 +221,7 @@ impl Queue {
 /// Serves one client over any stream, its handshake done, to the end of the connection. To be called within a tokio runtime with I/O and time.
 pub async fn converse(hub: &Hub, stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) {
     let inner = hub.inner();
-    let client = inner.make_client(Visitor::default(), Speaks::WebSocket);
+    let client = inner.make_client(PeerInfo::default(), ClientKind::WebSocket);
     connection::run(
         Arc::clone(inner),
         client,

@@ -17,7 +17,7 @@ pub enum Command<'a> {
         channel: &'a str,
         /// What beyond the plain protocol the client asks for; `None` if it asked for nothing, so that it must
         /// not be answered either.
-        options: Result<Option<Options>, InvalidOptions>,
+        options: Result<Option<SubscribeOptions>, InvalidOptions>,
     },
     /// Deliver this channel no more.
     Unsubscribe {
@@ -49,7 +49,7 @@ impl<'a> ClientMessage<'a> {
 
 /// The options of a subscription. Those that were not given are off.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Options {
+pub struct SubscribeOptions {
     /// Say where messages were skipped.
     pub gaps: bool,
     /// First replay up to so many of the last messages kept.
@@ -116,13 +116,13 @@ impl Ignored {
 
 /// Why a `subscribe` was refused: the `data` of the `error` the client gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Refusal {
+pub enum SubscribeRefusal {
     /// The channel is missing or breaks the rule for names.
     ChannelName,
     /// A `process:` channel that does not go on with a process id.
     ProcessId,
     /// The application does not let this client have the channel.
-    Unauthorised,
+    Unauthorized,
     /// The client has as many subscriptions as it may.
     Limit,
     /// A known option has a wrong type.
@@ -133,13 +133,13 @@ pub enum Refusal {
     Ranges,
 }
 
-impl Refusal {
+impl SubscribeRefusal {
     /// The text on the wire.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::ChannelName => "Subscribe: invalid channel name",
             Self::ProcessId => "Subscribe: invalid process ID",
-            Self::Unauthorised => "Subscribe: subscription unauthorised",
+            Self::Unauthorized => "Subscribe: subscription unauthorised",
             Self::Limit => "subscription limit exceeded",
             Self::Options => "Subscribe: invalid options",
             Self::Channels => "channel limit exceeded",
@@ -151,7 +151,7 @@ impl Refusal {
     pub(crate) fn reason(self) -> RefusalReason {
         match self {
             Self::ChannelName | Self::ProcessId => RefusalReason::Name,
-            Self::Unauthorised => RefusalReason::Subscription,
+            Self::Unauthorized => RefusalReason::Subscription,
             Self::Limit => RefusalReason::SubscriptionLimit,
             Self::Options => RefusalReason::Options,
             Self::Channels => RefusalReason::ChannelLimit,
@@ -160,7 +160,7 @@ impl Refusal {
     }
 }
 
-impl From<&NameError> for Refusal {
+impl From<&NameError> for SubscribeRefusal {
     fn from(error: &NameError) -> Self {
         match error {
             NameError::Channel(_) => Self::ChannelName,
@@ -169,7 +169,7 @@ impl From<&NameError> for Refusal {
     }
 }
 
-impl fmt::Display for Refusal {
+impl fmt::Display for SubscribeRefusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.as_str())
     }
@@ -222,12 +222,12 @@ fn text_or_null<'a>(value: Value<'_, 'a>) -> Result<&'a str, Ignored> {
 }
 
 /// `null` is no options; in options, it is a wrong type like any other.
-fn parse_options(value: Value<'_, '_>) -> Result<Option<Options>, InvalidOptions> {
+fn parse_options(value: Value<'_, '_>) -> Result<Option<SubscribeOptions>, InvalidOptions> {
     if value.is_null() {
         return Ok(None);
     }
     let object = value.as_object().ok_or(InvalidOptions)?;
-    let mut options = Options::default();
+    let mut options = SubscribeOptions::default();
     for (key, value) in &object {
         match key {
             "gaps" => options.gaps = value.as_bool().ok_or(InvalidOptions)?,
@@ -300,7 +300,7 @@ mod tests {
         })
     }
 
-    fn options(options: &str) -> Result<Option<Options>, InvalidOptions> {
+    fn options(options: &str) -> Result<Option<SubscribeOptions>, InvalidOptions> {
         match read(format!(
             r#"{{"type":"subscribe","channel":"c","options":{options}}}"#
         )) {
@@ -398,16 +398,16 @@ mod tests {
     #[test]
     fn options_are_read_and_wrong_types_refused() {
         assert_eq!(options("null"), Ok(None));
-        assert_eq!(options("{}"), Ok(Some(Options::default())));
+        assert_eq!(options("{}"), Ok(Some(SubscribeOptions::default())));
         assert_eq!(
             options(r#"{"encoding":"deflate","later":{"gaps":7}}"#),
-            Ok(Some(Options::default()))
+            Ok(Some(SubscribeOptions::default()))
         );
         assert_eq!(
             options(
                 r#"{"gaps":true,"tail":0,"since":{"epoch":"e","seq":18446744073709551615,"x":1},"batch":true}"#
             ),
-            Ok(Some(Options {
+            Ok(Some(SubscribeOptions {
                 gaps: true,
                 tail: Some(0),
                 since: Some(Since {
@@ -420,13 +420,13 @@ mod tests {
         );
         assert_eq!(
             options(r#"{"range":{"epoch":"e","from":1,"to":18446744073709551615,"x":1}}"#),
-            Ok(Some(Options {
+            Ok(Some(SubscribeOptions {
                 range: Some(Range {
                     epoch: "e".into(),
                     from: 1,
                     to: u64::MAX
                 }),
-                ..Options::default()
+                ..SubscribeOptions::default()
             }))
         );
         for wrong in [
@@ -469,7 +469,7 @@ mod tests {
             ("process:a:b", "Subscribe: invalid process ID"),
         ] {
             let error = ChannelName::parse(name).unwrap_err();
-            assert_eq!(Refusal::from(&error).to_string(), text);
+            assert_eq!(SubscribeRefusal::from(&error).to_string(), text);
         }
     }
 

@@ -124,7 +124,7 @@ pub enum RefusalReason {
     /// A request for a connection that is no WebSocket handshake (RFC 6455 section 4.2.1).
     Handshake,
     /// A request without an acceptable proof of who sends it: 401.
-    Unauthorised,
+    Unauthorized,
     /// A request from a page of another site, or for what its sender may not do: 403.
     Forbidden,
     /// A request while the hub is shutting down: 503.
@@ -167,7 +167,7 @@ impl RefusalReason {
     /// Every reason, in the order in which statistics list them.
     pub const ALL: [Self; 20] = [
         Self::Handshake,
-        Self::Unauthorised,
+        Self::Unauthorized,
         Self::Forbidden,
         Self::Stopping,
         Self::ConnectionLimit,
@@ -192,7 +192,7 @@ impl RefusalReason {
     pub fn name(self) -> &'static str {
         match self {
             Self::Handshake => "not a handshake",
-            Self::Unauthorised => "unauthorised",
+            Self::Unauthorized => "unauthorised",
             Self::Forbidden => "forbidden",
             Self::Stopping => "stopping",
             Self::ConnectionLimit => "connection limit",

@@ -159,7 +159,12 @@ fn a_client_shows_who_it_is_in_any_way_and_the_hub_knows_it() {
 
 #[test]
 fn a_token_subscribes_to_its_patterns_and_sees_no_other_channel() {
-    let server = Server::with(Hub::builder().history(10, 1 << 16).authenticator(table()));
+    let server = Server::with(
+        Hub::builder()
+            .history(10)
+            .history_bytes(1 << 16)
+            .authenticator(table()),
+    );
     server
         .hub
         .send_process_output("web-1", "for alice")
@@ -235,7 +240,7 @@ fn a_token_publishes_to_its_patterns_alone_and_to_all_only_when_told() {
 
 #[test]
 fn a_refused_batch_of_actions_publishes_none_of_them() {
-    let server = Server::with(Hub::builder().authorise_publish(|_, target| match target {
+    let server = Server::with(Hub::builder().authorize_publish(|_, target| match target {
         PublishTarget::Channel(channel) => channel.as_str() != "process:secret",
         _ => false,
     }));
@@ -353,8 +358,8 @@ fn a_panic_in_whoever_decides_denies() {
                 }
             }))
             .on_auth_failure(|_, _| panic!("even the one who is told panics"))
-            .authorise_publish(|_, target| {
-                assert_ne!(target, PublishTarget::Everyone, "authorise_publish panics");
+            .authorize_publish(|_, target| {
+                assert_ne!(target, PublishTarget::Everyone, "authorize_publish panics");
                 true
             }),
     );
@@ -380,7 +385,7 @@ fn a_panic_in_whoever_decides_denies() {
 
 #[test]
 fn a_foreign_page_can_neither_connect_nor_look_nor_publish_unless_it_is_listed() {
-    let origins = Origins::also(["https://app.example.org"]).unwrap();
+    let origins = Origins::allow(["https://app.example.org"]).unwrap();
     let server = Server::with(Hub::builder().origins(origins));
     let publish = json!({"action": "ws.send_error", "message": "from a page"});
     for (origin, is_let_in) in [
@@ -441,7 +446,9 @@ fn a_connection_ends_with_1008_when_its_identity_expires_and_a_stream_ends_too()
     let left = Mutex::new(left);
     let server = Server::with(
         Hub::builder()
-            .authenticator(Bearer::new(move |_| Ok(Identity::new("guest").until(ends))))
+            .authenticator(Bearer::new(move |_| {
+                Ok(Identity::new("guest").expires_at(ends))
+            }))
             .on_disconnect(move |client, reason| {
                 left.lock()
                     .unwrap()

@@ -144,7 +144,8 @@ async fn what_a_gap_skipped_can_be_had_again_while_it_is_kept() {
     bounded(async {
         let hub = Hub::builder()
             .queue(8)
-            .history(100_000, 512 << 20)
+            .history(100_000)
+            .history_bytes(512 << 20)
             .build()
             .unwrap();
         let address = serve(&hub).await;
@@ -196,7 +197,8 @@ async fn ranges_asked_for_under_a_flood_come_whole_and_cost_no_message() {
     bounded(async {
         let hub = Hub::builder()
             .queue(16)
-            .history(5000, 64 << 20)
+            .history(5000)
+            .history_bytes(64 << 20)
             .build()
             .unwrap();
         let address = serve(&hub).await;
@@ -434,7 +436,7 @@ proptest! {
     ) {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         runtime.block_on(bounded(async {
-            let hub = Hub::builder().queue(queue).history(history, 256 << 20).build().unwrap();
+            let hub = Hub::builder().queue(queue).history(history).history_bytes(256 << 20).build().unwrap();
             let address = serve(&hub).await;
             let channel = hub.publisher(C).unwrap();
             let (tell, total) = tokio::sync::watch::channel(u64::MAX);

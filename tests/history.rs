@@ -15,7 +15,11 @@ use serde_json::json;
 const C: &str = "process:web";
 
 fn keeping(messages: usize) -> Hub {
-    Hub::builder().history(messages, 64 << 20).build().unwrap()
+    Hub::builder()
+        .history(messages)
+        .history_bytes(64 << 20)
+        .build()
+        .unwrap()
 }
 
 /// Publishes `FROM..=TO` as lines, in runs of different lengths.
@@ -119,7 +123,7 @@ async fn a_replayed_message_is_the_one_that_was_sent_byte_for_byte() {
 #[tokio::test]
 async fn a_batch_has_the_shape_of_the_wire_and_other_messages_stay_in_their_place() {
     bounded(async {
-        let hub = Hub::builder().history(1000, 1 << 20).queue(1000).build().unwrap();
+        let hub = Hub::builder().history(1000).history_bytes(1 << 20).queue(1000).build().unwrap();
         let address = serve(&hub).await;
         hub.send_process_lines("web", Lines::split("a\n\"b\"\n\n")).unwrap();
         hub.send_process_status("web", "exited", 0).unwrap();
@@ -146,7 +150,8 @@ async fn a_replay_larger_than_the_queue_is_fed_as_the_client_reads_and_skips_not
         const KEPT: u64 = 10_000;
         for batch in [false, true] {
             let hub = Hub::builder()
-                .history(KEPT as usize, 64 << 20)
+                .history(KEPT as usize)
+                .history_bytes(64 << 20)
                 .queue(16)
                 .build()
                 .unwrap();
@@ -345,7 +350,8 @@ async fn ten_thousand_channels_of_garbage_stay_within_the_bound_of_all_histories
     const TOTAL: usize = 16 << 20;
     bounded(async {
         let hub = Hub::builder()
-            .history(1000, 1 << 20)
+            .history(1000)
+            .history_bytes(1 << 20)
             .history_total(TOTAL)
             .build()
             .unwrap();
@@ -371,7 +377,8 @@ async fn ten_thousand_channels_of_garbage_stay_within_the_bound_of_all_histories
 async fn the_channels_used_the_longest_ago_forget_first() {
     bounded(async {
         let hub = Hub::builder()
-            .history(1000, 1 << 20)
+            .history(1000)
+            .history_bytes(1 << 20)
             .history_total(1 << 20)
             .build()
             .unwrap();
@@ -420,7 +427,8 @@ async fn the_channels_used_the_longest_ago_forget_first() {
 async fn a_channel_goes_when_its_history_is_too_old_unless_somebody_is_on_it() {
     bounded(async {
         let hub = Hub::builder()
-            .history(1000, 1 << 20)
+            .history(1000)
+            .history_bytes(1 << 20)
             .history_age(Duration::from_secs(1))
             .build()
             .unwrap();

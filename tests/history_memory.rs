@@ -15,7 +15,8 @@ fn resident() -> usize {
 fn ten_thousand_channels_of_garbage_take_no_more_memory_than_the_bound_and_half_of_it() {
     const TOTAL: usize = 64 << 20;
     let hub = Hub::builder()
-        .history(1000, 1 << 20)
+        .history(1000)
+        .history_bytes(1 << 20)
         .history_total(TOTAL)
         .build()
         .unwrap();

@@ -35,7 +35,8 @@ impl Siege {
         // No pings of the hub's own among what is compared.
         Hub::builder()
             .queue(100_000)
-            .heartbeat(Duration::from_secs(3600), Duration::from_secs(7200))
+            .ping_interval(Duration::from_secs(3600))
+            .idle_timeout(Duration::from_secs(7200))
     }
 
     fn of(server: Server) -> Self {

@@ -162,7 +162,7 @@ fn a_signed_token_says_who_it_is_and_the_rest_are_claims() {
         json!({"exp": exp, "team": ["a", 1]})
     );
     let left = identity
-        .expires()
+        .expiry()
         .unwrap()
         .duration_since(SystemTime::now())
         .unwrap()

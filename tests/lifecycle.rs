@@ -67,8 +67,10 @@ fn shutdown_waits_for_a_slow_client_longer_than_a_heartbeat() {
         Hub::builder()
             .queue(100_000)
             .queue_bytes(1 << 30)
-            .heartbeat(50 * MS, 60_000 * MS)
-            .close_timeouts(20_000 * MS, 20_000 * MS),
+            .ping_interval(50 * MS)
+            .idle_timeout(60_000 * MS)
+            .close_timeout(20_000 * MS)
+            .flush_timeout(20_000 * MS),
     );
     let mut slow = server.narrow_subscriber("process:p");
     let client = server.client(&slow);
@@ -109,7 +111,8 @@ fn shutdown_does_not_wait_forever_for_a_client_that_does_not_read() {
     let mut server = Server::with(
         Hub::builder()
             .queue(5000)
-            .close_timeouts(100 * MS, 300 * MS),
+            .close_timeout(100 * MS)
+            .flush_timeout(300 * MS),
     );
     let stalled = server.narrow_subscriber("process:p");
     let client = server.client(&stalled);
@@ -133,7 +136,12 @@ fn shutdown_does_not_wait_forever_for_a_client_that_does_not_read() {
 #[test]
 fn nothing_comes_after_the_close_frame_however_much_is_published() {
     for _ in 0..5 {
-        let mut server = Server::with(Hub::builder().queue(64).close_timeouts(500 * MS, 500 * MS));
+        let mut server = Server::with(
+            Hub::builder()
+                .queue(64)
+                .close_timeout(500 * MS)
+                .flush_timeout(500 * MS),
+        );
         let sockets: Vec<Socket> = (0..8).map(|_| server.subscriber("process:p")).collect();
         let stop = Arc::new(AtomicBool::new(false));
         let storm: Vec<_> = (0..3)
@@ -183,7 +191,8 @@ fn a_ping_comes_every_interval_and_a_silent_peer_is_closed() {
     let (tell, told) = mpsc::channel();
     let server = Server::with(
         Hub::builder()
-            .heartbeat(100 * MS, 450 * MS)
+            .ping_interval(100 * MS)
+            .idle_timeout(450 * MS)
             .on_disconnect(move |_, reason| _ = tell.send(reason)),
     );
     let mut socket = server.connect();
@@ -210,7 +219,7 @@ fn a_ping_comes_every_interval_and_a_silent_peer_is_closed() {
 
 #[test]
 fn a_peer_that_is_slow_to_finish_a_message_is_alive() {
-    let server = Server::with(Hub::builder().heartbeat(50 * MS, 500 * MS));
+    let server = Server::with(Hub::builder().ping_interval(50 * MS).idle_timeout(500 * MS));
     let mut socket = server.connect();
     let ping = masked(
         0x81,
@@ -234,7 +243,11 @@ fn a_peer_that_is_slow_to_finish_a_message_is_alive() {
 
 #[test]
 fn whatever_a_peer_says_keeps_it_alive() {
-    let server = Server::with(Hub::builder().heartbeat(100 * MS, 2000 * MS));
+    let server = Server::with(
+        Hub::builder()
+            .ping_interval(100 * MS)
+            .idle_timeout(2000 * MS),
+    );
     // One answers pings, one only sends commands, one only sends pings of its own.
     let mut sockets = [server.connect(), server.connect(), server.connect()];
     let begun = Instant::now();

@@ -323,7 +323,11 @@ fn half_open_requests_are_bounded_and_neither_clients_nor_streams_are_among_them
 
 #[test]
 fn a_body_over_the_bound_is_refused_in_our_words_whether_it_is_announced_or_not() {
-    let hub = Hub::builder().body_limits(2000, PATIENCE).build().unwrap();
+    let hub = Hub::builder()
+        .max_body(2000)
+        .body_timeout(PATIENCE)
+        .build()
+        .unwrap();
     let server = Server::start(hub.clone());
     let action = |n: usize| {
         format!(
@@ -351,7 +355,8 @@ fn a_body_over_the_bound_is_refused_in_our_words_whether_it_is_announced_or_not(
 #[test]
 fn a_body_that_does_not_come_is_waited_for_so_long() {
     let hub = Hub::builder()
-        .body_limits(2000, Duration::from_millis(100))
+        .max_body(2000)
+        .body_timeout(Duration::from_millis(100))
         .build()
         .unwrap();
     let server = Server::start(hub.clone());
@@ -504,7 +509,8 @@ fn a_client_may_subscribe_to_all_it_may_at_once_and_again() {
 fn there_are_so_many_channels_and_one_more_is_refused_until_one_is_gone() {
     let hub = Hub::builder()
         .max_channels(2)
-        .history(10, 10_000)
+        .history(10)
+        .history_bytes(10_000)
         .history_age(Duration::from_secs(1))
         .build()
         .unwrap();
@@ -558,7 +564,8 @@ fn there_are_so_many_channels_and_one_more_is_refused_until_one_is_gone() {
 #[test]
 fn the_seventeenth_range_that_waits_is_refused_and_not_forgotten_in_silence() {
     let hub = Hub::builder()
-        .history(100_000, 100 << 20)
+        .history(100_000)
+        .history_bytes(100 << 20)
         .queue(100)
         .queue_bytes(64 * 1024)
         .build()
@@ -668,7 +675,11 @@ fn options_out_of_range_are_refused_before_anything_is_accepted() {
 
 #[test]
 fn a_peer_that_does_not_answer_a_close_is_cut_off_after_so_long() {
-    let server = Server::with(Hub::builder().close_timeouts(Duration::from_millis(200), PATIENCE));
+    let server = Server::with(
+        Hub::builder()
+            .close_timeout(Duration::from_millis(200))
+            .flush_timeout(PATIENCE),
+    );
     let mut socket = server.connect();
     // Reserved bits.
     socket.send_bytes(&masked(0xf1, b""));

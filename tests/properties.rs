@@ -12,7 +12,7 @@ use serde_json::json;
 use sockets::{Server, Socket, until};
 
 const CHANNELS: [&str; 2] = ["process:a", "b"];
-const MOST_CLIENTS: usize = 4;
+const MAX_CLIENTS: usize = 4;
 
 #[derive(Debug, Clone)]
 enum Step {
@@ -44,7 +44,7 @@ enum Step {
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    let client = 0..MOST_CLIENTS;
+    let client = 0..MAX_CLIENTS;
     let channel = 0..CHANNELS.len();
     let line = prop::collection::vec(any::<u8>(), 0..300);
     prop_oneof![
@@ -131,7 +131,7 @@ fn run(queue: usize, steps: Vec<Step>) {
     let (mut offered, mut pongs) = (0, 0);
     for step in steps {
         match step {
-            Step::Connect { narrow } if peers.len() < MOST_CLIENTS => {
+            Step::Connect { narrow } if peers.len() < MAX_CLIENTS => {
                 peers.push(Peer::connect(&server, narrow));
                 connected += 1;
             }

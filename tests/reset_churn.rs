@@ -95,7 +95,8 @@ fn resets_leave_neither_descriptors_nor_tasks_nor_memory_behind_and_who_stays_ge
         Hub::builder()
             .queue(1 << 20)
             .queue_bytes(1 << 30)
-            .heartbeat(Duration::from_secs(36_000), Duration::from_secs(72_000)),
+            .ping_interval(Duration::from_secs(36_000))
+            .idle_timeout(Duration::from_secs(72_000)),
     );
     let mut socket = server.subscriber("process:p");
     let stop = Arc::new(AtomicBool::new(false));

@@ -192,7 +192,7 @@ async fn what_fails_is_started_again_until_it_succeeds_and_its_channel_tells_the
         let scratch = Scratch::new("story");
         let count = scratch.path("count");
         let script = format!("echo run >> {count}; echo run $(wc -l < {count}); [ $(wc -l < {count}) -ge 3 ]");
-        let hub = Hub::builder().history(1000, 1 << 20).build().unwrap();
+        let hub = Hub::builder().history(1000).history_bytes(1 << 20).build().unwrap();
         let mut client = Client::subscribe(&serve(&hub).await, "process:it").await;
         let supervisor = Supervisor::builder()
             .process(shell("it", &script).restart(Restart::OnFailure))

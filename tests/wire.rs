@@ -31,7 +31,10 @@ fn a_line_of_a_process_has_the_documented_shape() {
         id: ProcessId::parse("web-1").unwrap(),
         line: "the line".into(),
     };
-    assert_eq!(published(|hub| assert_eq!(hub.handle(event), 1)), line);
+    assert_eq!(
+        published(|hub| assert_eq!(hub.publish_event(event), 1)),
+        line
+    );
     assert_eq!(
         published(|hub| _ = hub
             .publisher("process:web-1")
@@ -93,7 +96,8 @@ fn process_events_become_statuses() {
         ),
         (ProcessEvent::Stopped { id: id.clone() }, Status::Stopped, 0),
     ] {
-        let message: Value = serde_json::from_str(&published(|hub| _ = hub.handle(event))).unwrap();
+        let message: Value =
+            serde_json::from_str(&published(|hub| _ = hub.publish_event(event))).unwrap();
         assert_eq!(
             message["data"],
             json!({"status": status.as_str(), "exitCode": code})
@@ -817,7 +821,7 @@ fn refused_handshakes_are_answered_in_plain_text() {
         } else if uri.query() == Some("token=banned") {
             Admission::Forbidden
         } else {
-            Admission::Unauthorised
+            Admission::Unauthorized
         }
     }));
     let ask = |request: String| http::exchange(server.address, request.as_bytes());

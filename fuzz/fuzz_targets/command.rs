@@ -3,14 +3,14 @@
 
 use libfuzzer_sys::fuzz_target;
 use outrace::internals::{
-    ClientCommand as Command, Ignored, InvalidOptions, Options, Range, Since, parse,
+    ClientCommand as Command, Ignored, InvalidOptions, Range, Since, SubscribeOptions, parse,
 };
 use serde_json::Value;
 
 /// The command with owned texts.
 #[derive(Debug, PartialEq)]
 enum Read {
-    Subscribe(String, Result<Option<Options>, InvalidOptions>),
+    Subscribe(String, Result<Option<SubscribeOptions>, InvalidOptions>),
     Unsubscribe(String),
     Ping,
 }
@@ -102,7 +102,7 @@ fn naive(value: &Value) -> Result<Read, Ignored> {
     }
 }
 
-fn options(value: Option<&Value>) -> Result<Option<Options>, InvalidOptions> {
+fn options(value: Option<&Value>) -> Result<Option<SubscribeOptions>, InvalidOptions> {
     let object = match value {
         None | Some(Value::Null) => return Ok(None),
         Some(value) => value.as_object().ok_or(InvalidOptions)?,
@@ -112,7 +112,7 @@ fn options(value: Option<&Value>) -> Result<Option<Options>, InvalidOptions> {
             .get(key)
             .map_or(Ok(false), |value| value.as_bool().ok_or(InvalidOptions))
     };
-    Ok(Some(Options {
+    Ok(Some(SubscribeOptions {
         gaps: flag("gaps")?,
         tail: object
             .get("tail")

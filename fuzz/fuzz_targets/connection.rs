@@ -18,9 +18,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::runtime::Runtime;
 
 /// Inbound messages over this close with 1009.
-const MOST_BYTES: usize = 2048;
+const MAX_BYTES: usize = 2048;
 /// Some messages of the largest size.
-const MOST_INPUT: usize = 20_000;
+const MAX_INPUT: usize = 20_000;
 /// Longer than anything here takes: it hangs.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -99,7 +99,7 @@ fuzz_target!(|input: &[u8]| {
             parts
                 .take(200)
                 .flat_map(|part| part.bytes())
-                .take(MOST_INPUT)
+                .take(MAX_INPUT)
                 .collect()
         }
         _ => rest.to_vec(),
@@ -121,7 +121,7 @@ async fn play(way: Way, narrow: bool, piece: usize, mut bytes: Vec<u8>) {
     let hub = Hub::builder()
         .queue(1 << 20)
         .queue_bytes(1 << 30)
-        .max_message(MOST_BYTES)
+        .max_message(MAX_BYTES)
         // Their bounds have tests of their own; here all that is legal is to be answered.
         .max_fragments(1 << 30)
         .message_rate(1_000_000_000)
@@ -282,7 +282,7 @@ impl Reading {
             if !matches!(opcode, 0..=2 | 8..=10) {
                 break End::Closed(Some(1002));
             }
-            if len > MOST_BYTES as u64 {
+            if len > MAX_BYTES as u64 {
                 break End::Closed(Some(1009));
             }
             let Some(payload) = bytes.get(header..header + len as usize) else {
@@ -313,7 +313,7 @@ impl Reading {
                         _ => break End::Closed(Some(1002)),
                     }
                     let (is_text, message) = begun.as_ref().expect("begun above");
-                    if message.len() > MOST_BYTES {
+                    if message.len() > MAX_BYTES {
                         break End::Closed(Some(1009));
                     }
                     let error = std::str::from_utf8(message).err();

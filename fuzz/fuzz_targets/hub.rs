@@ -11,13 +11,13 @@ use std::time::Duration;
 
 use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
-use outrace::internals::{ClientCommand as Command, Options, Peer, Range, Since, flush};
+use outrace::internals::{ClientCommand as Command, Peer, Range, Since, SubscribeOptions, flush};
 use outrace::{CloseReason, Hub, Lines, Message, Publisher};
 use serde_json::Value;
 use tokio::runtime::Runtime;
 
 const CHANNELS: [&str; 2] = ["process:a", "b"];
-const MOST_VIEWERS: usize = 4;
+const MAX_VIEWERS: usize = 4;
 /// Messages beyond the queue that only statuses, errors and the like may use.
 const RESERVE: usize = 16;
 
@@ -103,7 +103,7 @@ enum Sent {
     },
     Notice,
     Pong,
-    Refusal,
+    SubscribeRefusal,
     Control {
         kind: String,
         channel: usize,
@@ -118,7 +118,7 @@ struct Era {
     joined: u64,
     /// What was published when it ended.
     left: Option<u64>,
-    options: Option<Options>,
+    options: Option<SubscribeOptions>,
     /// It has been told that it is subscribed; a plain one is from the beginning.
     begun: bool,
     /// The last message it got or was told of.
@@ -183,7 +183,8 @@ impl World {
         let hub = Hub::builder()
             .queue(queue)
             .max_flush_interval(interval)
-            .history(usize::from(program.history % 64), 1 << 20)
+            .history(usize::from(program.history % 64))
+            .history_bytes(1 << 20)
             .build()
             .expect("sound settings");
         Self {
@@ -208,7 +209,7 @@ impl World {
     fn step(&mut self, step: Step) {
         match step {
             Step::Connect => {
-                if self.viewers.len() < MOST_VIEWERS {
+                if self.viewers.len() < MAX_VIEWERS {
                     self.viewers.push(Viewer::new(Peer::connect(&self.hub)));
                 }
             }
@@ -239,7 +240,7 @@ impl World {
                     epoch: self.epoch(channel, known),
                     seq: seq.into(),
                 });
-                let options = Options {
+                let options = SubscribeOptions {
                     gaps,
                     batch,
                     tail: tail.map(u64::from),
@@ -269,9 +270,9 @@ impl World {
                     from,
                     to: from + u64::from(more),
                 };
-                let options = Options {
+                let options = SubscribeOptions {
                     gaps,
-                    ..Options::default()
+                    ..SubscribeOptions::default()
                 };
                 let is_tracked = self.viewers[viewer]
                     .live(channel)
@@ -309,7 +310,7 @@ impl World {
                     channel: "no name",
                     options: Ok(None),
                 });
-                self.viewers[viewer].offer(self.queue + RESERVE, vec![Sent::Refusal]);
+                self.viewers[viewer].offer(self.queue + RESERVE, vec![Sent::SubscribeRefusal]);
             }
             Step::Publish {
                 channel,
@@ -420,7 +421,7 @@ impl World {
     }
 
     /// A subscription begins.
-    fn begin(&mut self, viewer: usize, channel: usize, options: Option<Options>) {
+    fn begin(&mut self, viewer: usize, channel: usize, options: Option<SubscribeOptions>) {
         let joined = self.published[channel];
         let viewer = &mut self.viewers[viewer];
         viewer.is_plain &= options.is_none();
@@ -512,7 +513,7 @@ impl World {
                         }
                         viewer.control(channel, &kind, &data, self.published[channel]);
                     }
-                    Sent::Notice | Sent::Pong | Sent::Refusal => {}
+                    Sent::Notice | Sent::Pong | Sent::SubscribeRefusal => {}
                 }
             }
         }
@@ -577,8 +578,8 @@ impl Viewer {
         }
     }
 
-    fn subscribe(&self, channel: usize, options: Option<Options>, range: Option<Range>) {
-        let options = options.map(|options| Options { range, ..options });
+    fn subscribe(&self, channel: usize, options: Option<SubscribeOptions>, range: Option<Range>) {
+        let options = options.map(|options| SubscribeOptions { range, ..options });
         self.peer.command(Command::Subscribe {
             channel: CHANNELS[channel],
             options: Ok(options),
@@ -801,7 +802,7 @@ fn decode(mut parcel: &[u8]) -> Vec<Sent> {
         match (kind, channel) {
             ("pong", None) => sent.push(Sent::Pong),
             ("event", None) => sent.push(Sent::Notice),
-            ("error", None) => sent.push(Sent::Refusal),
+            ("error", None) => sent.push(Sent::SubscribeRefusal),
             ("process_output" | "error", Some(channel)) => {
                 sent.push(Sent::Message {
                     channel,

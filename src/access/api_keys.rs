@@ -3,7 +3,7 @@
 use std::future::ready;
 
 use super::secret::{Digest, find};
-use super::{AuthError, Authenticator, Credentials, Finding, Identity};
+use super::{AuthError, AuthFuture, Authenticator, Credentials, Identity};
 
 /// Knows users by the key in `X-API-Key`. Keys are kept as SHA-256 and compared in constant time, each with all: they should be random.
 ///
@@ -34,7 +34,7 @@ impl ApiKeys {
 }
 
 impl Authenticator for ApiKeys {
-    fn authenticate<'a>(&'a self, shown: &'a Credentials) -> Finding<'a> {
+    fn authenticate<'a>(&'a self, shown: &'a Credentials) -> AuthFuture<'a> {
         Box::pin(ready(match shown.api_key() {
             Some(key) => find(&self.0, key).cloned().ok_or(AuthError::Invalid),
             None => Err(AuthError::Missing),

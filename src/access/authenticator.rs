@@ -1,4 +1,4 @@
-//! Finding out who sends a request.
+//! AuthFuture out who sends a request.
 
 use std::future::{Future, ready};
 use std::pin::Pin;
@@ -45,7 +45,7 @@ impl AuthError {
 }
 
 /// What an [`Authenticator`] will have found.
-pub type Finding<'a> = Pin<Box<dyn Future<Output = Result<Identity, AuthError>> + Send + 'a>>;
+pub type AuthFuture<'a> = Pin<Box<dyn Future<Output = Result<Identity, AuthError>> + Send + 'a>>;
 
 /// Finds out who sends a request, before anything else is done for it.
 ///
@@ -53,12 +53,12 @@ pub type Finding<'a> = Pin<Box<dyn Future<Output = Result<Identity, AuthError>> 
 /// refuses too, and is logged.
 ///
 /// ```
-/// use outrace::access::{AuthError, Authenticator, Credentials, Finding, Identity};
+/// use outrace::access::{AuthError, Authenticator, Credentials, AuthFuture, Identity};
 ///
 /// struct Sessions;
 ///
 /// impl Authenticator for Sessions {
-///     fn authenticate<'a>(&'a self, shown: &'a Credentials) -> Finding<'a> {
+///     fn authenticate<'a>(&'a self, shown: &'a Credentials) -> AuthFuture<'a> {
 ///         Box::pin(async move {
 ///             let token = shown.token().ok_or(AuthError::Missing)?;
 ///             match lookup(&token).await {
@@ -80,17 +80,17 @@ pub trait Authenticator: Send + Sync {
     ///
     /// # Errors
     /// When nobody is let in on what was shown.
-    fn authenticate<'a>(&'a self, shown: &'a Credentials) -> Finding<'a>;
+    fn authenticate<'a>(&'a self, shown: &'a Credentials) -> AuthFuture<'a>;
 }
 
 impl<A: Authenticator + ?Sized> Authenticator for Arc<A> {
-    fn authenticate<'a>(&'a self, shown: &'a Credentials) -> Finding<'a> {
+    fn authenticate<'a>(&'a self, shown: &'a Credentials) -> AuthFuture<'a> {
         (**self).authenticate(shown)
     }
 }
 
 impl<A: Authenticator + ?Sized> Authenticator for Box<A> {
-    fn authenticate<'a>(&'a self, shown: &'a Credentials) -> Finding<'a> {
+    fn authenticate<'a>(&'a self, shown: &'a Credentials) -> AuthFuture<'a> {
         (**self).authenticate(shown)
     }
 }
@@ -117,7 +117,7 @@ where
     where
         F: Fn(&Credentials) -> Result<Identity, AuthError> + Send + Sync,
     {
-        fn authenticate<'a>(&'a self, shown: &'a Credentials) -> Finding<'a> {
+        fn authenticate<'a>(&'a self, shown: &'a Credentials) -> AuthFuture<'a> {
             Box::pin(ready((self.0)(shown)))
         }
     }
@@ -132,7 +132,7 @@ pub fn any_of(
     struct AnyOf(Vec<Box<dyn Authenticator>>);
 
     impl Authenticator for AnyOf {
-        fn authenticate<'a>(&'a self, shown: &'a Credentials) -> Finding<'a> {
+        fn authenticate<'a>(&'a self, shown: &'a Credentials) -> AuthFuture<'a> {
             Box::pin(async move {
                 let mut refusal = AuthError::Missing;
                 for authenticator in &self.0 {
@@ -182,7 +182,7 @@ impl<A: Authenticator> Reloadable<A> {
 }
 
 impl<A: Authenticator> Authenticator for Reloadable<A> {
-    fn authenticate<'a>(&'a self, shown: &'a Credentials) -> Finding<'a> {
+    fn authenticate<'a>(&'a self, shown: &'a Credentials) -> AuthFuture<'a> {
         let current = self.current();
         Box::pin(async move { current.authenticate(shown).await })
     }

@@ -3,9 +3,9 @@
 use std::fmt;
 use std::future::{Future, ready};
 
-use super::{AuthError, Authenticator, Credentials, Finding, Identity};
+use super::{AuthError, AuthFuture, Authenticator, Credentials, Identity};
 
-type Judge = dyn Fn(&str) -> Finding<'static> + Send + Sync;
+type Judge = dyn Fn(&str) -> AuthFuture<'static> + Send + Sync;
 
 /// Judges the token of `Authorization: Bearer …` or, as browsers have to send it, of `?token=…`, by a function of the application's.
 ///
@@ -43,7 +43,7 @@ impl Bearer {
 }
 
 impl Authenticator for Bearer {
-    fn authenticate<'a>(&'a self, shown: &'a Credentials) -> Finding<'a> {
+    fn authenticate<'a>(&'a self, shown: &'a Credentials) -> AuthFuture<'a> {
         match shown.token() {
             Some(token) => (self.0)(&token),
             None => Box::pin(ready(Err(AuthError::Missing))),

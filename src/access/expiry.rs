@@ -17,7 +17,7 @@ pub(super) fn is_ahead(moment: SystemTime) -> bool {
 /// # Cancel safety
 /// Dropping it loses nothing.
 pub(crate) async fn expired(identity: Identity) {
-    let Some(moment) = identity.expires() else {
+    let Some(moment) = identity.expiry() else {
         return std::future::pending().await;
     };
     while let Ok(left) = moment.duration_since(SystemTime::now()) {

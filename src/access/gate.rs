@@ -9,7 +9,7 @@ use std::time::Duration;
 use http::{HeaderMap, StatusCode, Uri, request};
 
 use super::{
-    AuthError, Authenticator, Credentials, Finding, Hosts, Identity, LocalAddress, Origins,
+    AuthError, AuthFuture, Authenticator, Credentials, Hosts, Identity, LocalAddress, Origins,
     PeerAddress,
 };
 use crate::reason::RefusalReason;
@@ -23,7 +23,7 @@ pub enum Admission {
     /// Let it in.
     Admit,
     /// Refuse with 401 `Unauthorised`.
-    Unauthorised,
+    Unauthorized,
     /// Refuse with 403 `Forbidden`.
     Forbidden,
 }
@@ -32,7 +32,7 @@ pub enum Admission {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Denial {
     /// 401. Whether something was shown that did not do.
-    Unauthorised { shown: bool },
+    Unauthorized { shown: bool },
     /// 403.
     Forbidden,
     /// 403: the request names a host that this server is not.
@@ -43,21 +43,21 @@ impl Denial {
     /// As what it is counted.
     pub(crate) fn reason(self) -> RefusalReason {
         match self {
-            Self::Unauthorised { .. } => RefusalReason::Unauthorised,
+            Self::Unauthorized { .. } => RefusalReason::Unauthorized,
             Self::Forbidden | Self::UnknownHost => RefusalReason::Forbidden,
         }
     }
 
     pub(crate) fn status(self) -> StatusCode {
         match self {
-            Self::Unauthorised { .. } => StatusCode::UNAUTHORIZED,
+            Self::Unauthorized { .. } => StatusCode::UNAUTHORIZED,
             Self::Forbidden | Self::UnknownHost => StatusCode::FORBIDDEN,
         }
     }
 
     pub(crate) fn text(self) -> &'static str {
         match self {
-            Self::Unauthorised { .. } => "Unauthorised",
+            Self::Unauthorized { .. } => "Unauthorised",
             Self::Forbidden => "Forbidden",
             Self::UnknownHost => {
                 "Forbidden: the server does not go by the name in the request's Host."
@@ -68,8 +68,8 @@ impl Denial {
     /// The value of `WWW-Authenticate` (RFC 6750 section 3).
     pub(crate) fn challenge(self) -> Option<&'static str> {
         match self {
-            Self::Unauthorised { shown: false } => Some("Bearer"),
-            Self::Unauthorised { shown: true } => Some("Bearer error=\"invalid_token\""),
+            Self::Unauthorized { shown: false } => Some("Bearer"),
+            Self::Unauthorized { shown: true } => Some("Bearer error=\"invalid_token\""),
             Self::Forbidden | Self::UnknownHost => None,
         }
     }
@@ -104,9 +104,9 @@ impl Gate {
             return Err(Denial::Forbidden);
         }
         if let Some(judge) = &self.on_upgrade {
-            match guarded("on_upgrade", || judge(&head.uri, &head.headers)) {
+            match catch_callback("on_upgrade", || judge(&head.uri, &head.headers)) {
                 Some(Admission::Admit) => {}
-                Some(Admission::Unauthorised) => return Err(Denial::Unauthorised { shown: false }),
+                Some(Admission::Unauthorized) => return Err(Denial::Unauthorized { shown: false }),
                 Some(Admission::Forbidden) | None => return Err(Denial::Forbidden),
             }
         }
@@ -115,7 +115,7 @@ impl Gate {
         };
         let credentials = Credentials::of(head);
         let error = match ask(authenticator.as_ref(), &credentials).await {
-            Ok(identity) if identity.expires().is_none_or(super::expiry::is_ahead) => {
+            Ok(identity) if identity.expiry().is_none_or(super::expiry::is_ahead) => {
                 return Ok(Some(identity));
             }
             Ok(_) => AuthError::Expired,
@@ -123,12 +123,12 @@ impl Gate {
         };
         tracing::debug!(?peer, %error, "refused a request");
         if let Some(tell) = &self.on_failure {
-            guarded("on_auth_failure", || tell(&credentials, &error));
+            catch_callback("on_auth_failure", || tell(&credentials, &error));
         }
         Err(match error {
-            AuthError::Missing => Denial::Unauthorised { shown: false },
+            AuthError::Missing => Denial::Unauthorized { shown: false },
             AuthError::Invalid | AuthError::Expired | AuthError::NotYetValid => {
-                Denial::Unauthorised { shown: true }
+                Denial::Unauthorized { shown: true }
             }
             AuthError::Forbidden | AuthError::Failed => Denial::Forbidden,
         })
@@ -141,18 +141,18 @@ async fn ask(
     credentials: &Credentials,
 ) -> Result<Identity, AuthError> {
     /// A panic in any poll ends it; it is not polled again.
-    struct Guarded<'a>(Finding<'a>);
+    struct Guarded<'a>(AuthFuture<'a>);
 
     impl Future for Guarded<'_> {
         type Output = Result<Identity, AuthError>;
 
         fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-            guarded("authenticator", || self.0.as_mut().poll(cx))
+            catch_callback("authenticator", || self.0.as_mut().poll(cx))
                 .unwrap_or(Poll::Ready(Err(AuthError::Failed)))
         }
     }
 
-    let finding = guarded("authenticator", || authenticator.authenticate(credentials));
+    let finding = catch_callback("authenticator", || authenticator.authenticate(credentials));
     let finding = Guarded(finding.ok_or(AuthError::Failed)?);
     match tokio::time::timeout(PATIENCE, finding).await {
         Ok(found) => found,
@@ -167,7 +167,7 @@ async fn ask(
 }
 
 /// Calls into the application. A panic there is logged, and is the answer `None`.
-pub(crate) fn guarded<T>(callback: &'static str, call: impl FnOnce() -> T) -> Option<T> {
+pub(crate) fn catch_callback<T>(callback: &'static str, call: impl FnOnce() -> T) -> Option<T> {
     match catch_unwind(AssertUnwindSafe(call)) {
         Ok(answer) => Some(answer),
         Err(_) => {

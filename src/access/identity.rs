@@ -33,7 +33,7 @@ struct Parts {
 
 /// Who has passed the gate, as far as it is known.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Visitor {
+pub(crate) struct PeerInfo {
     pub(crate) address: Option<SocketAddr>,
     pub(crate) identity: Option<Identity>,
 }
@@ -74,7 +74,7 @@ impl Identity {
 
     /// Valid until then: the connection is closed at that moment, with close code 1008.
     #[must_use]
-    pub fn until(mut self, moment: SystemTime) -> Self {
+    pub fn expires_at(mut self, moment: SystemTime) -> Self {
         Arc::make_mut(&mut self.0).expires = Some(moment);
         self
     }
@@ -100,7 +100,7 @@ impl Identity {
     }
 
     /// Until when it is valid.
-    pub fn expires(&self) -> Option<SystemTime> {
+    pub fn expiry(&self) -> Option<SystemTime> {
         self.0.expires
     }
 }

@@ -10,10 +10,10 @@ use jsonwebtoken::signature::{self, Verifier};
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use serde_json::{Map, Value};
 
-use super::{AuthError, Authenticator, Credentials, Finding, Grants, Identity};
+use super::{AuthError, AuthFuture, Authenticator, Credentials, Grants, Identity};
 
 /// The shortest secret for HS256: as long as its hash (RFC 7518 section 3.2).
-const LEAST_SECRET_BYTES: usize = 32;
+const MIN_SECRET_BYTES: usize = 32;
 
 /// Clocks differ.
 const LEEWAY: Duration = Duration::from_secs(5);
@@ -46,7 +46,7 @@ pub struct Jwt {
 #[non_exhaustive]
 pub enum JwtKeyError {
     /// A secret that is too short to be one.
-    #[error("a secret for HS256 has at least {LEAST_SECRET_BYTES} bytes, and this has {0}")]
+    #[error("a secret for HS256 has at least {MIN_SECRET_BYTES} bytes, and this has {0}")]
     Short(usize),
     /// A private key: what checks tokens needs none, and should not have it.
     #[error("it is a private key; tokens are checked with the public one")]
@@ -62,7 +62,7 @@ impl Jwt {
     /// # Errors
     /// It is shorter.
     pub fn from_secret(secret: &[u8]) -> Result<Self, JwtKeyError> {
-        if secret.len() < LEAST_SECRET_BYTES {
+        if secret.len() < MIN_SECRET_BYTES {
             return Err(JwtKeyError::Short(secret.len()));
         }
         Ok(Self::new(
@@ -181,14 +181,14 @@ impl Jwt {
         }
         // A moment beyond all clocks is never.
         if let Some(expires) = expires {
-            identity = identity.until(expires);
+            identity = identity.expires_at(expires);
         }
         Ok(identity)
     }
 }
 
 impl Authenticator for Jwt {
-    fn authenticate<'a>(&'a self, shown: &'a Credentials) -> Finding<'a> {
+    fn authenticate<'a>(&'a self, shown: &'a Credentials) -> AuthFuture<'a> {
         Box::pin(ready(match shown.token() {
             Some(token) => self.check(&token),
             None => Err(AuthError::Missing),

@@ -33,7 +33,7 @@ mod secret;
 mod tokens;
 
 pub use api_keys::ApiKeys;
-pub use authenticator::{AuthError, Authenticator, Finding, Reloadable, any_of, from_fn};
+pub use authenticator::{AuthError, AuthFuture, Authenticator, Reloadable, any_of, from_fn};
 pub use bearer::Bearer;
 pub use credentials::Credentials;
 pub use gate::Admission;
@@ -46,6 +46,6 @@ pub use peer::{LocalAddress, PeerAddress};
 pub use tokens::{TokenFault, TokenFileError, TokenTable};
 
 pub(crate) use expiry::expired;
-pub(crate) use gate::{Denial, Gate, guarded};
-pub(crate) use identity::Visitor;
+pub(crate) use gate::{Denial, Gate, catch_callback};
+pub(crate) use identity::PeerInfo;
 pub(crate) use origin::Hosts;

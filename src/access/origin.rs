@@ -15,7 +15,7 @@ use super::credentials::sole;
 /// ```
 /// use outrace::access::Origins;
 ///
-/// let hub = outrace::Hub::builder().origins(Origins::also(["https://app.example.org"])?).build()?;
+/// let hub = outrace::Hub::builder().origins(Origins::allow(["https://app.example.org"])?).build()?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -54,7 +54,7 @@ impl Origins {
     ///
     /// # Errors
     /// One of them is no origin.
-    pub fn also<S: AsRef<str>>(origins: impl IntoIterator<Item = S>) -> Result<Self, OriginError> {
+    pub fn allow<S: AsRef<str>>(origins: impl IntoIterator<Item = S>) -> Result<Self, OriginError> {
         let read =
             |text: S| origin(text.as_ref()).ok_or_else(|| OriginError(text.as_ref().to_owned()));
         Ok(Self(Rule::Also(
@@ -224,7 +224,8 @@ mod tests {
 
     #[test]
     fn listed_origins_are_let_in_exactly_as_they_are_listed() {
-        let rule = Origins::also(["https://app.example.org", "http://other.example:3000"]).unwrap();
+        let rule =
+            Origins::allow(["https://app.example.org", "http://other.example:3000"]).unwrap();
         for (origin, expected) in [
             ("https://app.example.org", true),
             ("https://APP.example.org:443", true),
@@ -250,7 +251,7 @@ mod tests {
             "foo://a",
             "https://u@a",
         ] {
-            assert!(Origins::also([wrong]).is_err(), "{wrong}");
+            assert!(Origins::allow([wrong]).is_err(), "{wrong}");
         }
     }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::message::ChannelName;
 
 /// The longest pattern: as the longest channel name.
-const MOST_BYTES: usize = 256;
+const MAX_BYTES: usize = 256;
 
 /// The word for all clients, in a list of what may be published to. No channel can have that name.
 const EVERYONE: &str = "@everyone";
@@ -36,8 +36,8 @@ impl FromStr for Pattern {
         let is_part = |byte: u8| {
             byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b':' | b'-' | b'*')
         };
-        if text.is_empty() || text.len() > MOST_BYTES || !text.bytes().all(is_part) {
-            return Err(PatternError(text.chars().take(MOST_BYTES).collect()));
+        if text.is_empty() || text.len() > MAX_BYTES || !text.bytes().all(is_part) {
+            return Err(PatternError(text.chars().take(MAX_BYTES).collect()));
         }
         Ok(Self(text.into()))
     }

@@ -4,10 +4,10 @@ use std::collections::HashSet;
 use std::future::ready;
 
 use super::secret::{Digest, find};
-use super::{AuthError, Authenticator, Credentials, Finding, Grants, Identity, PatternError};
+use super::{AuthError, AuthFuture, Authenticator, Credentials, Grants, Identity, PatternError};
 
 /// The shortest token: 16 characters of base64 are 96 bits.
-const LEAST_TOKEN_BYTES: usize = 16;
+const MIN_TOKEN_BYTES: usize = 16;
 
 /// Tokens, with whose they are and what they may do, from the lines of a token file:
 ///
@@ -106,7 +106,7 @@ impl TokenTable {
 }
 
 impl Authenticator for TokenTable {
-    fn authenticate<'a>(&'a self, shown: &'a Credentials) -> Finding<'a> {
+    fn authenticate<'a>(&'a self, shown: &'a Credentials) -> AuthFuture<'a> {
         let token = shown
             .bearer()
             .or_else(|| shown.api_key())
@@ -172,7 +172,7 @@ fn listed(patterns: &str) -> impl Iterator<Item = &str> {
 fn is_token(token: &str) -> bool {
     let body = token.trim_end_matches('=');
     let is_part = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~+/".contains(&byte);
-    body.len() >= LEAST_TOKEN_BYTES && body.bytes().all(is_part)
+    body.len() >= MIN_TOKEN_BYTES && body.bytes().all(is_part)
 }
 
 #[cfg(test)]

@@ -6,9 +6,9 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::SystemTime;
 
-use super::core::Core;
+use super::shared::HubShared;
 use super::subscription::Subscription;
-use crate::access::{Identity, Visitor};
+use crate::access::{Identity, PeerInfo};
 use crate::encode::{binary_frame, text_frame};
 use crate::message::ChannelName;
 use crate::outbox::{Limits, Offered, Outbox};
@@ -27,7 +27,7 @@ impl fmt::Display for ClientId {
 
 /// What goes out to a client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Speaks {
+pub(crate) enum ClientKind {
     /// WebSocket frames.
     WebSocket,
     /// One channel's text or events: an HTTP stream.
@@ -40,11 +40,11 @@ pub(crate) enum Speaks {
 /// counters readable after the client has gone; it does not keep the connection open.
 pub struct Client {
     id: ClientId,
-    visitor: Visitor,
+    visitor: PeerInfo,
     since: SystemTime,
-    speaks: Speaks,
+    speaks: ClientKind,
     /// Where what is sent to it alone is counted. Weak: who keeps a client does not keep its hub.
-    core: Weak<Core>,
+    core: Weak<HubShared>,
     pub(crate) outbox: Outbox,
     /// Touched when this client subscribes, unsubscribes or leaves, and by who lists its subscriptions; never on the way of a message.
     subscriptions: Mutex<BTreeMap<ChannelName, Arc<Subscription>>>,
@@ -59,10 +59,10 @@ pub struct Client {
 impl Client {
     pub(crate) fn new(
         id: ClientId,
-        visitor: Visitor,
+        visitor: PeerInfo,
         limits: Limits,
-        speaks: Speaks,
-        core: Weak<Core>,
+        speaks: ClientKind,
+        core: Weak<HubShared>,
     ) -> Self {
         Self {
             id,
@@ -137,7 +137,7 @@ impl Client {
         let Some(core) = self.core.upgrade() else {
             return false;
         };
-        if self.speaks == Speaks::Http {
+        if self.speaks == ClientKind::Http {
             return false;
         }
         let offered = if self.outbox.is_full() {
@@ -152,7 +152,7 @@ impl Client {
     }
 
     /// Counts what became of a message for this client alone; answers whether it was accepted.
-    pub(crate) fn count_single(&self, core: &Core, offered: Offered) -> bool {
+    pub(crate) fn count_single(&self, core: &HubShared, offered: Offered) -> bool {
         match offered {
             Offered::Closed => core.totals.count_fan_out(1, 0, 1),
             Offered::Accepted { frames: 0, .. } => {
@@ -168,7 +168,7 @@ impl Client {
     }
 
     /// What goes out to it.
-    pub(crate) fn speaks(&self) -> Speaks {
+    pub(crate) fn speaks(&self) -> ClientKind {
         self.speaks
     }
 
@@ -268,9 +268,9 @@ mod models {
             };
             let client = Arc::new(Client::new(
                 ClientId(1),
-                Visitor::default(),
+                PeerInfo::default(),
                 limits,
-                Speaks::WebSocket,
+                ClientKind::WebSocket,
                 Weak::new(),
             ));
             let offer = |client: &Client| {

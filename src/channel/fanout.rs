@@ -10,11 +10,11 @@ use super::block::Block;
 use super::history::{self, History};
 use super::pace::Reached;
 use super::subscription::{Refetch, State, Subscription, Tracked};
-use super::{Channel, Core, Overflow};
+use super::{Channel, HubShared, Overflow};
 use crate::encode::{self, Envelope, Timestamp};
 use crate::message::Message;
 use crate::outbox::Offered;
-use crate::protocol::Refusal;
+use crate::protocol::SubscribeRefusal;
 use crate::reason::CloseReason;
 
 /// What became of the messages fanned out, in messages x subscribers.
@@ -266,10 +266,15 @@ impl Channel {
     }
 
     /// Tells a subscriber that something it asked for is refused, and counts it. A lost answer counts as skipped, as any to one client.
-    pub(super) fn refuse(&self, subscription: &Subscription, refusal: Refusal, tally: &mut Tally) {
+    pub(super) fn refuse(
+        &self,
+        subscription: &Subscription,
+        refusal: SubscribeRefusal,
+        tally: &mut Tally,
+    ) {
         self.core.totals.count_refused(refusal.reason());
         let message = Message::error(refusal.as_str());
-        let frame = encode::single(&Envelope::new(None), &message, &Core::timestamp());
+        let frame = encode::single(&Envelope::new(None), &message, &HubShared::timestamp());
         if !self.offer_control(subscription, frame, tally) {
             tally.offered += 1;
             tally.skipped += 1;
@@ -296,7 +301,7 @@ impl Channel {
                 tracked,
                 state,
                 last + 1,
-                &Core::timestamp(),
+                &HubShared::timestamp(),
                 tally,
             );
         }
@@ -374,7 +379,7 @@ impl Channel {
                         tracked,
                         &mut place,
                         to + 1,
-                        &Core::timestamp(),
+                        &HubShared::timestamp(),
                         tally,
                     );
                 refetch.begun = Some((next, from, to));
@@ -382,7 +387,7 @@ impl Channel {
                 if !told {
                     break 'given false;
                 }
-                let frame = encode::replayed(self.known_name(), from, to, &Core::timestamp());
+                let frame = encode::replayed(self.known_name(), from, to, &HubShared::timestamp());
                 if !self.offer_control(subscription, frame, tally) {
                     break 'given false;
                 }
@@ -431,7 +436,7 @@ impl Channel {
             tracked,
             state,
             self.seq() + 1,
-            &Core::timestamp(),
+            &HubShared::timestamp(),
             tally,
         )
     }
@@ -536,7 +541,7 @@ impl Channel {
             from,
             to,
             lost,
-            &Core::timestamp(),
+            &HubShared::timestamp(),
         );
         if !self.offer_control(subscription, frame, tally) {
             return None;
@@ -584,7 +589,7 @@ impl Channel {
             start - 1,
             next - start,
             lost,
-            &Core::timestamp(),
+            &HubShared::timestamp(),
         );
         if !self.offer_control(subscription, frame, tally) {
             return false;

@@ -59,7 +59,7 @@ pub(crate) struct Waiting {
 
 const BYTES_BITS: u32 = 40;
 /// Statuses and errors that may wait beyond the queue's bound.
-const MOST_RESERVED: usize = 1024;
+const MAX_RESERVED: usize = 1024;
 
 impl Waiting {
     fn unpack(word: u64) -> Self {
@@ -86,7 +86,7 @@ impl std::ops::AddAssign for Waiting {
 }
 
 /// Entries beyond which overflowing messages are only counted: 3 MB of notes.
-const MOST_ENTRIES: usize = 64 * 1024;
+const MAX_ENTRIES: usize = 64 * 1024;
 
 /// The queue between the publishers of a channel and whoever seals it.
 ///
@@ -122,8 +122,8 @@ impl Ingest {
     pub(crate) fn push(&self, entry: Entry, bound: Waiting) -> Waiting {
         let weight = entry.weight();
         if weight.messages > 0 {
-            let reserved = entry.is_reserved()
-                && self.reserved.fetch_add(1, Ordering::Relaxed) < MOST_RESERVED;
+            let reserved =
+                entry.is_reserved() && self.reserved.fetch_add(1, Ordering::Relaxed) < MAX_RESERVED;
             let mut waiting =
                 Waiting::unpack(self.waiting.fetch_add(weight.pack(), Ordering::Relaxed));
             if waiting.exceeds(bound) && !reserved {
@@ -150,7 +150,7 @@ impl Ingest {
     /// Notes that so many messages found no room, in their place among the others. When even such notes pile up they are only counted: then
     /// their number is exact, and their place is where the sealer comes to it.
     fn overflow(&self, messages: u64) {
-        if self.queue.len() < MOST_ENTRIES {
+        if self.queue.len() < MAX_ENTRIES {
             self.queue.push(Entry::Overflowed(messages));
         } else {
             self.overflowed.fetch_add(messages, Ordering::Relaxed);
@@ -204,8 +204,8 @@ impl std::fmt::Debug for Ingest {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::channel::client::Speaks;
-    use crate::channel::{Channel, Client, ClientId, Core, Overflow};
+    use crate::channel::client::ClientKind;
+    use crate::channel::{Channel, Client, ClientId, HubShared, Overflow};
     use crate::config::Config;
     use crate::message::{Message, Status};
 
@@ -220,12 +220,12 @@ mod tests {
 
     #[test]
     fn what_found_no_room_before_a_join_stands_before_it() {
-        let core = Arc::new(Core::new(Config::default()));
+        let core = Arc::new(HubShared::new(Config::default()));
         let client = Arc::new(Client::new(
             ClientId(1),
-            crate::access::Visitor::default(),
+            crate::access::PeerInfo::default(),
             core.config.limits(),
-            Speaks::WebSocket,
+            ClientKind::WebSocket,
             Arc::downgrade(&core),
         ));
         let channel = Arc::new(Channel::new(core, None, Overflow::Skip));
@@ -274,10 +274,10 @@ mod tests {
     #[test]
     fn notes_of_what_found_no_room_are_bounded_and_their_count_is_not_lost() {
         let ingest = Ingest::new();
-        for _ in 0..MOST_ENTRIES + 10 {
+        for _ in 0..MAX_ENTRIES + 10 {
             ingest.push(line(), BOUND);
         }
-        assert_eq!(ingest.len(), MOST_ENTRIES);
+        assert_eq!(ingest.len(), MAX_ENTRIES);
         let mut noted = 0;
         while let Some(entry) = ingest.pop() {
             if let Entry::Overflowed(messages) = entry {
@@ -286,7 +286,7 @@ mod tests {
         }
         assert_eq!(
             noted + ingest.take_overflowed() + 2,
-            MOST_ENTRIES as u64 + 10
+            MAX_ENTRIES as u64 + 10
         );
     }
 
@@ -297,12 +297,12 @@ mod tests {
         for _ in 0..3 {
             ingest.push(line(), BOUND);
         }
-        for _ in 0..MOST_RESERVED + 5 {
+        for _ in 0..MAX_RESERVED + 5 {
             ingest.push(status(), BOUND);
         }
         assert_eq!(
             ingest.len(),
-            2 + MOST_RESERVED + 1 + 5,
+            2 + MAX_RESERVED + 1 + 5,
             "two lines, the statuses, and a note of each that found no room"
         );
         while ingest.pop().is_some() {}

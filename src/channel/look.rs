@@ -13,7 +13,7 @@ use super::subscribers::Change;
 use crate::sync::Ordering;
 
 /// What the sealer has in hand during one look. Outlives a panic in it.
-pub(super) struct Look {
+pub(super) struct SealPass {
     pub(super) block: Block,
     pub(super) changes: Vec<Change>,
     pub(super) tally: Tally,
@@ -37,7 +37,7 @@ struct Delivering {
     reached: usize,
 }
 
-impl Look {
+impl SealPass {
     fn new(entries: usize) -> Self {
         Self {
             block: Block::with_capacity(entries.min(1024)),
@@ -73,7 +73,7 @@ impl Channel {
         let mut carried = None;
         loop {
             let entries = self.ingest.len();
-            let mut look = Look::new(entries);
+            let mut look = SealPass::new(entries);
             let again = carried.is_some();
             // Relaxed, and no swap: a time for reports, and one that is lost between the two lines is one less in them.
             look.asked = self.asked.load(Ordering::Relaxed);
@@ -91,7 +91,7 @@ impl Channel {
         }
     }
 
-    fn look(self: &Arc<Self>, look: &mut Look, mut entries: usize) {
+    fn look(self: &Arc<Self>, look: &mut SealPass, mut entries: usize) {
         if let Some(entry) = look.next.take() {
             self.between(look, entry);
         }
@@ -118,7 +118,7 @@ impl Channel {
     }
 
     /// What has its place between two blocks.
-    fn between(self: &Arc<Self>, look: &mut Look, entry: Entry) {
+    fn between(self: &Arc<Self>, look: &mut SealPass, entry: Entry) {
         // Not lost with a block that panics.
         let entry = look.next.insert(entry);
         let overflows = matches!(entry, Entry::Overflowed(_));
@@ -147,7 +147,7 @@ impl Channel {
     }
 
     /// The end of a look.
-    fn finish(self: &Arc<Self>, look: &mut Look) {
+    fn finish(self: &Arc<Self>, look: &mut SealPass) {
         self.subscribers.apply(&mut look.changes);
         self.ingest.release(std::mem::take(&mut look.taken));
         look.overflowed += self.ingest.take_overflowed();
@@ -169,7 +169,7 @@ impl Channel {
     }
 
     /// Messages that no queue could take any more, as the sealer: they keep their numbers and are skipped for everybody.
-    fn skip_for_all(&self, look: &mut Look) {
+    fn skip_for_all(&self, look: &mut SealPass) {
         self.subscribers.apply(&mut look.changes);
         let first = self.seq() + 1;
         let messages = std::mem::take(&mut look.overflowed);
@@ -184,7 +184,7 @@ impl Channel {
     /// After a panic, as the sealer: nobody who joined or left is forgotten, the room in the queue is given back, and those to whom the block
     /// did not come are spared it.
     #[cold]
-    fn recover(self: &Arc<Self>, mut look: Look) -> Option<Entry> {
+    fn recover(self: &Arc<Self>, mut look: SealPass) -> Option<Entry> {
         self.core.totals.count_panicked();
         tracing::error!(
             channel = self.name.as_ref().map(|name| name.as_str()),
@@ -227,12 +227,12 @@ mod tests {
 
     use bytes::Bytes;
 
-    use super::super::{Client, ClientId, Core, Overflow, Run, Speaks, Subscription};
+    use super::super::{Client, ClientId, ClientKind, HubShared, Overflow, Run, Subscription};
     use super::*;
     use crate::config::Config;
     use crate::encode::Encoding;
     use crate::message::ChannelName;
-    use crate::protocol::Options;
+    use crate::protocol::SubscribeOptions;
     use crate::stats::Queues;
 
     /// A task that cannot be woken. Whoever seals wakes the tasks of those it offers something.
@@ -249,14 +249,14 @@ mod tests {
         let limits = channel.core.config.limits();
         Arc::new(Client::new(
             ClientId(id),
-            crate::access::Visitor::default(),
+            crate::access::PeerInfo::default(),
             limits,
-            Speaks::WebSocket,
+            ClientKind::WebSocket,
             core,
         ))
     }
 
-    fn join(channel: &Arc<Channel>, id: u64, options: Option<Options>) -> Arc<Client> {
+    fn join(channel: &Arc<Channel>, id: u64, options: Option<SubscribeOptions>) -> Arc<Client> {
         let client = client(channel, id);
         let encoding = Encoding::Json;
         channel.join(&Arc::new(Subscription::new(
@@ -294,7 +294,7 @@ mod tests {
 
     #[test]
     fn after_a_panic_the_channel_goes_on_and_who_did_not_get_the_block_is_told() {
-        let core = Arc::new(Core::new(Config::default()));
+        let core = Arc::new(HubShared::new(Config::default()));
         let name = ChannelName::parse("c").unwrap();
         let channel = Arc::new(Channel::new(Arc::clone(&core), Some(name), Overflow::Skip));
         let before = join(&channel, 1, None);
@@ -303,9 +303,9 @@ mod tests {
         let told = join(
             &channel,
             4,
-            Some(Options {
+            Some(SubscribeOptions {
                 gaps: true,
-                ..Options::default()
+                ..SubscribeOptions::default()
             }),
         );
         received(&told);
@@ -346,7 +346,7 @@ mod tests {
 
     #[test]
     fn who_joins_or_leaves_in_the_look_that_panics_has_joined_or_left() {
-        let core = Arc::new(Core::new(Config::default()));
+        let core = Arc::new(HubShared::new(Config::default()));
         let name = ChannelName::parse("c").unwrap();
         let channel = Arc::new(Channel::new(core, Some(name), Overflow::Skip));
         let panicking = join(&channel, 1, None);

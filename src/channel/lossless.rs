@@ -16,7 +16,7 @@ use crate::sync::{AtomicBool, Ordering};
 const LOOK: Duration = Duration::from_millis(5);
 
 /// What a byte of a line becomes at most: a control character is `\u0000`.
-const MOST_ESCAPED: usize = 6;
+const MAX_ESCAPED: usize = 6;
 
 /// Publishes lines and waits for subscribers that have no room, instead of having them skipped, within a bound.
 ///
@@ -280,7 +280,7 @@ fn envelope(channel: &Channel) -> usize {
 }
 
 fn weight(channel: &Channel, waiting: Waiting) -> usize {
-    waiting.messages * envelope(channel) + waiting.bytes * MOST_ESCAPED
+    waiting.messages * envelope(channel) + waiting.bytes * MAX_ESCAPED
 }
 
 fn weight_of(channel: &Channel, (start, end): (u32, u32)) -> usize {

@@ -11,7 +11,6 @@
 mod alarm;
 mod block;
 mod client;
-mod core;
 mod fanout;
 mod history;
 mod ingest;
@@ -21,6 +20,7 @@ mod pace;
 mod publisher;
 mod registry;
 mod seal;
+mod shared;
 mod subscribers;
 mod subscription;
 mod ticker;
@@ -30,24 +30,24 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::encode::Envelope;
 use crate::message::{ChannelName, Message, StatusReport};
-use crate::protocol::{Range, Refusal};
+use crate::protocol::{Range, SubscribeRefusal};
 use crate::sync::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 pub use client::{Client, ClientId};
 pub use lossless::Lossless;
 pub use publisher::Publisher;
 
-pub(crate) use self::core::Core;
 pub(crate) use block::Run;
-pub(crate) use client::Speaks;
+pub(crate) use client::ClientKind;
 pub(crate) use registry::{ChannelLimit, Registry};
+pub(crate) use shared::HubShared;
 pub(crate) use subscription::Subscription;
 
 use block::{Block, Style};
 use fanout::Tally;
 use history::History;
 use ingest::{Entry, Ingest};
-use look::Look;
+use look::SealPass;
 use seal::{ScheduleFlag, SealFlag, Underway};
 use subscribers::{Change, Subscribers};
 
@@ -55,7 +55,7 @@ use subscribers::{Change, Subscribers};
 const SEALS_IN_A_ROW: usize = 4;
 
 /// Lines in one batch frame at most: by then the envelope's share of a line is about a byte, and a queue's room is still used finely.
-const MOST_BATCH_LINES: usize = 128;
+const MAX_BATCH_LINES: usize = 128;
 
 /// What happens to a client whose queue is full.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,7 +68,7 @@ pub(crate) enum Overflow {
 
 /// One channel: its queue of pushes, its numbering, its subscribers.
 pub(crate) struct Channel {
-    core: Arc<Core>,
+    core: Arc<HubShared>,
     /// `None` for the channel of all clients, whose messages name no channel.
     name: Option<ChannelName>,
     style: Style,
@@ -85,7 +85,7 @@ pub(crate) struct Channel {
     /// The number of the last message sealed. Written by the sealer alone.
     seq: AtomicU64,
     /// Messages published while nobody listened; they enter the numbering at the next join.
-    unheard: AtomicU64,
+    unnumbered: AtomicU64,
     skipped: AtomicU64,
     /// The last blocks, when the hub keeps them. Locked by the sealer alone, so nobody ever waits for it.
     history: Option<Mutex<History>>,
@@ -102,14 +102,14 @@ pub(crate) struct Channel {
 }
 
 impl Channel {
-    pub(crate) fn new(core: Arc<Core>, name: Option<ChannelName>, overflow: Overflow) -> Self {
+    pub(crate) fn new(core: Arc<HubShared>, name: Option<ChannelName>, overflow: Overflow) -> Self {
         // The channel of all clients has neither latecomers nor options.
         let history = (name.is_some() && core.keeps_history()).then(Mutex::default);
         Self {
             style: Style {
                 envelope: Envelope::new(name.as_ref()),
                 epoch: core.epoch(),
-                batch_lines: (core.config.queue / 2).clamp(1, MOST_BATCH_LINES),
+                batch_lines: (core.config.queue / 2).clamp(1, MAX_BATCH_LINES),
             },
             history,
             held: AtomicBool::new(false),
@@ -125,7 +125,7 @@ impl Channel {
             sealer: SealFlag::default(),
             scheduled: ScheduleFlag::default(),
             seq: AtomicU64::new(0),
-            unheard: AtomicU64::new(0),
+            unnumbered: AtomicU64::new(0),
             skipped: AtomicU64::new(0),
             asked: AtomicU64::new(0),
             status: Mutex::default(),
@@ -182,7 +182,7 @@ impl Channel {
 
     /// Messages published to this channel since it exists.
     pub(crate) fn published(&self) -> u64 {
-        self.seq() + self.unheard.load(Ordering::Relaxed)
+        self.seq() + self.unnumbered.load(Ordering::Relaxed)
     }
 
     /// Messages x subscribers that were skipped.
@@ -215,9 +215,9 @@ impl Channel {
     }
 
     /// Counts messages that need no push because nobody listens.
-    pub(crate) fn pass_over(&self, messages: u64) {
+    pub(crate) fn count_unwatched(&self, messages: u64) {
         // Relaxed: a tally. It enters the numbering when a join finds the channel without subscribers.
-        self.unheard.fetch_add(messages, Ordering::Relaxed);
+        self.unnumbered.fetch_add(messages, Ordering::Relaxed);
     }
 
     /// Publishes a run of messages; answers how many subscribers there were. Never blocks, never waits for a socket.
@@ -230,7 +230,7 @@ impl Channel {
         let listeners = self.listeners();
         let messages = run.messages();
         if messages == 0 || (listeners == 0 && self.history.is_none()) {
-            self.pass_over(messages as u64);
+            self.count_unwatched(messages as u64);
             return listeners;
         }
         let waiting = self.ingest.push(Entry::Run(run), self.core.most_waiting);
@@ -368,7 +368,7 @@ impl Channel {
             if let Some(range) = refetch
                 && !state.ask_again(range, self.seq() + 1)
             {
-                self.refuse(subscription, Refusal::Ranges, tally);
+                self.refuse(subscription, SubscribeRefusal::Ranges, tally);
             }
             self.used.store(self.core.ticker.now(), Ordering::Relaxed);
             self.catch_up(subscription, tracked, &mut state, tally);
@@ -439,7 +439,7 @@ impl Channel {
     /// Numbers what was published to nobody, as the sealer, before somebody joins. Not while anybody listens: for those the numbering has no
     /// hole that they were not told of.
     fn number_unheard(&self, changes: &mut Vec<Change>) {
-        if self.unheard.load(Ordering::Relaxed) == 0 {
+        if self.unnumbered.load(Ordering::Relaxed) == 0 {
             return;
         }
         self.subscribers.apply(changes);
@@ -447,9 +447,9 @@ impl Channel {
             return;
         }
         // Relaxed, both: only the sealer writes `seq`, and its flag orders one sealer's writes before the next one's reads.
-        let unheard = self.unheard.swap(0, Ordering::Relaxed);
+        let unnumbered = self.unnumbered.swap(0, Ordering::Relaxed);
         self.seq.store(
-            self.seq.load(Ordering::Relaxed) + unheard,
+            self.seq.load(Ordering::Relaxed) + unnumbered,
             Ordering::Relaxed,
         );
     }
@@ -457,7 +457,7 @@ impl Channel {
     /// Numbers a block, keeps it if there is a history, and fans it out, as the sealer. Leaves an empty block behind.
     ///
     /// Linear in subscribers; an encoding is made when the first of those who want it has room.
-    fn deliver(self: &Arc<Self>, look: &mut Look) {
+    fn deliver(self: &Arc<Self>, look: &mut SealPass) {
         if look.block.is_empty() {
             return;
         }
@@ -465,7 +465,7 @@ impl Channel {
         let mut block = std::mem::replace(&mut look.block, Block::with_capacity(0));
         let (first, now) = (self.seq() + 1, self.core.ticker.now());
         look.begin(first, block.len());
-        block.seal(first, Core::timestamp(), now);
+        block.seal(first, HubShared::timestamp(), now);
         // Relaxed: only the sealer writes it, and its flag orders one sealer's writes before the next one's reads.
         self.seq.store(block.last_seq(), Ordering::Relaxed);
         self.core.totals.count_block(block.len());
@@ -490,7 +490,7 @@ impl Channel {
     /// Whether a subscription gets what this channel delivers. A stream over HTTP is one of all clients, and carries its own channel alone.
     fn reaches(&self, subscription: &Subscription) -> bool {
         !subscription.has_left()
-            && (self.name.is_some() || subscription.client.speaks() == Speaks::WebSocket)
+            && (self.name.is_some() || subscription.client.speaks() == ClientKind::WebSocket)
     }
 }
 

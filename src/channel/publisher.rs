@@ -66,8 +66,8 @@ impl Publisher {
     }
 
     /// Whether publishing reaches anybody now, or is kept in a history. While it is not, a caller that has lines by the megabyte can spare
-    /// making [`Lines`] of them: it counts them and calls [`Publisher::pass_over`].
-    pub fn wants_lines(&self) -> bool {
+    /// making [`Lines`] of them: it counts them and calls [`Publisher::count_unwatched`].
+    pub fn is_watched(&self) -> bool {
         self.channel.is_wanted()
     }
 
@@ -79,14 +79,14 @@ impl Publisher {
 
     /// Tells that so many lines were published while nobody listened. They enter the channel's numbering, as they would have by
     /// [`Publisher::send_lines`].
-    pub fn pass_over(&self, lines: u64) {
-        self.channel.pass_over(lines);
+    pub fn count_unwatched(&self, lines: u64) {
+        self.channel.count_unwatched(lines);
     }
 
     /// Publishes one line of output: a `process_output` message. Invalid UTF-8 becomes U+FFFD. Copies the line unless nobody listens.
     pub fn send_line(&self, line: impl AsRef<[u8]>) -> usize {
         if !self.channel.is_wanted() {
-            self.channel.pass_over(1);
+            self.channel.count_unwatched(1);
             return 0;
         }
         self.channel

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
 
-use super::core::Core;
+use super::shared::HubShared;
 use super::{Channel, Overflow};
 use crate::message::ChannelName;
 use crate::sync::{AtomicUsize, Ordering};
@@ -14,7 +14,7 @@ use crate::sync::{AtomicUsize, Ordering};
 /// The channels that somebody subscribes to or publishes to through a handle.
 #[derive(Debug)]
 pub(crate) struct Registry {
-    core: Arc<Core>,
+    core: Arc<HubShared>,
     channels: DashMap<ChannelName, Arc<Channel>>,
     /// How many those are: the map itself would have to lock all its parts to tell.
     count: AtomicUsize,
@@ -27,7 +27,7 @@ pub(crate) struct Registry {
 pub(crate) struct ChannelLimit;
 
 impl Registry {
-    pub(crate) fn new(core: Arc<Core>) -> Arc<Self> {
+    pub(crate) fn new(core: Arc<HubShared>) -> Arc<Self> {
         let registry = Arc::new(Self {
             core,
             channels: DashMap::new(),

@@ -16,18 +16,18 @@ pub(super) struct SealFlag {
 
 impl SealFlag {
     /// Asks for a seal, after a push. `Some`: the caller is the sealer. `None`: somebody is, and will look again.
-    pub(super) fn request(&self) -> Option<Answered> {
-        (self.requests.fetch_add(1, Ordering::AcqRel) == 0).then_some(Answered(1))
+    pub(super) fn request(&self) -> Option<SealToken> {
+        (self.requests.fetch_add(1, Ordering::AcqRel) == 0).then_some(SealToken(1))
     }
 
     /// Gives the flag up unless others have asked since: then the caller is still the sealer, and has to look again.
-    pub(super) fn done(&self, answered: Answered) -> Option<Answered> {
+    pub(super) fn done(&self, answered: SealToken) -> Option<SealToken> {
         // AcqRel, paired with `underway`: the looks that follow see what was done before that was asked.
         self.looks.fetch_add(1, Ordering::AcqRel);
         self.requests
             .compare_exchange(answered.0, 0, Ordering::AcqRel, Ordering::Acquire)
             .err()
-            .map(Answered)
+            .map(SealToken)
     }
 
     /// How many looks have ended. One that begins after a push finds it, so two that end after it have found it for certain.
@@ -51,14 +51,14 @@ impl SealFlag {
     }
 
     /// Gives the flag up whatever others ask: the caller sees to it that somebody seals after this.
-    pub(super) fn give_up(&self, _: Answered) {
+    pub(super) fn give_up(&self, _: SealToken) {
         self.requests.swap(0, Ordering::AcqRel);
     }
 }
 
 /// The requests that the sealer's next look answers. Held by the sealer, who alone may give the flag up.
 #[derive(Debug)]
-pub(super) struct Answered(usize);
+pub(super) struct SealToken(usize);
 
 /// A look that had not ended, by how many had.
 #[derive(Debug)]

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::Channel;
 use super::client::Client;
 use crate::encode::Encoding;
-use crate::protocol::{Options, Range, Since};
+use crate::protocol::{Range, Since, SubscribeOptions};
 use crate::sync::{AtomicBool, AtomicUsize, Ordering};
 
 /// One client's subscription to one channel, from its join to its leave.
@@ -53,7 +53,7 @@ impl State {
     /// Notes a range to be sent again; false for one too many. `next` is the number of the next message published: from
     /// that on all comes from the history, after the replay.
     pub(crate) fn ask_again(&mut self, range: Range, next: u64) -> bool {
-        if self.refetches.len() >= MOST_REFETCHES {
+        if self.refetches.len() >= MAX_REFETCHES {
             return false;
         }
         self.refetches.push_back(Refetch {
@@ -84,7 +84,7 @@ pub(crate) struct Refetch {
 }
 
 /// Ranges a subscription may have asked for and not yet got.
-const MOST_REFETCHES: usize = 16;
+const MAX_REFETCHES: usize = 16;
 
 impl Subscription {
     /// A subscription as the options ask for; without any, a plain one.
@@ -92,7 +92,7 @@ impl Subscription {
         client: Arc<Client>,
         channel: Arc<Channel>,
         encoding: Encoding,
-        options: Option<Options>,
+        options: Option<SubscribeOptions>,
     ) -> Self {
         let tracked = options.map(|options| {
             Box::new(Tracked {

@@ -12,8 +12,8 @@ use crossbeam_queue::SegQueue;
 
 use super::Channel;
 use super::alarm::Alarm;
-use super::core::Core;
 use super::pace::Pace;
+use super::shared::HubShared;
 use crate::sync::{AtomicBool, Ordering, fence};
 use crate::wake::WakeFlag;
 
@@ -25,7 +25,7 @@ pub(crate) struct Ticker {
     due: SegQueue<Arc<Channel>>,
     /// The task's sleep for want of channels.
     task: WakeFlag,
-    attendance: Attendance,
+    attendance: TaskPresence,
     stopped: AtomicBool,
 }
 
@@ -36,7 +36,7 @@ impl Ticker {
             start: Instant::now(),
             due: SegQueue::new(),
             task: WakeFlag::default(),
-            attendance: Attendance::default(),
+            attendance: TaskPresence::default(),
             stopped: AtomicBool::new(false),
         }
     }
@@ -47,7 +47,7 @@ impl Ticker {
     }
 
     /// Starts the task unless it runs. To be called within a tokio runtime.
-    pub(super) fn start(self: &Arc<Self>, core: Weak<Core>) {
+    pub(super) fn start(self: &Arc<Self>, core: Weak<HubShared>) {
         if self.attendance.begin() {
             tokio::spawn(run(Running(Arc::clone(self)), core));
         }
@@ -101,11 +101,11 @@ impl Ticker {
 
 /// Whether somebody attends to the queue of channels that are due.
 #[derive(Debug, Default)]
-struct Attendance {
+struct TaskPresence {
     there: AtomicBool,
 }
 
-impl Attendance {
+impl TaskPresence {
     /// True when the caller is to attend from now on. AcqRel: it owns what the last one's `end` released.
     fn begin(&self) -> bool {
         !self.there.swap(true, Ordering::AcqRel)
@@ -140,14 +140,14 @@ impl Drop for Running {
 }
 
 /// Between two looks for history that is too old.
-fn sweep_interval(core: &Weak<Core>) -> Option<Duration> {
+fn sweep_interval(core: &Weak<HubShared>) -> Option<Duration> {
     const LEAST: Duration = Duration::from_millis(250);
     const MOST: Duration = Duration::from_secs(60);
     let core = core.upgrade().filter(|core| core.keeps_history())?;
     Some((core.config.history_age / 4).clamp(LEAST, MOST))
 }
 
-async fn run(running: Running, core: Weak<Core>) {
+async fn run(running: Running, core: Weak<HubShared>) {
     let ticker = &*running.0;
     let mut alarm = Alarm::new();
     let interval = sweep_interval(&core);
@@ -185,7 +185,7 @@ mod models {
     #[derive(Default)]
     struct Model {
         due: AtomicUsize,
-        attendance: Attendance,
+        attendance: TaskPresence,
     }
 
     impl Model {

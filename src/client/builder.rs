@@ -12,9 +12,9 @@ use crate::message::{ChannelName, NameError};
 use super::dial::Trust;
 use super::track::Wishes;
 use super::watcher::Plan;
-use super::{Backoff, Lister, Watcher};
+use super::{Backoff, ChannelLister, Watcher};
 
-/// Why a watcher cannot be made. All that can go wrong later is an [`Item`](super::Item).
+/// Why a watcher cannot be made. All that can go wrong later is an [`Event`](super::Event).
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum WatchError {
@@ -129,7 +129,7 @@ impl WatcherBuilder {
         self
     }
 
-    /// Whether all messages come as they are, as [`Item::Other`](super::Item::Other).
+    /// Whether all messages come as they are, as [`Event::Other`](super::Event::Other).
     pub fn raw(mut self, raw: bool) -> Self {
         self.raw = raw;
         self
@@ -173,9 +173,9 @@ impl WatcherBuilder {
     ///
     /// # Errors
     /// When the address is not valid.
-    pub fn lister(&self) -> Result<Lister, WatchError> {
+    pub fn lister(&self) -> Result<ChannelLister, WatchError> {
         let (request, trust) = self.request()?;
-        Ok(Lister { request, trust })
+        Ok(ChannelLister { request, trust })
     }
 
     fn request(&self) -> Result<(Request, Trust), WatchError> {

@@ -18,7 +18,7 @@ use super::dial::{Trust, connect};
 /// How long an answer may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// The longest answer: a hundred thousand channels.
-const MOST_BYTES: u64 = 32 << 20;
+const MAX_BYTES: u64 = 32 << 20;
 
 /// Why a server's channels are not known.
 #[derive(Debug, thiserror::Error)]
@@ -53,7 +53,7 @@ pub enum ListError {
 /// # Ok(())
 /// # }
 /// ```
-pub struct Lister {
+pub struct ChannelLister {
     pub(super) request: Request,
     pub(super) trust: Trust,
 }
@@ -63,7 +63,7 @@ struct Listed {
     channel: String,
 }
 
-impl Lister {
+impl ChannelLister {
     /// The channels that there are now and that this watcher may see, by name. One connection each time.
     ///
     /// # Errors
@@ -104,7 +104,7 @@ impl Lister {
         stream.write_all(&head).await?;
         stream.flush().await?;
         let mut answer = Vec::new();
-        match stream.take(MOST_BYTES).read_to_end(&mut answer).await {
+        match stream.take(MAX_BYTES).read_to_end(&mut answer).await {
             // A peer that ends a TLS connection without saying so has ended it all the same.
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {}
             ended => {
@@ -115,9 +115,9 @@ impl Lister {
     }
 }
 
-impl fmt::Debug for Lister {
+impl fmt::Debug for ChannelLister {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Lister")
+        f.debug_struct("ChannelLister")
             .field("url", &without_secrets(&self.request.uri().to_string()))
             .finish_non_exhaustive()
     }

@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 
 use crate::message::{ChannelName, Status};
 
-use super::Item;
+use super::Event;
 
 /// What a watcher asks for beyond the plain protocol.
 #[derive(Clone, Copy, Debug)]
@@ -138,7 +138,7 @@ impl Subscription {
         )
     }
 
-    fn open(&mut self, answer: Subscribed) -> Item {
+    fn open(&mut self, answer: Subscribed) -> Event {
         let channel = self.channel.clone();
         let Subscribed {
             epoch,
@@ -149,14 +149,14 @@ impl Subscription {
         self.live = true;
         self.replay = None;
         let item = match &self.place {
-            None => Item::Subscribed {
+            None => Event::Subscribed {
                 channel,
                 epoch: epoch.clone(),
                 seq,
                 replayed,
                 lost,
             },
-            Some(before) => Item::Reconnected {
+            Some(before) => Event::Reconnected {
                 channel,
                 epoch_changed: before.epoch != epoch,
                 lost,
@@ -183,18 +183,22 @@ impl Subscription {
 
 /// Reads one message. What is not one of the known shapes is `Other`, never an error: a newer server may send what
 /// this client does not know.
-pub(super) fn read(json: &str, subscriptions: &mut [Subscription], items: &mut VecDeque<Item>) {
+pub(super) fn read(json: &str, subscriptions: &mut [Subscription], items: &mut VecDeque<Event>) {
     if typed(json, subscriptions, items).is_none() {
-        items.push_back(Item::Other {
+        items.push_back(Event::Other {
             json: json.to_owned(),
         });
     }
 }
 
-fn typed(json: &str, subscriptions: &mut [Subscription], items: &mut VecDeque<Item>) -> Option<()> {
+fn typed(
+    json: &str,
+    subscriptions: &mut [Subscription],
+    items: &mut VecDeque<Event>,
+) -> Option<()> {
     let envelope: Envelope<'_> = serde_json::from_str(json).ok()?;
     if &*envelope.kind == "error" {
-        items.push_back(Item::Error {
+        items.push_back(Event::Error {
             text: serde_json::from_str(envelope.data?.get()).ok()?,
         });
         return Some(());
@@ -222,7 +226,7 @@ fn typed(json: &str, subscriptions: &mut [Subscription], items: &mut VecDeque<It
             if let Some(known) = known {
                 known.count(count, Some(from));
             }
-            items.push_back(Item::Gap {
+            items.push_back(Event::Gap {
                 channel,
                 from,
                 to,
@@ -232,7 +236,7 @@ fn typed(json: &str, subscriptions: &mut [Subscription], items: &mut VecDeque<It
         "replay" => {
             let Span { from, to, lost } = serde_json::from_str(data).ok()?;
             known?.replay = Some(from);
-            items.push_back(Item::Replay {
+            items.push_back(Event::Replay {
                 channel,
                 from,
                 to,
@@ -244,7 +248,7 @@ fn typed(json: &str, subscriptions: &mut [Subscription], items: &mut VecDeque<It
             let known = known?;
             known.replay = None;
             known.outstanding = known.outstanding.saturating_sub(1);
-            items.push_back(Item::Replayed { channel, from, to });
+            items.push_back(Event::Replayed { channel, from, to });
         }
         "process_output_batch" => {
             let lines: Vec<String> = serde_json::from_str(data).ok()?;
@@ -255,7 +259,7 @@ fn typed(json: &str, subscriptions: &mut [Subscription], items: &mut VecDeque<It
                 lines
                     .into_iter()
                     .enumerate()
-                    .map(|(index, text)| Item::Line {
+                    .map(|(index, text)| Event::Line {
                         channel: channel.clone(),
                         text,
                         seq: first.map(|first| first + index as u64),
@@ -272,7 +276,7 @@ fn typed(json: &str, subscriptions: &mut [Subscription], items: &mut VecDeque<It
                     let text = serde_json::from_str(data);
                     text.map_or_else(
                         |_| other(json),
-                        |text| Item::Line {
+                        |text| Event::Line {
                             channel,
                             text,
                             seq,
@@ -281,7 +285,7 @@ fn typed(json: &str, subscriptions: &mut [Subscription], items: &mut VecDeque<It
                     )
                 }
                 "process_status" => match serde_json::from_str(data) {
-                    Ok(StatusData { status, exit_code }) => Item::Status {
+                    Ok(StatusData { status, exit_code }) => Event::Status {
                         channel,
                         status: Status::from(&*status),
                         code: exit_code,
@@ -297,8 +301,8 @@ fn typed(json: &str, subscriptions: &mut [Subscription], items: &mut VecDeque<It
     Some(())
 }
 
-fn other(json: &str) -> Item {
-    Item::Other {
+fn other(json: &str) -> Event {
+    Event::Other {
         json: json.to_owned(),
     }
 }
@@ -317,7 +321,7 @@ mod tests {
         ChannelName::parse("process:web").unwrap()
     }
 
-    fn items(subscription: &mut Subscription, messages: &[&str]) -> Vec<Item> {
+    fn items(subscription: &mut Subscription, messages: &[&str]) -> Vec<Event> {
         let mut items = VecDeque::new();
         for message in messages {
             read(message, std::slice::from_mut(subscription), &mut items);
@@ -325,14 +329,14 @@ mod tests {
         items.into()
     }
 
-    fn one(message: &str) -> Item {
+    fn one(message: &str) -> Event {
         items(&mut Subscription::new(web()), &[message])
             .pop()
             .unwrap()
     }
 
-    fn line(text: &str, seq: Option<u64>) -> Item {
-        Item::Line {
+    fn line(text: &str, seq: Option<u64>) -> Event {
+        Event::Line {
             channel: web(),
             text: text.to_owned(),
             seq,
@@ -362,7 +366,7 @@ mod tests {
         assert_eq!(
             seen,
             [
-                Item::Subscribed {
+                Event::Subscribed {
                     channel: channel.clone(),
                     epoch: "e".into(),
                     seq: 7,
@@ -372,20 +376,20 @@ mod tests {
                 line("x", Some(8)),
                 line("a", Some(9)),
                 line("b", Some(10)),
-                Item::Status {
+                Event::Status {
                     channel: channel.clone(),
                     status: Status::Exited,
                     code: 3,
                     seq: Some(11),
                     timestamp: "t".into()
                 },
-                Item::Gap {
+                Event::Gap {
                     channel: channel.clone(),
                     from: 12,
                     to: 20,
                     count: 9
                 },
-                Item::Other {
+                Event::Other {
                     json: custom.into()
                 },
                 line("x", Some(22)),
@@ -398,7 +402,7 @@ mod tests {
         );
         assert_eq!(
             items(&mut web, &[&SUBSCRIBED.replace("\"e\"", "\"f\"")]),
-            [Item::Reconnected {
+            [Event::Reconnected {
                 channel,
                 epoch_changed: true,
                 lost: 2,
@@ -422,21 +426,21 @@ mod tests {
         assert_eq!(
             seen[1..],
             [
-                Item::Replay {
+                Event::Replay {
                     channel: channel.clone(),
                     from: 3,
                     to: 5,
                     lost: 0
                 },
                 line("x", Some(3)),
-                Item::Gap {
+                Event::Gap {
                     channel: channel.clone(),
                     from: 4,
                     to: 4,
                     count: 1
                 },
                 line("x", Some(5)),
-                Item::Replayed {
+                Event::Replayed {
                     channel,
                     from: 3,
                     to: 5
@@ -459,7 +463,7 @@ mod tests {
         );
         assert_eq!(
             one(r#"{"type":"error","data":"no"}"#),
-            Item::Error { text: "no".into() }
+            Event::Error { text: "no".into() }
         );
     }
 
@@ -476,7 +480,7 @@ mod tests {
             r#"{"type":"process_output_batch","channel":"process:web","data":"x","seq":0}"#,
             "not JSON",
         ] {
-            assert_eq!(one(json), Item::Other { json: json.into() });
+            assert_eq!(one(json), Event::Other { json: json.into() });
         }
     }
 }

@@ -19,12 +19,12 @@ use crate::message::{ChannelName, NameError};
 use super::builder::without_secrets;
 use super::dial::{Socket, Trust, dial};
 use super::track::{self, Subscription, Wishes};
-use super::{Backoff, Item, Lost, WatcherBuilder};
+use super::{Backoff, DisconnectReason, Event, WatcherBuilder};
 
-type Connecting = Pin<Box<dyn Future<Output = Result<Socket, Lost>> + Send>>;
+type Connecting = Pin<Box<dyn Future<Output = Result<Socket, DisconnectReason>> + Send>>;
 
 /// The longest a connection may take to be made.
-const CONNECT_PATIENCE: Duration = Duration::from_secs(10);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What the builder asked for.
 pub(super) struct Plan {
@@ -40,14 +40,14 @@ pub(super) struct Plan {
 }
 
 /// Ranges that may be asked for and not yet sent, for each channel: a server forgets what goes beyond.
-const MOST_OUTSTANDING: usize = 16;
+const MAX_OUTSTANDING: usize = 16;
 
 /// The largest message: a batch of the longest lines, each byte of them escaped.
-const MOST_MESSAGE_BYTES: usize = 64 << 20;
+const MAX_MESSAGE_BYTES: usize = 64 << 20;
 
 /// Watches channels of one server, connects again when the connection is lost, and goes on where it left off.
 ///
-/// It is a [`Stream`] of [`Item`]s too. It holds one message of the server's at a time, and reads the next when its items are taken: a watcher
+/// It is a [`Stream`] of [`Event`]s too. It holds one message of the server's at a time, and reads the next when its items are taken: a watcher
 /// that is not asked for items slows nobody down but is skipped by the server, and told.
 pub struct Watcher {
     request: Request,
@@ -61,7 +61,7 @@ pub struct Watcher {
     failures: u32,
     wishes: Wishes,
     /// Of the message last read; taken before the next one is read.
-    items: VecDeque<Item>,
+    items: VecDeque<Event>,
     /// How many of the channels the connection under way subscribes to by itself.
     greeted: usize,
     /// What has yet to be said to the server.
@@ -73,12 +73,12 @@ enum State {
     /// Nothing was asked for yet.
     Fresh,
     Connecting(Connecting),
-    Open(Box<Open>),
+    Open(Box<OpenSocket>),
     Paused(Pin<Box<Sleep>>),
     Ended,
 }
 
-struct Open {
+struct OpenSocket {
     socket: Socket,
     /// The frame being read, and how far: a server may join messages with newlines.
     frame: Utf8Bytes,
@@ -140,12 +140,12 @@ impl Watcher {
     ///
     /// # Cancel safety
     /// Nothing is lost by dropping the future: attempts and pauses go on with the next call.
-    pub async fn next(&mut self) -> Option<Item> {
+    pub async fn next(&mut self) -> Option<Event> {
         poll_fn(|cx| self.poll_item(cx)).await
     }
 
     /// The next item if it is here already. Does not wait, and does not connect.
-    pub fn next_now(&mut self) -> Option<Item> {
+    pub fn try_next(&mut self) -> Option<Event> {
         match self.state {
             State::Open(_) => {
                 match self.poll_item(&mut Context::from_waker(std::task::Waker::noop())) {
@@ -174,7 +174,7 @@ impl Watcher {
         Ok(())
     }
 
-    /// Asks for messages of a channel again, such as those of an [`Item::Gap`]. They come between [`Item::Replay`] and [`Item::Replayed`]; when
+    /// Asks for messages of a channel again, such as those of an [`Event::Gap`]. They come between [`Event::Replay`] and [`Event::Replayed`]; when
     /// the connection is lost before that, they don't. False when they cannot be asked for: there is no connection, the server does
     /// not number the channel's messages, the range is none, or 16 ranges of the channel are still to come.
     pub fn refetch(&mut self, channel: &str, from: u64, to: u64) -> bool {
@@ -188,7 +188,7 @@ impl Watcher {
         else {
             return false;
         };
-        if known.outstanding >= MOST_OUTSTANDING {
+        if known.outstanding >= MAX_OUTSTANDING {
             return false;
         }
         let Some(range) = known.range(from, to) else {
@@ -199,7 +199,7 @@ impl Watcher {
         true
     }
 
-    fn poll_item(&mut self, cx: &mut Context<'_>) -> Poll<Option<Item>> {
+    fn poll_item(&mut self, cx: &mut Context<'_>) -> Poll<Option<Event>> {
         loop {
             match &mut self.state {
                 State::Fresh => self.begin_to_connect(),
@@ -209,11 +209,11 @@ impl Watcher {
                 }
                 State::Connecting(connecting) => match ready!(connecting.as_mut().poll(cx)) {
                     Ok(socket) => {
-                        self.state = State::Open(Box::new(Open::new(socket, self.patience)));
+                        self.state = State::Open(Box::new(OpenSocket::new(socket, self.patience)));
                         let later = &self.channels[self.greeted..];
                         self.unsent
                             .extend(later.iter().map(|channel| channel.subscribe(self.wishes)));
-                        return Poll::Ready(Some(Item::Connected));
+                        return Poll::Ready(Some(Event::Connected));
                     }
                     Err(reason) => return Poll::Ready(Some(self.lost(reason))),
                 },
@@ -225,7 +225,7 @@ impl Watcher {
                         track::read(json, &mut self.channels, &mut self.items);
                         if self.raw {
                             self.items.clear();
-                            self.items.push_back(Item::Other {
+                            self.items.push_back(Event::Other {
                                 json: json.to_owned(),
                             });
                         }
@@ -241,7 +241,7 @@ impl Watcher {
         }
     }
 
-    fn lost(&mut self, reason: Lost) -> Item {
+    fn lost(&mut self, reason: DisconnectReason) -> Event {
         // A server that takes connections and drops them at once is not back yet.
         if matches!(&self.state, State::Open(open) if open.good) {
             self.backoff.reset();
@@ -254,7 +254,7 @@ impl Watcher {
         let retry = self.retry && self.retries.is_none_or(|most| self.failures <= most);
         let retry_in = retry.then(|| self.backoff.next_pause());
         self.state = retry_in.map_or(State::Ended, |pause| State::Paused(Box::pin(sleep(pause))));
-        Item::Disconnected { reason, retry_in }
+        Event::Disconnected { reason, retry_in }
     }
 
     fn begin_to_connect(&mut self) {
@@ -270,9 +270,9 @@ impl Watcher {
             .map(|subscription| subscription.subscribe(self.wishes))
             .collect();
         let config = WebSocketConfig::default()
-            .max_message_size(Some(MOST_MESSAGE_BYTES))
-            .max_frame_size(Some(MOST_MESSAGE_BYTES));
-        let patience = self.patience.min(CONNECT_PATIENCE);
+            .max_message_size(Some(MAX_MESSAGE_BYTES))
+            .max_frame_size(Some(MAX_MESSAGE_BYTES));
+        let patience = self.patience.min(CONNECT_TIMEOUT);
         Box::pin(async move {
             let connected = timeout(patience, async {
                 let mut socket = dial(request, trust, config).await?;
@@ -284,8 +284,8 @@ impl Watcher {
             });
             match connected.await {
                 Ok(Ok(socket)) => Ok(socket),
-                Ok(Err(error)) => Err(Lost::Refused(refusal(error))),
-                Err(_) => Err(Lost::Refused(format!(
+                Ok(Err(error)) => Err(DisconnectReason::Refused(refusal(error))),
+                Err(_) => Err(DisconnectReason::Refused(format!(
                     "no answer within {} s",
                     patience.as_secs_f32()
                 ))),
@@ -295,9 +295,9 @@ impl Watcher {
 }
 
 impl Stream for Watcher {
-    type Item = Item;
+    type Item = Event;
 
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Item>> {
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Event>> {
         self.poll_item(cx)
     }
 }
@@ -311,7 +311,7 @@ impl std::fmt::Debug for Watcher {
     }
 }
 
-impl Open {
+impl OpenSocket {
     fn new(socket: Socket, patience: Duration) -> Self {
         Self {
             socket,
@@ -356,7 +356,11 @@ impl Open {
     }
 
     /// Reads until there is a frame of text.
-    fn poll_frame(&mut self, cx: &mut Context<'_>, patience: Duration) -> Poll<Result<(), Lost>> {
+    fn poll_frame(
+        &mut self,
+        cx: &mut Context<'_>,
+        patience: Duration,
+    ) -> Poll<Result<(), DisconnectReason>> {
         loop {
             match Pin::new(&mut self.socket).poll_next(cx) {
                 Poll::Pending => break,
@@ -374,18 +378,25 @@ impl Open {
                             // One more read sends our half of the goodbye.
                             let _ = Pin::new(&mut self.socket).poll_next(cx);
                             return Poll::Ready(Err(close.map_or_else(
-                                || Lost::Closed(1005, String::new()),
-                                |close| Lost::Closed(close.code.into(), close.reason.to_string()),
+                                || DisconnectReason::Closed(1005, String::new()),
+                                |close| {
+                                    DisconnectReason::Closed(
+                                        close.code.into(),
+                                        close.reason.to_string(),
+                                    )
+                                },
                             )));
                         }
                         _ => {}
                     }
                 }
                 Poll::Ready(Some(Err(error))) => {
-                    return Poll::Ready(Err(Lost::Broken(refusal(error))));
+                    return Poll::Ready(Err(DisconnectReason::Broken(refusal(error))));
                 }
                 Poll::Ready(None) => {
-                    return Poll::Ready(Err(Lost::Broken("it ended without a word".to_owned())));
+                    return Poll::Ready(Err(DisconnectReason::Broken(
+                        "it ended without a word".to_owned(),
+                    )));
                 }
             }
         }
@@ -393,12 +404,12 @@ impl Open {
     }
 
     /// Ready when the server has been silent for too long; pings it before.
-    fn poll_silence(&mut self, cx: &mut Context<'_>, patience: Duration) -> Poll<Lost> {
+    fn poll_silence(&mut self, cx: &mut Context<'_>, patience: Duration) -> Poll<DisconnectReason> {
         loop {
             ready!(self.check.as_mut().poll(cx));
             let now = Instant::now();
             if now >= self.heard + patience {
-                return Poll::Ready(Lost::Silent);
+                return Poll::Ready(DisconnectReason::Silent);
             }
             if !self.pinged && now >= self.heard + ping_after(patience) {
                 self.pinged = true;

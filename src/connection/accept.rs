@@ -17,8 +17,8 @@ use tracing::Instrument;
 
 use super::Socket;
 use super::addresses::counted;
-use crate::access::{Denial, Identity, PeerAddress, Visitor, expired};
-use crate::channel::{Client, Speaks};
+use crate::access::{Denial, Identity, PeerAddress, PeerInfo, expired};
+use crate::channel::{Client, ClientKind};
 use crate::hub::Inner;
 use crate::reason::RefusalReason;
 
@@ -27,7 +27,7 @@ pub type UpgradeBody = Full<Bytes>;
 
 /// Why a handshake was refused, or a stream for the same reason.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Refusal {
+pub(crate) enum HandshakeRefusal {
     Method,
     NotAnUpgrade,
     Version,
@@ -41,7 +41,7 @@ pub(crate) enum Refusal {
     NoUpgrade,
 }
 
-impl Refusal {
+impl HandshakeRefusal {
     fn answer(self) -> (StatusCode, &'static str) {
         match self {
             Self::Method => (
@@ -145,7 +145,7 @@ pub(crate) async fn upgrade<B>(hub: &Arc<Inner>, request: Request<B>) -> Respons
         .get::<hyper::upgrade::OnUpgrade>()
         .is_none()
     {
-        return Refusal::NoUpgrade.refuse(hub);
+        return HandshakeRefusal::NoUpgrade.refuse(hub);
     }
     let slot = match Slot::take(hub, peer) {
         Ok(slot) => slot,
@@ -153,7 +153,7 @@ pub(crate) async fn upgrade<B>(hub: &Arc<Inner>, request: Request<B>) -> Respons
     };
     // Once more: to find out who it is may have taken a while.
     if hub.is_stopping() {
-        return Refusal::Stopping.refuse(hub);
+        return HandshakeRefusal::Stopping.refuse(hub);
     }
     let upgrade = hyper::upgrade::on(&mut request);
     tokio::spawn(async move {
@@ -161,11 +161,11 @@ pub(crate) async fn upgrade<B>(hub: &Arc<Inner>, request: Request<B>) -> Respons
         match tokio::time::timeout(hub.config().handshake_timeout, upgrade).await {
             Ok(Ok(upgraded)) => {
                 let socket = Socket::from_upgraded(upgraded);
-                let mortal = identity
+                let expiring = identity
                     .clone()
-                    .filter(|identity| identity.expires().is_some());
+                    .filter(|identity| identity.expiry().is_some());
                 let address = peer.or_else(|| socket.peer_address());
-                let client = hub.make_client(Visitor { address, identity }, Speaks::WebSocket);
+                let client = hub.make_client(PeerInfo { address, identity }, ClientKind::WebSocket);
                 // For whoever logs at level debug: costs nothing otherwise.
                 let user = client.identity().map(Identity::user);
                 let span =
@@ -173,7 +173,7 @@ pub(crate) async fn upgrade<B>(hub: &Arc<Inner>, request: Request<B>) -> Respons
                 let connection =
                     super::run(Arc::clone(hub), Arc::clone(&client), socket).instrument(span);
                 // Boxed: the waiting for the upgrade does not take the room of the connection.
-                match mortal {
+                match expiring {
                     None => Box::pin(connection).await,
                     Some(identity) => {
                         Box::pin(run_until_expired(identity, &client, connection)).await
@@ -221,9 +221,12 @@ pub(crate) struct Slot {
 
 impl Slot {
     /// A slot on the peer's account, if its address is known.
-    pub(crate) fn take(hub: &Arc<Inner>, peer: Option<SocketAddr>) -> Result<Self, Refusal> {
+    pub(crate) fn take(
+        hub: &Arc<Inner>,
+        peer: Option<SocketAddr>,
+    ) -> Result<Self, HandshakeRefusal> {
         if !hub.take_slot() {
-            return Err(Refusal::Full);
+            return Err(HandshakeRefusal::Full);
         }
         // From here on dropping it gives back what was taken.
         let mut slot = Self {
@@ -235,7 +238,7 @@ impl Slot {
                 .addresses()
                 .take(address, hub.config().max_connections_per_address)
             {
-                return Err(Refusal::FullAddress);
+                return Err(HandshakeRefusal::FullAddress);
             }
             slot.address = Some(address);
         }
@@ -261,29 +264,29 @@ impl Drop for Slot {
 async fn check(
     hub: &Arc<Inner>,
     head: &request::Parts,
-) -> Result<(HeaderValue, Option<Identity>), Refusal> {
+) -> Result<(HeaderValue, Option<Identity>), HandshakeRefusal> {
     let headers = &head.headers;
     if head.method != Method::GET {
-        return Err(Refusal::Method);
+        return Err(HandshakeRefusal::Method);
     }
     if !has_token(headers, &UPGRADE, "websocket") || !has_token(headers, &CONNECTION, "upgrade") {
-        return Err(Refusal::NotAnUpgrade);
+        return Err(HandshakeRefusal::NotAnUpgrade);
     }
     if headers
         .get(SEC_WEBSOCKET_VERSION)
         .is_none_or(|version| version.as_bytes() != b"13")
     {
-        return Err(Refusal::Version);
+        return Err(HandshakeRefusal::Version);
     }
     let key = headers
         .get(SEC_WEBSOCKET_KEY)
         .map(HeaderValue::as_bytes)
         .filter(|key| is_key(key));
-    let key = key.ok_or(Refusal::Key)?;
+    let key = key.ok_or(HandshakeRefusal::Key)?;
     if hub.is_stopping() {
-        return Err(Refusal::Stopping);
+        return Err(HandshakeRefusal::Stopping);
     }
-    let identity = hub.admit(head).await.map_err(Refusal::Denied)?;
+    let identity = hub.admit(head).await.map_err(HandshakeRefusal::Denied)?;
     let accept =
         HeaderValue::from_str(&derive_accept_key(key)).expect("base64 is a valid header value");
     Ok((accept, identity))

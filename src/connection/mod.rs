@@ -41,7 +41,7 @@ const MESSAGES_IN_A_ROW: usize = 32;
 /// Times a connection's queue is filled with what it is owed before it lets others run.
 const REFILLS_IN_A_ROW: usize = 4;
 /// What a lingering connection still reads, to see the peer's close, before it is cut off.
-const MOST_LINGERING_BYTES: usize = 1024 * 1024;
+const MAX_LINGERING_BYTES: usize = 1024 * 1024;
 
 /// Where a connection is on its way to its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -111,7 +111,7 @@ impl Drop for Connection {
         } else {
             CloseReason::PeerGone
         });
-        self.hub.farewell(&self.membership, reason);
+        self.hub.unregister(&self.membership, reason);
     }
 }
 
@@ -239,7 +239,7 @@ impl Connection {
     fn handle(&mut self, message: ClientMessage<'_>) {
         match protocol::parse(&mut message.as_bytes().to_vec()) {
             Ok(command) => self.underway = self.hub.command(&self.client, command),
-            Err(ignored) => match self.hub.hand_over(&self.client, message) {
+            Err(ignored) => match self.hub.dispatch(&self.client, message) {
                 Ok(true) => {}
                 Ok(false) => {
                     tracing::trace!(client = %self.client.id(), reason = ignored.as_str(), "ignored a message");
@@ -328,7 +328,7 @@ impl Connection {
         let mut scrap = [0; 4096];
         match self.socket.poll_read(cx, &mut scrap) {
             Poll::Pending => Poll::Pending,
-            Poll::Ready(Ok(n)) if n > 0 && read + n <= MOST_LINGERING_BYTES => {
+            Poll::Ready(Ok(n)) if n > 0 && read + n <= MAX_LINGERING_BYTES => {
                 self.phase = Phase::Lingering {
                     reason,
                     read: read + n,
@@ -371,7 +371,7 @@ mod tests {
 
     use super::*;
     use crate::Hub;
-    use crate::channel::Speaks;
+    use crate::channel::ClientKind;
 
     #[tokio::test]
     async fn what_was_said_before_a_close_is_answered_though_reading_it_has_used_up_the_turn() {
@@ -393,7 +393,8 @@ mod tests {
             peer.write_all(&said).await.unwrap();
             peer.shutdown().await.unwrap();
             let inner = Arc::clone(hub.inner());
-            let client = inner.make_client(crate::access::Visitor::default(), Speaks::WebSocket);
+            let client =
+                inner.make_client(crate::access::PeerInfo::default(), ClientKind::WebSocket);
             tokio::spawn(run(inner, client, Socket::from_stream(server)))
                 .await
                 .unwrap();

@@ -11,17 +11,17 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use super::socket::Socket;
-use crate::channel::{Client, Core};
+use crate::channel::{Client, HubShared};
 use crate::outbox::{Parcel, Used};
 
 /// The most parcels one write takes.
-const MOST_SLICES: usize = 64;
+const MAX_SLICES: usize = 64;
 /// About the most bytes one write takes: more would keep other clients' writers waiting.
-const MOST_BYTES: usize = 256 * 1024;
+const MAX_BYTES: usize = 256 * 1024;
 /// Writes before the task lets others run.
 const WRITES_IN_A_ROW: usize = 4;
 /// Control frames that may wait for a socket that takes none; a peer that pings on without reading is answered no further.
-const MOST_CONTROL_BYTES: usize = 4096;
+const MAX_CONTROL_BYTES: usize = 4096;
 
 /// What is being written to one client.
 #[derive(Debug, Default)]
@@ -51,7 +51,7 @@ impl Writer {
     /// Queues a control frame (RFC 6455 section 5.5).
     pub(crate) fn push_control(&mut self, frame: &[u8]) {
         const PONG: u8 = 0x8a;
-        if frame.first() == Some(&PONG) && self.control.len() + frame.len() > MOST_CONTROL_BYTES {
+        if frame.first() == Some(&PONG) && self.control.len() + frame.len() > MAX_CONTROL_BYTES {
             return;
         }
         self.control.extend_from_slice(frame);
@@ -71,7 +71,7 @@ impl Writer {
         &mut self,
         socket: &mut Socket,
         client: &Client,
-        core: &Core,
+        core: &HubShared,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<Flushed>> {
         for _ in 0..WRITES_IN_A_ROW {
@@ -87,16 +87,16 @@ impl Writer {
                     Flushed::All
                 }));
             }
-            let mut slices = [IoSlice::new(&[]); MOST_SLICES];
+            let mut slices = [IoSlice::new(&[]); MAX_SLICES];
             let mut count = 0;
             let mut bytes = 0;
             let mut skip = self.written;
-            for parcel in self.in_flight.iter().take(MOST_SLICES) {
+            for parcel in self.in_flight.iter().take(MAX_SLICES) {
                 slices[count] = IoSlice::new(&parcel.bytes[skip..]);
                 bytes += parcel.bytes.len() - skip;
                 count += 1;
                 skip = 0;
-                if bytes >= MOST_BYTES {
+                if bytes >= MAX_BYTES {
                     break;
                 }
             }
@@ -143,7 +143,7 @@ impl Writer {
     }
 
     /// Takes off what the kernel took.
-    fn advance(&mut self, n: usize, client: &Client, core: &Core) {
+    fn advance(&mut self, n: usize, client: &Client, core: &HubShared) {
         let mut end = self.written + n;
         let mut done = Used::default();
         while let Some(parcel) = self.in_flight.front()

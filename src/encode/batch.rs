@@ -1,20 +1,20 @@
 //! Runs of lines that share a WebSocket frame: the head, the timestamp and the frame are paid once for all.
 
-use super::decimal::{MOST_DIGITS, push_decimal};
+use super::decimal::{MAX_DIGITS, push_decimal};
 use super::escape::escape_into;
-use super::frames::{Frames, Growing};
+use super::frames::{FrameBuffer, Frames};
 use super::json::USUAL_OVERHEAD;
 use super::{Envelope, Timestamp, frame, timestamp};
 use crate::message::Message;
 
 /// The longest payload of a frame with more than one line: long enough that the head is nothing to it, short
 /// enough for a client's queue to take one when it is nearly full.
-pub(super) const MOST_PAYLOAD: usize = 32 * 1024;
+pub(super) const MAX_PAYLOAD: usize = 32 * 1024;
 /// The header kept free for a frame that is not complete: right for every payload from 126 bytes to 64 KiB.
 const HEADER: usize = 4;
 const SEQ_KEY: &[u8] = br#"],"seq":"#;
 /// What follows the last line, at most.
-const CLOSING: usize = SEQ_KEY.len() + MOST_DIGITS + timestamp::TAIL;
+const CLOSING: usize = SEQ_KEY.len() + MAX_DIGITS + timestamp::TAIL;
 /// What a line takes beyond itself: quotes and comma.
 const LINE_OVERHEAD: usize = 3;
 
@@ -27,17 +27,17 @@ const LINE_OVERHEAD: usize = 3;
 pub struct BatchBuilder<'a> {
     envelope: &'a Envelope,
     timestamp: &'a Timestamp,
-    run: Growing,
+    run: FrameBuffer,
     /// Messages up to the end of each complete frame.
     counts: Vec<u32>,
     first_seq: u64,
     most_lines: usize,
     /// The frame that lines are being added to.
-    open: Option<Open>,
+    open: Option<OpenBatch>,
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Open {
+struct OpenBatch {
     /// Where the frame starts.
     start: usize,
     lines: usize,
@@ -56,12 +56,12 @@ impl<'a> BatchBuilder<'a> {
     ) -> Self {
         let most_lines = most_lines.max(1);
         // Right for a run of lines; other messages among them make the buffer grow.
-        let frames = messages.div_ceil(most_lines) + payload_bytes / MOST_PAYLOAD;
+        let frames = messages.div_ceil(most_lines) + payload_bytes / MAX_PAYLOAD;
         let bytes = payload_bytes + messages * LINE_OVERHEAD + frames * USUAL_OVERHEAD;
         Self {
             envelope,
             timestamp,
-            run: Growing::with_capacity(frames, bytes),
+            run: FrameBuffer::with_capacity(frames, bytes),
             counts: Vec::with_capacity(frames),
             first_seq,
             most_lines,
@@ -94,7 +94,7 @@ impl<'a> BatchBuilder<'a> {
         self.push_quoted(line);
         // Escapes can make of a line six times its length.
         if self.has_room(open, 0) {
-            self.open = Some(Open {
+            self.open = Some(OpenBatch {
                 lines: open.lines + 1,
                 ..open
             });
@@ -123,16 +123,16 @@ impl<'a> BatchBuilder<'a> {
         self.run.finish_counted(self.counts)
     }
 
-    /// Whether so many more bytes leave the open frame within [`MOST_PAYLOAD`].
+    /// Whether so many more bytes leave the open frame within [`MAX_PAYLOAD`].
     #[inline]
-    fn has_room(&self, open: Open, more: usize) -> bool {
-        self.run.bytes.len() - open.start - HEADER + more + CLOSING <= MOST_PAYLOAD
+    fn has_room(&self, open: OpenBatch, more: usize) -> bool {
+        self.run.bytes.len() - open.start - HEADER + more + CLOSING <= MAX_PAYLOAD
     }
 
     /// Starts a frame that a first line must follow.
     fn open(&mut self) {
         debug_assert!(self.open.is_none());
-        self.open = Some(Open {
+        self.open = Some(OpenBatch {
             start: self.run.bytes.len(),
             lines: 1,
         });
@@ -281,7 +281,7 @@ mod tests {
                     Some(batched) => {
                         prop_assert_eq!(&read["seq"], seq);
                         prop_assert!(!batched.is_empty() && batched.len() <= most_lines.max(1));
-                        prop_assert!(batched.len() == 1 || text.len() <= MOST_PAYLOAD);
+                        prop_assert!(batched.len() == 1 || text.len() <= MAX_PAYLOAD);
                         for (item, line) in rest.iter().zip(batched) {
                             prop_assert!(matches!(item, Item::Line(_)));
                             let single = expected(Some(&channel), &item.message());
@@ -316,7 +316,7 @@ mod tests {
                 let mut escaped = Vec::new();
                 escape_into(&mut escaped, next[0].as_str().unwrap().as_bytes());
                 // The seq is counted at its longest.
-                let full = len + escaped.len() + LINE_OVERHEAD + MOST_DIGITS > MOST_PAYLOAD;
+                let full = len + escaped.len() + LINE_OVERHEAD + MAX_DIGITS > MAX_PAYLOAD;
                 prop_assert!(this.len() == most_lines || full, "{} lines, {} bytes", this.len(), len);
             }
         }

@@ -1,13 +1,13 @@
 //! Numbers as text, without an allocation.
 
 /// Digits of the largest `u64`.
-pub(super) const MOST_DIGITS: usize = 20;
+pub(super) const MAX_DIGITS: usize = 20;
 
 /// Appends a number in decimal.
 #[inline]
 pub(super) fn push_decimal(out: &mut Vec<u8>, mut value: u64) {
-    let mut digits = [0; MOST_DIGITS];
-    let mut at = MOST_DIGITS;
+    let mut digits = [0; MAX_DIGITS];
+    let mut at = MAX_DIGITS;
     loop {
         at -= 1;
         digits[at] = b'0' + (value % 10) as u8;

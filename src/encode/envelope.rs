@@ -85,7 +85,7 @@ impl Envelope {
             None => self.channel.len(),
         };
         TYPE_KEY.len()
-            + message.kind().as_str().len()
+            + message.message_type().as_str().len()
             + 1
             + channel
             + process
@@ -96,7 +96,7 @@ impl Envelope {
     /// Appends a message's payload.
     pub(super) fn push_message(&self, out: &mut Vec<u8>, message: &Message, timestamp: &Timestamp) {
         out.extend_from_slice(TYPE_KEY);
-        match message.kind() {
+        match message.message_type() {
             MessageType::Other(name) => escape_into(out, name.as_bytes()),
             known => out.extend_from_slice(known.as_str().as_bytes()),
         }
@@ -136,7 +136,7 @@ impl Envelope {
 /// Whether the process of a message that names none is its channel's.
 fn is_of_a_process(message: &Message) -> bool {
     matches!(
-        message.kind(),
+        message.message_type(),
         MessageType::ProcessOutput | MessageType::ProcessStatus
     )
 }

@@ -1,7 +1,7 @@
 //! Server-Sent Events: the JSON messages for whoever reads them over plain HTTP.
 
 use super::decimal::push_decimal;
-use super::frames::{Frames, Growing};
+use super::frames::{FrameBuffer, Frames};
 use super::json::USUAL_OVERHEAD;
 use super::{Envelope, Timestamp};
 use crate::message::{Message, MessageType};
@@ -18,7 +18,7 @@ const EVENT_OVERHEAD: usize = 64;
 pub struct EventsBuilder<'a> {
     envelope: &'a Envelope,
     timestamp: &'a Timestamp,
-    run: Growing,
+    run: FrameBuffer,
     /// `id: EPOCH:`.
     id: Vec<u8>,
     first_seq: u64,
@@ -41,7 +41,7 @@ impl<'a> EventsBuilder<'a> {
         Self {
             envelope,
             timestamp,
-            run: Growing::with_capacity(messages, bytes),
+            run: FrameBuffer::with_capacity(messages, bytes),
             id,
             first_seq,
         }
@@ -63,7 +63,7 @@ impl<'a> EventsBuilder<'a> {
     /// If all frames together pass 4 GiB.
     pub fn push_message(&mut self, message: &Message) {
         let (envelope, timestamp) = (self.envelope, self.timestamp);
-        let kind = message.kind();
+        let kind = message.message_type();
         let name = (*kind != MessageType::ProcessOutput).then(|| kind.as_str());
         self.push(name, |out| envelope.push_message(out, message, timestamp));
     }
@@ -222,7 +222,7 @@ pub(super) mod tests {
             prop_assert_eq!((frames.len(), frames.messages()), (items.len(), items.len()));
             for (index, item) in items.iter().enumerate() {
                 let message = item.message();
-                let kind = message.kind().as_str();
+                let kind = message.message_type().as_str();
                 let expected = Event {
                     id: Some(format!("{epoch}:{}", first_seq + index as u64)),
                     kind: if kind == "process_output" { String::new() } else { kind.to_owned() },

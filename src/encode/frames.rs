@@ -121,12 +121,12 @@ impl Frames {
 
 /// Frames in the making, one after another in one buffer: what all builders share.
 #[derive(Debug)]
-pub(super) struct Growing {
+pub(super) struct FrameBuffer {
     pub(super) bytes: Vec<u8>,
     ends: Vec<u32>,
 }
 
-impl Growing {
+impl FrameBuffer {
     /// With room for so many frames of so many bytes together.
     pub(super) fn with_capacity(frames: usize, bytes: usize) -> Self {
         Self {
@@ -199,7 +199,7 @@ mod tests {
 
     /// Frames of so many bytes and messages each.
     fn frames_of(frames: &[(usize, usize)]) -> Frames {
-        let mut run = Growing::with_capacity(0, 0);
+        let mut run = FrameBuffer::with_capacity(0, 0);
         let (mut counts, mut messages) = (Vec::new(), 0);
         for (index, &(bytes, carried)) in frames.iter().enumerate() {
             run.bytes.extend(vec![index as u8; bytes]);

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::frames::{Frames, Growing};
+use super::frames::{FrameBuffer, Frames};
 use super::{Envelope, Timestamp};
 use crate::message::Message;
 
@@ -12,14 +12,14 @@ pub(super) const USUAL_OVERHEAD: usize = 128;
 /// Encodes messages as [`Encoding::Json`](super::Encoding::Json), one after another, into one buffer.
 #[derive(Debug)]
 pub struct FramesBuilder {
-    run: Growing,
+    run: FrameBuffer,
 }
 
 impl FramesBuilder {
     /// A builder with room for so many messages with so many bytes of lines or data together.
     pub fn with_capacity(messages: usize, payload_bytes: usize) -> Self {
         Self {
-            run: Growing::with_capacity(messages, payload_bytes + messages * USUAL_OVERHEAD),
+            run: FrameBuffer::with_capacity(messages, payload_bytes + messages * USUAL_OVERHEAD),
         }
     }
 

@@ -84,11 +84,12 @@ pub(super) fn messages() -> impl Strategy<Value = Message> {
 
 pub(super) fn expected(channel: Option<&str>, message: &Message) -> Value {
     let mut value = serde_json::Map::new();
-    value.insert("type".into(), message.kind().as_str().into());
+    value.insert("type".into(), message.message_type().as_str().into());
     if let Some(channel) = channel {
         value.insert("channel".into(), channel.into());
     }
-    let from_channel = ["process_output", "process_status"].contains(&message.kind().as_str());
+    let from_channel =
+        ["process_output", "process_status"].contains(&message.message_type().as_str());
     let own = message.process_id().map(ProcessId::as_str);
     let inherited = channel
         .filter(|_| from_channel)

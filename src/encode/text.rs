@@ -1,6 +1,6 @@
 //! Lines alone, as text: what `curl` shows.
 
-use super::frames::{Frames, Growing};
+use super::frames::{FrameBuffer, Frames};
 use crate::message::{Data, Message, MessageType};
 
 /// Encodes messages as [`Encoding::Text`](super::Encoding::Text): a line is its text and a newline; a message
@@ -9,14 +9,14 @@ use crate::message::{Data, Message, MessageType};
 /// Control bytes in a line, and with them the colours of a terminal, stay as they are.
 #[derive(Debug)]
 pub struct TextBuilder {
-    run: Growing,
+    run: FrameBuffer,
 }
 
 impl TextBuilder {
     /// A builder with room for so many messages with so many bytes of lines or data together.
     pub fn new(messages: usize, payload_bytes: usize) -> Self {
         Self {
-            run: Growing::with_capacity(messages, payload_bytes + messages),
+            run: FrameBuffer::with_capacity(messages, payload_bytes + messages),
         }
     }
 
@@ -41,7 +41,7 @@ impl TextBuilder {
     /// # Panics
     /// If all frames together pass 4 GiB.
     pub fn push_message(&mut self, message: &Message) {
-        match (message.kind(), message.data()) {
+        match (message.message_type(), message.data()) {
             (MessageType::ProcessOutput, Data::Text(line)) => self.push_line(line),
             _ => self.run.end(),
         }
@@ -107,7 +107,7 @@ mod tests {
             for (index, item) in items.iter().enumerate() {
                 let message = item.message();
                 let expected = match message.data() {
-                    Data::Text(text) if message.kind().as_str() == "process_output" => {
+                    Data::Text(text) if message.message_type().as_str() == "process_output" => {
                         String::from_utf8_lossy(text).into_owned() + "\n"
                     }
                     _ => String::new(),

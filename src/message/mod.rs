@@ -151,7 +151,7 @@ impl Message {
     }
 
     /// Its type.
-    pub fn kind(&self) -> &MessageType {
+    pub fn message_type(&self) -> &MessageType {
         &self.kind
     }
 

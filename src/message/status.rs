@@ -90,7 +90,7 @@ pub struct StatusReport {
 
 impl StatusReport {
     /// The longest `data` that is read: a status is a word and a number.
-    const MOST_BYTES: usize = 1024;
+    const MAX_BYTES: usize = 1024;
 
     /// Reads the `data` of a message; `None` for what is no status, or too long for one.
     pub(super) fn read(json: &[u8]) -> Option<Self> {
@@ -100,7 +100,7 @@ impl StatusReport {
             #[serde(rename = "exitCode", default)]
             exit_code: i32,
         }
-        if json.len() > Self::MOST_BYTES {
+        if json.len() > Self::MAX_BYTES {
             return None;
         }
         let data: StatusData = serde_json::from_slice(json).ok()?;
@@ -131,7 +131,7 @@ mod tests {
                 code: 0
             })
         );
-        let long = format!(r#"{{"status":"{}"}}"#, "x".repeat(StatusReport::MOST_BYTES));
+        let long = format!(r#"{{"status":"{}"}}"#, "x".repeat(StatusReport::MAX_BYTES));
         for other in ["", "7", "{}", r#"{"status":7}"#, &long] {
             assert_eq!(StatusReport::read(other.as_bytes()), None, "{other:.20}");
         }

@@ -12,9 +12,9 @@ const MESSAGES_MASK: u64 = (1 << 23) - 1;
 const CLOSED: u64 = 1 << 63;
 
 /// The most messages a queue can be configured to hold (the account keeps them in 23 bits, with room for the reserve).
-pub(crate) const MOST_MESSAGES: usize = 1 << 22;
+pub(crate) const MAX_MESSAGES: usize = 1 << 22;
 /// The most bytes a queue can be configured to hold (the account keeps them in 40 bits, with room for one message more).
-pub(crate) const MOST_BYTES: usize = 1 << 38;
+pub(crate) const MAX_BYTES: usize = 1 << 38;
 
 /// Messages that only a status, gap or control message may use, beyond the queue's own.
 pub(crate) const RESERVE_MESSAGES: usize = 16;
@@ -59,7 +59,7 @@ impl Used {
 
 /// The outcome of asking for room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Admission {
+pub(crate) enum Admitted {
     /// So many of the first messages are admitted; 0 when there is no room.
     Admitted(usize),
     /// The client is gone: nothing is admitted any more.
@@ -86,7 +86,7 @@ impl Budget {
         limits: Limits,
         reserved: bool,
         mut fit: impl FnMut(usize, usize) -> Used,
-    ) -> Admission {
+    ) -> Admitted {
         let limits = if reserved {
             limits.with_reserve()
         } else {
@@ -95,22 +95,22 @@ impl Budget {
         let mut word = self.word.load(Ordering::Relaxed);
         loop {
             if word & CLOSED != 0 {
-                return Admission::Closed;
+                return Admitted::Closed;
             }
             let used = Used::unpack(word);
             let room_messages = limits.messages.saturating_sub(used.messages);
             let room_bytes = limits.bytes.saturating_sub(used.bytes);
             if room_messages == 0 {
-                return Admission::Admitted(0);
+                return Admitted::Admitted(0);
             }
             let mut taken = fit(room_messages, room_bytes);
             if taken.messages == 0 {
                 if used.messages != 0 {
-                    return Admission::Admitted(0);
+                    return Admitted::Admitted(0);
                 }
                 taken = fit(1, usize::MAX);
                 if taken.messages == 0 {
-                    return Admission::Admitted(0);
+                    return Admitted::Admitted(0);
                 }
             }
             match self.word.compare_exchange_weak(
@@ -119,7 +119,7 @@ impl Budget {
                 Ordering::Relaxed,
                 Ordering::Relaxed,
             ) {
-                Ok(_) => return Admission::Admitted(taken.messages),
+                Ok(_) => return Admitted::Admitted(taken.messages),
                 Err(now) => word = now,
             }
         }
@@ -167,7 +167,7 @@ mod tests {
         bytes: 100,
     };
 
-    fn ask(budget: &Budget, reserved: bool, sizes: &[usize]) -> Admission {
+    fn ask(budget: &Budget, reserved: bool, sizes: &[usize]) -> Admitted {
         budget.admit(LIMITS, reserved, |messages, bytes| {
             let mut taken = Used::default();
             for size in sizes.iter().take(messages) {
@@ -184,14 +184,14 @@ mod tests {
     #[test]
     fn admits_the_first_messages_that_fit_by_count_and_by_bytes() {
         let budget = Budget::default();
-        assert_eq!(ask(&budget, false, &[10; 3]), Admission::Admitted(3));
-        assert_eq!(ask(&budget, false, &[10; 3]), Admission::Admitted(1));
-        assert_eq!(ask(&budget, false, &[10]), Admission::Admitted(0));
+        assert_eq!(ask(&budget, false, &[10; 3]), Admitted::Admitted(3));
+        assert_eq!(ask(&budget, false, &[10; 3]), Admitted::Admitted(1));
+        assert_eq!(ask(&budget, false, &[10]), Admitted::Admitted(0));
         budget.release(Used {
             messages: 3,
             bytes: 30,
         });
-        assert_eq!(ask(&budget, false, &[60, 30, 1]), Admission::Admitted(2));
+        assert_eq!(ask(&budget, false, &[60, 30, 1]), Admitted::Admitted(2));
         assert_eq!(
             budget.used(),
             Used {
@@ -204,19 +204,19 @@ mod tests {
     #[test]
     fn the_reserve_is_for_reserved_messages_alone() {
         let budget = Budget::default();
-        assert_eq!(ask(&budget, false, &[1; 9]), Admission::Admitted(4));
+        assert_eq!(ask(&budget, false, &[1; 9]), Admitted::Admitted(4));
         assert_eq!(
             ask(&budget, true, &[1; 40]),
-            Admission::Admitted(RESERVE_MESSAGES)
+            Admitted::Admitted(RESERVE_MESSAGES)
         );
-        assert_eq!(ask(&budget, true, &[1]), Admission::Admitted(0));
+        assert_eq!(ask(&budget, true, &[1]), Admitted::Admitted(0));
     }
 
     #[test]
     fn an_empty_queue_admits_one_message_of_any_size() {
         let budget = Budget::default();
-        assert_eq!(ask(&budget, false, &[1_000_000, 1]), Admission::Admitted(1));
-        assert_eq!(ask(&budget, false, &[1]), Admission::Admitted(0));
+        assert_eq!(ask(&budget, false, &[1_000_000, 1]), Admitted::Admitted(1));
+        assert_eq!(ask(&budget, false, &[1]), Admitted::Admitted(0));
         budget.release(Used {
             messages: 1,
             bytes: 1_000_000,
@@ -227,7 +227,7 @@ mod tests {
     #[test]
     fn closing_tells_once_what_was_left_and_admits_nothing_more() {
         let budget = Budget::default();
-        assert_eq!(ask(&budget, false, &[5, 5]), Admission::Admitted(2));
+        assert_eq!(ask(&budget, false, &[5, 5]), Admitted::Admitted(2));
         assert_eq!(
             budget.close(),
             Some(Used {
@@ -236,7 +236,7 @@ mod tests {
             })
         );
         assert_eq!(budget.close(), None);
-        assert_eq!(ask(&budget, true, &[5]), Admission::Closed);
+        assert_eq!(ask(&budget, true, &[5]), Admitted::Closed);
         assert_eq!(budget.used(), Used::default());
     }
 }

@@ -18,7 +18,7 @@ use crate::reason::CloseReason;
 use crate::sync::{AtomicU8, Ordering};
 use crate::wake::WakeFlag;
 
-pub(crate) use budget::{Admission, Limits, MOST_BYTES, MOST_MESSAGES, Used};
+pub(crate) use budget::{Admitted, Limits, MAX_BYTES, MAX_MESSAGES, Used};
 pub(crate) use parcel::Parcel;
 
 use budget::Budget;
@@ -90,12 +90,12 @@ impl Outbox {
             }
         });
         match admission {
-            Admission::Closed => Offered::Closed,
-            Admission::Admitted(0) => Offered::Accepted {
+            Admitted::Closed => Offered::Closed,
+            Admitted::Admitted(0) => Offered::Accepted {
                 frames: 0,
                 woke: false,
             },
-            Admission::Admitted(messages) => {
+            Admitted::Admitted(messages) => {
                 self.queue.push(Parcel {
                     bytes: frames.slice(start..start + accepted),
                     messages: messages as u32,
@@ -131,12 +131,12 @@ impl Outbox {
             }
         });
         match admission {
-            Admission::Closed => Offered::Closed,
-            Admission::Admitted(0) => Offered::Accepted {
+            Admitted::Closed => Offered::Closed,
+            Admitted::Admitted(0) => Offered::Accepted {
                 frames: 0,
                 woke: false,
             },
-            Admission::Admitted(_) => {
+            Admitted::Admitted(_) => {
                 self.queue.push(Parcel {
                     bytes: frame,
                     messages: 1,

@@ -10,7 +10,7 @@ use super::keeper::{Ending, Order};
 use super::roster::{ProcessInfo, Roster};
 
 /// Orders that may wait for one process.
-pub(super) const MOST_ORDERS: usize = 16;
+pub(super) const MAX_ORDERS: usize = 16;
 
 /// Why an order cannot be carried out.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -98,13 +98,13 @@ impl LineFeed {
     /// When `n` is more than the room that was given.
     pub fn filled(&mut self, n: usize) {
         self.splitter.filled(n);
-        if self.publisher.wants_lines() || !self.unpublished.is_empty() {
+        if self.publisher.is_watched() || !self.unpublished.is_empty() {
             let lines = self.splitter.take();
             self.publish(lines);
         } else {
             let count = self.splitter.count();
             if count > 0 {
-                self.publisher.pass_over(count);
+                self.publisher.count_unwatched(count);
             }
         }
     }

@@ -57,11 +57,11 @@ pub(super) struct Follower {
     begin: Option<Begin>,
     /// What is read in one look, about.
     most: usize,
-    open: Option<Open>,
+    open: Option<OpenFile>,
     missing: bool,
 }
 
-struct Open {
+struct OpenFile {
     file: File,
     identity: (u64, u64),
     /// Up to here it was read.
@@ -85,7 +85,7 @@ impl Follower {
     pub(super) fn look(&mut self, feed: &mut LineFeed, tell: &mut dyn FnMut(TailEvent)) -> Looked {
         let begin = self.begin.take();
         let Some(open) = &mut self.open else {
-            return match Open::at(&self.path, begin.unwrap_or(Begin::Start)) {
+            return match OpenFile::at(&self.path, begin.unwrap_or(Begin::Start)) {
                 Ok(open) => {
                     self.open = Some(open);
                     self.missing = false;
@@ -118,7 +118,7 @@ impl Follower {
         if looked != Looked::Idle || successor.is_none() {
             return looked;
         }
-        let Ok(open) = Open::at(&self.path, Begin::Start) else {
+        let Ok(open) = OpenFile::at(&self.path, Begin::Start) else {
             return Looked::Idle;
         };
         feed.finish();
@@ -185,7 +185,7 @@ impl Follower {
     }
 }
 
-impl Open {
+impl OpenFile {
     fn at(path: &Path, begin: Begin) -> io::Result<Self> {
         let file = File::open(path)?;
         let metadata = file.metadata()?;

@@ -12,7 +12,7 @@ use crate::{Hub, Publisher};
 
 use super::control::Shared;
 use super::restart::Pauses;
-use super::roster::{Entry, Failed, Phase};
+use super::roster::{Entry, Phase, ProcessFailure};
 use super::{DRAIN_LIMIT, ExitReport, Process, Signal, SpawnError, Supervised};
 
 /// How long a process that was killed may take to be gone, with what it wrote. Beyond that its output is stuck in a tee.
@@ -337,7 +337,7 @@ impl Keeper {
 
     fn note_failure(&self, report: &ExitReport) {
         if report.code != 0 {
-            let failed = Failed {
+            let failed = ProcessFailure {
                 id: self.plan.id.clone(),
                 code: report.code,
             };

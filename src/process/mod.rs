@@ -32,7 +32,7 @@ pub use lines::{LineSplitter, MAX_LINE};
 pub use program::Program;
 pub use pump::{DRAIN_LIMIT, DRAIN_QUIET};
 pub use restart::{Restart, RestartDelay};
-pub use roster::{Failed, ProcessInfo};
+pub use roster::{ProcessFailure, ProcessInfo};
 pub use signal::Signal;
 pub use spawn::{Spawn, SpawnError};
 pub use supervised::Supervised;

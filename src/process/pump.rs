@@ -31,8 +31,8 @@ pub(super) type Sink = Pin<Box<dyn AsyncWrite + Send>>;
 
 pub(super) struct Pump {
     publisher: Publisher,
-    stdout: Stream,
-    stderr: Stream,
+    stdout: PipeReader,
+    stderr: PipeReader,
 }
 
 impl Pump {
@@ -51,8 +51,8 @@ impl Pump {
             None => LineFeed::new(publisher.clone()),
         };
         Self {
-            stdout: Stream::new(feed(), stdout),
-            stderr: Stream::new(feed(), stderr),
+            stdout: PipeReader::new(feed(), stdout),
+            stderr: PipeReader::new(feed(), stderr),
             publisher,
         }
     }
@@ -115,7 +115,7 @@ impl Pump {
 }
 
 /// One output pipe of the process.
-struct Stream {
+struct PipeReader {
     pipe: Option<Pin<Box<dyn AsyncRead + Send>>>,
     feed: LineFeed,
     tee: Option<Tee>,
@@ -128,7 +128,7 @@ struct Tee {
     raw: Vec<u8>,
 }
 
-impl Stream {
+impl PipeReader {
     fn new<R>(feed: LineFeed, pipe: Option<(R, Option<Sink>)>) -> Self
     where
         R: AsyncRead + Send + 'static,

@@ -44,7 +44,7 @@ pub(super) struct Entry {
 /// How a process failed that was not started again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Failed {
+pub struct ProcessFailure {
     /// Which process.
     pub id: ProcessId,
     /// Its exit code, or 128 + the signal that ended it.
@@ -55,7 +55,7 @@ pub struct Failed {
 #[derive(Debug)]
 pub(super) struct Roster {
     entries: Vec<Entry>,
-    pub(super) first_failure: Option<Failed>,
+    pub(super) first_failure: Option<ProcessFailure>,
 }
 
 impl Roster {

@@ -11,11 +11,11 @@ use tokio::task::JoinSet;
 use crate::message::{ChannelName, ProcessId};
 use crate::{Hub, Publisher};
 
-use super::control::{MOST_ORDERS, Shared};
+use super::control::{MAX_ORDERS, Shared};
 use super::keeper::{Ending, Keeper, Rules, ask_to_end};
 use super::restart::Pauses;
 use super::roster::Roster;
-use super::{Control, Failed, ProcessInfo, Signal, Supervised, SupervisorEvent};
+use super::{Control, ProcessFailure, ProcessInfo, Signal, Supervised, SupervisorEvent};
 
 /// Why a supervisor cannot be made.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -106,7 +106,7 @@ impl SupervisorBuilder {
         let (senders, receivers): (Vec<_>, Vec<_>) = self
             .processes
             .iter()
-            .map(|_| mpsc::channel(MOST_ORDERS))
+            .map(|_| mpsc::channel(MAX_ORDERS))
             .unzip();
         let shared = Arc::new(Shared {
             roster: watch::Sender::new(Roster::new(
@@ -253,7 +253,7 @@ impl Supervisor {
 
     /// The first process that failed and was not started again, if there is one: with an exit code other than 0, by a signal, or because it could not be
     /// started. One that [`Control::stop`] ended has not failed; one that [`stop`](Self::stop) did may have.
-    pub fn first_failure(&self) -> Option<Failed> {
+    pub fn first_failure(&self) -> Option<ProcessFailure> {
         self.control.shared.roster.borrow().first_failure.clone()
     }
 }

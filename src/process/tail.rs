@@ -19,7 +19,7 @@ use super::hint::Hint;
 const BUSY: Duration = Duration::from_millis(2);
 
 /// What is read before the runtime is asked what to do next: a signal is heard soon.
-const MOST_AT_ONCE: usize = 4 << 20;
+const MAX_AT_ONCE: usize = 4 << 20;
 
 type OnEvent = dyn FnMut(TailEvent) + Send;
 
@@ -88,7 +88,7 @@ impl TailBuilder {
             follower: Follower::new(
                 &self.path,
                 self.begin,
-                if lossless.is_some() { 1 } else { MOST_AT_ONCE },
+                if lossless.is_some() { 1 } else { MAX_AT_ONCE },
             ),
             feed,
             hint: Hint::new(),

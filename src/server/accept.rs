@@ -17,8 +17,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
-use super::underway::Underway;
-use crate::config::{LONGEST, lasts, within};
+use super::in_flight::InFlight;
+use crate::config::{MAX_DURATION, lasts, within};
 use crate::reason::{PauseReason, RefusalReason};
 use crate::{ConfigError, Hub, LocalAddress, PeerAddress};
 
@@ -72,13 +72,13 @@ impl Options {
             "header_timeout",
             self.header_timeout,
             Duration::from_millis(1),
-            LONGEST,
+            MAX_DURATION,
         )?;
         lasts(
             "request_timeout",
             self.request_timeout,
             Duration::from_millis(1),
-            LONGEST,
+            MAX_DURATION,
         )
     }
 }
@@ -146,7 +146,7 @@ pub async fn serve_with(
                 if std::mem::take(&mut starved) {
                     tracing::info!("accepting again");
                 }
-                let underway = Underway::new(permit);
+                let underway = InFlight::new(permit);
                 let stopping = stopping.subscribe();
                 let served = serve_connection(
                     tcp,
@@ -185,7 +185,7 @@ pub async fn serve_with(
 async fn serve_connection(
     tcp: TcpStream,
     peer: SocketAddr,
-    underway: Underway,
+    underway: InFlight,
     hub: Hub,
     router: axum::Router,
     options: Options,
@@ -219,7 +219,7 @@ async fn serve_connection(
 async fn serve_stream(
     stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
     (peer, local): (PeerAddress, Option<LocalAddress>),
-    underway: Underway,
+    underway: InFlight,
     hub: Hub,
     router: axum::Router,
     options: Options,

@@ -8,7 +8,7 @@ use axum::{Extension, Json};
 
 use super::body::Body;
 use super::refusal::{Admitted, refuse};
-use crate::channel::Speaks;
+use crate::channel::ClientKind;
 use crate::hub::Reply;
 use crate::message::{Action, Actions};
 use crate::reason::RefusalReason;
@@ -48,7 +48,7 @@ pub(super) async fn actions(
         }
     };
     let inner = hub.inner();
-    let client = inner.make_client(admitted.0, Speaks::Http);
+    let client = inner.make_client(admitted.0, ClientKind::Http);
     if !actions.iter().all(|action| inner.permits(&client, action)) {
         return refuse(
             &hub,
@@ -67,7 +67,7 @@ pub(super) async fn actions(
             Action::OrderProcess { process_id, order } => {
                 processes::order(processes.as_deref(), &process_id, order)
             }
-            action => hub.act(action),
+            action => hub.execute(action),
         })
         .collect();
     match replies.pop() {
@@ -89,10 +89,10 @@ pub(super) async fn channels(
     admitted: Admitted,
 ) -> Json<Vec<ChannelStats>> {
     let inner = hub.inner();
-    let client = inner.make_client(admitted.0, Speaks::Http);
+    let client = inner.make_client(admitted.0, ClientKind::Http);
     Json(
         hub.channels()
-            .filter(|stats| inner.authorises(&client, &stats.channel))
+            .filter(|stats| inner.authorizes(&client, &stats.channel))
             .collect(),
     )
 }

@@ -214,12 +214,12 @@ fn histogram(
     seen: &Distribution,
 ) -> fmt::Result {
     let mut buckets: Vec<(f64, u64)> = seen
-        .within
+        .buckets
         .iter()
         .map(|bucket| (bucket.le, bucket.count))
         .collect();
     // The encoder writes the largest number as `+Inf`.
-    buckets.push((f64::MAX, seen.beyond));
+    buckets.push((f64::MAX, seen.overflow));
     let mut metric = out.encode_descriptor(name, help, unit, MetricType::Histogram)?;
     metric.encode_histogram::<NoLabelSet>(seen.sum, seen.count, &buckets, None)
 }

@@ -3,6 +3,7 @@
 mod accept;
 mod api;
 mod body;
+mod in_flight;
 #[cfg(feature = "metrics")]
 mod metrics;
 mod processes;
@@ -10,7 +11,6 @@ mod refusal;
 mod stream;
 #[cfg(feature = "tls")]
 mod tls;
-mod underway;
 #[cfg(feature = "viewer")]
 mod viewer;
 

@@ -5,7 +5,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Json, Response};
 
 use crate::Hub;
-use crate::channel::Speaks;
+use crate::channel::ClientKind;
 use crate::hub::Reply;
 use crate::message::{Action, ProcessId, ProcessOrder};
 use crate::reason::RefusalReason;
@@ -25,7 +25,7 @@ pub(super) async fn list(
 ) -> Response {
     match processes {
         Some(Extension(processes)) => {
-            let client = hub.inner().make_client(admitted.0, Speaks::Http);
+            let client = hub.inner().make_client(admitted.0, ClientKind::Http);
             processes.list(hub.inner(), &client)
         }
         None => Json([(); 0]).into_response(),
@@ -132,7 +132,7 @@ mod supervised {
             let mut shown = Vec::new();
             for info in self.control.list() {
                 let channel = ChannelName::process(&info.id);
-                if hub.authorises(client, &channel) {
+                if hub.authorizes(client, &channel) {
                     let order = ProcessOrder::Restart;
                     let action = Action::OrderProcess {
                         process_id: info.id.clone(),

@@ -9,11 +9,11 @@ use axum::http::{Extensions, StatusCode};
 use axum::response::{IntoResponse, Response};
 
 use crate::Hub;
-use crate::access::{Denial, PeerAddress, Visitor};
+use crate::access::{Denial, PeerAddress, PeerInfo};
 use crate::reason::RefusalReason;
 
 /// A request that has passed the gate: who sends it, and from where.
-pub(super) struct Admitted(pub(super) Visitor);
+pub(super) struct Admitted(pub(super) PeerInfo);
 
 impl FromRequestParts<Hub> for Admitted {
     type Rejection = Response;
@@ -21,7 +21,7 @@ impl FromRequestParts<Hub> for Admitted {
     async fn from_request_parts(head: &mut Parts, hub: &Hub) -> Result<Self, Response> {
         complete(&mut head.extensions);
         match hub.inner().admit(head).await {
-            Ok(identity) => Ok(Self(Visitor {
+            Ok(identity) => Ok(Self(PeerInfo {
                 address: PeerAddress::of(&head.extensions),
                 identity,
             })),

@@ -19,22 +19,22 @@ use http_body::{Body as HttpBody, Frame};
 use serde::Deserialize;
 use tokio::time::{Instant, Sleep};
 
+use super::in_flight::InFlight;
 use super::refusal::{Admitted, refuse};
-use super::underway::Underway;
 use crate::Hub;
 use crate::access::expired;
-use crate::channel::{Client, Speaks, Subscription};
+use crate::channel::{Client, ClientKind, Subscription};
 use crate::connection::Slot;
 use crate::encode::Encoding;
 use crate::hub::Inner;
 use crate::message::ChannelName;
 use crate::outbox::{Parcel, Used};
-use crate::protocol::{Options, Refusal, Since};
+use crate::protocol::{Since, SubscribeOptions, SubscribeRefusal};
 use crate::reason::{CloseReason, RefusalReason};
 
 /// What may be asked for in the address.
 #[derive(Debug, Default, Deserialize)]
-pub(super) struct Wish {
+pub(super) struct StreamQuery {
     /// Up to so many of the last lines first.
     tail: Option<u64>,
 }
@@ -47,13 +47,13 @@ pub(super) async fn text(
     State(hub): State<Hub>,
     admitted: Admitted,
     Path(channel): Path<String>,
-    Query(wish): Query<Wish>,
-    underway: Option<Extension<Underway>>,
+    Query(query): Query<StreamQuery>,
+    underway: Option<Extension<InFlight>>,
 ) -> Response {
-    let options = Options {
+    let options = SubscribeOptions {
         gaps: true,
-        tail: wish.tail,
-        ..Options::default()
+        tail: query.tail,
+        ..SubscribeOptions::default()
     };
     leave(
         underway,
@@ -66,8 +66,8 @@ pub(super) async fn events(
     State(hub): State<Hub>,
     admitted: Admitted,
     Path(channel): Path<String>,
-    Query(wish): Query<Wish>,
-    underway: Option<Extension<Underway>>,
+    Query(query): Query<StreamQuery>,
+    underway: Option<Extension<InFlight>>,
     headers: HeaderMap,
 ) -> Response {
     let last = headers
@@ -75,12 +75,12 @@ pub(super) async fn events(
         .and_then(|id| id.to_str().ok())
         .and_then(since);
     // Where a stream goes on it has had its tail.
-    let tail = if last.is_some() { None } else { wish.tail };
-    let options = Options {
+    let tail = if last.is_some() { None } else { query.tail };
+    let options = SubscribeOptions {
         gaps: true,
         tail,
         since: last,
-        ..Options::default()
+        ..SubscribeOptions::default()
     };
     leave(
         underway,
@@ -89,7 +89,7 @@ pub(super) async fn events(
 }
 
 /// A stream is no request under way any more.
-fn leave(underway: Option<Extension<Underway>>, answer: Response) -> Response {
+fn leave(underway: Option<Extension<InFlight>>, answer: Response) -> Response {
     if let (Some(Extension(underway)), StatusCode::OK) = (underway, answer.status()) {
         underway.leave();
     }
@@ -109,7 +109,7 @@ fn answer(
     admitted: Admitted,
     channel: &str,
     encoding: Encoding,
-    options: Options,
+    options: SubscribeOptions,
 ) -> Response {
     let name = match ChannelName::parse(channel) {
         Ok(name) => name,
@@ -132,9 +132,9 @@ fn answer(
             TEXT,
         );
     }
-    let client = inner.make_client(admitted.0, Speaks::Http);
-    if !inner.authorises(&client, &name) {
-        let text = Refusal::Unauthorised.as_str();
+    let client = inner.make_client(admitted.0, ClientKind::Http);
+    if !inner.authorizes(&client, &name) {
+        let text = SubscribeRefusal::Unauthorized.as_str();
         return refuse(
             hub,
             RefusalReason::Subscription,
@@ -146,9 +146,9 @@ fn answer(
         Ok(slot) => slot,
         Err(refusal) => return refusal.counted(inner).into_response(),
     };
-    let mortal = client
+    let expiring = client
         .identity()
-        .filter(|identity| identity.expires().is_some())
+        .filter(|identity| identity.expiry().is_some())
         .cloned();
     let body = Stream {
         membership: inner.welcome(&client),
@@ -157,7 +157,7 @@ fn answer(
         given: Used::default(),
         encoding,
         silence: Box::pin(tokio::time::sleep(KEEP_ALIVE)),
-        expiry: mortal.map(|identity| Box::pin(expired(identity)) as Pin<Box<_>>),
+        expiry: expiring.map(|identity| Box::pin(expired(identity)) as Pin<Box<_>>),
         slot,
     };
     inner.tell_connected(&body.client);
@@ -284,7 +284,7 @@ impl Drop for Stream {
             .outbox
             .close_asked()
             .unwrap_or(CloseReason::PeerGone);
-        self.hub().farewell(&self.membership, reason);
+        self.hub().unregister(&self.membership, reason);
     }
 }
 
@@ -295,18 +295,18 @@ mod tests {
     use std::task::Waker;
 
     use super::*;
-    use crate::access::Visitor;
+    use crate::access::PeerInfo;
 
     #[tokio::test]
     async fn who_waits_for_room_in_a_stream_is_told_when_it_has_written_everything() {
         let hub = Hub::new();
-        let options = Options {
+        let options = SubscribeOptions {
             gaps: true,
-            ..Options::default()
+            ..SubscribeOptions::default()
         };
         let answer = answer(
             &hub,
-            Admitted(Visitor::default()),
+            Admitted(PeerInfo::default()),
             "c",
             Encoding::Text,
             options,

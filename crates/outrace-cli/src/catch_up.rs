@@ -2,16 +2,16 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use outrace::client::Item;
+use outrace::client::Event;
 
 /// Text that is held back for one channel at most; when more comes, the hole stays.
-const MOST_HELD_BYTES: usize = 16 << 20;
+const MAX_HELD_BYTES: usize = 16 << 20;
 
 /// Something to do, in this order.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Step {
     /// Print it.
-    Show(Item),
+    Show(Event),
     /// Print that so many lines are missing here.
     Skipped { channel: String, count: u64 },
     /// Ask for these again; if that can't be done, tell [`CatchUp::give_up`].
@@ -31,14 +31,14 @@ struct Hole {
     to: u64,
     /// The messages of the hole are coming.
     replaying: bool,
-    held: VecDeque<Item>,
+    held: VecDeque<Event>,
     bytes: usize,
 }
 
 impl CatchUp {
     /// What to do about an item.
-    pub(crate) fn take(&mut self, item: Item, steps: &mut VecDeque<Step>) {
-        if let Item::Disconnected { .. } = item {
+    pub(crate) fn take(&mut self, item: Event, steps: &mut VecDeque<Step>) {
+        if let Event::Disconnected { .. } = item {
             for hole in self.channels.values_mut() {
                 hole.replaying = false;
             }
@@ -51,7 +51,7 @@ impl CatchUp {
             return self.pass(name, item, steps);
         };
         match item {
-            Item::Replay { from, to, .. } => {
+            Event::Replay { from, to, .. } => {
                 hole.replaying = true;
                 if from > to {
                     // Nothing of it is kept.
@@ -62,11 +62,11 @@ impl CatchUp {
                     hole.next = from;
                 }
             }
-            Item::Replayed { .. } => {
+            Event::Replayed { .. } => {
                 skip(&name, hole.next, hole.to, steps);
                 self.release(&name, steps);
             }
-            Item::Gap { from, to, .. } if hole.replaying => {
+            Event::Gap { from, to, .. } if hole.replaying => {
                 skip(&name, from, to, steps);
                 hole.next = to + 1;
             }
@@ -76,7 +76,7 @@ impl CatchUp {
                 }
                 steps.push_back(Step::Show(item));
             }
-            Item::Reconnected { epoch_changed, .. } => {
+            Event::Reconnected { epoch_changed, .. } => {
                 let (from, to) = (hole.next, hole.to);
                 steps.push_back(Step::Show(item));
                 if epoch_changed {
@@ -92,7 +92,7 @@ impl CatchUp {
             item => {
                 hole.bytes += weight(&item);
                 hole.held.push_back(item);
-                if hole.bytes > MOST_HELD_BYTES {
+                if hole.bytes > MAX_HELD_BYTES {
                     self.give_up(&name, steps);
                 }
             }
@@ -124,9 +124,9 @@ impl CatchUp {
     }
 
     /// An item of a channel of which nothing is held.
-    fn pass(&mut self, name: String, item: Item, steps: &mut VecDeque<Step>) {
+    fn pass(&mut self, name: String, item: Event, steps: &mut VecDeque<Step>) {
         match item {
-            Item::Gap { from, to, .. } => {
+            Event::Gap { from, to, .. } => {
                 let hole = Hole {
                     next: from,
                     to,
@@ -142,7 +142,7 @@ impl CatchUp {
                 });
             }
             // Of a hole that was given up.
-            Item::Replay { .. } | Item::Replayed { .. } => {}
+            Event::Replay { .. } | Event::Replayed { .. } => {}
             item => steps.push_back(Step::Show(item)),
         }
     }
@@ -157,34 +157,34 @@ fn skip(channel: &str, from: u64, to: u64, steps: &mut VecDeque<Step>) {
     }
 }
 
-fn channel(item: &Item) -> Option<&str> {
+fn channel(item: &Event) -> Option<&str> {
     match item {
-        Item::Line { channel, .. }
-        | Item::Status { channel, .. }
-        | Item::Gap { channel, .. }
-        | Item::Subscribed { channel, .. }
-        | Item::Reconnected { channel, .. }
-        | Item::Replay { channel, .. }
-        | Item::Replayed { channel, .. } => Some(channel.as_str()),
+        Event::Line { channel, .. }
+        | Event::Status { channel, .. }
+        | Event::Gap { channel, .. }
+        | Event::Subscribed { channel, .. }
+        | Event::Reconnected { channel, .. }
+        | Event::Replay { channel, .. }
+        | Event::Replayed { channel, .. } => Some(channel.as_str()),
         _ => None,
     }
 }
 
-fn seq(item: &Item) -> Option<u64> {
+fn seq(item: &Event) -> Option<u64> {
     match item {
-        Item::Line { seq, .. } | Item::Status { seq, .. } => *seq,
+        Event::Line { seq, .. } | Event::Status { seq, .. } => *seq,
         _ => None,
     }
 }
 
-fn weight(item: &Item) -> usize {
+fn weight(item: &Event) -> usize {
     let text = match item {
-        Item::Line {
+        Event::Line {
             text, timestamp, ..
         } => text.len() + timestamp.len(),
         _ => 0,
     };
-    size_of::<Item>() + text
+    size_of::<Event>() + text
 }
 
 #[cfg(test)]
@@ -192,14 +192,14 @@ fn weight(item: &Item) -> usize {
 mod tests {
     use super::*;
     use outrace::ChannelName;
-    use outrace::client::Lost;
+    use outrace::client::DisconnectReason;
 
     fn web() -> ChannelName {
         ChannelName::parse("process:web").unwrap()
     }
 
-    fn line(seq: u64) -> Item {
-        Item::Line {
+    fn line(seq: u64) -> Event {
+        Event::Line {
             channel: web(),
             text: seq.to_string(),
             seq: Some(seq),
@@ -207,8 +207,8 @@ mod tests {
         }
     }
 
-    fn gap(from: u64, to: u64) -> Item {
-        Item::Gap {
+    fn gap(from: u64, to: u64) -> Event {
+        Event::Gap {
             channel: web(),
             from,
             to,
@@ -216,8 +216,8 @@ mod tests {
         }
     }
 
-    fn replay(from: u64, to: u64, lost: u64) -> Item {
-        Item::Replay {
+    fn replay(from: u64, to: u64, lost: u64) -> Event {
+        Event::Replay {
             channel: web(),
             from,
             to,
@@ -225,16 +225,16 @@ mod tests {
         }
     }
 
-    fn replayed(from: u64, to: u64) -> Item {
-        Item::Replayed {
+    fn replayed(from: u64, to: u64) -> Event {
+        Event::Replayed {
             channel: web(),
             from,
             to,
         }
     }
 
-    fn reconnected(epoch_changed: bool) -> Item {
-        Item::Reconnected {
+    fn reconnected(epoch_changed: bool) -> Event {
+        Event::Reconnected {
             channel: web(),
             epoch_changed,
             lost: 0,
@@ -242,15 +242,15 @@ mod tests {
         }
     }
 
-    fn disconnected() -> Item {
-        Item::Disconnected {
-            reason: Lost::Silent,
+    fn disconnected() -> Event {
+        Event::Disconnected {
+            reason: DisconnectReason::Silent,
             retry_in: None,
         }
     }
 
     /// What is printed and asked for, in short.
-    fn run(items: impl IntoIterator<Item = Item>) -> Vec<String> {
+    fn run(items: impl IntoIterator<Item = Event>) -> Vec<String> {
         let mut catch_up = CatchUp::default();
         let mut steps = VecDeque::new();
         for item in items {
@@ -259,7 +259,7 @@ mod tests {
         steps
             .into_iter()
             .filter_map(|step| match step {
-                Step::Show(Item::Line { text, .. }) => Some(text),
+                Step::Show(Event::Line { text, .. }) => Some(text),
                 Step::Show(_) => None,
                 Step::Skipped { count, .. } => Some(format!("-{count}")),
                 Step::Fetch { from, to, .. } => Some(format!("?{from}-{to}")),
@@ -358,7 +358,7 @@ mod tests {
         while steps.len() < 2 {
             let text = "x".repeat(60_000);
             catch_up.take(
-                Item::Line {
+                Event::Line {
                     channel: web(),
                     text,
                     seq: Some(seq),
@@ -368,7 +368,7 @@ mod tests {
             );
             seq += 1;
         }
-        assert!((seq as usize) < MOST_HELD_BYTES / 60_000 + 12);
+        assert!((seq as usize) < MAX_HELD_BYTES / 60_000 + 12);
         assert_eq!(
             steps[1],
             Step::Skipped {

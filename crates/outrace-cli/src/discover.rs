@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use outrace::access::Pattern;
-use outrace::client::{ListError, Lister};
+use outrace::client::{ChannelLister, ListError};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval};
@@ -24,7 +24,7 @@ pub(crate) struct Discovery {
 }
 
 impl Discovery {
-    pub(crate) fn start(lister: Lister, patterns: Vec<Pattern>) -> Self {
+    pub(crate) fn start(lister: ChannelLister, patterns: Vec<Pattern>) -> Self {
         let (tell, found) = mpsc::channel(64);
         Self {
             found,
@@ -47,7 +47,7 @@ impl Drop for Discovery {
     }
 }
 
-async fn ask(lister: Lister, patterns: Vec<Pattern>, tell: mpsc::Sender<String>) {
+async fn ask(lister: ChannelLister, patterns: Vec<Pattern>, tell: mpsc::Sender<String>) {
     let mut known = HashSet::new();
     let mut ticks = interval(INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);

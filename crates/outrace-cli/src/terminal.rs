@@ -20,7 +20,7 @@ pub(crate) struct Terminal {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Stream {
+pub(crate) enum OutputStream {
     Out,
     Error,
 }
@@ -39,14 +39,14 @@ impl Terminal {
     }
 
     /// Writes all of `text`, nothing else's between.
-    pub(crate) async fn write(&self, stream: Stream, text: &[u8]) -> io::Result<()> {
+    pub(crate) async fn write(&self, stream: OutputStream, text: &[u8]) -> io::Result<()> {
         let mut streams = self.streams.lock().await;
         match stream {
-            Stream::Out => {
+            OutputStream::Out => {
                 streams.0.write_all(text).await?;
                 streams.0.flush().await
             }
-            Stream::Error => {
+            OutputStream::Error => {
                 streams.1.write_all(text).await?;
                 streams.1.flush().await
             }
@@ -56,12 +56,12 @@ impl Terminal {
     /// The sink for one output of process number `index`.
     pub(crate) fn sink(
         self: &Arc<Self>,
-        stream: Stream,
+        stream: OutputStream,
         id: &str,
         width: usize,
         index: usize,
     ) -> Prefixed {
-        let coloured = if stream == Stream::Out {
+        let coloured = if stream == OutputStream::Out {
             self.coloured.0
         } else {
             self.coloured.1
@@ -90,7 +90,7 @@ type Writing = Pin<Box<dyn Future<Output = io::Result<()>> + Send>>;
 /// Passes whole lines on, each after the prefix. What is no whole line yet waits for its end, or for the sink's.
 pub(crate) struct Prefixed {
     terminal: Arc<Terminal>,
-    stream: Stream,
+    stream: OutputStream,
     prefix: Vec<u8>,
     splitter: LineSplitter,
     /// What is on its way to the terminal.

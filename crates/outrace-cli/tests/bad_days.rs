@@ -352,7 +352,9 @@ fn a_herd_that_is_reset_at_once_comes_back_while_publishing_goes_on_and_nothing_
  {
     let clients = herd();
     // Nobody reads before the end, so nobody answers a ping.
-    let patient = Hub::builder().heartbeat(sockets::PATIENCE * 100, sockets::PATIENCE * 100);
+    let patient = Hub::builder()
+        .ping_interval(sockets::PATIENCE * 100)
+        .idle_timeout(sockets::PATIENCE * 100);
     let server = Server::with(patient.queue(1 << 20).queue_bytes(1 << 30));
     let hub = &server.hub;
     let connect_all = || -> Vec<Socket> {

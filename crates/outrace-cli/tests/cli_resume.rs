@@ -8,7 +8,7 @@ mod support;
 use std::time::Duration;
 
 use outrace::Hub;
-use outrace::client::{Backoff, Item, Watcher};
+use outrace::client::{Backoff, Event, Watcher};
 use rustix::process::Signal;
 use support::{Outrace, bounded, serve};
 use tokio::io::AsyncBufReadExt;
@@ -17,7 +17,8 @@ const C: &str = "process:a";
 
 fn keeping(messages: usize, queue: usize) -> Hub {
     Hub::builder()
-        .history(messages, 256 << 20)
+        .history(messages)
+        .history_bytes(256 << 20)
         .queue(queue)
         .build()
         .unwrap()
@@ -28,15 +29,15 @@ fn watcher(url: &str) -> outrace::client::WatcherBuilder {
     Watcher::builder(url).channel(C).backoff(quick)
 }
 
-async fn next(watcher: &mut Watcher) -> Item {
+async fn next(watcher: &mut Watcher) -> Event {
     watcher.next().await.unwrap()
 }
 
 /// Skips what a connection brings up to the first word about the channel.
-async fn answer(watcher: &mut Watcher) -> Item {
+async fn answer(watcher: &mut Watcher) -> Event {
     loop {
         match next(watcher).await {
-            Item::Connected | Item::Disconnected { .. } => {}
+            Event::Connected | Event::Disconnected { .. } => {}
             item => return item,
         }
     }
@@ -44,7 +45,7 @@ async fn answer(watcher: &mut Watcher) -> Item {
 
 async fn line(watcher: &mut Watcher) -> (String, u64) {
     match next(watcher).await {
-        Item::Line {
+        Event::Line {
             text,
             seq,
             timestamp,
@@ -85,7 +86,7 @@ async fn a_break_costs_no_line_that_is_kept_and_tells_how_many_are_not() {
         let mut watcher = watcher(&url).build().unwrap();
         assert!(matches!(
             answer(&mut watcher).await,
-            Item::Subscribed {
+            Event::Subscribed {
                 seq: 0,
                 replayed: 0,
                 lost: 0,
@@ -103,7 +104,7 @@ async fn a_break_costs_no_line_that_is_kept_and_tells_how_many_are_not() {
                 hub.send_process_output("a", published.to_string()).unwrap();
             }
             match answer(&mut watcher).await {
-                Item::Reconnected {
+                Event::Reconnected {
                     channel,
                     epoch_changed: false,
                     lost: told,
@@ -132,7 +133,7 @@ async fn a_tail_comes_first_and_only_once() {
         let mut watcher = watcher(&url).tail(3).build().unwrap();
         assert!(matches!(
             answer(&mut watcher).await,
-            Item::Subscribed {
+            Event::Subscribed {
                 seq: 17,
                 replayed: 3,
                 lost: 0,
@@ -145,7 +146,7 @@ async fn a_tail_comes_first_and_only_once() {
         part(&hub).await;
         assert!(matches!(
             answer(&mut watcher).await,
-            Item::Reconnected {
+            Event::Reconnected {
                 epoch_changed: false,
                 lost: 0,
                 replayed: 0,
@@ -174,7 +175,7 @@ async fn a_range_can_be_fetched_again() {
         assert!(watcher.refetch(C, 9, 12));
         assert!(matches!(
             next(&mut watcher).await,
-            Item::Replay {
+            Event::Replay {
                 from: 11,
                 to: 12,
                 lost: 2,
@@ -185,7 +186,7 @@ async fn a_range_can_be_fetched_again() {
         assert_eq!(line(&mut watcher).await, ("12".to_owned(), 12));
         assert!(matches!(
             next(&mut watcher).await,
-            Item::Replayed {
+            Event::Replayed {
                 from: 11,
                 to: 12,
                 ..
@@ -197,7 +198,7 @@ async fn a_range_can_be_fetched_again() {
         assert!(!watcher.refetch(C, 20, 20), "there is a bound");
         let mut replays = 0;
         while replays < 16 {
-            replays += usize::from(matches!(next(&mut watcher).await, Item::Replayed { .. }));
+            replays += usize::from(matches!(next(&mut watcher).await, Event::Replayed { .. }));
         }
         hub.send_process_output("a", "21").unwrap();
         assert_eq!(line(&mut watcher).await, ("21".to_owned(), 21));
@@ -214,7 +215,7 @@ async fn attempts_end_at_their_limit() {
         let mut watcher = watcher(&url).retry_limit(2).build().unwrap();
         for last in [false, false, true] {
             match next(&mut watcher).await {
-                Item::Disconnected { retry_in, .. } => assert_eq!(retry_in.is_none(), last),
+                Event::Disconnected { retry_in, .. } => assert_eq!(retry_in.is_none(), last),
                 item => panic!("{item:?}"),
             }
         }
@@ -345,7 +346,7 @@ async fn servers_keep_history_unless_told_otherwise() {
             assert!(server.complaint().await.contains("still serving"));
             let mut watcher = watcher(&server.url).tail(u64::MAX).build().unwrap();
             match answer(&mut watcher).await {
-                Item::Subscribed { seq, replayed, .. } => {
+                Event::Subscribed { seq, replayed, .. } => {
                     assert_eq!(replayed, kept);
                     // The lines, and two changes of status.
                     assert_eq!(seq + replayed, 1502);

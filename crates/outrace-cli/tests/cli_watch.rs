@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
 use outrace::Hub;
-use outrace::client::{Backoff, Item, Lost, Watcher};
+use outrace::client::{Backoff, DisconnectReason, Event, Watcher};
 use rustix::process::Signal;
 use support::{Outrace, bounded, serve};
 use tokio::io::AsyncBufReadExt;
@@ -283,8 +283,8 @@ async fn messages_joined_in_one_frame_are_told_apart() {
         let mut lines = Vec::new();
         let end = loop {
             match watcher.next().await.expect("a disconnect comes last") {
-                Item::Connected => {}
-                Item::Line {
+                Event::Connected => {}
+                Event::Line {
                     channel, text, seq, ..
                 } => {
                     assert_eq!(seq, None, "this server numbers nothing");
@@ -295,8 +295,8 @@ async fn messages_joined_in_one_frame_are_told_apart() {
             }
         };
         assert_eq!(lines, ["1", "2", "3"]);
-        let expected = Item::Disconnected {
-            reason: Lost::Closed(1005, String::new()),
+        let expected = Event::Disconnected {
+            reason: DisconnectReason::Closed(1005, String::new()),
             retry_in: None,
         };
         assert_eq!(end, expected);
@@ -330,9 +330,9 @@ async fn nothing_is_lost_by_dropping_next() {
             matches!(
                 &items[..],
                 [
-                    Item::Connected,
-                    Item::Line { .. },
-                    Item::Disconnected { .. }
+                    Event::Connected,
+                    Event::Line { .. },
+                    Event::Disconnected { .. }
                 ]
             ),
             "{items:?}"
@@ -359,10 +359,10 @@ async fn a_server_that_falls_silent_is_given_up() {
             .backoff(Backoff::default())
             .build()
             .unwrap();
-        assert_eq!(watcher.next().await, Some(Item::Connected));
+        assert_eq!(watcher.next().await, Some(Event::Connected));
         match watcher.next().await {
-            Some(Item::Disconnected {
-                reason: Lost::Silent,
+            Some(Event::Disconnected {
+                reason: DisconnectReason::Silent,
                 retry_in: Some(_),
             }) => {}
             other => panic!("{other:?}"),
@@ -383,10 +383,10 @@ async fn a_server_that_is_merely_idle_is_not_given_up() {
             .patience(patience)
             .build()
             .unwrap();
-        assert_eq!(watcher.next().await, Some(Item::Connected));
+        assert_eq!(watcher.next().await, Some(Event::Connected));
         assert!(matches!(
             watcher.next().await,
-            Some(Item::Subscribed { seq: 0, .. })
+            Some(Event::Subscribed { seq: 0, .. })
         ));
         // Four times its patience, without a message: only pongs.
         assert!(
@@ -395,7 +395,7 @@ async fn a_server_that_is_merely_idle_is_not_given_up() {
                 .is_err()
         );
         hub.send_process_output("a", "still there").unwrap();
-        assert!(matches!(watcher.next().await, Some(Item::Line { .. })));
+        assert!(matches!(watcher.next().await, Some(Event::Line { .. })));
     })
     .await;
 }
@@ -413,7 +413,7 @@ async fn pauses_grow_while_the_server_only_says_goodbye_and_start_over_after_a_m
                 .unwrap();
             let mut pauses = Vec::new();
             while pauses.len() < 2 {
-                if let Some(Item::Disconnected {
+                if let Some(Event::Disconnected {
                     retry_in: Some(pause),
                     ..
                 }) = watcher.next().await

@@ -25,7 +25,8 @@ async fn slow_readers_get_every_line() {
         for queue in [1, 16, 64] {
             let hub = Hub::builder()
                 .queue(queue)
-                .history(10, 1 << 20)
+                .history(10)
+                .history_bytes(1 << 20)
                 .build()
                 .unwrap();
             let address = serve(&hub).await;

@@ -1,7 +1,7 @@
 //! The command line of `outrace load`.
 
 use crate::duration::duration;
-use crate::workload::{Rate, Slow, Wish, Workload};
+use crate::workload::{Rate, Slow, SubscribeOptions, Workload};
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -249,7 +249,7 @@ impl LoadArgs {
             queue_bytes: self.queue_bytes,
             max_flush_interval: self.max_flush_interval,
             history: self.history,
-            wish: Wish {
+            wish: SubscribeOptions {
                 gaps: self.gaps,
                 batch: self.batch,
             },

@@ -6,7 +6,7 @@ use crate::frame::{self, CLOSE, Cut, PING, TEXT, push_client_frame};
 use crate::ledger::{Gap, Ledger, Welcome};
 use crate::stamp::{self, LineShape};
 use crate::tally::Tally;
-use crate::workload::{Role, Wish, Workload};
+use crate::workload::{Role, SubscribeOptions, Workload};
 use memchr::memmem;
 use serde::Deserialize;
 
@@ -55,7 +55,7 @@ pub(crate) struct Client {
     pub(crate) accounts: Box<[Account]>,
     /// Of a client that asks for anything, as many as accounts; else none.
     pub(crate) ledgers: Box<[Ledger]>,
-    wish: Wish,
+    wish: SubscribeOptions,
     /// Of this connection: subscriptions that were answered, and whether the ping was.
     welcomes: usize,
     /// Per subscription, lines known to have been published before it was asked for.
@@ -138,7 +138,7 @@ impl Client {
 
     /// Subscribes, from where it left off if it was there before and cares.
     fn subscribe(&mut self, workload: &Workload) {
-        let Wish { gaps, batch } = self.wish;
+        let SubscribeOptions { gaps, batch } = self.wish;
         for (slot, channel) in workload.channels_of(self.number).enumerate() {
             let name = workload.channel_name(channel);
             let since = self.ledgers.get(slot).and_then(Ledger::since).map_or_else(
@@ -598,7 +598,7 @@ mod tests {
         }
     }
 
-    fn asking(wish: Wish) -> (Workload, Client, Vec<u8>) {
+    fn asking(wish: SubscribeOptions) -> (Workload, Client, Vec<u8>) {
         let workload = Workload {
             wish,
             ..Workload::default()
@@ -655,7 +655,7 @@ mod tests {
             cuts in prop::collection::vec(1usize..900, 1..20),
             batch in any::<bool>(),
         ) {
-            let (workload, mut client, mut stream) = asking(Wish { gaps: true, batch });
+            let (workload, mut client, mut stream) = asking(SubscribeOptions { gaps: true, batch });
             let shape = LineShape::new(workload.line_bytes);
             let (mut at, mut received, mut skipped) = (0, 0, 0);
             // Neighbours of one kind are one gap, as a server tells it.
@@ -690,7 +690,7 @@ mod tests {
     #[test]
     fn a_hole_without_a_gap_and_a_batch_with_a_hole_are_faults() {
         let shape = LineShape::new(Workload::default().line_bytes);
-        let (workload, mut client, mut stream) = asking(Wish {
+        let (workload, mut client, mut stream) = asking(SubscribeOptions {
             gaps: true,
             batch: false,
         });
@@ -704,7 +704,7 @@ mod tests {
             tally.faults
         );
 
-        let (workload, mut client, mut stream) = asking(Wish {
+        let (workload, mut client, mut stream) = asking(SubscribeOptions {
             gaps: false,
             batch: true,
         });
@@ -723,7 +723,7 @@ mod tests {
     #[test]
     fn who_counts_gaps_resumes_where_it_left_off() {
         let shape = LineShape::new(Workload::default().line_bytes);
-        let (workload, mut client, mut stream) = asking(Wish {
+        let (workload, mut client, mut stream) = asking(SubscribeOptions {
             gaps: true,
             batch: false,
         });

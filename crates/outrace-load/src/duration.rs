@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// A time beyond any use, short enough never to overflow a clock.
-const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
+const MAX_DURATION: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// A time such as `10ms`, `1.5s`, `500us`, `2m` or `1h`.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
@@ -22,7 +22,7 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
         _ => return Err(rule()),
     };
     let time = Duration::try_from_secs_f64(seconds).map_err(|_| rule())?;
-    if time > LONGEST {
+    if time > MAX_DURATION {
         return Err("it must be at most 365 days, which are 8760h".to_owned());
     }
     Ok(time)

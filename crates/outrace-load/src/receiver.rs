@@ -28,7 +28,7 @@ const READ_BYTES: usize = 256 * 1024;
 const JOINS_AT_ONCE: usize = 64;
 
 /// How long a connection and its subscriptions may take.
-const JOIN_PATIENCE: u64 = 20 * SECOND;
+const JOIN_TIMEOUT: u64 = 20 * SECOND;
 
 /// Who does not read sends a pong this often, as a browser's network thread does for a page that is stuck: else the server takes it for gone.
 const SIGN_OF_LIFE: u64 = 10 * SECOND;
@@ -188,7 +188,7 @@ impl Receiver {
         seat.arriving = true;
         seat.parting = false;
         seat.kept.clear();
-        seat.deadline = clock::now() + JOIN_PATIENCE;
+        seat.deadline = clock::now() + JOIN_TIMEOUT;
         seat.client
             .begin(&self.target.host, &self.target.path, &self.target.headers);
         self.flush(index)
@@ -509,7 +509,7 @@ impl Receiver {
                 seat.client.state = State::Left;
                 self.ended(index, End::Closed("left".to_owned()), phase)?;
             } else {
-                seat.deadline = now + JOIN_PATIENCE;
+                seat.deadline = now + JOIN_TIMEOUT;
                 seat.client.leave(&self.workload);
                 self.flush(index)?;
             }
@@ -522,7 +522,7 @@ impl Receiver {
             Some(seat) => Err(format!(
                 "client {} could not join: no answer for {} s",
                 seat.client.number,
-                JOIN_PATIENCE / SECOND
+                JOIN_TIMEOUT / SECOND
             )),
             None => Ok(()),
         }

@@ -22,7 +22,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 /// How long the last lines may take to all clients.
-const DRAIN_PATIENCE: u64 = 15 * SECOND;
+const DRAIN_TIMEOUT: u64 = 15 * SECOND;
 
 /// Without a server's own count: the lines are over when none came for this long.
 const QUIET: u64 = 700 * MILLISECOND;
@@ -369,7 +369,7 @@ impl Round<'_> {
     /// Waits until every line has been received, or is known to have been skipped.
     fn drain(&self, lines: u64, skipped_before: Option<u64>) -> Result<(), String> {
         let expected = self.workload.expected(lines);
-        let until = clock::now() + DRAIN_PATIENCE;
+        let until = clock::now() + DRAIN_TIMEOUT;
         let mut last = (self.control.received(), clock::now());
         loop {
             let behind = self
@@ -382,7 +382,7 @@ impl Round<'_> {
                     return Err(format!(
                         "client {number}, which comes and goes, had accounted for {progress} of {} lines {} s after the last",
                         self.workload.due(lines, number),
-                        DRAIN_PATIENCE / SECOND
+                        DRAIN_TIMEOUT / SECOND
                     ));
                 }
                 std::thread::sleep(Duration::from_millis(5));
@@ -393,7 +393,7 @@ impl Round<'_> {
                     return Err(format!(
                         "{} clients that the server had disconnected were not back {} s after the last line",
                         self.control.away(),
-                        DRAIN_PATIENCE / SECOND
+                        DRAIN_TIMEOUT / SECOND
                     ));
                 }
                 std::thread::sleep(Duration::from_millis(5));
@@ -425,7 +425,7 @@ impl Round<'_> {
                 let missing = expected - received - noticed;
                 return Err(format!(
                     "{missing} of {expected} deliveries neither came within {} s of the last line nor were counted as skipped by the server",
-                    DRAIN_PATIENCE / SECOND
+                    DRAIN_TIMEOUT / SECOND
                 ));
             }
             std::thread::sleep(Duration::from_millis(5));

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// How long a server may take to say where it listens.
-const START_PATIENCE: Duration = Duration::from_secs(10);
+const START_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Lines of its standard error that are kept to explain a failure.
 const LAST_WORDS: usize = 10;
@@ -57,7 +57,7 @@ impl ServerProcess {
             stdout,
             words,
         };
-        match address.recv_timeout(START_PATIENCE) {
+        match address.recv_timeout(START_TIMEOUT) {
             Ok(url) => {
                 server.target = Target::parse(&url, &[])?;
                 Ok(server)

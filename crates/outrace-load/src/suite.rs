@@ -8,7 +8,7 @@ use crate::pipe_speed::{self, PipeSpeed};
 use crate::progress::Progress;
 use crate::system::System::{self, Baseline, Engine, Floor};
 use crate::table::{count, milliseconds, percent};
-use crate::workload::{Rate, Wish, Workload};
+use crate::workload::{Rate, SubscribeOptions, Workload};
 use serde::Serialize;
 
 #[derive(Debug, Default, Serialize)]
@@ -378,7 +378,7 @@ impl Suite {
         ];
         if wanted('l') {
             workloads.push(Workload {
-                wish: Wish {
+                wish: SubscribeOptions {
                     gaps: false,
                     batch: true,
                 },

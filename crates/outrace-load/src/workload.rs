@@ -33,12 +33,12 @@ pub(crate) struct Slow {
 
 /// What a client asks for when it subscribes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub(crate) struct Wish {
+pub(crate) struct SubscribeOptions {
     pub(crate) gaps: bool,
     pub(crate) batch: bool,
 }
 
-impl Wish {
+impl SubscribeOptions {
     pub(crate) fn any(self) -> bool {
         self.gaps || self.batch
     }
@@ -88,7 +88,7 @@ pub(crate) struct Workload {
     /// Messages of a channel that the server keeps.
     pub(crate) history: Option<usize>,
     /// What clients ask for, in turn; with `mix`, all that there is.
-    pub(crate) wish: Wish,
+    pub(crate) wish: SubscribeOptions,
     pub(crate) mix: bool,
     /// Receiver threads.
     pub(crate) threads: usize,
@@ -117,7 +117,7 @@ impl Default for Workload {
             queue_bytes: None,
             max_flush_interval: None,
             history: None,
-            wish: Wish::default(),
+            wish: SubscribeOptions::default(),
             mix: false,
             threads: 1,
         }
@@ -230,10 +230,10 @@ impl Workload {
     }
 
     /// What client `number` asks for.
-    pub(crate) fn wish(&self, number: usize) -> Wish {
+    pub(crate) fn wish(&self, number: usize) -> SubscribeOptions {
         match (self.mix, number % 4) {
             (false, _) => self.wish,
-            (true, turn) => Wish {
+            (true, turn) => SubscribeOptions {
                 gaps: turn == 1 || turn == 2,
                 batch: turn >= 2,
             },

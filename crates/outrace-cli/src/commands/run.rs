@@ -133,7 +133,7 @@ impl Run {
         // One more signal cuts this short; the command has ended as it has.
         let ending = server.shut_down(&mut signals);
         if hurried {
-            let _ = tokio::time::timeout(HURRY, ending).await;
+            let _ = tokio::time::timeout(SECOND_SIGNAL_GRACE, ending).await;
         } else {
             ending.await;
         }
@@ -209,7 +209,7 @@ impl Run {
 }
 
 /// What clients get to read a killed command's last words and its status, when a second signal asked for the end.
-pub(crate) const HURRY: Duration = Duration::from_secs(1);
+pub(crate) const SECOND_SIGNAL_GRACE: Duration = Duration::from_secs(1);
 
 /// How far the end that a signal asked for has come.
 enum Ending {

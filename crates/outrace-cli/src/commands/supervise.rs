@@ -15,13 +15,13 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use crate::commands::run::HURRY;
+use crate::commands::run::SECOND_SIGNAL_GRACE;
 use crate::failure::Failure;
 use crate::flags::ServerOptions;
 use crate::flags::values::duration;
 use crate::server::Server;
 use crate::signals::Signals;
-use crate::terminal::{Stream, Terminal};
+use crate::terminal::{OutputStream, Terminal};
 
 /// What was said last may still be on its way to a terminal that is stopped.
 const LAST_WORDS: Duration = Duration::from_secs(1);
@@ -113,7 +113,7 @@ impl Job<'_> {
         // One more signal cuts this short; the processes have ended as they have.
         let ending = server.shut_down(&mut signals);
         if hurried {
-            let _ = timeout(HURRY, ending).await;
+            let _ = timeout(SECOND_SIGNAL_GRACE, ending).await;
         } else {
             ending.await;
         }
@@ -153,7 +153,7 @@ impl Job<'_> {
             builder = builder.process(if self.prefixes {
                 process.tee(move || {
                     let sink = |stream| terminal.sink(stream, id.as_str(), width, index);
-                    (sink(Stream::Out), sink(Stream::Error))
+                    (sink(OutputStream::Out), sink(OutputStream::Error))
                 })
             } else {
                 process.tee(|| (tokio::io::stdout(), tokio::io::stderr()))
@@ -174,7 +174,10 @@ impl Job<'_> {
         let saying = tokio::spawn(async move {
             while let Some(sentence) = heard.recv().await {
                 let _ = terminal
-                    .write(Stream::Error, format!("outrace: {sentence}\n").as_bytes())
+                    .write(
+                        OutputStream::Error,
+                        format!("outrace: {sentence}\n").as_bytes(),
+                    )
                     .await;
             }
         });

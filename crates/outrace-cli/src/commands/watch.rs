@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use outrace::access::Pattern;
-use outrace::client::{Item, Lost, WatchError, Watcher};
+use outrace::client::{DisconnectReason, Event, WatchError, Watcher};
 
 use crate::catch_up::{CatchUp, Step};
 use crate::discover::{Discovery, is_pattern};
@@ -134,7 +134,7 @@ impl Watch {
         &self,
         mut watcher: Watcher,
         mut discovery: Option<Discovery>,
-    ) -> io::Result<Option<Lost>> {
+    ) -> io::Result<Option<DisconnectReason>> {
         let mut printer = Printer {
             out: BufWriter::with_capacity(64 * 1024, io::stdout().lock()),
             url: self.shown_url(),
@@ -146,7 +146,7 @@ impl Watch {
         let mut steps = VecDeque::new();
         loop {
             // Flushed when there is nothing more to read at once: a flood in large writes, a lone line at once.
-            let item = match watcher.next_now() {
+            let item = match watcher.try_next() {
                 Some(item) => item,
                 None => {
                     printer.out.flush()?;
@@ -175,7 +175,7 @@ impl Watch {
             }
             while let Some(step) = steps.pop_front() {
                 match step {
-                    Step::Show(Item::Disconnected {
+                    Step::Show(Event::Disconnected {
                         reason,
                         retry_in: None,
                     }) => {
@@ -221,15 +221,15 @@ struct Printer<'a> {
 }
 
 impl Printer<'_> {
-    fn show(&mut self, item: Item) -> io::Result<()> {
+    fn show(&mut self, item: Event) -> io::Result<()> {
         match item {
-            Item::Line { channel, text, .. } if self.prefix => {
+            Event::Line { channel, text, .. } if self.prefix => {
                 writeln!(self.out, "{channel}: {text}")?
             }
-            Item::Line { text, .. } => writeln!(self.out, "{text}")?,
-            Item::Gap { channel, count, .. } => self.skipped(channel.as_str(), count)?,
-            Item::Other { json } if self.json => writeln!(self.out, "{json}")?,
-            Item::Status {
+            Event::Line { text, .. } => writeln!(self.out, "{text}")?,
+            Event::Gap { channel, count, .. } => self.skipped(channel.as_str(), count)?,
+            Event::Other { json } if self.json => writeln!(self.out, "{json}")?,
+            Event::Status {
                 channel,
                 status,
                 code,
@@ -243,7 +243,7 @@ impl Printer<'_> {
                     status => eprintln!("outrace: {channel} {status}"),
                 }
             }
-            Item::Reconnected {
+            Event::Reconnected {
                 channel,
                 epoch_changed,
                 lost,
@@ -257,12 +257,12 @@ impl Printer<'_> {
                 }
                 self.skipped(channel.as_str(), lost)?;
             }
-            Item::Error { text } => eprintln!("outrace: the server says: {text}"),
-            Item::Connected if self.away => {
+            Event::Error { text } => eprintln!("outrace: the server says: {text}"),
+            Event::Connected if self.away => {
                 self.away = false;
                 eprintln!("outrace: {}: connected", self.url);
             }
-            Item::Disconnected {
+            Event::Disconnected {
                 reason,
                 retry_in: Some(pause),
             } => {

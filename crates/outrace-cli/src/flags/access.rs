@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use clap::Args;
 use outrace::access::{
-    self, Authenticator, Credentials, Finding, Identity, Jwt, Origins, Reloadable, TokenTable,
+    self, AuthFuture, Authenticator, Credentials, Identity, Jwt, Origins, Reloadable, TokenTable,
 };
 use outrace::server::Tls;
 use outrace::{Hub, HubBuilder};
@@ -187,7 +187,7 @@ impl AccessOptions {
         if self.allow_origin.iter().any(|origin| origin == "*") {
             return Ok(Origins::any());
         }
-        Origins::also(&self.allow_origin)
+        Origins::allow(&self.allow_origin)
             .map_err(|error| Failure::usage(format!("--allow-origin: {error}")))
     }
 
@@ -246,7 +246,7 @@ struct Keys {
 impl Keys {
     /// Whether somebody who once came in still may. A signed token counts until it expires, which its connection does with it.
     fn know(&self, identity: &Identity) -> bool {
-        identity.expires().is_some()
+        identity.expiry().is_some()
             || identity.claim("exp").is_some()
             || self
                 .tokens
@@ -256,7 +256,7 @@ impl Keys {
 }
 
 impl Authenticator for Keys {
-    fn authenticate<'a>(&'a self, shown: &'a Credentials) -> Finding<'a> {
+    fn authenticate<'a>(&'a self, shown: &'a Credentials) -> AuthFuture<'a> {
         self.any.authenticate(shown)
     }
 }

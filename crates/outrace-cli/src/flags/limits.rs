@@ -98,14 +98,17 @@ impl Limits {
             .max_connections(self.max_connections)
             .max_connections_per_address(self.max_connections_per_address)
             .handshake_timeout(self.handshake_timeout)
-            .body_limits(self.max_body, self.body_timeout)
+            .max_body(self.max_body)
+            .body_timeout(self.body_timeout)
             .max_message(self.max_message)
             .max_fragments(self.max_fragments)
             .message_rate(self.message_rate)
             .max_subscriptions(self.max_subscriptions)
             .max_channels(self.max_channels)
-            .heartbeat(self.ping_interval, self.idle_timeout)
-            .close_timeouts(self.close_timeout, self.flush_timeout)
+            .ping_interval(self.ping_interval)
+            .idle_timeout(self.idle_timeout)
+            .close_timeout(self.close_timeout)
+            .flush_timeout(self.flush_timeout)
             .shutdown_spread(self.shutdown_spread);
         match self.message_burst {
             Some(frames) => hub.message_burst(frames),

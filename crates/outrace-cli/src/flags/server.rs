@@ -77,7 +77,8 @@ impl ServerOptions {
             .apply(Hub::builder(), access)
             .queue(self.queue)
             .max_flush_interval(self.max_flush_interval)
-            .history(self.history, self.history_bytes)
+            .history(self.history)
+            .history_bytes(self.history_bytes)
             .history_age(self.history_age)
             .history_total(self.history_total);
         if let Some(bytes) = self.queue_bytes {

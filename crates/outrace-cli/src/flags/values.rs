@@ -13,7 +13,7 @@ pub(crate) fn address(text: &str) -> Result<String, String> {
 }
 
 /// A time beyond any use, short enough never to overflow a clock.
-const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
+const MAX_DURATION: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// A time in seconds, or with a unit.
 pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
@@ -21,7 +21,7 @@ pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
         Ok(seconds) => Duration::try_from_secs_f64(seconds).ok(),
         Err(_) => duration(text).ok(),
     }
-    .filter(|limit| *limit <= LONGEST)
+    .filter(|limit| *limit <= MAX_DURATION)
     .ok_or_else(|| "it must be a number of seconds, such as 30 or 0.5".to_owned())
 }
 
@@ -42,7 +42,7 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
         _ => return Err(rule()),
     };
     let time = Duration::try_from_secs_f64(seconds).map_err(|_| rule())?;
-    if time > LONGEST {
+    if time > MAX_DURATION {
         return Err("it must be at most 365 days, which are 8760h".to_owned());
     }
     Ok(time)

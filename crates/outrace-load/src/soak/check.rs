@@ -26,7 +26,7 @@ const WARM_UP: f64 = 0.2;
 
 /// Fewer samples, or less time, than this show noise.
 const FEWEST_SAMPLES: usize = 24;
-const LEAST_SECONDS: f64 = 30.0;
+const MIN_SECONDS: f64 = 30.0;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -204,7 +204,7 @@ pub(crate) fn drifts(samples: &[Sample]) -> Vec<Check> {
         .filter(|sample| sample.at > WARM_UP * end)
         .collect();
     let seconds = settled.first().map_or(0.0, |first| end - first.at);
-    let enough = settled.len() >= FEWEST_SAMPLES && seconds >= LEAST_SECONDS;
+    let enough = settled.len() >= FEWEST_SAMPLES && seconds >= MIN_SECONDS;
     let mut checks = vec![
         memory("memory of the server", &settled, |sample| sample.anonymous),
         memory("memory of the generator", &settled, |sample| {
@@ -217,7 +217,7 @@ pub(crate) fn drifts(samples: &[Sample]) -> Vec<Check> {
         for check in &mut checks {
             check.verdict = Verdict::NotJudged;
             check.measured = format!(
-                "{}; not judged: {} samples over {seconds:.0} s are fewer than {FEWEST_SAMPLES} over {LEAST_SECONDS} s",
+                "{}; not judged: {} samples over {seconds:.0} s are fewer than {FEWEST_SAMPLES} over {MIN_SECONDS} s",
                 check.measured,
                 settled.len()
             );

@@ -33,10 +33,10 @@ const STEP: u64 = 5 * MILLISECOND;
 
 /// Samples of any soak that is not short, and how far apart they are at most: memory and latency of a few seconds are noise less.
 const SAMPLES: u32 = 120;
-const LONGEST_INTERVAL: Duration = Duration::from_secs(5);
-const SHORTEST_INTERVAL: Duration = Duration::from_millis(250);
+const MAX_INTERVAL: Duration = Duration::from_secs(5);
+const MIN_INTERVAL: Duration = Duration::from_millis(250);
 /// What is kept of the longest soak.
-const MOST_SAMPLES: u32 = 720;
+const MAX_SAMPLES: u32 = 720;
 
 /// How long receivers may take to give the latencies of an interval. One that does not come by gives them with the next.
 const GIVING: u64 = 200 * MILLISECOND;
@@ -147,8 +147,8 @@ struct Soak {
 impl Soak {
     fn new(workload: &Workload, time: Duration) -> Soak {
         let interval = (time / SAMPLES)
-            .clamp(SHORTEST_INTERVAL, LONGEST_INTERVAL)
-            .max(time / MOST_SAMPLES);
+            .clamp(MIN_INTERVAL, MAX_INTERVAL)
+            .max(time / MAX_SAMPLES);
         Soak {
             workload: workload.clone(),
             event_every: (time / 20).min(Duration::from_secs(10)),

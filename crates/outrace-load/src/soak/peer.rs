@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Most bytes of a head.
-const MOST_HEAD: usize = 16 * 1024;
+const MAX_HEAD: usize = 16 * 1024;
 
 pub(super) struct Peer {
     stream: TcpStream,
@@ -64,7 +64,7 @@ impl Peer {
                 let head = std::mem::replace(&mut self.waiting, rest);
                 return Ok(String::from_utf8_lossy(&head).into_owned());
             }
-            if self.waiting.len() > MOST_HEAD {
+            if self.waiting.len() > MAX_HEAD {
                 return Err("the answer's head has no end".to_owned());
             }
             if self.more()? == 0 {

@@ -20,7 +20,7 @@ const ENOUGH_BYTES: usize = 64 * 1024;
 
 /// The shared part of a hub's channels.
 #[derive(Debug)]
-pub(crate) struct Core {
+pub(crate) struct HubShared {
     pub(crate) config: Config,
     pub(crate) ticker: Arc<Ticker>,
     pub(crate) totals: Totals,
@@ -41,7 +41,7 @@ pub(crate) struct Core {
     pub(super) most_waiting: Waiting,
 }
 
-impl Core {
+impl HubShared {
     pub(crate) fn new(config: Config) -> Self {
         Self {
             enough_waiting: Waiting {
@@ -69,7 +69,7 @@ impl Core {
     }
 }
 
-impl Core {
+impl HubShared {
     /// Starts the flush clock unless it runs. To be called within a tokio runtime.
     pub(crate) fn start(self: &Arc<Self>) {
         self.ticker.start(Arc::downgrade(self));
@@ -147,7 +147,7 @@ impl Core {
     }
 }
 
-impl Drop for Core {
+impl Drop for HubShared {
     fn drop(&mut self) {
         self.ticker.stop();
     }

@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 /// One of the connections on which requests may be under way, until it becomes something else or ends.
 #[derive(Debug, Clone)]
-pub(super) struct Underway(Arc<Mutex<State>>);
+pub(super) struct InFlight(Arc<Mutex<State>>);
 
 #[derive(Debug)]
 struct State {
@@ -17,7 +17,7 @@ struct State {
     begun: Option<Instant>,
 }
 
-impl Underway {
+impl InFlight {
     pub(super) fn new(permit: OwnedSemaphorePermit) -> Self {
         Self(Arc::new(Mutex::new(State {
             permit: Some(permit),

@@ -8,7 +8,7 @@ use crate::message::{ChannelName, Status};
 /// One thing a [`Watcher`](super::Watcher) sees, in the order the server sent it.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
-pub enum Item {
+pub enum Event {
     /// A connection is made and the subscriptions are on their way.
     Connected,
     /// A line of a process.
@@ -59,7 +59,7 @@ pub enum Item {
         /// How many missed messages follow.
         replayed: u64,
     },
-    /// Messages that the server skipped for this watcher, which did not read fast enough. Within a [`Item::Replay`]: those it dropped
+    /// Messages that the server skipped for this watcher, which did not read fast enough. Within a [`Event::Replay`]: those it dropped
     /// while it was sending the others.
     Gap {
         /// The channel.
@@ -71,7 +71,7 @@ pub enum Item {
         /// How many there are.
         count: u64,
     },
-    /// What follows on this channel, up to [`Item::Replayed`], is what [`Watcher::refetch`](super::Watcher::refetch) asked for.
+    /// What follows on this channel, up to [`Event::Replayed`], is what [`Watcher::refetch`](super::Watcher::refetch) asked for.
     Replay {
         /// The channel.
         channel: ChannelName,
@@ -82,7 +82,7 @@ pub enum Item {
         /// How many that were asked for are no longer kept.
         lost: u64,
     },
-    /// The end of what [`Item::Replay`] began.
+    /// The end of what [`Event::Replay`] began.
     Replayed {
         /// The channel.
         channel: ChannelName,
@@ -104,7 +104,7 @@ pub enum Item {
     /// The connection was lost or could not be made.
     Disconnected {
         /// Why.
-        reason: Lost,
+        reason: DisconnectReason,
         /// How long until the next attempt; `None` when there will be none, and this is the last item.
         retry_in: Option<Duration>,
     },
@@ -113,7 +113,7 @@ pub enum Item {
 /// Why there is no connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Lost {
+pub enum DisconnectReason {
     /// It could not be made: the reason.
     Refused(String),
     /// The server closed it: the close code (1005 when it gave none) and its words, which may be empty.
@@ -124,14 +124,14 @@ pub enum Lost {
     Silent,
 }
 
-impl Lost {
+impl DisconnectReason {
     /// Whether the server ended it in good order: close code 1000 (done) or 1001 (going away).
     pub fn is_orderly(&self) -> bool {
         matches!(self, Self::Closed(1000 | 1001, _))
     }
 }
 
-impl fmt::Display for Lost {
+impl fmt::Display for DisconnectReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Refused(reason) => write!(f, "cannot connect: {reason}"),

@@ -32,7 +32,7 @@ pub fn in_terminal(arguments: &str) -> (Child, ChildStdin, Lines<BufReader<Child
     // `exec`: a shell that stayed between would die of the same Ctrl-C, and `script` would report that.
     let line = format!(
         "exec {} {arguments}",
-        option_env!("CARGO_BIN_EXE_outrace").unwrap()
+        option_env!("CARGO_BIN_EXE_outrace").expect("a test of the program")
     );
     let mut terminal = Command::new("script")
         .args(["-qec", &line, "/dev/null"])
@@ -230,7 +230,8 @@ impl Outrace {
 
 /// The binary as a command.
 pub fn outrace(arguments: &[&str]) -> Command {
-    let mut command = Command::new(option_env!("CARGO_BIN_EXE_outrace").unwrap());
+    let mut command =
+        Command::new(option_env!("CARGO_BIN_EXE_outrace").expect("a test of the program"));
     command.args(arguments);
     command
 }

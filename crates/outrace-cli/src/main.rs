@@ -1,15 +1,12 @@
-//! The `outrace` binary: lines of a process to everyone who watches.
+//! The program `outrace`: puts the lines of processes in front of everyone who watches.
 
-mod catch_up;
 mod commands;
-mod discover;
+mod console;
 mod failure;
 mod flags;
-mod procfile;
 mod server;
 mod signals;
 mod stdin;
-mod terminal;
 
 use std::process::ExitCode;
 
@@ -32,9 +29,9 @@ enum Command {
     Run(run::Run),
     /// Stream standard input to the channel process:ID
     Pipe(pipe::Pipe),
-    /// Follow files and stream what is written to them to the channels file:NAME
+    /// Follow files and stream their lines to the channels file:NAME
     Tail(tail::TailFiles),
-    /// Serve alone; others publish by POST /api/actions
+    /// Serve alone; other programs publish by POST /api/actions
     Serve(serve::Serve),
     /// Print the lines of channels as they come
     Watch(watch::Watch),
@@ -76,11 +73,11 @@ fn start(command: Command) -> Result<u8, Failure> {
             Command::Serve(serve) => serve.start().await,
             Command::Watch(watch) => watch.start().await,
             Command::Load(_) | Command::LoadServer(_) => {
-                unreachable!("it has no part in this runtime, and has returned above")
+                unreachable!("these commands build a runtime of their own and returned above")
             }
         }
     });
-    // A thread may be blocked in a read of standard input, and cannot be woken.
+    // A thread may be blocked in a read of standard input, which nothing can interrupt.
     runtime.shutdown_background();
     code
 }

@@ -1,47 +1,51 @@
-//! Reading standard input at its own pace.
+//! Reads standard input as fast as it comes.
 //!
-//! A pipe, socket or terminal is read by a task that waits for readiness, and that gives the clients' writers
-//! their turn after every read. Its descriptor stays in blocking mode: the mode is the open file's, so a change would
-//! reach whoever else has it open, the shell among them. A read after `poll` said there is something does not block,
-//! as long as no other process takes it in between.
+//! A task reads a pipe, socket or terminal. It waits for readiness, and yields to the writers of
+//! the clients after each read. The descriptor stays in blocking mode: the mode belongs to the open
+//! file, so a change would reach every other process that has it open, such as the shell. A read
+//! that follows a `poll` with input does not block, as long as no other process reads in between.
 //!
-//! A regular file is always ready and cannot be waited for; a thread reads it.
+//! A thread reads a regular file, which is always ready and cannot be waited for.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use outrace::process::{DRAIN_LIMIT, DRAIN_QUIET, LineFeed};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use tokio::net::unix::pipe::Receiver;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::signals::Signals;
 
-/// The room asked for in a pipe: what an unprivileged process may have.
+/// The requested capacity of a pipe: the most that an unprivileged process may have.
 const PIPE_BYTES: usize = 1 << 20;
 
-/// Why reading ended.
+/// The reason why reading ended.
 pub(crate) enum End {
     Eof,
     Signal,
 }
 
-/// Feeds standard input until it ends. A signal leaves it a short time to end by itself, since the same Ctrl-C
-/// may have gone to whoever writes it. `on_signal` is called first.
+/// Feeds standard input until it ends.
+///
+/// On a signal it calls `on_signal` and then leaves the input a short time to end by itself, since
+/// the same Ctrl-C may have reached the program that writes it.
 pub(crate) async fn feed(
     feed: LineFeed,
     signals: &mut Signals,
     on_signal: impl Fn(),
 ) -> io::Result<End> {
-    // More room means fewer switches between the writer and us. Not a pipe, or not allowed: as it is.
+    // A larger pipe means fewer switches between the writer and us. Where it is no pipe, or this is
+    // not allowed, it stays as it is.
     let _ = rustix::pipe::fcntl_setpipe_size(io::stdin(), PIPE_BYTES);
     let stdin = io::stdin().as_fd().try_clone_to_owned()?;
-    // Unchecked: it need not be a pipe, as long as it can be waited for; and its mode stays as it is.
-    match Receiver::from_owned_fd_unchecked(stdin) {
+    // AsyncFd waits for any descriptor that epoll accepts, and leaves its mode as it is.
+    match register(stdin) {
         Ok(stdin) => {
             let (stop, stopped) = watch::channel(None);
             let mut reading = tokio::spawn(read_when_ready(stdin, feed, stopped));
@@ -69,7 +73,7 @@ pub(crate) async fn feed(
                 end = &mut reading => return end?,
                 _ = signals.next() => on_signal(),
             }
-            // Relaxed: nothing else is told by it.
+            // Relaxed: the flag publishes no other data.
             stop.store(true, Ordering::Relaxed);
             match tokio::time::timeout(DRAIN_LIMIT, reading).await {
                 Ok(end) => end?,
@@ -79,9 +83,9 @@ pub(crate) async fn feed(
     }
 }
 
-/// `stopped` holds the time at which to end at the latest, once there is one.
+/// Reads until the end, or until the deadline that `stopped` holds once there is one.
 async fn read_when_ready(
-    mut stdin: Receiver,
+    mut stdin: AsyncFd<OwnedFd>,
     mut feed: LineFeed,
     mut stopped: watch::Receiver<Option<Instant>>,
 ) -> io::Result<End> {
@@ -100,16 +104,17 @@ async fn read_when_ready(
                 }
             }
         };
-        ready?;
-        // Readiness is edge-triggered and may be stale. `WouldBlock` clears it, but not an edge that was made after
-        // this look.
-        let read = stdin.try_io(|| {
+        let mut ready = ready?;
+        // Readiness is edge-triggered and may be stale. `WouldBlock` clears it, except for an edge
+        // that came after this check.
+        let read = ready.try_io(|stdin| {
             if has_input(stdin.as_fd())? {
-                Ok(rustix::io::read(&stdin, feed.spare())?)
+                Ok(rustix::io::read(stdin, feed.spare())?)
             } else {
                 Err(io::ErrorKind::WouldBlock.into())
             }
         });
+        let Ok(read) = read else { continue };
         match read {
             Ok(0) => {
                 feed.finish();
@@ -120,18 +125,11 @@ async fn read_when_ready(
                 feed.filled(n);
                 feed.settle().await;
                 match feed.linger(n) {
-                    Some(pause) => stdin = unwatched(stdin, sleep(pause)).await?,
+                    Some(pause) => stdin = unregistered(stdin, sleep(pause)).await?,
                     None => tokio::task::yield_now().await,
                 }
             }
-            Err(error)
-                if matches!(
-                    error.kind(),
-                    io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
-                ) =>
-            {
-                continue;
-            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => {
                 feed.finish();
                 feed.settle().await;
@@ -144,16 +142,26 @@ async fn read_when_ready(
     Ok(End::Signal)
 }
 
-/// Awaits with the descriptor out of the runtime's sight. While it is watched, each write into the pipe wakes the runtime, whether anybody
-/// waits for it or not: at 10,000 lines a second that alone was a sixth of the server's CPU.
-async fn unwatched(stdin: Receiver, pause: impl Future<Output = ()>) -> io::Result<Receiver> {
-    // Its mode is not touched, whatever the name says: it was never made non-blocking.
-    let stdin = stdin.into_nonblocking_fd()?;
+/// Awaits `pause` with the descriptor unregistered. While it is registered, each write into the
+/// pipe wakes the runtime, even if no task waits for it: at 10,000 lines a second that alone was a
+/// sixth of the server's CPU.
+async fn unregistered(
+    stdin: AsyncFd<OwnedFd>,
+    pause: impl Future<Output = ()>,
+) -> io::Result<AsyncFd<OwnedFd>> {
+    let stdin = stdin.into_inner();
     pause.await;
-    Receiver::from_owned_fd_unchecked(stdin)
+    register(stdin)
 }
 
-/// Whether a read would not block: there are bytes, or the end, or an error to be had.
+/// Registers a descriptor with the runtime. Fails for a regular file.
+fn register(stdin: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+    // SAFETY: an `OwnedFd` keeps its descriptor open and returns the same one until it is dropped.
+    let registered = unsafe { AsyncFd::register_with_interest(stdin, Interest::READABLE) };
+    registered.map_err(io::Error::from)
+}
+
+/// Returns whether a read would return at once, with bytes, the end or an error.
 fn has_input(stdin: BorrowedFd<'_>) -> io::Result<bool> {
     let mut fds = [PollFd::from_borrowed_fd(stdin, PollFlags::IN)];
     match poll(&mut fds, Some(&Timespec::default())) {

@@ -1,4 +1,4 @@
-//! `outrace run` with several processes, or with one that is started again.
+//! Several processes, or one that is started again, under a supervisor.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -15,34 +15,34 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use crate::commands::run::SECOND_SIGNAL_GRACE;
+use super::terminal::{OutputStream, Terminal};
+use crate::console::notice;
 use crate::failure::Failure;
 use crate::flags::ServerOptions;
 use crate::flags::values::duration;
 use crate::server::Server;
-use crate::signals::Signals;
-use crate::terminal::{OutputStream, Terminal};
+use crate::signals::{SECOND_SIGNAL_GRACE, Signals};
 
-/// What was said last may still be on its way to a terminal that is stopped.
-const LAST_WORDS: Duration = Duration::from_secs(1);
+/// How long the last messages may take to reach a terminal that may be stopped.
+const LAST_MESSAGES_LIMIT: Duration = Duration::from_secs(1);
 
 #[derive(Args)]
 #[command(next_help_heading = "Supervision")]
 pub(crate) struct Supervision {
-    /// When to start a process again that has ended [default: never]
+    /// When to start an ended process again [default: never]
     #[arg(long, value_name = "WHEN")]
     restart: Option<When>,
 
-    /// The pause before a restart; twice as long each time, up to 1 min, until a run has lasted 10 s
-    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = duration)]
+    /// The pause before a restart. It doubles each time, up to 1 min, until a run has lasted 10 s
+    # [arg(long, value_name = "TIME", default_value = "1s", value_parser = duration)]
     restart_delay: Duration,
 
     /// Stop all processes when one has failed and is not started again
     #[arg(long)]
     stop_on_failure: bool,
 
-    /// Let clients start, stop and restart processes: everybody who is let in, or with --token-file or --jwt-key those
-    /// whose right control= names the process's channel
+    /// Let clients start, stop and restart processes. With --token-file or --jwt-key this takes
+    /// a control= right for the channel of the process
     #[arg(long)]
     control: bool,
 }
@@ -54,10 +54,10 @@ enum When {
     Always,
 }
 
-/// What to run, and how to go about it.
+/// Processes to run, and how to run them.
 pub(crate) struct Job<'a> {
     pub(crate) processes: Vec<(ProcessId, Program)>,
-    /// Whether to say which process a line is of.
+    /// Whether each line in the terminal begins with the name of its process.
     pub(crate) prefixes: bool,
     pub(crate) supervision: &'a Supervision,
     pub(crate) server: &'a ServerOptions,
@@ -68,8 +68,8 @@ pub(crate) struct Job<'a> {
 }
 
 impl Supervision {
-    /// Whether even a single command needs a supervisor.
-    pub(crate) fn is_asked_for(&self) -> bool {
+    /// Returns whether even a single command needs a supervisor.
+    pub(crate) fn is_requested(&self) -> bool {
         self.control
             || self.stop_on_failure
             || matches!(self.restart, Some(When::OnFailure | When::Always))
@@ -90,8 +90,8 @@ impl Job<'_> {
         }
         let mut signals = Signals::listen()?;
         let terminal = Terminal::new();
-        let (said, saying) = self.speaker(Arc::clone(&terminal));
-        let builder = self.builder(&terminal, said);
+        let (messages, writing) = write_messages(Arc::clone(&terminal));
+        let builder = self.builder(&terminal, messages);
         let channels: Vec<_> = self
             .processes
             .iter()
@@ -110,23 +110,23 @@ impl Job<'_> {
         let code = supervisor
             .first_failure()
             .map_or(0, |failed| u8::try_from(failed.code).unwrap_or(255));
-        // One more signal cuts this short; the processes have ended as they have.
+        // A further signal cuts this short. The exit code stays that of the processes.
         let ending = server.shut_down(&mut signals);
         if hurried {
             let _ = timeout(SECOND_SIGNAL_GRACE, ending).await;
         } else {
             ending.await;
         }
-        // It says no more, and what it has said is all.
+        // Closes the queue of messages, so that the task that writes them ends.
         drop(supervisor);
-        let _ = timeout(LAST_WORDS, saying).await;
+        let _ = timeout(LAST_MESSAGES_LIMIT, writing).await;
         Ok(code)
     }
 
     fn builder(
         &self,
         terminal: &Arc<Terminal>,
-        said: mpsc::UnboundedSender<String>,
+        messages: mpsc::UnboundedSender<String>,
     ) -> SupervisorBuilder {
         let width = self
             .processes
@@ -163,29 +163,13 @@ impl Job<'_> {
         builder.on_event(move |id, event| {
             if let Some(sentence) = sentence(id, &event, quiet) {
                 // The receiver outlives the supervisor.
-                let _ = said.send(sentence);
+                let _ = messages.send(sentence);
             }
         })
     }
 
-    /// Writes what is said of processes between their lines.
-    fn speaker(&self, terminal: Arc<Terminal>) -> (mpsc::UnboundedSender<String>, JoinHandle<()>) {
-        let (said, mut heard) = mpsc::unbounded_channel::<String>();
-        let saying = tokio::spawn(async move {
-            while let Some(sentence) = heard.recv().await {
-                let _ = terminal
-                    .write(
-                        OutputStream::Error,
-                        format!("outrace: {sentence}\n").as_bytes(),
-                    )
-                    .await;
-            }
-        });
-        (said, saying)
-    }
-
-    /// Until nothing runs any more, or until a signal and what follows from it. A second one kills; the value says if there was
-    /// one.
+    /// Waits until no process runs any more. A signal stops all of them, and a second one kills
+    /// them. Returns whether there was a second one.
     async fn until_end(&self, supervisor: &Supervisor, signals: &mut Signals) -> bool {
         let (mut signalled, mut stays, mut hurried) = (false, false, false);
         loop {
@@ -196,7 +180,7 @@ impl Job<'_> {
                     }
                     stays = true;
                     if !self.quiet {
-                        eprintln!("outrace: all processes have ended, still serving");
+                        notice!("all processes have ended, still serving");
                     }
                 }
                 signal = signals.next() => {
@@ -212,7 +196,8 @@ impl Job<'_> {
         }
     }
 
-    /// Until all have ended. One that was stopped by order has not, as long as it can be started by order.
+    /// Waits until all processes have ended. A process that a client stopped does not count as
+    /// ended while clients can start it again.
     async fn ended(&self, supervisor: &Supervisor) {
         let is_stopped = |process: &ProcessInfo| process.status == Status::Stopped;
         let is_at_rest = |process: &ProcessInfo| {
@@ -235,7 +220,21 @@ impl Job<'_> {
     }
 }
 
-/// What is said of an event, if anything.
+/// Writes messages about processes between the lines of the processes. The task ends when the
+/// sender is dropped.
+fn write_messages(terminal: Arc<Terminal>) -> (mpsc::UnboundedSender<String>, JoinHandle<()>) {
+    let (sender, mut messages) = mpsc::unbounded_channel::<String>();
+    let writing = tokio::spawn(async move {
+        while let Some(message) = messages.recv().await {
+            let line = format!("outrace: {message}\n");
+            // Dropped when standard error cannot be written, as every message of the program.
+            let _ = terminal.write(OutputStream::Error, line.as_bytes()).await;
+        }
+    });
+    (sender, writing)
+}
+
+/// Returns the message about an event, if there is one.
 fn sentence(id: &ProcessId, event: &SupervisorEvent<'_>, quiet: bool) -> Option<String> {
     match event {
         SupervisorEvent::NotStarted { error } => Some(format!("{id}: {error}")),

@@ -1,33 +1,37 @@
-//! `outrace watch`: the lines of channels, as they come.
+//! `outrace watch`: prints the lines of channels as they come.
+
+mod catch_up;
+mod discovery;
+mod printer;
 
 use std::collections::VecDeque;
 use std::fs;
-use std::io::{self, BufWriter, ErrorKind, StdoutLock, Write};
-
+use std::io::{self, BufWriter, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 use outrace::access::Pattern;
 use outrace::client::{DisconnectReason, Event, WatchError, Watcher};
 
-use crate::catch_up::{CatchUp, Step};
-use crate::discover::{Discovery, is_pattern};
+use self::catch_up::{CatchUp, Step};
+use self::discovery::{Discovery, is_pattern};
+use self::printer::Printer;
 use crate::failure::{Failure, plain};
 
-/// Lines go to standard output, changes of status to standard error. Connects again whenever the connection is
-/// lost, and also when the first attempt fails, and goes on where it left off. Lines that the server had to skip
-/// leave a line in their place that says how many.
+/// Lines go to standard output, status changes to standard error. Reconnects when the connection is
+/// lost, also after a failed first attempt, and resumes where it stopped. Where the server skipped
+/// lines, one line says how many.
 #[derive(Args)]
 pub(crate) struct Watch {
-    /// The server's address, such as ws://127.0.0.1:8080/ws
+    /// The address of the server, such as ws://127.0.0.1:8080/ws
     url: String,
 
-    /// The channels, such as process:web; 'process:*' is all there are of that kind, and those that come later
+    /// The channels, such as process:web. 'process:*' is all channels of that kind, now and later
     #[arg(required = true, value_name = "CHANNEL")]
     channels: Vec<String>,
 
-    /// Show this token to the server. Others on this machine may see a command line: the environment or a file are
-    /// better
+    /// Send this token to the server. Other users of this machine can see a command line: prefer
+    /// the environment or a file
     #[arg(
         long,
         value_name = "TOKEN",
@@ -36,31 +40,31 @@ pub(crate) struct Watch {
     )]
     token: Option<String>,
 
-    /// Show the token that is all this file holds
+    /// Send the token that this file contains
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
 
-    /// Trust the certificate authorities in this PEM file, for wss://, instead of the system's
+    /// For wss://, trust the certificate authorities in this PEM file instead of the system's
     #[arg(long, value_name = "FILE")]
     ca: Option<PathBuf>,
 
-    /// Begin with up to so many of the last lines that the server has kept
+    /// Begin with up to this many of the last lines that the server keeps
     #[arg(long, short = 'n', value_name = "LINES")]
     tail: Option<u64>,
 
-    /// Fetch skipped lines again, as far as the server has kept them, and print them in their place
+    /// Fetch skipped lines again, as far as the server keeps them, and print them in their place
     #[arg(long, conflicts_with = "json")]
     catch_up: bool,
 
-    /// Print all messages as the JSON that came, a line each
+    /// Print each message as received: one JSON object a line
     #[arg(long)]
     json: bool,
 
-    /// End when there is no connection: with 0 if the server ended it in good order, else with 1
+    /// End when the connection is lost: with 0 if the server closed it in good order, else with 1
     #[arg(long)]
     no_retry: bool,
 
-    /// End when so many attempts in a row to connect have failed
+    /// End after this many failed attempts in a row to connect
     #[arg(long, value_name = "ATTEMPTS", conflicts_with = "no_retry")]
     retry_limit: Option<u32>,
 }
@@ -104,7 +108,7 @@ impl Watch {
         let watcher = builder
             .build()
             .map_err(|error: WatchError| Failure::usage(error))?;
-        // In a task of its own: the one that prints may be held up by whoever reads our output.
+        // A task of its own, since a slow reader of our output may block the one that prints.
         tokio::spawn(async {
             if tokio::signal::ctrl_c().await.is_ok() {
                 std::process::exit(130);
@@ -115,7 +119,7 @@ impl Watch {
             Ok(None) => Ok(0),
             Ok(Some(lost)) if lost.is_orderly() => Ok(0),
             Ok(Some(lost)) => Err(Failure::new(1, format!("{}: {lost}", self.shown_url()))),
-            // Whoever read our output has enough, as `head` does.
+            // The reader of our output has ended, as `head` does.
             Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(0),
             Err(error) => Err(Failure::new(
                 1,
@@ -124,12 +128,12 @@ impl Watch {
         }
     }
 
-    /// The address as it may be shown: without its query, in which a token may be.
+    /// Returns the address without its query, which may hold a token.
     fn shown_url(&self) -> &str {
         self.url.split(['?', '#']).next().unwrap_or_default()
     }
 
-    /// Until the last item; the value says how the connection was lost for good.
+    /// Prints until the watcher ends. Returns why the connection was lost for good.
     async fn print(
         &self,
         mut watcher: Watcher,
@@ -140,14 +144,15 @@ impl Watch {
             url: self.shown_url(),
             prefix: watcher.channels().len() > 1 || discovery.is_some(),
             json: self.json,
-            away: false,
+            is_away: false,
         };
         let mut catch_up = self.catch_up.then(CatchUp::default);
         let mut steps = VecDeque::new();
         loop {
-            // Flushed when there is nothing more to read at once: a flood in large writes, a lone line at once.
-            let item = match watcher.try_next() {
-                Some(item) => item,
+            // Flushes when no event is ready: a flood takes large writes, and a lone line is
+            // printed at once.
+            let event = match watcher.try_next() {
+                Some(event) => event,
                 None => {
                     printer.out.flush()?;
                     let found = async {
@@ -157,12 +162,12 @@ impl Watch {
                         }
                     };
                     tokio::select! {
-                        item = watcher.next() => match item {
-                            Some(item) => item,
+                        event = watcher.next() => match event {
+                            Some(event) => event,
                             None => return Ok(None),
                         },
                         channel = found => {
-                            // A server that lists what is no channel's name is not one of ours.
+                            // Fails only for an invalid name, which no Outrace server lists.
                             let _ = watcher.watch(&channel);
                             continue;
                         }
@@ -170,8 +175,8 @@ impl Watch {
                 }
             };
             match &mut catch_up {
-                Some(catch_up) => catch_up.take(item, &mut steps),
-                None => steps.push_back(Step::Show(item)),
+                Some(catch_up) => catch_up.take(event, &mut steps),
+                None => steps.push_back(Step::Show(event)),
             }
             while let Some(step) = steps.pop_front() {
                 match step {
@@ -182,7 +187,7 @@ impl Watch {
                         printer.out.flush()?;
                         return Ok(Some(reason));
                     }
-                    Step::Show(item) => printer.show(item)?,
+                    Step::Show(event) => printer.show(event)?,
                     Step::Skipped { channel, count } => printer.skipped(&channel, count)?,
                     Step::Fetch { channel, from, to } => {
                         if !watcher.refetch(&channel, from, to)
@@ -190,7 +195,8 @@ impl Watch {
                         {
                             let mut rest = VecDeque::new();
                             catch_up.give_up(&channel, &mut rest);
-                            // In the place of what could not be fetched, before what came after it.
+                            // These steps come before what followed the lines that could not be
+                            // fetched.
                             rest.append(&mut steps);
                             steps = rest;
                         }
@@ -208,84 +214,4 @@ fn read(path: &Path) -> Result<Vec<u8>, Failure> {
             format!("cannot read {}: {}", path.display(), plain(&error)),
         )
     })
-}
-
-/// Where items go.
-struct Printer<'a> {
-    out: BufWriter<StdoutLock<'static>>,
-    url: &'a str,
-    /// Whether to say which channel a line is of.
-    prefix: bool,
-    json: bool,
-    away: bool,
-}
-
-impl Printer<'_> {
-    fn show(&mut self, item: Event) -> io::Result<()> {
-        match item {
-            Event::Line { channel, text, .. } if self.prefix => {
-                writeln!(self.out, "{channel}: {text}")?
-            }
-            Event::Line { text, .. } => writeln!(self.out, "{text}")?,
-            Event::Gap { channel, count, .. } => self.skipped(channel.as_str(), count)?,
-            Event::Other { json } if self.json => writeln!(self.out, "{json}")?,
-            Event::Status {
-                channel,
-                status,
-                code,
-                ..
-            } => {
-                self.out.flush()?;
-                match status {
-                    outrace::Status::Exited | outrace::Status::Crashed => {
-                        eprintln!("outrace: {channel} {status} with code {code}");
-                    }
-                    status => eprintln!("outrace: {channel} {status}"),
-                }
-            }
-            Event::Reconnected {
-                channel,
-                epoch_changed,
-                lost,
-                ..
-            } => {
-                if epoch_changed {
-                    self.out.flush()?;
-                    eprintln!(
-                        "outrace: {channel} began anew, as after a restart of the server; lines may be missing"
-                    );
-                }
-                self.skipped(channel.as_str(), lost)?;
-            }
-            Event::Error { text } => eprintln!("outrace: the server says: {text}"),
-            Event::Connected if self.away => {
-                self.away = false;
-                eprintln!("outrace: {}: connected", self.url);
-            }
-            Event::Disconnected {
-                reason,
-                retry_in: Some(pause),
-            } => {
-                self.away = true;
-                self.out.flush()?;
-                eprintln!(
-                    "outrace: {}: {reason}; trying again in {:.1} s",
-                    self.url,
-                    pause.as_secs_f32()
-                );
-            }
-            _ => {}
-        }
-        Ok(())
-    }
-
-    /// Says where lines are missing, among the lines.
-    fn skipped(&mut self, channel: &str, count: u64) -> io::Result<()> {
-        let lines = if count == 1 { "line" } else { "lines" };
-        match count {
-            0 => Ok(()),
-            _ if self.prefix => writeln!(self.out, "{channel}: … {count} {lines} skipped …"),
-            _ => writeln!(self.out, "… {count} {lines} skipped …"),
-        }
-    }
 }

@@ -1,60 +1,61 @@
-//! Holding lines back until what was skipped before them has been fetched again. Pure: it is told items, and says what to print.
+//! Holds lines back until the skipped lines before them have been fetched again. Does no I/O: it
+//! takes events and returns steps.
 
 use std::collections::{HashMap, VecDeque};
 
 use outrace::client::Event;
 
-/// Text that is held back for one channel at most; when more comes, the hole stays.
+/// The most text that is held back for one channel. When more comes, the hole is not filled.
 const MAX_HELD_BYTES: usize = 16 << 20;
 
-/// Something to do, in this order.
+/// A step for the caller to take, in the order given.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Step {
-    /// Print it.
+    /// Print the event.
     Show(Event),
-    /// Print that so many lines are missing here.
+    /// Print that this many lines are missing here.
     Skipped { channel: String, count: u64 },
-    /// Ask for these again; if that can't be done, tell [`CatchUp::give_up`].
+    /// Request these messages again. If that fails, call [`CatchUp::give_up`].
     Fetch { channel: String, from: u64, to: u64 },
 }
 
-/// What is held back, by channel.
+/// The holes of all channels, and the events that are held back.
 #[derive(Debug, Default)]
 pub(crate) struct CatchUp {
     channels: HashMap<String, Hole>,
 }
 
-/// A hole that is being filled, and what comes after it.
+/// A run of missing messages that is being filled, and the events after it.
 #[derive(Debug)]
 struct Hole {
     next: u64,
     to: u64,
-    /// The messages of the hole are coming.
+    /// Whether the messages of the hole are arriving.
     replaying: bool,
     held: VecDeque<Event>,
     bytes: usize,
 }
 
 impl CatchUp {
-    /// What to do about an item.
-    pub(crate) fn take(&mut self, item: Event, steps: &mut VecDeque<Step>) {
-        if let Event::Disconnected { .. } = item {
+    /// Takes an event, and appends the steps that follow from it.
+    pub(crate) fn take(&mut self, event: Event, steps: &mut VecDeque<Step>) {
+        if let Event::Disconnected { .. } = event {
             for hole in self.channels.values_mut() {
                 hole.replaying = false;
             }
-            return steps.push_back(Step::Show(item));
+            return steps.push_back(Step::Show(event));
         }
-        let Some(name) = channel(&item).map(str::to_owned) else {
-            return steps.push_back(Step::Show(item));
+        let Some(name) = channel(&event).map(str::to_owned) else {
+            return steps.push_back(Step::Show(event));
         };
         let Some(hole) = self.channels.get_mut(&name) else {
-            return self.pass(name, item, steps);
+            return self.pass(name, event, steps);
         };
-        match item {
+        match event {
             Event::Replay { from, to, .. } => {
                 hole.replaying = true;
                 if from > to {
-                    // Nothing of it is kept.
+                    // The server keeps none of these messages.
                     skip(&name, hole.next, hole.to, steps);
                     hole.next = hole.to + 1;
                 } else {
@@ -70,15 +71,15 @@ impl CatchUp {
                 skip(&name, from, to, steps);
                 hole.next = to + 1;
             }
-            item if hole.replaying => {
-                if let Some(seq) = seq(&item) {
+            event if hole.replaying => {
+                if let Some(seq) = seq(&event) {
                     hole.next = seq + 1;
                 }
-                steps.push_back(Step::Show(item));
+                steps.push_back(Step::Show(event));
             }
             Event::Reconnected { epoch_changed, .. } => {
                 let (from, to) = (hole.next, hole.to);
-                steps.push_back(Step::Show(item));
+                steps.push_back(Step::Show(event));
                 if epoch_changed {
                     self.give_up(&name, steps);
                 } else {
@@ -89,9 +90,9 @@ impl CatchUp {
                     });
                 }
             }
-            item => {
-                hole.bytes += weight(&item);
-                hole.held.push_back(item);
+            event => {
+                hole.bytes += weight(&event);
+                hole.held.push_back(event);
                 if hole.bytes > MAX_HELD_BYTES {
                     self.give_up(&name, steps);
                 }
@@ -99,7 +100,7 @@ impl CatchUp {
         }
     }
 
-    /// The hole that is being filled stays a hole.
+    /// Leaves the hole of a channel unfilled.
     pub(crate) fn give_up(&mut self, name: &str, steps: &mut VecDeque<Step>) {
         if let Some(hole) = self.channels.get(name) {
             skip(name, hole.next, hole.to, steps);
@@ -107,14 +108,14 @@ impl CatchUp {
         }
     }
 
-    /// Lets go what was held, up to the next hole in it.
+    /// Releases the held events up to the next hole among them.
     fn release(&mut self, name: &str, steps: &mut VecDeque<Step>) {
         let Some(hole) = self.channels.remove(name) else {
             return;
         };
         let mut held = hole.held;
-        while let Some(item) = held.pop_front() {
-            self.pass(name.to_owned(), item, steps);
+        while let Some(event) = held.pop_front() {
+            self.pass(name.to_owned(), event, steps);
             if let Some(hole) = self.channels.get_mut(name) {
                 hole.bytes = held.iter().map(weight).sum();
                 hole.held = held;
@@ -123,9 +124,9 @@ impl CatchUp {
         }
     }
 
-    /// An item of a channel of which nothing is held.
-    fn pass(&mut self, name: String, item: Event, steps: &mut VecDeque<Step>) {
-        match item {
+    /// Takes an event of a channel that has no hole.
+    fn pass(&mut self, name: String, event: Event, steps: &mut VecDeque<Step>) {
+        match event {
             Event::Gap { from, to, .. } => {
                 let hole = Hole {
                     next: from,
@@ -141,9 +142,9 @@ impl CatchUp {
                     to,
                 });
             }
-            // Of a hole that was given up.
+            // These belong to a hole that was given up.
             Event::Replay { .. } | Event::Replayed { .. } => {}
-            item => steps.push_back(Step::Show(item)),
+            event => steps.push_back(Step::Show(event)),
         }
     }
 }
@@ -157,8 +158,8 @@ fn skip(channel: &str, from: u64, to: u64, steps: &mut VecDeque<Step>) {
     }
 }
 
-fn channel(item: &Event) -> Option<&str> {
-    match item {
+fn channel(event: &Event) -> Option<&str> {
+    match event {
         Event::Line { channel, .. }
         | Event::Status { channel, .. }
         | Event::Gap { channel, .. }
@@ -170,15 +171,15 @@ fn channel(item: &Event) -> Option<&str> {
     }
 }
 
-fn seq(item: &Event) -> Option<u64> {
-    match item {
+fn seq(event: &Event) -> Option<u64> {
+    match event {
         Event::Line { seq, .. } | Event::Status { seq, .. } => *seq,
         _ => None,
     }
 }
 
-fn weight(item: &Event) -> usize {
-    let text = match item {
+fn weight(event: &Event) -> usize {
+    let text = match event {
         Event::Line {
             text, timestamp, ..
         } => text.len() + timestamp.len(),
@@ -249,7 +250,7 @@ mod tests {
         }
     }
 
-    /// What is printed and asked for, in short.
+    /// Returns the steps in short form.
     fn run(items: impl IntoIterator<Item = Event>) -> Vec<String> {
         let mut catch_up = CatchUp::default();
         let mut steps = VecDeque::new();

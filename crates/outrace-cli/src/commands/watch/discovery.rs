@@ -1,4 +1,5 @@
-//! Which channels there are, asked of the server again and again: for patterns such as `process:*`, which are no channels to it.
+//! Finds the channels that fit patterns such as `process:*`, by asking the server for its list
+//! again and again.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -9,15 +10,18 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval};
 
-/// How often to ask.
-const INTERVAL: Duration = Duration::from_secs(1);
+use crate::console::notice;
 
-/// Whether a channel's name is a pattern.
+/// The time between two requests for the list.
+const LIST_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Returns whether a name is a pattern.
 pub(crate) fn is_pattern(name: &str) -> bool {
     name.contains('*')
 }
 
-/// The channels that fit some pattern, each told once, as they appear. Ends its asking when it is dropped.
+/// Yields each channel that fits one of the patterns once, as it appears. Dropping it ends the
+/// requests.
 pub(crate) struct Discovery {
     found: mpsc::Receiver<String>,
     task: JoinHandle<()>,
@@ -25,14 +29,14 @@ pub(crate) struct Discovery {
 
 impl Discovery {
     pub(crate) fn start(lister: ChannelLister, patterns: Vec<Pattern>) -> Self {
-        let (tell, found) = mpsc::channel(64);
+        let (sender, found) = mpsc::channel(64);
         Self {
             found,
-            task: tokio::spawn(ask(lister, patterns, tell)),
+            task: tokio::spawn(list_repeatedly(lister, patterns, sender)),
         }
     }
 
-    /// The next channel. Nothing is lost by dropping the future.
+    /// Returns the next channel. Dropping the future loses none.
     pub(crate) async fn next(&mut self) -> String {
         match self.found.recv().await {
             Some(channel) => channel,
@@ -47,11 +51,15 @@ impl Drop for Discovery {
     }
 }
 
-async fn ask(lister: ChannelLister, patterns: Vec<Pattern>, tell: mpsc::Sender<String>) {
+async fn list_repeatedly(
+    lister: ChannelLister,
+    patterns: Vec<Pattern>,
+    sender: mpsc::Sender<String>,
+) {
     let mut known = HashSet::new();
-    let mut ticks = interval(INTERVAL);
+    let mut ticks = interval(LIST_INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut complained = false;
+    let mut has_reported = false;
     loop {
         ticks.tick().await;
         match lister.channels().await {
@@ -60,17 +68,17 @@ async fn ask(lister: ChannelLister, patterns: Vec<Pattern>, tell: mpsc::Sender<S
                     let channel = channel.as_str();
                     if patterns.iter().any(|pattern| pattern.matches(channel))
                         && known.insert(channel.to_owned())
-                        && tell.send(channel.to_owned()).await.is_err()
+                        && sender.send(channel.to_owned()).await.is_err()
                     {
                         return;
                     }
                 }
             }
-            // That there is no connection is told by who watches; that there is one without a list is not.
+            // The watcher reports a lost connection. It does not report a server without a list.
             Err(ListError::Connection(_) | ListError::Silent) => {}
             Err(error) => {
-                if !std::mem::replace(&mut complained, true) {
-                    eprintln!("outrace: cannot list the channels: {error}");
+                if !std::mem::replace(&mut has_reported, true) {
+                    notice!("cannot list the channels: {error}");
                 }
             }
         }

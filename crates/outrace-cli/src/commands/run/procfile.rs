@@ -1,4 +1,4 @@
-//! Procfiles: a process a line, `NAME: COMMAND`.
+//! Procfiles: one process a line, `NAME: COMMAND`.
 
 use std::fs;
 use std::path::Path;
@@ -8,7 +8,7 @@ use outrace::process::Program;
 
 use crate::failure::Failure;
 
-/// Reads a Procfile. Its commands run in the folder it is in.
+/// Reads a Procfile. Its commands run in the folder of the file.
 pub(crate) fn read(path: &Path) -> Result<Vec<(ProcessId, Program)>, Failure> {
     let text = fs::read_to_string(path)
         .map_err(|error| Failure::usage(format!("cannot read {}: {error}", path.display())))?;
@@ -33,7 +33,8 @@ pub(crate) fn read(path: &Path) -> Result<Vec<(ProcessId, Program)>, Failure> {
         .collect())
 }
 
-/// The processes in their order, or which line is wrong and how. Blank lines and those that begin with `#` are none.
+/// Returns the processes in the order of their lines, or the number of the first wrong line and
+/// what is wrong with it. Blank lines and lines that begin with `#` are skipped.
 fn parse(text: &str) -> Result<Vec<(ProcessId, &str)>, (usize, String)> {
     let mut processes = Vec::new();
     for (number, line) in (1..).zip(text.lines()) {

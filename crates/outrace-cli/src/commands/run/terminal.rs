@@ -1,4 +1,4 @@
-//! The terminal that several processes write to: whole lines, each with the name of its process.
+//! The terminal that several processes write to: whole lines, each after the name of its process.
 
 use std::io::{self, IsTerminal};
 use std::pin::Pin;
@@ -9,14 +9,15 @@ use outrace::process::LineSplitter;
 use tokio::io::{AsyncWrite, AsyncWriteExt, Stderr, Stdout};
 use tokio::sync::Mutex;
 
-/// Colours that can be read on light and on dark.
-const COLOURS: [u8; 6] = [36, 33, 32, 35, 34, 31];
+/// Colors that can be read on light and on dark backgrounds.
+const COLORS: [u8; 6] = [36, 33, 32, 35, 34, 31];
 
-/// Standard output and standard error under one lock: a line on the one does not fall into a line on the other where both are one terminal.
+/// Standard output and standard error under one lock. Where both are the same terminal, a line on
+/// one never falls into a line on the other.
 pub(crate) struct Terminal {
     streams: Mutex<(Stdout, Stderr)>,
-    /// Whether each of the two shows colours.
-    coloured: (bool, bool),
+    /// Whether standard output, and whether standard error, shows colors.
+    colored: (bool, bool),
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -31,14 +32,14 @@ impl Terminal {
         let wanted = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
         Arc::new(Self {
             streams: Mutex::new((tokio::io::stdout(), tokio::io::stderr())),
-            coloured: (
+            colored: (
                 wanted && io::stdout().is_terminal(),
                 wanted && io::stderr().is_terminal(),
             ),
         })
     }
 
-    /// Writes all of `text`, nothing else's between.
+    /// Writes all of `text` with no other text in between.
     pub(crate) async fn write(&self, stream: OutputStream, text: &[u8]) -> io::Result<()> {
         let mut streams = self.streams.lock().await;
         match stream {
@@ -53,7 +54,7 @@ impl Terminal {
         }
     }
 
-    /// The sink for one output of process number `index`.
+    /// Returns the writer for one stream of process number `index`.
     pub(crate) fn sink(
         self: &Arc<Self>,
         stream: OutputStream,
@@ -61,39 +62,39 @@ impl Terminal {
         width: usize,
         index: usize,
     ) -> Prefixed {
-        let coloured = if stream == OutputStream::Out {
-            self.coloured.0
+        let colored = if stream == OutputStream::Out {
+            self.colored.0
         } else {
-            self.coloured.1
+            self.colored.1
         };
         Prefixed {
             terminal: Arc::clone(self),
             stream,
-            prefix: prefix(id, width, coloured.then(|| COLOURS[index % COLOURS.len()]))
-                .into_bytes(),
+            prefix: prefix(id, width, colored.then(|| COLORS[index % COLORS.len()])).into_bytes(),
             splitter: LineSplitter::new(),
             writing: None,
         }
     }
 }
 
-/// Beginning with a reset: the process may have left colours of its own switched on.
-fn prefix(id: &str, width: usize, colour: Option<u8>) -> String {
-    match colour {
-        Some(colour) => format!("\x1b[0;{colour}m{id:width$} |\x1b[0m "),
+/// Returns the prefix of a line. It begins with a reset, since the process may have left a color
+/// on.
+fn prefix(id: &str, width: usize, color: Option<u8>) -> String {
+    match color {
+        Some(color) => format!("\x1b[0;{color}m{id:width$} |\x1b[0m "),
         None => format!("{id:width$} | "),
     }
 }
 
 type Writing = Pin<Box<dyn Future<Output = io::Result<()>> + Send>>;
 
-/// Passes whole lines on, each after the prefix. What is no whole line yet waits for its end, or for the sink's.
+/// Writes whole lines, each after the prefix. An unfinished line waits for its end or for shutdown.
 pub(crate) struct Prefixed {
     terminal: Arc<Terminal>,
     stream: OutputStream,
     prefix: Vec<u8>,
     splitter: LineSplitter,
-    /// What is on its way to the terminal.
+    /// The write to the terminal that is under way.
     writing: Option<Writing>,
 }
 
@@ -152,7 +153,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn prefixes_are_padded_and_coloured_only_if_asked_to() {
+    fn prefixes_are_padded_and_colored_only_if_asked_to() {
         assert_eq!(prefix("web", 6, None), "web    | ");
         assert_eq!(prefix("worker", 6, Some(33)), "\x1b[0;33mworker |\x1b[0m ");
     }

@@ -1,0 +1,114 @@
+//! What publishing allocates: nothing for a delivered line, a constant for a block.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::io::Read;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use outrace::{Hub, Lines};
+use outrace_testkit::{Server, until};
+
+/// The system's allocator, with a count of what it is asked for.
+struct Counting;
+
+static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+// SAFETY: every call goes to the system's allocator with the arguments it came with; the counter is beside it.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+        // SAFETY: the caller's promises are those that `System` asks for.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: the pointer came from `System`, with this layout.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+        // SAFETY: the pointer came from `System`, with this layout; the rest is the caller's promise.
+        unsafe { System.realloc(pointer, layout, size) }
+    }
+}
+
+const SUBSCRIBERS: usize = 10;
+const RUNS: usize = 100;
+
+/// Allocations for each run of so many lines, from the push to the last byte written to ten subscribers.
+fn allocations_of_a_run(server: &Server, lines: usize) -> f64 {
+    let publisher = server.hub.publisher("process:p").unwrap();
+    let run = || -> Lines {
+        (0..lines)
+            .map(|n| format!("line {n} of a run, as long as lines of a log are"))
+            .collect()
+    };
+    let written = || {
+        server
+            .hub
+            .clients()
+            .map(|client| client.written())
+            .min()
+            .unwrap()
+    };
+    let clients: Vec<_> = server.hub.clients().collect();
+    let publish_all = |runs: Vec<Lines>| {
+        let mut allocated = 0;
+        for run in runs {
+            let target = clients[0].written() + lines as u64;
+            let before = ALLOCATIONS.load(Ordering::Relaxed);
+            publisher.send_lines(run);
+            // Each run is through before the next begins, so that each is one block.
+            while clients.iter().any(|client| client.queued() > 0) || clients[0].written() < target
+            {
+                thread::yield_now();
+            }
+            allocated += ALLOCATIONS.load(Ordering::Relaxed) - before;
+        }
+        allocated
+    };
+    publish_all((0..20).map(|_| run()).collect());
+    let allocated = publish_all((0..RUNS).map(|_| run()).collect());
+    until("all of it is written", || written() >= clients[0].written());
+    allocated as f64 / RUNS as f64
+}
+
+pub(crate) fn a_delivered_line_allocates_nothing_and_a_block_a_constant() {
+    let server = Server::with(
+        Hub::builder()
+            .queue(1 << 16)
+            .max_flush_interval(Duration::ZERO),
+    );
+    for _ in 0..SUBSCRIBERS {
+        let socket = server.subscriber("process:p");
+        // Drained by threads that allocate nothing themselves.
+        thread::spawn(move || {
+            let mut buffer = [0; 1 << 16];
+            while matches!(socket.stream().read(&mut buffer), Ok(1..)) {}
+        });
+    }
+    until("all are there", || {
+        server.hub.clients().len() == SUBSCRIBERS
+    });
+    let short = allocations_of_a_run(&server, 64);
+    let long = allocations_of_a_run(&server, 1024);
+    println!(
+        "{short} allocations for a run of 64 lines to {SUBSCRIBERS} subscribers, {long} for one of 1024"
+    );
+    assert_eq!(server.hub.stats().skipped, 0);
+    // A block has its run, its frames and their offsets, and a place in each writer's hands.
+    assert!(
+        short < 20.0 + 5.0 * SUBSCRIBERS as f64,
+        "{short} allocations for a block"
+    );
+    // 960 lines more, 9,600 deliveries more: a long block may be written in more than one go, and that is all.
+    assert!(
+        long - short < 3.0 * SUBSCRIBERS as f64,
+        "{short} allocations for 64 lines, {long} for 1024"
+    );
+}

@@ -1,0 +1,765 @@
+//! What peers may ask of a server, and what they get when they ask for more: each bound over real sockets, each refusal named and counted.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::thread;
+use std::time::Duration;
+
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use outrace::server::Options;
+use outrace::{Hub, PeerAddress};
+use outrace_testkit::socket::{CLOSE, CONTINUATION, PING, PONG, TEXT, handshake, masked};
+use outrace_testkit::{Server, Socket, TIMEOUT, http, until};
+use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+
+/// Asks for a stream and leaves it open.
+fn open_stream(address: SocketAddr, path: &str, more: &str) -> TcpStream {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream
+        .set_read_timeout(Some(outrace_testkit::TIMEOUT))
+        .unwrap();
+    stream
+        .write_all(format!("GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n{more}\r\n").as_bytes())
+        .unwrap();
+    stream
+}
+
+/// A server behind a proxy that names the peer in a header.
+fn behind_proxy(hub: &Hub) -> Server {
+    let trusting = axum::middleware::map_request(async |mut request: axum::extract::Request| {
+        let told = request
+            .headers()
+            .get("x-peer")
+            .and_then(|peer| peer.to_str().ok()?.parse().ok());
+        if let Some(peer) = told {
+            request
+                .extensions_mut()
+                .insert(PeerAddress(SocketAddr::new(peer, 4711)));
+        }
+        request
+    });
+    Server::with_router(
+        hub.clone(),
+        hub.router().layer(trusting),
+        Default::default(),
+    )
+}
+
+#[test]
+fn clients_and_streams_have_the_address_they_came_from_or_the_one_a_proxy_tells() {
+    let hub = Hub::new();
+    let server = behind_proxy(&hub);
+    let socket = server.connect();
+    assert_eq!(
+        server.client(&socket).address(),
+        Some(socket.local_address())
+    );
+    let stream = open_stream(server.address, "/api/channels/c/stream", "");
+    until("the stream's client is there", || {
+        hub.clients()
+            .any(|client| client.address() == stream.local_addr().ok())
+    });
+    let _told = open_stream(
+        server.address,
+        "/api/channels/c/stream",
+        "X-Peer: 2001:db8::7\r\n",
+    );
+    let _told = Socket::connect_with(server.address, "X-Peer: 192.0.2.7\r\n");
+    for address in ["[2001:db8::7]:4711", "192.0.2.7:4711"] {
+        let address = Some(address.parse().unwrap());
+        until("the client has the address that the proxy told", || {
+            hub.clients().any(|client| client.address() == address)
+        });
+    }
+}
+
+fn refused(hub: &Hub, reason: &str) -> u64 {
+    hub.stats().refused.get(reason).copied().unwrap_or(0)
+}
+
+fn closed(hub: &Hub, reason: &str) -> u64 {
+    hub.stats().closed.get(reason).copied().unwrap_or(0)
+}
+
+/// A handshake that is not served: its answer.
+fn knock(address: SocketAddr, more: &str) -> http::Response {
+    http::exchange(address, handshake(more).as_bytes())
+}
+
+/// A server with bounds of its own on requests.
+fn bounded(set: impl FnOnce(&mut Options)) -> Server {
+    let mut options = Options::default();
+    set(&mut options);
+    let hub = Hub::new();
+    Server::with_router(hub.clone(), hub.router(), options)
+}
+
+#[test]
+fn one_address_has_so_many_connections_and_streams_and_others_have_theirs() {
+    let hub = Hub::builder()
+        .max_connections_per_address(2)
+        .build()
+        .unwrap();
+    let server = behind_proxy(&hub);
+    let peer = "X-Peer: 192.0.2.1\r\n";
+    let socket = Socket::connect_with(server.address, peer);
+    let stream = open_stream(server.address, "/api/channels/c/stream", peer);
+    until("both are there", || hub.client_count() == 2);
+    knock(server.address, peer).assert_refusal(
+        429,
+        "Your address has as many connections to this server as it may.",
+    );
+    let request = format!("GET /api/channels/c/events HTTP/1.1\r\nHost: 127.0.0.1\r\n{peer}\r\n");
+    assert_eq!(
+        http::exchange(server.address, request.as_bytes()).status,
+        429
+    );
+    assert_eq!(refused(&hub, "address limit"), 2);
+    // Others are not touched, and this machine is not counted.
+    let _other = Socket::connect_with(server.address, "X-Peer: 192.0.2.2\r\n");
+    let _own: Vec<Socket> = (0..4).map(|_| server.connect()).collect();
+    // However one ends, its place is free again.
+    socket.reset();
+    until("its place is free", || hub.client_count() == 6);
+    let socket = let_in(server.address, peer);
+    assert_eq!(knock(server.address, peer).status, 429);
+    drop(stream);
+    until("the stream is gone", || {
+        // Written to, it is found out.
+        hub.send_to_channel("c", outrace::Message::output("are you there?"))
+            .unwrap();
+        hub.client_count() == 6
+    });
+    let mut second = Socket::over(let_in(server.address, peer), None);
+    second.send_frame(CLOSE, &[0x03, 0xe8]);
+    assert_eq!(second.close_code(), 1000);
+    let _third = let_in(server.address, peer);
+    assert_eq!(knock(server.address, peer).status, 429);
+    drop(socket);
+    let _fourth = let_in(server.address, peer);
+}
+
+/// A client that is let in as soon as there is a place for it: it is given back a moment after the one before has left.
+fn let_in(address: SocketAddr, more: &str) -> TcpStream {
+    let mut admitted = None;
+    until("there is a place", || {
+        let mut stream = TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(TIMEOUT)).unwrap();
+        stream.write_all(handshake(more).as_bytes()).unwrap();
+        if http::read_response(&mut stream).status == 101 {
+            admitted = Some(stream);
+        }
+        admitted.is_some()
+    });
+    admitted.unwrap()
+}
+
+#[test]
+fn a_place_is_given_back_when_a_callback_panics() {
+    let hub = Hub::builder()
+        .max_connections_per_address(1)
+        .max_connections(1)
+        .on_connect(|client| {
+            assert!(
+                client.address().unwrap().port() != 4711,
+                "the test's own panic"
+            )
+        })
+        .build()
+        .unwrap();
+    let server = behind_proxy(&hub);
+    for n in 1..=3 {
+        let _panicking = let_in(server.address, "X-Peer: 192.0.2.1\r\n");
+        until("it has ended", || closed(&hub, "internal error") == n);
+    }
+    let_in(server.address, "");
+}
+
+#[tokio::test]
+async fn a_handshake_whose_answer_is_not_taken_is_waited_for_so_long_and_its_place_is_free_again() {
+    let hub = Hub::builder()
+        .max_connections(1)
+        .handshake_timeout(Duration::from_millis(50))
+        .build()
+        .unwrap();
+    let serve = |stream: DuplexStream| {
+        let serving = hub.clone();
+        let service = service_fn(move |request| {
+            let serving = serving.clone();
+            async move { Ok::<_, std::convert::Infallible>(serving.upgrade(request).await) }
+        });
+        tokio::spawn(
+            http1::Builder::new()
+                .serve_connection(TokioIo::new(stream), service)
+                .with_upgrades(),
+        )
+    };
+    // Less than the answer has: a kernel's buffer would have to be filled first, with other answers.
+    let (mut peer, ours) = tokio::io::duplex(64);
+    let connection = serve(ours);
+    peer.write_all(handshake("").as_bytes()).await.unwrap();
+    let begun = std::time::Instant::now();
+    while refused(&hub, "handshake timeout") == 0 {
+        assert!(begun.elapsed() < TIMEOUT && !connection.is_finished());
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(hub.stats().connected, 0);
+    let (mut next, ours) = tokio::io::duplex(4096);
+    serve(ours);
+    next.write_all(handshake("").as_bytes()).await.unwrap();
+    let mut answer = [0; 12];
+    next.read_exact(&mut answer).await.unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 101");
+}
+
+#[test]
+fn a_header_over_the_bound_is_answered_431_and_counted() {
+    let server = bounded(|options| options.header_bytes = 8 * 1024);
+    let more = format!("X-Long: {}\r\n", "x".repeat(7000));
+    assert_eq!(knock(server.address, &more).status, 101);
+    let answer = knock(server.address, &more.replace("Long", "Longer").repeat(2));
+    assert_eq!(answer.status, 431);
+    until("it is counted", || {
+        refused(&server.hub, "header too big") == 1
+    });
+    // One that is never finished is cut off all the same.
+    let mut endless = TcpStream::connect(server.address).unwrap();
+    endless.set_read_timeout(Some(TIMEOUT)).unwrap();
+    endless.write_all(b"GET / HTTP/1.1\r\nX-Endless: ").unwrap();
+    let flood = thread::spawn({
+        let mut endless = endless.try_clone().unwrap();
+        move || while endless.write_all(&[b'x'; 1024]).is_ok() {}
+    });
+    assert_eq!(http::read_response(&mut endless).status, 431);
+    drop(endless);
+    outrace_testkit::join("the flood", flood);
+    until("it is counted", || {
+        refused(&server.hub, "header too big") == 2
+    });
+}
+
+#[test]
+fn a_header_that_does_not_come_is_waited_for_so_long_and_counted() {
+    let server = bounded(|options| options.header_timeout = Duration::from_millis(200));
+    let mut silent = TcpStream::connect(server.address).unwrap();
+    let mut half = TcpStream::connect(server.address).unwrap();
+    half.write_all(&handshake("").as_bytes()[..50]).unwrap();
+    for stream in [&mut silent, &mut half] {
+        stream.set_read_timeout(Some(TIMEOUT)).unwrap();
+        assert_eq!(
+            stream.read(&mut [0; 100]).unwrap(),
+            0,
+            "closed without an answer"
+        );
+    }
+    until("both are counted", || {
+        refused(&server.hub, "header timeout") == 2
+    });
+    // A connection that has been of use and is kept for the next request is closed by the same clock: that is no refusal.
+    let mut idle = TcpStream::connect(server.address).unwrap();
+    idle.set_read_timeout(Some(TIMEOUT)).unwrap();
+    idle.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        .unwrap();
+    assert_eq!(http::read_response(&mut idle).status, 200);
+    assert_eq!(idle.read(&mut [0; 100]).unwrap(), 0);
+    assert_eq!(refused(&server.hub, "header timeout"), 2);
+}
+
+#[test]
+fn half_open_requests_are_bounded_and_neither_clients_nor_streams_are_among_them() {
+    let server = bounded(|options| options.max_requests = 3);
+    // Many more than three: they have become something else.
+    let mut sockets: Vec<Socket> = (0..6).map(|_| server.subscriber("c")).collect();
+    let _streams: Vec<TcpStream> = (0..6)
+        .map(|n| {
+            let stream = open_stream(server.address, "/api/channels/c/stream", "");
+            until("the stream is there", || {
+                server.hub.channel_subscriber_count("c") == 7 + n
+            });
+            stream
+        })
+        .collect();
+    assert_eq!(http::get(server.address, "/healthz").status, 200);
+    let half: Vec<TcpStream> = (0..3)
+        .map(|_| {
+            let mut stream = TcpStream::connect(server.address).unwrap();
+            stream.write_all(b"GET /").unwrap();
+            stream
+        })
+        .collect();
+    let mut waiting = TcpStream::connect(server.address).unwrap();
+    waiting.set_read_timeout(Some(TIMEOUT)).unwrap();
+    waiting
+        .write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        .unwrap();
+    until("accepting pauses", || {
+        server
+            .hub
+            .stats()
+            .paused
+            .get("request limit")
+            .is_some_and(|&pauses| pauses > 0)
+    });
+    // Those that are there go on.
+    for (n, socket) in sockets.iter_mut().enumerate() {
+        server
+            .hub
+            .send_to_channel("c", outrace::Message::output(format!("0:{n}")))
+            .unwrap();
+        while !socket.text().contains(&format!("0:{n}")) {}
+    }
+    drop(half);
+    assert_eq!(
+        http::read_response(&mut waiting).status,
+        200,
+        "it was let in when others had ended"
+    );
+}
+
+#[test]
+fn a_body_over_the_bound_is_refused_in_our_words_whether_it_is_announced_or_not() {
+    let hub = Hub::builder()
+        .max_body(2000)
+        .body_timeout(TIMEOUT)
+        .build()
+        .unwrap();
+    let server = Server::start(hub.clone());
+    let action = |n: usize| {
+        format!(
+            r#"{{"action":"ws.send_error","message":"{}"}}"#,
+            "x".repeat(n - 39)
+        )
+    };
+    assert_eq!(action(2000).len(), 2000);
+    assert_eq!(http::act(server.address, &action(2000)).status, 200);
+    http::act(server.address, &action(2001))
+        .assert_refusal(413, "The body of a request may have 2000 bytes.");
+    let chunk = format!("{:x}\r\n{}\r\n", 1500, "x".repeat(1500));
+    let chunked = format!(
+        "POST /api/actions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n{chunk}{chunk}"
+    );
+    http::exchange(server.address, chunked.as_bytes())
+        .assert_refusal(413, "The body of a request may have 2000 bytes.");
+    // Announced alone is enough: nothing is waited for.
+    let announced = "POST /api/actions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 2001\r\n\r\n";
+    http::exchange(server.address, announced.as_bytes())
+        .assert_refusal(413, "The body of a request may have 2000 bytes.");
+    assert_eq!(refused(&hub, "body too big"), 3);
+}
+
+#[test]
+fn a_body_that_does_not_come_is_waited_for_so_long() {
+    let hub = Hub::builder()
+        .max_body(2000)
+        .body_timeout(Duration::from_millis(100))
+        .build()
+        .unwrap();
+    let server = Server::start(hub.clone());
+    let half = "POST /api/actions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{";
+    http::exchange(server.address, half.as_bytes())
+        .assert_refusal(408, "The body did not come in time.");
+    assert_eq!(refused(&hub, "body timeout"), 1);
+}
+
+#[test]
+fn nesting_is_harmless_in_commands_and_in_actions() {
+    let server = Server::new();
+    let mut socket = server.connect();
+    for deep in [
+        "[".repeat(32_000),
+        r#"{"a":"#.repeat(10_000),
+        "[".repeat(32_000) + &"]".repeat(32_000),
+    ] {
+        socket.send_text(&deep);
+        assert_eq!(socket.ping(), [""; 0]);
+    }
+    assert_eq!(server.hub.stats().ignored, 3);
+    for deep in ["[".repeat(1 << 20), r#"{"a":"#.repeat(200_000)] {
+        assert_eq!(http::act(server.address, &deep).status, 400);
+        let data = format!(r#"{{"action":"ws.broadcast","type":"x","data":{deep}}}"#);
+        assert_eq!(http::act(server.address, &data).status, 400);
+    }
+    assert_eq!(
+        socket.ping(),
+        [""; 0],
+        "nothing was published, and nothing has ended"
+    );
+}
+
+#[test]
+fn an_inbound_message_has_as_many_bytes_as_was_configured() {
+    let server = Server::with(Hub::builder().max_message(2000));
+    let ping = |n: usize| format!(r#"{{"type":"ping"{}}}"#, " ".repeat(n - 15));
+    let mut socket = server.connect();
+    socket.send_text(&ping(2000));
+    assert!(socket.text().starts_with(r#"{"type":"pong""#));
+    // In two halves it is as long.
+    socket.send_part(TEXT, &ping(2001).as_bytes()[..1000]);
+    socket.send_frame(CONTINUATION, &ping(2001).as_bytes()[1000..]);
+    assert_eq!(socket.close_code(), 1009);
+    let mut socket = server.connect();
+    socket.send_text(&ping(2001));
+    assert_eq!(socket.close_code(), 1009);
+    drop(socket);
+    until("both are counted", || {
+        closed(&server.hub, "message too big") == 2
+    });
+}
+
+#[test]
+fn a_message_has_so_many_fragments_and_an_endless_one_is_closed_with_1008() {
+    let server = Server::with(Hub::builder().max_fragments(8));
+    let mut socket = server.connect();
+    // Eight, with pings between them, which are none; twice.
+    for _ in 0..2 {
+        let message = br#"{"type":"ping"}"#;
+        socket.send_part(TEXT, &message[..1]);
+        for part in 1..7 {
+            socket.send_frame(PING, b"");
+            assert_eq!(socket.frame().opcode, PONG);
+            socket.send_part(CONTINUATION, &message[part..part + 1]);
+        }
+        socket.send_frame(CONTINUATION, &message[7..]);
+        assert!(socket.text().starts_with(r#"{"type":"pong""#));
+    }
+    // Empty ones add up to no bytes, and never to a message.
+    socket.send_part(TEXT, b"");
+    for _ in 0..8 {
+        socket.send_part(CONTINUATION, b"");
+    }
+    let (_, close) = socket.drain().unwrap();
+    assert_eq!(close, Some((1008, "too many fragments".to_owned())));
+    drop(socket);
+    until("it is counted", || {
+        closed(&server.hub, "too many fragments") == 1
+    });
+}
+
+#[test]
+fn who_sends_more_than_it_may_is_closed_with_1008_and_others_are_not() {
+    let flood_of = |frame: Vec<u8>| {
+        let server = Server::with(Hub::builder().message_rate(1).message_burst(50));
+        let mut calm = server.subscriber("c");
+        let mut socket = server.subscriber("c");
+        let flood = thread::spawn({
+            let mut stream = socket.stream().try_clone().unwrap();
+            // Until the server is done with it; what it does not read any more ends in an error.
+            move || while stream.write_all(&frame.repeat(100)).is_ok() {}
+        });
+        let code = loop {
+            let frame = socket.frame();
+            if frame.opcode == CLOSE {
+                let (code, reason) = frame.close();
+                break (code, reason.to_owned());
+            }
+        };
+        assert_eq!(code, (1008, "too many messages".to_owned()));
+        drop(socket);
+        outrace_testkit::join("the flood", flood);
+        until("it is counted", || {
+            closed(&server.hub, "too many messages") == 1
+        });
+        assert_eq!(
+            server
+                .hub
+                .send_to_channel("c", outrace::Message::output("0:1")),
+            Ok(1)
+        );
+        assert_eq!(calm.ping().len(), 1);
+    };
+    flood_of(masked(0x80 | TEXT, br#"{"type":"ping"}"#));
+    flood_of(masked(0x80 | TEXT, b"no command"));
+    flood_of(masked(0x80 | PING, b"x"));
+    flood_of(masked(0x80 | PONG, b""));
+}
+
+#[test]
+fn a_client_may_subscribe_to_all_it_may_at_once_and_again() {
+    let server = Server::new();
+    let mut socket = server.connect();
+    let all: Vec<u8> = (0..1024)
+        .flat_map(|n| {
+            masked(
+                0x80 | TEXT,
+                format!(r#"{{"type":"subscribe","channel":"c{n}"}}"#).as_bytes(),
+            )
+        })
+        .collect();
+    for _ in 0..2 {
+        socket.send_bytes(&all[..all.len() - 1]);
+        socket.send_bytes(&all[all.len() - 1..]);
+    }
+    until("all are subscribed", || server.hub.channel_count() == 1024);
+    drop(socket);
+    // One that may have more may also send more.
+    let server = Server::with(Hub::builder().max_subscriptions(3000));
+    let mut socket = server.connect();
+    for n in 0..3000 {
+        socket.send_json(json!({"type": "subscribe", "channel": format!("c{n}")}));
+    }
+    assert_eq!(socket.ping(), [""; 0]);
+    assert_eq!(server.hub.channel_count(), 3000);
+}
+
+#[test]
+fn there_are_so_many_channels_and_one_more_is_refused_until_one_is_gone() {
+    let hub = Hub::builder()
+        .max_channels(2)
+        .history(10)
+        .history_bytes(10_000)
+        .history_age(Duration::from_secs(1))
+        .build()
+        .unwrap();
+    let server = Server::start(hub.clone());
+    let mut socket = server.subscriber("a");
+    let mut other = server.subscriber("a");
+    assert_eq!(
+        hub.send_to_channel("b", outrace::Message::output("kept")),
+        Ok(0)
+    );
+    // A third: neither kept, nor subscribed to, nor streamed.
+    assert_eq!(
+        hub.send_to_channel("third", outrace::Message::output("not kept")),
+        Ok(0)
+    );
+    assert_eq!(refused(&hub, "channel limit"), 1);
+    assert_eq!(
+        hub.channels()
+            .map(|channel| channel.channel.to_string())
+            .collect::<Vec<_>>(),
+        ["a", "b"]
+    );
+    socket.send_json(json!({"type": "subscribe", "channel": "third"}));
+    let answers = socket.ping();
+    assert!(
+        answers.len() == 1 && answers[0].contains(r#""data":"channel limit exceeded""#),
+        "{answers:?}"
+    );
+    let answer = http::get(server.address, "/api/channels/third/stream");
+    answer.assert_refusal(503, "channel limit exceeded");
+    assert_eq!(refused(&hub, "channel limit"), 3);
+    // Those that are there take whoever comes; a handle is the application's own.
+    other.subscribe("b");
+    let publisher = hub.publisher("handle").unwrap();
+    socket.subscribe("handle");
+    assert_eq!(publisher.send_line("0:1"), 1);
+    assert_eq!(socket.ping().len(), 1);
+    drop(publisher);
+    drop((socket, other));
+    until(
+        "the channels are gone with their last subscriber and their history",
+        || hub.stats().history_bytes == 0 && hub.channels().len() == 0,
+    );
+    let mut socket = server.connect();
+    socket.subscribe("third");
+    socket.subscribe("fourth");
+    socket.send_json(json!({"type": "subscribe", "channel": "fifth"}));
+    assert_eq!(socket.ping().len(), 1);
+}
+
+#[test]
+fn the_seventeenth_range_that_waits_is_refused_and_not_forgotten_in_silence() {
+    let hub = Hub::builder()
+        .history(100_000)
+        .history_bytes(100 << 20)
+        .queue(100)
+        .queue_bytes(64 * 1024)
+        .build()
+        .unwrap();
+    let server = Server::start(hub.clone());
+    let epoch = {
+        let publisher = hub.publisher("c").unwrap();
+        for n in 0..2000 {
+            publisher.send_line(format!("0:{n} {}", "x".repeat(1000)));
+        }
+        let mut first = server.subscriber("c");
+        first.ping();
+        hub.channels().next().unwrap().epoch
+    };
+    let mut socket = server.narrow_subscriber("d");
+    socket.send_json(json!({"type": "subscribe", "channel": "c", "options": {"gaps": true}}));
+    // Each is far more than the queue and the kernel take, so that they wait while nobody reads.
+    for _ in 0..20 {
+        let range = json!({"epoch": epoch, "from": 1, "to": 2000});
+        socket.send_json(json!({"type": "subscribe", "channel": "c", "options": {"range": range}}));
+    }
+    until("four of twenty are refused", || {
+        refused(&hub, "range limit") == 4
+    });
+    let (mut errors, mut replays) = (0, 0);
+    while errors < 4 || replays < 16 {
+        let text = socket.text();
+        errors += usize::from(text.contains(r#""data":"range limit exceeded""#));
+        replays += usize::from(text.starts_with(r#"{"type":"replayed""#));
+    }
+    assert_eq!((errors, replays), (4, 16));
+}
+
+#[test]
+fn a_silent_stream_is_asked_after_by_the_system() {
+    let server = Server::new();
+    let stream = open_stream(server.address, "/api/channels/c/stream", "");
+    until("it is there", || server.hub.client_count() == 1);
+    // Linux shows which timer a socket's kernel side runs: 2 is that of keep-alive.
+    let (local, peer) = (server.address.port(), stream.local_addr().unwrap().port());
+    let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+    let row = table
+        .lines()
+        .find(|row| {
+            row.contains(&format!(":{local:04X} ")) && row.contains(&format!(":{peer:04X} ")) && {
+                row.split_whitespace()
+                    .nth(1)
+                    .unwrap()
+                    .ends_with(&format!(":{local:04X}"))
+            }
+        })
+        .unwrap();
+    assert_eq!(
+        row.split_whitespace().nth(5).unwrap().split(':').next(),
+        Some("02"),
+        "{row}"
+    );
+}
+
+#[test]
+fn options_out_of_range_are_refused_before_anything_is_accepted() {
+    for (set, setting) in [
+        (
+            Box::new(|options: &mut Options| options.header_bytes = 8191)
+                as Box<dyn Fn(&mut Options)>,
+            "header_bytes",
+        ),
+        (
+            Box::new(|options| options.header_bytes = usize::MAX),
+            "header_bytes",
+        ),
+        (
+            Box::new(|options| options.header_timeout = Duration::ZERO),
+            "header_timeout",
+        ),
+        (
+            Box::new(|options| options.header_timeout = Duration::MAX),
+            "header_timeout",
+        ),
+        (
+            Box::new(|options| options.request_timeout = Duration::ZERO),
+            "request_timeout",
+        ),
+        (Box::new(|options| options.max_requests = 0), "max_requests"),
+        (
+            Box::new(|options| options.max_requests = usize::MAX),
+            "max_requests",
+        ),
+    ] {
+        let mut options = Options::default();
+        set(&mut options);
+        assert!(
+            options
+                .check()
+                .unwrap_err()
+                .to_string()
+                .starts_with(setting)
+        );
+        let hub = Hub::new();
+        let mut server = Server::with_router(hub.clone(), hub.router(), options);
+        assert_eq!(
+            server.join().unwrap_err().kind(),
+            std::io::ErrorKind::InvalidInput
+        );
+    }
+}
+
+#[test]
+fn a_peer_that_does_not_answer_a_close_is_cut_off_after_so_long() {
+    let server = Server::with(
+        Hub::builder()
+            .close_timeout(Duration::from_millis(200))
+            .flush_timeout(TIMEOUT),
+    );
+    let mut socket = server.connect();
+    // Reserved bits.
+    socket.send_bytes(&masked(0xf1, b""));
+    assert_eq!(socket.frame().close().0, 1002);
+    // It neither answers nor hangs up; then it would be there for ever.
+    until("it is cut off", || {
+        closed(&server.hub, "protocol violation") == 1
+    });
+    // Nor does one that says more and more.
+    let mut talking = server.connect();
+    let flood = thread::spawn({
+        let mut stream = talking.stream().try_clone().unwrap();
+        move || {
+            let _ = stream.write_all(&masked(0xf1, b""));
+            while stream.write_all(&[0; 1000]).is_ok() {}
+        }
+    });
+    until("it is cut off too", || {
+        closed(&server.hub, "protocol violation") == 2
+    });
+    assert_eq!(talking.frame().close().0, 1002);
+    outrace_testkit::join("the flood", flood);
+}
+
+#[test]
+fn a_peer_that_never_reads_costs_its_queue_and_nothing_more() {
+    const QUEUE: u64 = 64 * 1024;
+    let server = Server::with(Hub::builder().queue(1 << 20).queue_bytes(QUEUE as usize));
+    let stalled = server.narrow_subscriber("process:p");
+    let client = server.client(&stalled);
+    let line = format!("0:0 {}", "x".repeat(1000));
+    let mut published = 0;
+    // Many times what its queue and the kernel take.
+    while client.skipped() < 20_000 {
+        server.hub.send_process_output("p", &line).unwrap();
+        published += 1;
+        let stats = server.hub.stats();
+        assert!(stats.queued_bytes <= 2 * QUEUE + 4096, "{stats:?}");
+    }
+    // The one more is the pong of its subscribing.
+    until("all is accounted for", || {
+        client.written() + client.skipped() + client.queued() as u64 == published + 1
+    });
+}
+
+#[test]
+fn a_request_whose_answer_is_not_read_is_cut_off_and_its_place_is_free_and_a_stream_is_not() {
+    let server = bounded(|options| {
+        options.max_requests = 1;
+        options.header_timeout = Duration::from_millis(100);
+        options.request_timeout = Duration::from_millis(300);
+    });
+    let mut stream = open_stream(server.address, "/api/channels/c/stream", "");
+    until("the stream is there", || server.hub.client_count() == 1);
+    let unread = TcpStream::connect(server.address).unwrap();
+    let flood = thread::spawn({
+        let mut unread = unread.try_clone().unwrap();
+        let requests = "GET /nothing HTTP/1.1\r\nHost: x\r\n\r\n".repeat(100);
+        // Until the server has cut it off: what it answers soon fills all there is between the two.
+        move || while unread.write_all(requests.as_bytes()).is_ok() {}
+    });
+    until("it is cut off", || {
+        refused(&server.hub, "request timeout") == 1
+    });
+    outrace_testkit::join("the flood", flood);
+    assert_eq!(
+        http::get(server.address, "/healthz").status,
+        200,
+        "the only place there is was given back"
+    );
+    // The stream has been there for longer.
+    server
+        .hub
+        .send_to_channel("c", outrace::Message::output("still here"))
+        .unwrap();
+    let mut read = Vec::new();
+    while !String::from_utf8_lossy(&read).contains("still here") {
+        let mut chunk = [0; 1024];
+        let n = stream.read(&mut chunk).unwrap();
+        assert!(n > 0, "the stream has ended");
+        read.extend_from_slice(&chunk[..n]);
+    }
+    drop(unread);
+}

@@ -1,0 +1,13 @@
+//! The server over real sockets: the wire format, access, limits, hostile peers, and the Rust client.
+
+#![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
+
+mod access;
+mod actions;
+mod client;
+mod hostile;
+mod jwt;
+mod lifecycle;
+mod limits;
+mod metrics;
+mod wire;

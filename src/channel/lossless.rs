@@ -4,7 +4,9 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use super::ingest::Waiting;
 use super::{Channel, Client, ClientId, Publisher};

@@ -1,4 +1,5 @@
-//! Gaps over real sockets: whatever was skipped is told, in its place and to the unit, and at the seams nothing is lost or sent twice.
+//! Gaps over real sockets. Each skipped message is reported in its place and to the unit. Where a
+//! gap, a replay and live messages meet, nothing is lost or sent twice.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,7 +14,8 @@ use serde_json::json;
 
 const C: &str = "process:web";
 
-/// Publishes until the hub has skipped something for somebody who does not read; answers how many.
+/// Publishes until the hub has skipped a message for a client that does not read. Returns the
+/// number of messages.
 fn publish_until_skipped(hub: &Hub) -> u64 {
     let long = "x".repeat(2000);
     let mut published = 0;
@@ -25,7 +27,7 @@ fn publish_until_skipped(hub: &Hub) -> u64 {
     published
 }
 
-/// Waits until all room has been given back for what was sent.
+/// Waits until every queue is empty.
 async fn drained(hub: &Hub) {
     while hub.stats().queued > 0 {
         tokio::time::sleep(Duration::from_millis(1)).await;
@@ -54,7 +56,7 @@ async fn a_gap_at_the_very_end_is_told_when_there_is_room_though_nothing_follows
             assert_eq!(account.received + account.skipped, published);
             assert_eq!(hub.stats().skipped, account.skipped);
             client.ping().await;
-            // Live again, and the gap is not told twice.
+            // The subscription is live again, and the gap is not reported twice.
             hub.send_process_output("web", "p:0").unwrap();
             account.read_to(&mut client, published + 1).await;
             assert_eq!(account.lines.last().unwrap().1, "p:0");
@@ -72,7 +74,7 @@ async fn a_gap_has_the_shape_of_the_wire_and_stands_where_the_messages_would() {
         client.subscribe(C, json!({"gaps": true})).await;
         Account::open(&mut client).await;
         drained(&hub).await;
-        // One run that is larger than the queue: what does not fit is known beforehand.
+        // One run is larger than the queue, so the hub knows in advance what does not fit.
         hub.send_process_lines("web", Lines::split("1\n2\n3\n4\n5\n6\n7\n"))
             .unwrap();
         for n in 1..=4 {
@@ -158,7 +160,7 @@ async fn what_a_gap_skipped_can_be_had_again_while_it_is_kept() {
         for (from, to) in account.gaps.clone() {
             let range = json!({"epoch": account.epoch, "from": from, "to": to});
             client.subscribe(C, json!({"range": range})).await;
-            // What is published meanwhile waits for its turn.
+            // A message published during the replay waits for its turn.
             published += 1;
             hub.send_process_output("web", format!("p:{published} z"))
                 .unwrap();
@@ -234,7 +236,7 @@ async fn ranges_asked_for_under_a_flood_come_whole_and_cost_no_message() {
                 }
                 next += 1;
             }
-            // What aged away during the replay is missing at its front.
+            // Messages that the history dropped during the replay are missing at its front.
             assert!(next <= to + 1);
             replays += 1;
         }
@@ -275,7 +277,8 @@ impl Flood {
                             lines.push(format!("{publisher}:{published}").as_bytes());
                         }
                         channel.send_lines(lines);
-                        // On few cores the readers need their turn; what matters is that it is all concurrent.
+                        // With few cores the readers need a turn. Only concurrency matters here,
+                        // not speed.
                         if published % 50 < 13 {
                             std::thread::sleep(Duration::from_micros(300));
                         }
@@ -291,10 +294,11 @@ impl Flood {
         }
     }
 
-    /// Ends it; answers how many messages the channel has numbered in all.
+    /// Stops the threads, and returns the number of messages that the channel has numbered.
     async fn stop(self) -> u64 {
         self.stop.store(true, Ordering::Relaxed);
-        // Kept until the numbers are read: the channel must not begin anew.
+        // This keeps the channel until its numbers are read. Otherwise it would start a new
+        // numbering.
         let _channel = self.hub.publisher(C).unwrap();
         let total = tokio::task::spawn_blocking(|| {
             self.threads
@@ -318,15 +322,16 @@ impl Flood {
     }
 }
 
-/// How one client behaves.
+/// The behavior of one client.
 #[derive(Debug, Clone)]
 struct Habit {
     batch: bool,
     tail: Option<u64>,
-    /// Messages read on each connection, before it leaves and comes back where it was.
+    /// The number of messages that the client reads on each connection, before it leaves and
+    /// resumes.
     sittings: Vec<u64>,
     small_buffer: bool,
-    /// Milliseconds for which it does not read, each time it has read some.
+    /// The milliseconds of a pause, during which the client does not read.
     stall: Option<u64>,
     delay: u64,
 }
@@ -352,7 +357,7 @@ fn habit() -> impl Strategy<Value = Habit> {
         )
 }
 
-/// What one client saw: one account for each connection.
+/// Runs a client. Returns an account for each of its connections.
 async fn watch(
     url: String,
     habit: Habit,
@@ -392,7 +397,7 @@ async fn watch(
             if sitting.is_some_and(|sitting| read >= sitting) || account.next > known {
                 break;
             }
-            // Now and then, but not so often that the test takes minutes.
+            // A pause is rare enough that the test does not take minutes.
             if let Some(stall) = habit.stall
                 && read % 100 == 99
                 && stalls < 20

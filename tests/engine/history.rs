@@ -1,4 +1,5 @@
-//! History over real sockets: what a subscription that asks for it is shown first, and that the seam to what follows is exact.
+//! History over real sockets. A subscription that asks for history gets it first, and live messages
+//! follow without loss or repetition.
 
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ fn keeping(messages: usize) -> Hub {
         .unwrap()
 }
 
-/// Publishes `FROM..=TO` as lines, in runs of different lengths.
+/// Publishes the numbers `from..=to` as lines, in runs of different lengths.
 fn publish(hub: &Hub, from: u64, to: u64) {
     let mut next = from;
     let mut run = 1;
@@ -123,7 +124,8 @@ async fn a_batch_has_the_shape_of_the_wire_and_other_messages_stay_in_their_plac
         hub.send_process_status("web", "exited", 0).unwrap();
         hub.send_process_output("web", "c").unwrap();
         until_sealed(&hub, C, 5).await;
-        // Whether two pushes share a batch depends on the flush; one by one they do not.
+        // Whether two pushes share a batch depends on the flush. Here each push is flushed before
+        // the next.
         let mut client = JsonClient::connect(&url).await;
         client.subscribe(C, json!({"batch": true, "tail": 4})).await;
         client.text().await;
@@ -163,7 +165,7 @@ async fn a_replay_larger_than_the_queue_is_fed_as_the_client_reads_and_skips_not
             );
             account.read_to(&mut client, KEPT).await;
             assert_eq!(account.lines, numbered(1, KEPT));
-            // And it is live after that.
+            // After the replay the subscription is live.
             publish(&hub, KEPT + 1, KEPT + 3);
             account.read_to(&mut client, KEPT + 3).await;
             assert_eq!(account.skipped, 0);
@@ -268,7 +270,8 @@ async fn subscribing_again_with_options_begins_a_new_subscription_in_the_old_one
     .await;
 }
 
-/// What one option-less client is sent in a scripted hour of a hub, without the timestamps.
+/// Returns the texts that a client without options gets during a scripted use of the hub, without
+/// their timestamps.
 async fn transcript(hub: Hub) -> Vec<String> {
     let url = serve(&hub).await;
     let mut client = JsonClient::connect(&url).await;
@@ -276,7 +279,7 @@ async fn transcript(hub: Hub) -> Vec<String> {
     client.subscribe_plain(C).await;
     client.subscribe_plain("jobs").await;
     client.subscribe_plain(C).await;
-    // Others with options, who must not show.
+    // Subscriptions with options must not change what the client without options sees.
     let mut other = JsonClient::connect(&url).await;
     other
         .subscribe(C, json!({"gaps": true, "tail": 5, "batch": true}))
@@ -358,7 +361,7 @@ async fn ten_thousand_channels_of_garbage_stay_within_the_bound_of_all_histories
                 most = most.max(hub.stats().history_bytes);
             }
         }
-        // Over the bound by what one channel adds before room is made.
+        // The total may exceed the bound by what one channel adds before room is made.
         assert!(most <= TOTAL + (1 << 20), "{most} bytes were held");
         assert!(most > TOTAL / 2, "the bound was never near: {most}");
         let kept: usize = hub.channels().map(|channel| channel.kept_bytes).sum();
@@ -380,7 +383,7 @@ async fn the_channels_used_the_longest_ago_forget_first() {
         let mut busy = 0_u64;
         for n in 0..2000 {
             hub.send_process_output(&format!("p{n}"), line).unwrap();
-            // One that goes on being used is kept, though it is the oldest of all.
+            // A channel that is used all the time is kept, although it is the oldest.
             hub.send_process_output("busy", "still here").unwrap();
             busy += 1;
         }
@@ -448,7 +451,7 @@ async fn a_channel_goes_when_its_history_is_too_old_unless_somebody_is_on_it() {
         while hub.channels().len() > 0 {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        // And the memory with it: the name begins anew.
+        // The channel itself is forgotten too: the name begins a new numbering.
         hub.send_process_output("p7", "x").unwrap();
         assert_eq!(hub.channels().next().unwrap().published, 1);
     })

@@ -1,9 +1,9 @@
-//! Who may name what: the rules of ARCHITECTURE.md, read from the sources.
+//! The dependency rules of ARCHITECTURE.md, checked in the sources.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Every source file of the crate, as (path below `src`, code without comments).
+/// Returns each source file of the crate: its path below `src`, and its code without comments.
 fn sources() -> Vec<(String, String)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut found = Vec::new();
@@ -32,8 +32,8 @@ fn sources() -> Vec<(String, String)> {
     found
 }
 
-/// A file's code: lines that are comments are left out, and so is what follows `#[cfg(test)]` or its like for loom, which
-/// stands last in every file that has it.
+/// Returns the code of a file without comment lines, and without the part from `#[cfg(test)]` or
+/// the counterpart for loom on. That part is the last one in each file that has it.
 fn code(text: &str) -> String {
     let end = [
         "#[cfg(test)]\nmod ",
@@ -56,7 +56,7 @@ fn code(text: &str) -> String {
     code
 }
 
-/// Whether `word` stands in `code` as a word of its own.
+/// Returns whether `code` contains `word` as a whole word.
 fn names(code: &str, word: &str) -> bool {
     let is_part = |c: char| c.is_alphanumeric() || c == '_';
     code.match_indices(word).any(|(at, _)| {
@@ -64,7 +64,8 @@ fn names(code: &str, word: &str) -> bool {
     })
 }
 
-/// Asserts that `word` is named in some file of `home`, and in none elsewhere. What ends in `/` is a folder.
+/// Asserts that a file of `home` names `word`, and that no other file does. An entry that ends in
+/// `/` is a folder.
 #[track_caller]
 fn only_in(word: &str, home: &[&str]) {
     let is_home = |path: &str| {
@@ -86,7 +87,7 @@ fn only_in(word: &str, home: &[&str]) {
     );
 }
 
-/// Asserts that no file of `places` names one of `words`.
+/// Asserts that no file of `places` names any of `words`.
 #[track_caller]
 fn never_in(words: &[&str], places: &[&str]) {
     let mut seen = 0;
@@ -147,7 +148,8 @@ fn what_is_pure_knows_neither_runtime_nor_socket() {
     );
 }
 
-/// A clock that jumps changes what timestamps say, and nothing else: whatever waits, counts or expires goes by a clock that only runs on.
+/// A jump of the wall clock changes timestamps and nothing else. Waits, counts and expiries use the
+/// monotonic clock.
 #[test]
 fn nothing_that_waits_or_expires_looks_at_the_clock_on_the_wall() {
     never_in(

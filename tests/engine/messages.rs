@@ -1,4 +1,4 @@
-//! What an application does with messages that are no commands, and what it sends to one client alone.
+//! Messages that are no commands, and messages that the application sends to one client.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
@@ -235,7 +235,7 @@ fn a_stream_over_http_carries_its_channel_and_neither_broadcasts_nor_frames() {
     server.settle();
 }
 
-/// A message in pieces, with pings between them.
+/// Sends a message in fragments, with pings between them.
 fn send_in_pieces(socket: &mut Socket, text: &[u8], cuts: &[usize]) {
     let mut start = 0;
     let mut opcode = TEXT;

@@ -1,14 +1,15 @@
-//! One total order per channel, and every publisher's own order within it.
+//! Each channel has one total order, which keeps the order of each publisher.
 
 use std::sync::{Arc, Barrier};
 use std::thread;
 
 use outrace::{Hub, Lines, Message};
 use outrace_testkit::{Server, Socket, join, labelled};
+use serde_json::json;
 
 const PUBLISHERS: usize = 8;
 
-/// Starts publishers at the same moment; each gets its number.
+/// Starts all publishers at the same moment, each with its number.
 fn at_once(publish: impl Fn(usize) + Clone + Send + 'static) -> Vec<thread::JoinHandle<()>> {
     let start = Arc::new(Barrier::new(PUBLISHERS));
     (0..PUBLISHERS)
@@ -22,13 +23,13 @@ fn at_once(publish: impl Fn(usize) + Clone + Send + 'static) -> Vec<thread::Join
         .collect()
 }
 
-/// What subscribers have read. They stay subscribed while this is held.
+/// The lines that each subscriber has read. The subscribers stay subscribed while this exists.
 struct Read {
     lines: Vec<Vec<(usize, usize)>>,
     _sockets: Vec<Socket>,
 }
 
-/// Has several subscribers read `messages` each, while the publishers are at it.
+/// Starts the publishers, and lets several subscribers read `messages` lines each.
 fn watched(
     server: &Server,
     channel: &str,
@@ -80,7 +81,7 @@ fn subscribers_see_one_order_under_eight_publishers() {
     let server = Server::with(Hub::builder().queue(1 << 14));
     let publisher = server.hub.publisher("process:p").unwrap();
     let hub = server.hub.clone();
-    // By handle, by name, as a message: it is one order.
+    // Lines published by handle, by name and as messages share one order.
     let read = watched(&server, "process:p", PUBLISHERS * 600, move |number| {
         for n in 0..600 {
             let line = format!("{number}:{n}");
@@ -181,7 +182,7 @@ fn a_subscriber_gets_all_from_its_first_message_on() {
         socket.send_text(r#"{"type":"subscribe","channel":"c"}"#);
         let mut early = socket.ping();
         let after = sent.load(std::sync::atomic::Ordering::SeqCst);
-        // Unsubscribed by the second pong: what came until then has to be without a hole.
+        // The client is unsubscribed at the second pong. The lines until then must have no hole.
         socket.send_text(r#"{"type":"unsubscribe","channel":"c"}"#);
         early.extend(socket.ping());
         let read: Vec<usize> = early
@@ -193,7 +194,7 @@ fn a_subscriber_gets_all_from_its_first_message_on() {
                 read.iter().copied().eq(first..first + read.len()),
                 "no hole, nothing twice"
             );
-            // One more may have been published and not yet be counted.
+            // One more line may have been published and not counted yet.
             assert!(
                 first >= before && first <= after + 1,
                 "{before} <= {first} <= {after} + 1"
@@ -204,31 +205,42 @@ fn a_subscriber_gets_all_from_its_first_message_on() {
 }
 
 #[test]
-fn nothing_of_a_channel_comes_behind_the_pong_that_follows_its_unsubscribe() {
+fn nothing_of_a_channel_comes_after_the_pong_that_follows_its_unsubscribe() {
     const TURNS: usize = 20;
-    let server = Server::with(Hub::builder().queue(400));
-    let publisher = server.hub.publisher("c").unwrap();
-    let turn = Arc::new(Barrier::new(2));
-    let publishing = {
-        let turn = Arc::clone(&turn);
-        thread::spawn(move || {
-            // Much enough to be sealed by this call, and long in encoding: the unsubscribe falls into the seal.
-            let line = "\"\u{1}".repeat(500);
-            for _ in 0..TURNS {
-                turn.wait();
-                publisher.send_lines((0..200).map(|_| &line).collect());
-                turn.wait();
-            }
-        })
-    };
-    let mut socket = server.connect();
-    for _ in 0..TURNS {
-        socket.subscribe("c");
-        turn.wait();
-        socket.send_text(r#"{"type":"unsubscribe","channel":"c"}"#);
-        socket.ping();
-        turn.wait();
-        assert_eq!(socket.ping().len(), 0, "messages behind the pong");
+    let plain = json!({"type": "subscribe", "channel": "c"});
+    // The first subscriber that wants batches pays for their encoding: the longest seal there is.
+    let batch = json!({"type": "subscribe", "channel": "c", "options": {"batch": true}});
+    for subscribe in [plain, batch] {
+        let server = Server::with(Hub::builder().queue(400));
+        let publisher = server.hub.publisher("c").unwrap();
+        let turn = Arc::new(Barrier::new(2));
+        let publishing = {
+            let turn = Arc::clone(&turn);
+            thread::spawn(move || {
+                // The run is large enough to be sealed by this call, and slow to encode, so that the
+                // unsubscribe arrives during the seal.
+                let line = "\"\u{1}".repeat(500);
+                for _ in 0..TURNS {
+                    turn.wait();
+                    publisher.send_lines((0..200).map(|_| &line).collect());
+                    turn.wait();
+                }
+            })
+        };
+        let mut socket = server.connect();
+        for _ in 0..TURNS {
+            socket.send_json(subscribe.clone());
+            socket.ping();
+            turn.wait();
+            socket.send_text(r#"{"type":"unsubscribe","channel":"c"}"#);
+            socket.ping();
+            turn.wait();
+            assert_eq!(
+                socket.ping().len(),
+                0,
+                "messages after the pong: {subscribe}"
+            );
+        }
+        join("the publisher", publishing);
     }
-    join("the publisher", publishing);
 }

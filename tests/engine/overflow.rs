@@ -1,4 +1,4 @@
-//! What happens to a client that does not keep up, and that the counters tell all of it.
+//! A client that does not keep up is skipped, and the counters account for every message.
 
 use std::sync::Arc;
 use std::thread;
@@ -7,7 +7,7 @@ use outrace::{Client, Hub, Lines, Message, MessageType};
 use outrace_testkit::{Server, Socket, join, labelled, until};
 use serde_json::json;
 
-/// The places of the reserve: what a status, an error or a pong may use beyond the queue.
+/// The size of the reserve: messages of a status, an error or a pong beyond the queue.
 const RESERVE: usize = 16;
 
 fn line(publisher: usize, n: usize, length: usize) -> String {
@@ -16,7 +16,8 @@ fn line(publisher: usize, n: usize, length: usize) -> String {
     label + &"x".repeat(rest)
 }
 
-/// Publishes numbered lines of 1 KiB until a client was skipped so often; answers how many lines that took.
+/// Publishes numbered lines of 1 KiB until the hub has skipped `skipped` of them for a client.
+/// Returns the number of lines.
 fn flood_until_skipped(hub: &Hub, client: &Client, skipped: u64) -> usize {
     let publisher = hub.publisher("process:p").unwrap();
     for n in 0.. {
@@ -28,7 +29,7 @@ fn flood_until_skipped(hub: &Hub, client: &Client, skipped: u64) -> usize {
     unreachable!()
 }
 
-/// The numbers of the lines among texts.
+/// Returns the numbers of the lines among `texts`.
 fn numbers(texts: &[String]) -> Vec<usize> {
     texts
         .iter()
@@ -59,7 +60,7 @@ fn a_client_that_does_not_read_is_skipped_stays_and_gets_the_next_when_it_reads_
         let published = flood_until_skipped(&server.hub, &slow_client, before + 100);
         assert!(slow_client.queued() <= 32, "{} wait", slow_client.queued());
         assert_eq!(server.hub.client_count(), 1, "it stays");
-        // It reads again.
+        // The slow client reads again.
         let received = numbers(&slow.ping());
         until("all is written or skipped", || slow_client.queued() == 0);
         server.hub.send_process_output("p", "the next").unwrap();
@@ -98,7 +99,8 @@ fn others_do_not_notice_a_client_that_does_not_read() {
     let publisher = server.hub.publisher("process:p").unwrap();
     let mut n = 0;
     let fast_clients: Vec<_> = fast.iter().map(|socket| server.client(socket)).collect();
-    // A message that was read may for a moment still have its place in the queue: the pong of the subscription, at first.
+    // A message that was read may still occupy its place in the queue for a moment. The pong of the
+    // subscription is the first.
     let fast_are_through = || {
         until("the fast ones are through", || {
             fast_clients.iter().all(|client| client.queued() == 0)
@@ -106,7 +108,7 @@ fn others_do_not_notice_a_client_that_does_not_read() {
     };
     fast_are_through();
     while slow_client.skipped() < 500 {
-        // As many as a queue holds, then the fast ones read them: nothing may be missing.
+        // Each round publishes as many lines as a queue holds, and the fast clients read them all.
         for _ in 0..64 {
             publisher.send_line(line(0, n, 4096));
             n += 1;
@@ -147,7 +149,7 @@ fn memory_is_bounded_by_messages_and_by_bytes() {
             for client in &clients {
                 let queued = client.queued();
                 assert!(queued <= messages + RESERVE, "{queued} messages");
-                // A message is at least its line: all but the few short ones have 1 KiB.
+                // A message is at least as long as its line. All but a few short ones have 1 KiB.
                 let lines = queued.saturating_sub(RESERVE);
                 assert!(
                     bytes == usize::MAX || lines / 201 * 200 * 1024 <= bytes,
@@ -189,7 +191,7 @@ fn every_message_is_written_queued_skipped_or_discarded_to_the_unit() {
             attentive_clients.iter().all(|client| client.queued() == 0)
         });
     };
-    // Until the kernel takes no more for those who do not read.
+    // Publishes until the kernel takes no more for the clients that do not read.
     let written = || {
         stalled_clients
             .iter()
@@ -212,7 +214,7 @@ fn every_message_is_written_queued_skipped_or_discarded_to_the_unit() {
         };
         before = written();
     }
-    // Some vanish with what waits for them, each in its own way.
+    // Some clients vanish with full queues, by a close or by a reset.
     for (n, socket) in leaving.into_iter().enumerate() {
         if n % 2 == 0 {
             drop(socket)
@@ -242,13 +244,13 @@ fn every_message_is_written_queued_skipped_or_discarded_to_the_unit() {
     server.hub.send_process_output("p", "the end").unwrap();
     for (thread, client) in readers.into_iter().zip(&attentive_clients) {
         let received = join("a reader", thread);
-        // The pong that proved its subscription was written to it too, and the end.
+        // The pong of the subscription and the last message were written to the client too.
         until("the end is counted", || {
             client.written() == received.len() as u64 + 2
         });
         assert_eq!(received.len() as u64 + client.skipped(), published as u64);
     }
-    // The stalled ones read what had been queued, and not one message more.
+    // The stalled clients read the messages that were queued, and not one more.
     for (socket, client) in stalled.iter_mut().zip(&stalled_clients) {
         let received = socket.ping();
         until("its queue is empty", || client.queued() == 0);
@@ -309,7 +311,8 @@ fn a_status_right_behind_runs_of_lines_arrives_while_others_publish_too() {
     let mut watcher = server.subscriber("process:p");
     let readers: Vec<_> = sockets.into_iter().map(reader).collect();
     for round in 0..40 {
-        // Two end at the same moment, each with its status right behind its last lines, while the other's are being sealed.
+        // Two processes end at the same moment. Each sends its status right after its last lines,
+        // while the other's lines are being sealed.
         let pipes: Vec<_> = (0..2)
             .map(|number| {
                 let publisher = server.hub.publisher("process:p").unwrap();
@@ -324,7 +327,7 @@ fn a_status_right_behind_runs_of_lines_arrives_while_others_publish_too() {
         for pipe in pipes {
             join("a pipe", pipe);
         }
-        // Lines may be skipped, a status may not.
+        // Lines may be skipped. A status may not.
         let mut codes = Vec::new();
         while codes.len() < 2 {
             let message = watcher.json();
@@ -355,7 +358,8 @@ fn a_message_to_all_disconnects_who_has_no_room_and_nobody_else() {
     let client = server.client(&slow);
     let mut notices = 0;
     while server.hub.client_count() == 2 {
-        // Full now; if the kernel takes some of it after all, the notice finds room, and the next one is tried.
+        // The queue is full now. If the kernel takes some of it after all, the notice finds room,
+        // and the test tries the next notice.
         flood_until_skipped(&server.hub, &client, client.skipped() + 1);
         let notice = Message::new(MessageType::from("notice")).with_text(format!("0:{notices}"));
         assert_eq!(server.hub.broadcast(notice), 2);

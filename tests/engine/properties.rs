@@ -29,7 +29,7 @@ enum Step {
         times: usize,
         at_once: bool,
     },
-    /// Reads all that was sent, where the clients that are not told to only stall.
+    /// Reads all messages sent so far. Clients only read in this step.
     Read {
         client: usize,
     },
@@ -54,16 +54,16 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// A client, and what it has to have got or been spared.
+/// A client, with the messages that it must have received unless they were skipped.
 struct Peer {
     socket: Socket,
     client: Arc<Client>,
     subscribed: [bool; CHANNELS.len()],
-    /// What was published to its channels while it was subscribed, as it reads: the texts of `data`.
-    /// One channel beside the other: the order is a channel's.
+    /// The `data` of the messages published to its channels while it was subscribed. Each channel
+    /// has a list of its own, because the order is a channel's.
     expected: [Vec<String>; CHANNELS.len()],
     received: [Vec<String>; CHANNELS.len()],
-    /// Pongs that were sent to it.
+    /// The number of pongs that the hub has sent to it.
     pongs: u64,
 }
 
@@ -111,7 +111,7 @@ impl Peer {
     }
 }
 
-/// Whether `part` is what is left of `whole` when some of it is taken out.
+/// Returns whether `part` is `whole` with some elements left out.
 fn is_subsequence(part: &[String], whole: &[String]) -> bool {
     let mut whole = whole.iter();
     part.iter().all(|text| whole.any(|other| other == text))
@@ -119,11 +119,11 @@ fn is_subsequence(part: &[String], whole: &[String]) -> bool {
 
 fn run(queue: usize, steps: Vec<Step>) {
     let server = Server::with(Hub::builder().queue(queue));
-    // It keeps the channels' numbering while nobody is subscribed.
+    // The publishers keep the numbering of the channels while nobody is subscribed.
     let publishers = CHANNELS.map(|channel| server.hub.publisher(channel).unwrap());
     let mut peers: Vec<Peer> = Vec::new();
     let mut connected = 0;
-    // Lines x subscribers, and the pongs of those who have left.
+    // The number of offered lines (lines x subscribers), and of pongs to clients that have left.
     let (mut offered, mut pongs) = (0, 0);
     for step in steps {
         match step {
@@ -137,7 +137,8 @@ fn run(queue: usize, steps: Vec<Step>) {
                 }
             }
             Step::Unsubscribe { client, channel } => {
-                // What waits unsealed when it leaves is nobody's any more: here it is to be known what it gets.
+                // Lines that are not sealed when a client leaves are not offered to it. The test
+                // must know what the client gets, so it waits for the seal.
                 fanned_out(&server, offered, &peers, pongs);
                 if let Some(peer) = peers.get_mut(client) {
                     peer.command("unsubscribe", channel);
@@ -228,7 +229,8 @@ fn run(queue: usize, steps: Vec<Step>) {
     server.settle();
 }
 
-/// Waits until what was published is fanned out, to the unit: every line once for each of its subscribers, and every pong.
+/// Waits until every line was offered to each of its subscribers, and every pong to its client, to
+/// the unit.
 fn fanned_out(server: &Server, lines: u64, peers: &[Peer], pongs_of_those_gone: u64) {
     let offered = lines + pongs_of_those_gone + peers.iter().map(|peer| peer.pongs).sum::<u64>();
     until("all is fanned out", || {

@@ -1,4 +1,4 @@
-//! Every setting takes any value: it is refused with one sentence, or a hub with it works.
+//! Any value of a setting is either refused in one sentence, or the hub works with it.
 
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ fn time() -> impl Strategy<Value = Duration> {
 }
 
 proptest! {
-    // Most combinations are refused for one of their many values.
+    // Most combinations are refused because of one of their values.
     #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
@@ -39,7 +39,7 @@ proptest! {
         let builder = match which {
             0 => builder.queue(n),
             1 => builder.queue_bytes(n),
-            // The longest wait for a flush is part of the test's time.
+            // The longest flush interval is part of the running time of the test.
             2 => builder.max_flush_interval(if t < Duration::from_secs(10) { t / 10 } else { t }),
             3 => builder.max_connections(n).max_connections_per_address(m),
             4 => builder.max_subscriptions(n),
@@ -64,7 +64,8 @@ proptest! {
             return Ok(());
         };
         let server = Server::start(hub);
-        // One frame each is all that the least settings let through; a burst of one has come back in a second.
+        // The smallest settings let only one frame through. A burst of one is available again after
+        // a second.
         let mut socket = server.connect();
         socket.send_text(r#"{"type":"subscribe","channel":"c"}"#);
         outrace_testkit::until("it is subscribed", || server.hub.channel_subscriber_count("c") == 1);

@@ -1,4 +1,4 @@
-//! What publishing allocates: nothing for a delivered line, a constant for a block.
+//! The allocations of publishing: none for a delivered line, a constant number for a block.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::io::Read;
@@ -9,7 +9,7 @@ use std::time::Duration;
 use outrace::{Hub, Lines};
 use outrace_testkit::{Server, until};
 
-/// The system's allocator, with a count of what it is asked for.
+/// The system's allocator, with a count of its calls.
 struct Counting;
 
 static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
@@ -17,11 +17,12 @@ static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-// SAFETY: every call goes to the system's allocator with the arguments it came with; the counter is beside it.
+// SAFETY: every call goes to the system's allocator with unchanged arguments. The counter touches
+// no memory of the caller.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
-        // SAFETY: the caller's promises are those that `System` asks for.
+        // SAFETY: the caller promises what `System` requires.
         unsafe { System.alloc(layout) }
     }
 
@@ -32,7 +33,7 @@ unsafe impl GlobalAlloc for Counting {
 
     unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
-        // SAFETY: the pointer came from `System`, with this layout; the rest is the caller's promise.
+        // SAFETY: the pointer came from `System`, with this layout. The caller promises the rest.
         unsafe { System.realloc(pointer, layout, size) }
     }
 }
@@ -40,7 +41,8 @@ unsafe impl GlobalAlloc for Counting {
 const SUBSCRIBERS: usize = 10;
 const RUNS: usize = 100;
 
-/// Allocations for each run of so many lines, from the push to the last byte written to ten subscribers.
+/// Returns the allocations for each run of `lines` lines, from the push until the last byte is
+/// written to ten subscribers.
 fn allocations_of_a_run(server: &Server, lines: usize) -> f64 {
     let publisher = server.hub.publisher("process:p").unwrap();
     let run = || -> Lines {
@@ -63,7 +65,7 @@ fn allocations_of_a_run(server: &Server, lines: usize) -> f64 {
             let target = clients[0].written() + lines as u64;
             let before = ALLOCATIONS.load(Ordering::Relaxed);
             publisher.send_lines(run);
-            // Each run is through before the next begins, so that each is one block.
+            // Each run is written before the next begins, so that each is one block.
             while clients.iter().any(|client| client.queued() > 0) || clients[0].written() < target
             {
                 thread::yield_now();
@@ -86,7 +88,7 @@ pub(crate) fn a_delivered_line_allocates_nothing_and_a_block_a_constant() {
     );
     for _ in 0..SUBSCRIBERS {
         let socket = server.subscriber("process:p");
-        // Drained by threads that allocate nothing themselves.
+        // The threads that read allocate nothing themselves.
         thread::spawn(move || {
             let mut buffer = [0; 1 << 16];
             while matches!(socket.stream().read(&mut buffer), Ok(1..)) {}
@@ -101,12 +103,13 @@ pub(crate) fn a_delivered_line_allocates_nothing_and_a_block_a_constant() {
         "{short} allocations for a run of 64 lines to {SUBSCRIBERS} subscribers, {long} for one of 1024"
     );
     assert_eq!(server.hub.stats().skipped, 0);
-    // A block has its run, its frames and their offsets, and a place in each writer's hands.
+    // A block allocates its run, its frames, their offsets, and a place in each writer's list.
     assert!(
         short < 20.0 + 5.0 * SUBSCRIBERS as f64,
         "{short} allocations for a block"
     );
-    // 960 lines more, 9,600 deliveries more: a long block may be written in more than one go, and that is all.
+    // 960 more lines are 9,600 more deliveries. Only a long block that takes more than one write
+    // may cost more.
     assert!(
         long - short < 3.0 * SUBSCRIBERS as f64,
         "{short} allocations for 64 lines, {long} for 1024"

@@ -15,7 +15,7 @@ const CLIENTS: usize = 2000;
 
 /// Serves until its standard input ends.
 pub(crate) fn serve() {
-    // One of the tests pings without end, which is refused otherwise.
+    // One of the tests sends pings without end, which the default rate refuses.
     let unbounded = Hub::builder()
         .message_rate(1_000_000_000)
         .message_burst(1_000_000_000);
@@ -62,7 +62,7 @@ pub(crate) fn an_idle_subscribed_client_costs_under_8_kib() {
         socket.subscribe("process:p");
         socket
     };
-    // The runtime's and the allocator's first pages are not the clients'.
+    // The first pages of the runtime and the allocator do not count as memory of the clients.
     let _first: Vec<Socket> = (0..100).map(|_| connect()).collect();
     let before = resident_bytes(process.child.id());
     let _clients: Vec<Socket> = (0..CLIENTS).map(|_| connect()).collect();
@@ -82,7 +82,7 @@ pub(crate) fn a_peer_that_pings_on_without_reading_costs_no_memory() {
         }
     };
     socket.ping();
-    // What the kernel's buffers hold is not the process's; after some megabytes they are full.
+    // The kernel's buffers are not memory of the process. They are full after some megabytes.
     send(60);
     let before = resident_bytes(process.child.id());
     send(300);

@@ -13,12 +13,13 @@ use outrace::Hub;
 use outrace_testkit::socket::{FIN, TEXT, handshake, masked};
 use outrace_testkit::{Server, TIMEOUT, join, labelled, resident_bytes, until};
 
-/// Threads that connect.
+/// The number of threads that connect.
 const CROWD: usize = 4;
-/// What the allocator and the kernel may keep beyond what they had after the first round, however many rounds follow.
+/// The bytes that the allocator and the kernel may keep after the first round, however many rounds
+/// follow.
 const SLACK: usize = 4 << 20;
 
-/// One connection and its reset, after more or less of what a client says.
+/// Connects and resets, after a part of what a client sends.
 fn cycle(address: SocketAddr, number: usize) {
     let stream = TcpStream::connect(address).unwrap();
     rustix::net::sockopt::set_socket_linger(&stream, Some(Duration::ZERO)).unwrap();
@@ -41,7 +42,7 @@ fn cycle(address: SocketAddr, number: usize) {
             (&stream)
                 .write_all(&[request, &subscribe].concat())
                 .unwrap();
-            // It has got something: now it is a client like any other.
+            // The client has received something, so it is a client like any other.
             assert!((&stream).read(&mut [0; 64]).unwrap() > 0);
         }
     }
@@ -65,7 +66,8 @@ fn churn(server: &Server, cycles: usize) {
         })
         .collect();
     for thread in crowd {
-        // As long as it takes, while it goes on: a server that hangs fails each cycle's own patience.
+        // The join may take as long as the churn makes progress. If the server hangs, the timeout
+        // of a cycle's read fails the test.
         thread.join().unwrap();
     }
 }
@@ -117,7 +119,8 @@ pub(crate) fn resets_leave_no_descriptor_task_or_memory_behind_and_other_clients
         until("only the witness is left", || {
             server.hub.client_count() == 1 && server.hub.channel_subscriber_count("process:p") == 1
         });
-        // Half a handshake ends with its reset; whatever is left of its task is waited for.
+        // A half-done handshake ends with the reset of its peer. The test waits until its task has
+        // ended.
         let mut seen = (0, 0);
         until("tasks and descriptors are few", || {
             seen = (descriptors(), server.tasks());
@@ -125,7 +128,7 @@ pub(crate) fn resets_leave_no_descriptor_task_or_memory_behind_and_other_clients
         });
         (seen.0, seen.1, resident_bytes(std::process::id()))
     };
-    // The first round warms up what is kept for reuse.
+    // The first round allocates what later rounds reuse.
     churn(&server, 2000);
     let (open, tasks, memory) = at_rest();
     churn(&server, cycles);

@@ -1,4 +1,4 @@
-//! Spawning processes through the library, watched over real sockets.
+//! Processes that the library spawns, watched over real sockets.
 
 use std::io::ErrorKind;
 use std::time::Duration;
@@ -21,7 +21,7 @@ fn final_status(status: &str, code: i64) -> Vec<(String, i64)> {
     vec![("running".into(), 0), (status.into(), code)]
 }
 
-/// What a subscriber sees of `script`.
+/// Runs `script`. Returns the lines and statuses that a subscriber sees.
 async fn watched(script: &str) -> (Vec<String>, Vec<(String, i64)>) {
     bounded(async {
         let hub = Hub::builder()
@@ -120,11 +120,11 @@ async fn lines_that_nobody_watches_are_counted() {
             .unwrap()
             .wait()
             .await;
-        // A channel is listed while it has subscribers; the publisher kept its numbering.
+        // A channel is listed while it has subscribers. The publisher has kept its numbering.
         let _client = JsonClient::subscribed(&serve(&hub).await, "process:it").await;
         let channels: Vec<_> = hub.channels().collect();
         assert_eq!(channels.len(), 1);
-        // The lines, and the two statuses.
+        // The lines and two statuses.
         assert_eq!(channels[0].published, 100_001 + 2);
         drop(publisher);
     })
@@ -211,7 +211,7 @@ async fn a_descendant_that_never_stops_writing_does_not_hold_up_the_report() {
 
 #[tokio::test]
 async fn what_a_descendant_writes_just_after_the_end_is_before_the_final_status() {
-    // The subshell sees its parent until that has been waited for.
+    // `kill -0 $$` succeeds until the parent of the subshell has been reaped.
     let (lines, statuses) =
         watched("(while kill -0 $$ 2>/dev/null; do :; done; echo late) & echo early").await;
     assert_eq!(lines, ["early", "late"]);
@@ -342,7 +342,8 @@ async fn a_tee_passes_every_byte_through() {
     bounded(async {
         let hub = Hub::builder().queue(10_000).build().unwrap();
         let mut client = JsonClient::subscribed(&serve(&hub).await, "process:it").await;
-        // Smaller than what is written: the process waits for the slow sink and nothing is cut off.
+        // The pipes are smaller than the output: the process waits for the slow sink, and no byte
+        // is lost.
         let (out, mut passed) = tokio::io::duplex(64);
         let (err, mut passed_err) = tokio::io::duplex(64);
         let script = r"seq 1 500; printf '\377 no newline'; echo oops >&2";

@@ -1,4 +1,5 @@
-//! Several processes kept by the library's supervisor, watched through its events, its handle and over real sockets.
+//! Several processes under the library's supervisor, watched through its events, its handle and
+//! real sockets.
 
 use std::path::Path;
 use std::time::Duration;
@@ -11,9 +12,9 @@ use outrace::{Hub, Status};
 use outrace_testkit::{JsonClient, Scratch, bounded, serve};
 use tokio::sync::mpsc;
 
-/// Never ends by itself, and says when it is up.
+/// A script that never ends by itself, and prints a line when it is up.
 const FOREVER: &str = "echo up; while :; do sleep 1000 & wait; done";
-/// As that, and SIGTERM does nothing to it.
+/// As [`FOREVER`], and it ignores SIGTERM.
 const STUBBORN: &str = "trap '' TERM; echo up; while :; do sleep 1000 & wait; done";
 const AN_HOUR: Duration = Duration::from_secs(3600);
 
@@ -23,7 +24,7 @@ fn shell(id: &str, script: &str) -> Supervised {
         .restart_delay(RestartDelay::new(Duration::ZERO))
 }
 
-/// What a supervisor says of its processes: `web started`, `web exited 1`.
+/// The events of a supervisor as text: `web started`, `web exited 1`.
 struct Events(mpsc::UnboundedReceiver<String>);
 
 impl Events {
@@ -50,13 +51,13 @@ impl Events {
         while self.next().await != expected {}
     }
 
-    /// What has happened and was not asked for yet.
+    /// Returns the events that have happened and were not read yet.
     fn so_far(&mut self) -> Vec<String> {
         std::iter::from_fn(|| self.0.try_recv().ok()).collect()
     }
 }
 
-/// Waits until a file is there, with something in it.
+/// Waits until a file exists and ends with a line end. Returns its text without that.
 async fn written(path: &str) -> String {
     loop {
         match std::fs::read_to_string(path) {
@@ -66,7 +67,8 @@ async fn written(path: &str) -> String {
     }
 }
 
-/// Whether a process runs: a zombie does not, and where nobody reaps orphans it stays for good.
+/// Returns whether a process runs. A zombie does not, and where nothing reaps orphans a zombie
+/// stays.
 fn runs(pid: &str) -> bool {
     match std::fs::read_to_string(Path::new("/proc").join(pid).join("stat")) {
         Ok(stat) => !stat[stat.rfind(')').unwrap()..].starts_with(") Z"),
@@ -132,7 +134,7 @@ async fn one_starts_after_the_process_it_names_and_its_delay() {
             ["db started", "web started"]
         );
         assert_eq!(supervisor.control().list()[1].status.as_str(), "waiting");
-        // Its turn can be anticipated.
+        // A start by order ends the delay.
         supervisor.control().start("slow").await.unwrap();
         assert_eq!(events.next().await, "slow started");
         supervisor.stop().await;
@@ -184,7 +186,7 @@ async fn what_fails_is_started_again_until_it_succeeds_and_its_channel_tells_the
         }
         let expected = "running 0,run 1,exited 1,restarting 0,running 0,run 2,exited 1,restarting 0,running 0,run 3,exited 0";
         assert_eq!(story.join(","), expected);
-        // One numbering: three lines and eight statuses.
+        // One numbering for all runs: three lines and eight statuses.
         assert_eq!(hub.channels().next().unwrap().seq, 11);
     })
     .await;
@@ -339,7 +341,7 @@ async fn the_grace_is_for_the_whole_group_though_its_leader_ends_at_once() {
     bounded(async {
         let scratch = Scratch::new();
         let (up, bye) = (scratch.path("up"), scratch.path("bye"));
-        // The shell dies of the signal; its child tidies up first, with its output elsewhere.
+        // The signal ends the shell. Its child cleans up first, and writes elsewhere.
         let child = format!(
             "trap 'sleep 0.3; echo bye > {bye}; exit 0' TERM; echo up > {up}; while :; do sleep 0.02; done"
         );
@@ -359,7 +361,7 @@ async fn what_a_run_has_left_behind_is_ended_before_the_next() {
     bounded(async {
         let scratch = Scratch::new();
         let (children, again) = (scratch.path("children"), scratch.path("again"));
-        // The second run says whether the child of the first one still runs.
+        // The second run reports whether the child of the first run is still alive.
         let script = format!(
             "if [ -e {children} ]; then kill -0 $(cat {children}) 2>/dev/null && \
              ! grep -q 'State:.Z' /proc/$(cat {children})/status && echo runs > {again} || echo gone > {again}; \

@@ -1,4 +1,4 @@
-//! Files followed by the library, while somebody writes, renames, truncates and removes them.
+//! Files that the library follows while a writer appends to, renames, truncates and removes them.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
@@ -35,7 +35,7 @@ impl Log {
         self.folder().join("it.log")
     }
 
-    /// As a writer of logs opens it.
+    /// Opens the log as a writer of logs does.
     fn append(&self) -> File {
         OpenOptions::new()
             .append(true)
@@ -54,7 +54,7 @@ impl Log {
     }
 }
 
-/// A followed file and who watches it.
+/// A followed file, and a subscriber of its channel.
 struct Watched {
     _hub: Hub,
     client: JsonClient,
@@ -88,7 +88,7 @@ impl Watched {
         }
     }
 
-    /// Waits until so many lines have come.
+    /// Waits until `lines` lines have been received.
     async fn have(&mut self, lines: usize) {
         while self.received.len() < lines {
             let Ok(line) = tokio::time::timeout(TIMEOUT / 2, self.client.line()).await else {
@@ -107,7 +107,7 @@ impl Watched {
         while self.events.recv().await.expect("more happens to the file") != expected {}
     }
 
-    /// Ends the following: all the lines there were, and the final status.
+    /// Stops following. Returns all lines received up to the final status.
     async fn end(mut self) -> Vec<String> {
         self.tail.stop().await;
         loop {
@@ -173,7 +173,7 @@ async fn a_deleted_file_is_read_on_while_its_writer_has_it_open() {
         watched.event(TailEvent::Missing).await;
         file.write_all(b"after\n").unwrap();
         watched.have(2).await;
-        // Empty, it has no writer yet.
+        // The new file is empty and has no writer yet.
         let mut new = scratch.append();
         file.write_all(b"late\n").unwrap();
         watched.have(3).await;
@@ -229,7 +229,8 @@ async fn what_a_truncation_loses_was_written_just_before_it_and_nothing_is_doubl
         let mut after = 0;
         for round in 0..20 {
             for line in 0..50 {
-                // In one piece: an unfinished line that is cut off is a line.
+                // The line is written in one piece: an unfinished line that is cut off would count
+                // as a line.
                 file.write_all(format!("{round} {line}\n").as_bytes())
                     .unwrap();
             }
@@ -306,20 +307,22 @@ async fn a_bad_channel_name_is_refused() {
     assert!(Tail::builder("x").start(&hub, "no name").is_err());
 }
 
-/// What a writer of logs and those who rotate them do.
+/// A step of a writer of logs or of a log rotation.
 #[derive(Clone, Debug)]
 enum Step {
-    /// Writes so many lines, in one piece or each for itself.
+    /// Writes a number of lines, in one piece or one by one.
     Lines(usize, bool),
     /// Writes a piece of a line.
     Piece,
-    /// Renames the file; so many more lines go to the old one before the writer opens the new one.
+    /// Renames the file. The writer writes a number of lines to the old file before it opens the
+    /// new one.
     Rename(usize),
-    /// Renames the file and makes the new one, empty; the writer opens it so many lines later.
+    /// Renames the file and creates an empty new one. The writer opens that after a number of
+    /// lines.
     RenameAndCreate(usize),
-    /// Removes the file; so many more lines go to it before the writer makes a new one.
+    /// Removes the file. The writer writes a number of lines to it before it creates a new one.
     Remove(usize),
-    /// Cuts it to nothing, once it was read.
+    /// Truncates the file to nothing after it was read.
     Truncate,
 }
 
@@ -335,14 +338,14 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     prop::collection::vec(step, 1..40)
 }
 
-/// A writer that knows what it has written.
+/// A writer that records what it has written.
 struct Writer {
     scratch: Log,
     file: File,
     written: Vec<String>,
-    /// The piece of a line that waits for its end.
+    /// The unfinished line.
     piece: String,
-    /// Lines that were complete when the present file was begun.
+    /// The number of lines that were complete when the current file was begun.
     before: usize,
 }
 
@@ -365,7 +368,7 @@ impl Writer {
         self.write(&text);
     }
 
-    /// Goes on to the file at the path.
+    /// Continues with the file at the path.
     fn reopen(&mut self) {
         if !self.piece.is_empty() {
             self.written.push(std::mem::take(&mut self.piece));
@@ -374,7 +377,8 @@ impl Writer {
         self.file = self.scratch.append();
     }
 
-    /// Whether the reader has seen the present file, if there is something to see: only one rotation may happen between two looks.
+    /// Waits until the reader has seen the current file, if that has content. Returns whether it
+    /// has. Only one rotation may happen between two checks of the file.
     async fn is_seen(&self, watched: &mut Watched) -> bool {
         let has_lines = self.written.len() > self.before;
         if has_lines {
@@ -408,7 +412,8 @@ impl Writer {
                 if !self.piece.is_empty() {
                     self.lines(1, true);
                 }
-                // A piece that ended the file before is a line only when there is something in this one.
+                // A piece at the end of the previous file becomes a line only when the current file
+                // has content.
                 if self.is_seen(watched).await {
                     watched.have(self.written.len()).await;
                     self.file.set_len(0).unwrap();

@@ -1,6 +1,7 @@
-//! Who may come in and what they may do there, over real sockets (the wire contract's section 4).
+//! Authentication and grants over real sockets (section 4 of the wire contract).
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, SystemTime};
 
@@ -38,9 +39,9 @@ fn refused(server: &Server, reason: &str) -> u64 {
         .unwrap_or_default()
 }
 
-/// The hub's only client.
+/// Returns the hub's only client.
 fn sole_client(hub: &Hub) -> Arc<Client> {
-    // It is counted before it is in the list.
+    // A client is counted before it is listed.
     let mut found = None;
     until("there is one client", || {
         found = hub.clients().next();
@@ -116,7 +117,7 @@ fn every_door_is_shut_to_who_shows_nothing_and_each_refusal_is_counted() {
     }
     assert_eq!(refused(&server, "unauthorised"), 2 * doors.len() as u64);
     assert_eq!(server.hub.stats().connected, 0);
-    // What tells nothing is open.
+    // A path that reveals nothing is open.
     assert_eq!(http::get(server.address, "/healthz").status, 200);
 }
 
@@ -256,7 +257,8 @@ fn api_keys_and_functions_and_several_at_once_let_in_whom_they_know() {
     let sessions = Bearer::with(|token| {
         let token = token.to_owned();
         async move {
-            // Really waits: what answers at once would hide one that is not polled again.
+            // The check really waits: one that is ready at once would hide a future that is never
+            // polled again.
             tokio::time::sleep(Duration::from_millis(5)).await;
             match token.as_str() {
                 "session" => Ok(Identity::new("visitor").with_claim("team", "web")),
@@ -302,7 +304,7 @@ fn api_keys_and_functions_and_several_at_once_let_in_whom_they_know() {
             Ok(user) => {
                 let mut socket = Socket::connect_with(server.address, header);
                 assert_eq!(sole_client(&server.hub).identity().unwrap().user(), user);
-                // The application's own rule sees who it is.
+                // The application's own rule sees the identity.
                 socket.send_json(json!({"type": "subscribe", "channel": "a"}));
                 assert_eq!(socket.ping().is_empty(), user == "visitor", "{user}");
                 drop(socket);
@@ -418,20 +420,30 @@ fn a_page_whose_name_points_at_loopback_is_given_away_by_its_host() {
         ]
     };
     assert_eq!(rebound(&Server::new()), [403; 3]);
-    // A name that is said is ours.
+    // A host name that was allowed is accepted.
     let named = Server::with(Hub::builder().allow_host("evil.example"));
     assert_eq!(rebound(&named), [101, 200, 200]);
 }
 
 #[test]
 fn a_connection_ends_with_1008_when_its_identity_expires_and_a_stream_ends_too() {
-    let ends = SystemTime::now() + Duration::from_millis(1500);
     let (left, leaving) = mpsc::channel();
     let left = Mutex::new(left);
+    // Each connection has a moment of its own, so that a slow machine refuses none. Once all have
+    // ended, the authenticator returns the identity that has expired.
+    let last_end = Arc::new(Mutex::new(None));
+    let over = Arc::new(AtomicBool::new(false));
     let server = Server::with(
         Hub::builder()
-            .authenticator(Bearer::new(move |_| {
-                Ok(Identity::new("guest").expires_at(ends))
+            .authenticator(Bearer::new({
+                let (last_end, over) = (Arc::clone(&last_end), Arc::clone(&over));
+                move |_| {
+                    let mut last_end = last_end.lock().unwrap();
+                    if !over.load(Ordering::Relaxed) {
+                        *last_end = Some(SystemTime::now() + Duration::from_millis(300));
+                    }
+                    Ok(Identity::new("guest").expires_at(last_end.unwrap()))
+                }
             }))
             .on_disconnect(move |client, reason| {
                 left.lock()
@@ -441,7 +453,8 @@ fn a_connection_ends_with_1008_when_its_identity_expires_and_a_stream_ends_too()
             }),
     );
     let mut socket = Socket::connect_with(server.address, &bearer("x"));
-    socket.subscribe("a");
+    let ends = last_end.lock().unwrap().unwrap();
+    socket.send_json(json!({"type": "subscribe", "channel": "a"}));
     let mut stream = std::net::TcpStream::connect(server.address).unwrap();
     let request = format!(
         "GET /api/channels/a/events HTTP/1.1\r\nHost: localhost\r\n{}\r\n",
@@ -458,7 +471,8 @@ fn a_connection_ends_with_1008_when_its_identity_expires_and_a_stream_ends_too()
             ("guest", outrace::CloseReason::Expired)
         );
     }
-    // And who comes with it afterwards is not let in again.
+    // The expired identity is not let in again.
+    over.store(true, Ordering::Relaxed);
     get_with(server.address, "/api/stats", &bearer("x")).assert_refusal(401, "Unauthorised");
 }
 

@@ -1,4 +1,4 @@
-//! Actions over HTTP (the wire contract's section 6).
+//! Actions over HTTP (section 6 of the wire contract).
 
 use outrace_testkit::http::{act, get, post};
 use outrace_testkit::{Server, until, without_timestamp};

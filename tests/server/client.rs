@@ -30,7 +30,7 @@ async fn next(watcher: &mut Watcher) -> Event {
     watcher.next().await.unwrap()
 }
 
-/// Skips what a connection brings up to the first word about the channel.
+/// Returns the first event about the channel. Events about the connection are dropped.
 async fn answer(watcher: &mut Watcher) -> Event {
     loop {
         match next(watcher).await {
@@ -55,7 +55,7 @@ async fn line(watcher: &mut Watcher) -> (String, u64) {
     }
 }
 
-/// Ends all connections and waits until they are gone.
+/// Closes all connections and waits until they are gone.
 async fn part(hub: &Hub) {
     hub.clients().for_each(|client| client.close());
     while hub.client_count() > 0 {
@@ -209,7 +209,7 @@ async fn attempts_end_at_their_limit() {
     .await;
 }
 
-/// A server that speaks WebSocket and nothing else: sends `frames` to each client, and then closes.
+/// Starts a server that speaks WebSocket only: it sends `frames` to each client, and then closes.
 async fn crude_server(frames: &'static [&'static str]) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("ws://{}/ws", listener.local_addr().unwrap());
@@ -219,7 +219,7 @@ async fn crude_server(frames: &'static [&'static str]) -> String {
             let mut socket = tokio_tungstenite::accept_async(tcp).await.unwrap();
             let subscribe = socket.next().await.unwrap().unwrap().into_text().unwrap();
             let subscribe: serde_json::Value = serde_json::from_str(&subscribe).unwrap();
-            // Such a server reads the channel from `data`, and nothing of the options.
+            // Such a server reads the channel from `data` and ignores the options.
             for (key, value) in [
                 ("type", "subscribe"),
                 ("channel", "process:a"),
@@ -290,7 +290,7 @@ async fn nothing_is_lost_by_dropping_next() {
             .unwrap();
         let mut items = Vec::new();
         loop {
-            // Dropped at its first wait, over and over.
+            // The future is dropped at its first wait, again and again.
             match tokio::time::timeout(Duration::ZERO, watcher.next()).await {
                 Ok(Some(item)) => items.push(item),
                 Ok(None) => break,
@@ -320,7 +320,7 @@ async fn a_server_that_falls_silent_is_given_up() {
         let (done, wait) = oneshot::channel::<()>();
         tokio::spawn(async move {
             let (tcp, _) = listener.accept().await.unwrap();
-            // Accepts and never reads: no pong.
+            // The server accepts and never reads, so it answers no ping.
             let _socket = tokio_tungstenite::accept_async(tcp).await.unwrap();
             let _ = wait.await;
         });
@@ -343,7 +343,7 @@ async fn a_server_that_falls_silent_is_given_up() {
     .await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_server_that_is_merely_idle_is_not_given_up() {
     bounded(async {
         let hub = Hub::new();

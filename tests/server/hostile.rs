@@ -1,4 +1,5 @@
-//! Peers that mean harm, over raw sockets. Each attack ends as the wire says, and meanwhile somebody else on the same hub gets everything.
+//! Hostile peers on raw sockets. Each attack ends as the wire contract says, and meanwhile another
+//! client of the hub gets every message.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -14,7 +15,7 @@ use outrace_testkit::{Server, Socket, TIMEOUT, http, join, labelled, until};
 
 const FIN: u8 = 0x80;
 
-/// A hub under attack, with a client that has no part in it and misses nothing.
+/// A hub under attack, with a client that must not miss a message.
 struct Siege {
     server: Server,
     stop: Arc<AtomicBool>,
@@ -28,7 +29,7 @@ impl Siege {
     }
 
     fn hub() -> HubBuilder {
-        // No pings of the hub's own among what is compared.
+        // The hub's own pings would disturb the comparison.
         Hub::builder()
             .queue(100_000)
             .ping_interval(Duration::from_secs(3600))
@@ -76,7 +77,8 @@ impl Siege {
         }
     }
 
-    /// The witness has missed nothing, nobody else is left, and everything is accounted for.
+    /// Asserts that the witness has missed nothing, that no other client is left, and that every
+    /// message is accounted for.
     fn end(self) -> Server {
         until("only the witness is left", || {
             self.server.hub.client_count() == 1
@@ -97,16 +99,17 @@ impl Siege {
         stream
     }
 
-    /// Says something in place of a handshake, then nothing more; answers what comes back before the end.
+    /// Sends bytes in place of a handshake and ends its direction. Returns the response up to the
+    /// end.
     fn knock(&self, said: &[u8]) -> String {
         let mut stream = self.connect();
-        // The server may have enough before all is said.
+        // The server may close before all bytes are sent.
         let _ = stream.write_all(said);
         let _ = stream.shutdown(Shutdown::Write);
         to_the_end(&mut stream)
     }
 
-    /// Connects, says something, and checks the code of the close frame that comes back, after which nothing comes.
+    /// Connects, sends bytes, and asserts that a close frame with this code ends the connection.
     fn expect_close(&self, what: &str, said: &[u8], code: u16) {
         let mut socket = self.server.connect();
         socket.send_bytes(said);
@@ -121,7 +124,7 @@ impl Siege {
     }
 }
 
-/// All that comes until the stream ends, in order or not.
+/// Reads until the stream ends, orderly or not.
 fn to_the_end(stream: &mut TcpStream) -> String {
     let mut answer = Vec::new();
     match stream.read_to_end(&mut answer) {
@@ -132,7 +135,7 @@ fn to_the_end(stream: &mut TcpStream) -> String {
     }
 }
 
-/// Writes the same again and again until the server has had enough.
+/// Writes the same bytes again and again until the server closes. Returns the number of bytes.
 fn until_refused(stream: &mut TcpStream, piece: &[u8]) -> usize {
     let mut written = 0;
     while stream.write_all(piece).is_ok() {
@@ -158,7 +161,7 @@ fn half_handshakes_end_with_their_peer_or_with_their_time() {
         let mut open = siege.connect();
         open.write_all(&request.as_bytes()[..cut]).unwrap();
         left.push(open);
-        // One that ends its direction, and one that is reset.
+        // One peer ends its direction, another is reset.
         let answer = siege.knock(&request.as_bytes()[..cut]);
         assert!(!answer.contains(" 101 "), "{answer}");
         let reset = siege.connect();
@@ -191,7 +194,7 @@ fn headers_without_end_are_cut_off_and_what_is_no_http_is_refused() {
         let mut stream = siege.connect();
         stream.write_all(begin.as_bytes()).unwrap();
         let written = until_refused(&mut stream, piece.repeat(100).as_bytes());
-        // Beside what the kernel takes before it tells.
+        // The kernel takes some bytes before it reports the end.
         assert!(written < 64 << 20, "{written} bytes of {piece:?}");
         let answer = to_the_end(&mut stream);
         assert!(
@@ -219,7 +222,7 @@ fn headers_without_end_are_cut_off_and_what_is_no_http_is_refused() {
     siege.end();
 }
 
-/// A frame's header that claims a length it does not have.
+/// Returns the header of a frame that claims a length, without the payload.
 fn claims(first: u8, length: u64) -> Vec<u8> {
     [
         &[first, FIN | 127][..],
@@ -325,7 +328,7 @@ fn a_close_frame_is_answered_as_it_deserves_and_what_comes_after_it_is_nobodys()
         &close(b"\x03\xe8\xf0\x9f\xa6"),
         1007,
     );
-    // What follows is not acted upon, however much it is.
+    // Frames after the close frame are not acted upon, however many there are.
     let subscribe = masked(FIN | TEXT, br#"{"type":"subscribe","channel":"late"}"#);
     let more = [
         subscribe,
@@ -344,7 +347,8 @@ fn a_close_frame_is_answered_as_it_deserves_and_what_comes_after_it_is_nobodys()
 #[test]
 fn invalid_utf8_is_found_wherever_it_is_cut_and_valid_text_passes_wherever_it_is() {
     let siege = Siege::begin();
-    // An overlong form, a surrogate, beyond the last character, a stray continuation, and one that is missing.
+    // An overlong form, a surrogate, a code point beyond the last one, a stray continuation byte,
+    // and a missing one.
     let bad: [&[u8]; 6] = [
         b"a\xc0\xafz",
         b"a\xed\xa0\x80z",
@@ -367,13 +371,14 @@ fn invalid_utf8_is_found_wherever_it_is_cut_and_valid_text_passes_wherever_it_is
         &masked(FIN | TEXT, b"a\xe2\x82"),
         1007,
     );
-    // The same bytes are fine in a binary message, and are no command.
+    // A binary message may have the same bytes, and is no command.
     let mut socket = siege.server.connect();
     for bytes in bad {
         socket.send_frame(BINARY, bytes);
     }
     assert!(socket.ping().is_empty());
-    // Characters of one to four bytes: cut everywhere, with a ping in each cut, and byte by byte.
+    // The text has characters of one to four bytes. It is cut at each byte, with a ping in each
+    // cut, and then sent byte by byte.
     let ping = "{\"type\":\"ping\",\"data\":\"aé€🦀\"}".as_bytes();
     let start = ping.len() - 12;
     for cut in start..ping.len() {
@@ -399,7 +404,8 @@ fn invalid_utf8_is_found_wherever_it_is_cut_and_valid_text_passes_wherever_it_is
 
 #[test]
 fn a_message_without_end_is_closed_and_so_is_one_that_is_too_long_in_all() {
-    // Empty fragments have no length to exceed: their number is bounded, with the default rate or without one.
+    // Empty fragments add no length, so their number is bounded, with the default rate and without
+    // a rate.
     for rate in [100, 1_000_000_000] {
         let siege = Siege::of(Server::with(Siege::hub().message_rate(rate)));
         for (opcode, piece) in [
@@ -452,7 +458,7 @@ fn a_flood_of_pings_is_closed_or_answered_as_far_as_its_sender_reads() {
     drop(flooder);
     join("the flood", flood);
     siege.end();
-    // Where the rate is unbounded, what is not read is not kept either.
+    // Without a bound on the rate, pongs that the peer does not read are not kept either.
     let siege = Siege::of(Server::with(Siege::hub().message_rate(1_000_000_000)));
     let mut deaf = Socket::connect_narrow(siege.server.address);
     let client = siege.server.client(&deaf);
@@ -500,7 +506,7 @@ fn a_peer_that_says_everything_byte_by_byte_is_served_like_any_other() {
     let siege = Siege::begin();
     let mut stream = siege.connect();
     let ping = masked(FIN | TEXT, br#"{"type":"ping"}"#);
-    // The handshake too, with the first frame close behind.
+    // The handshake is sent byte by byte too, with the first frame right after it.
     for byte in [handshake("").as_bytes(), &ping].concat() {
         stream.write_all(&[byte]).unwrap();
     }
@@ -523,7 +529,7 @@ fn a_handshake_that_drips_has_no_longer_than_any_other() {
     let router = hub.router();
     let siege = Siege::of(Server::with_router(hub, router, options));
     let mut stream = siege.connect();
-    // A minute's worth of header: only the server ends this.
+    // The header would take a minute. Only the server ends this.
     let endless = format!("GET /ws HTTP/1.1\r\nHost: h\r\nX: {}", "x".repeat(6000));
     let mut dripped = 0;
     for byte in endless.bytes() {
@@ -551,7 +557,8 @@ fn what_comes_with_the_handshake_is_the_first_of_what_comes_after_it_wherever_it
         let mut chunk = [0; 1024];
         let mut rest = Some(&said[cut..]);
         while !String::from_utf8_lossy(&heard).contains(r#"{"type":"pong""#) {
-            // The rest once the handshake is answered, if it is whole; else at once.
+            // A complete handshake is answered before the rest is sent. Otherwise the rest follows
+            // at once.
             if (cut < handshake("").len() || !heard.is_empty())
                 && let Some(rest) = rest.take()
             {

@@ -1,4 +1,4 @@
-//! JSON Web Tokens, as a hub over a real socket judges them.
+//! JSON Web Tokens, checked by a hub over a real socket.
 
 use std::sync::{Arc, Mutex};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -12,7 +12,8 @@ use serde_json::{Value, json};
 
 const SECRET: &[u8] = b"0123456789abcdef0123456789abcdef";
 
-/// An RSA key whose private half is gone, a token that it signed once (for "alice", until 2100), and a key of 1024 bits.
+/// An RSA key without its private half, a token that it has signed (for "alice", until 2100), and a
+/// key of 1024 bits.
 const RSA_KEY: &str = "-----BEGIN PUBLIC KEY-----
 MIIBIjANBgkqhkiG9w0BAQEFAAOCAQ8AMIIBCgKCAQEAsf+oSVO1l7jH+IzhkD3L
 l0ppPbWzv1CZW0ysZCeIh6mvePZnO1vi7m7Nhs2ckOSWRXAANrgPCqGRvsmpBTwn
@@ -59,7 +60,7 @@ fn now() -> u64 {
         .as_secs()
 }
 
-/// A server with such a door, and why its authenticator last refused.
+/// A server that checks tokens, and the reason of its last refusal.
 struct Guarded {
     server: Server,
     refusal: Arc<Mutex<Option<AuthError>>>,
@@ -164,7 +165,7 @@ fn each_kind_of_key_checks_its_own_algorithm() {
 
     let door = Guarded::by(Jwt::from_pem(RSA_KEY.as_bytes()).unwrap());
     door.admits(RSA_TOKEN);
-    // Its last character holds two bits that count for nothing: one further ahead.
+    // Two bits of the last character do not count. The test changes the character before it.
     let (head, tail) = RSA_TOKEN.split_at(RSA_TOKEN.len() - 5);
     let other = if tail.starts_with('A') { "B" } else { "A" };
     door.refuses(&format!("{head}{other}{}", &tail[1..]), AuthError::Invalid);
@@ -186,7 +187,7 @@ fn what_a_token_says_of_its_algorithm_convinces_nobody() {
             door.refuses(&none(algorithm), AuthError::Invalid);
         }
     }
-    // The public key is known to all: it must not do as the secret of HS256.
+    // The public key is known to everyone, so it must not serve as the secret of HS256.
     for key in [RSA_KEY, RSA_KEY.trim_end()] {
         rsa.refuses(
             &jwt(&json!({"alg": "HS256"}), &claims, hmac(key.as_bytes())),
@@ -197,7 +198,7 @@ fn what_a_token_says_of_its_algorithm_convinces_nobody() {
             AuthError::Invalid,
         );
     }
-    // A key that the token brings along is not ours.
+    // A key inside the token is not trusted.
     let brought = json!({"alg": "HS256", "jwk": {"kty": "oct", "k": base64url(b"mine")}, "kid": "../../dev/null"});
     secret.refuses(&jwt(&brought, &claims, hmac(b"mine")), AuthError::Invalid);
     secret.refuses(
@@ -256,11 +257,11 @@ fn a_token_counts_within_its_time_for_its_audience_and_from_its_issuer() {
     ] {
         door.refuses(&with(more), why);
     }
-    // A token that is meant for somebody else is refused where nobody is named, too.
+    // A token for another audience is refused even if the hub names no audience.
     let unnamed = Guarded::by(Jwt::from_secret(SECRET).unwrap());
     unnamed.refuses(&with(json!({})), AuthError::Invalid);
     unnamed.admits(&with(json!({"aud": null})));
-    // A time beyond all clocks is never.
+    // A time beyond the range of the clock never comes.
     unnamed.admits(&with(json!({"aud": null, "exp": u64::MAX})));
 }
 

@@ -1,21 +1,18 @@
-//! What peers may ask of a server, and what they get when they ask for more: each bound over real sockets, each refusal named and counted.
+//! The bounds of a server over real sockets. Each refusal is named and counted.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::thread;
 use std::time::Duration;
 
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
 use outrace::server::Options;
 use outrace::{Hub, PeerAddress};
 use outrace_testkit::socket::{CLOSE, CONTINUATION, PING, PONG, TEXT, handshake, masked};
-use outrace_testkit::{Server, Socket, TIMEOUT, http, until};
+use outrace_testkit::{Server, Socket, TIMEOUT, eventually, http, serve_in_memory, until};
 use serde_json::json;
-use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-/// Asks for a stream and leaves it open.
+/// Requests a stream and leaves it open.
 fn open_stream(address: SocketAddr, path: &str, more: &str) -> TcpStream {
     let mut stream = TcpStream::connect(address).unwrap();
     stream
@@ -27,7 +24,7 @@ fn open_stream(address: SocketAddr, path: &str, more: &str) -> TcpStream {
     stream
 }
 
-/// A server behind a proxy that names the peer in a header.
+/// Serves a hub behind a proxy that names the peer in a header.
 fn behind_proxy(hub: &Hub) -> Server {
     let trusting = axum::middleware::map_request(async |mut request: axum::extract::Request| {
         let told = request
@@ -84,12 +81,12 @@ fn closed(hub: &Hub, reason: &str) -> u64 {
     hub.stats().closed.get(reason).copied().unwrap_or(0)
 }
 
-/// A handshake that is not served: its answer.
+/// Sends a handshake and returns the response.
 fn knock(address: SocketAddr, more: &str) -> http::Response {
     http::exchange(address, handshake(more).as_bytes())
 }
 
-/// A server with bounds of its own on requests.
+/// Serves a hub with changed bounds on requests.
 fn bounded(set: impl FnOnce(&mut Options)) -> Server {
     let mut options = Options::default();
     set(&mut options);
@@ -118,17 +115,17 @@ fn one_address_has_so_many_connections_and_streams_and_others_have_theirs() {
         429
     );
     assert_eq!(refused(&hub, "address limit"), 2);
-    // Others are not touched, and this machine is not counted.
+    // Other addresses have places of their own, and loopback is not counted.
     let _other = Socket::connect_with(server.address, "X-Peer: 192.0.2.2\r\n");
     let _own: Vec<Socket> = (0..4).map(|_| server.connect()).collect();
-    // However one ends, its place is free again.
+    // A place is free again however its connection ends.
     socket.reset();
     until("its place is free", || hub.client_count() == 6);
     let socket = let_in(server.address, peer);
     assert_eq!(knock(server.address, peer).status, 429);
     drop(stream);
     until("the stream is gone", || {
-        // Written to, it is found out.
+        // A write reveals that the peer is gone.
         hub.send_to_channel("c", outrace::Message::output("are you there?"))
             .unwrap();
         hub.client_count() == 6
@@ -142,7 +139,7 @@ fn one_address_has_so_many_connections_and_streams_and_others_have_theirs() {
     let _fourth = let_in(server.address, peer);
 }
 
-/// A client that is let in as soon as there is a place for it: it is given back a moment after the one before has left.
+/// Connects as soon as there is a place. A place is free a moment after its client has left.
 fn let_in(address: SocketAddr, more: &str) -> TcpStream {
     let mut admitted = None;
     until("there is a place", || {
@@ -178,37 +175,23 @@ fn a_place_is_given_back_when_a_callback_panics() {
     let_in(server.address, "");
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_handshake_whose_answer_is_not_taken_is_waited_for_so_long_and_its_place_is_free_again() {
     let hub = Hub::builder()
         .max_connections(1)
         .handshake_timeout(Duration::from_millis(50))
         .build()
         .unwrap();
-    let serve = |stream: DuplexStream| {
-        let serving = hub.clone();
-        let service = service_fn(move |request| {
-            let serving = serving.clone();
-            async move { Ok::<_, std::convert::Infallible>(serving.upgrade(request).await) }
-        });
-        tokio::spawn(
-            http1::Builder::new()
-                .serve_connection(TokioIo::new(stream), service)
-                .with_upgrades(),
-        )
-    };
-    // Less than the answer has: a kernel's buffer would have to be filled first, with other answers.
-    let (mut peer, ours) = tokio::io::duplex(64);
-    let connection = serve(ours);
+    // The duplex stream holds less than the response. A kernel's buffer would have to be filled
+    // first.
+    let (mut peer, connection) = serve_in_memory(&hub, 64);
     peer.write_all(handshake("").as_bytes()).await.unwrap();
-    let begun = std::time::Instant::now();
-    while refused(&hub, "handshake timeout") == 0 {
-        assert!(begun.elapsed() < TIMEOUT && !connection.is_finished());
-        tokio::task::yield_now().await;
-    }
+    let begun = tokio::time::Instant::now();
+    eventually(|| refused(&hub, "handshake timeout") > 0).await;
+    assert_eq!(begun.elapsed(), Duration::from_millis(50));
+    assert!(!connection.is_finished());
     assert_eq!(hub.stats().connected, 0);
-    let (mut next, ours) = tokio::io::duplex(4096);
-    serve(ours);
+    let (mut next, _connection) = serve_in_memory(&hub, 4096);
     next.write_all(handshake("").as_bytes()).await.unwrap();
     let mut answer = [0; 12];
     next.read_exact(&mut answer).await.unwrap();
@@ -225,7 +208,7 @@ fn a_header_over_the_bound_is_answered_431_and_counted() {
     until("it is counted", || {
         refused(&server.hub, "header too big") == 1
     });
-    // One that is never finished is cut off all the same.
+    // A header without end is cut off too.
     let mut endless = TcpStream::connect(server.address).unwrap();
     endless.set_read_timeout(Some(TIMEOUT)).unwrap();
     endless.write_all(b"GET / HTTP/1.1\r\nX-Endless: ").unwrap();
@@ -258,7 +241,8 @@ fn a_header_that_does_not_come_is_waited_for_so_long_and_counted() {
     until("both are counted", || {
         refused(&server.hub, "header timeout") == 2
     });
-    // A connection that has been of use and is kept for the next request is closed by the same clock: that is no refusal.
+    // A connection that has served a request and is idle is closed by the same clock. That is no
+    // refusal.
     let mut idle = TcpStream::connect(server.address).unwrap();
     idle.set_read_timeout(Some(TIMEOUT)).unwrap();
     idle.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
@@ -271,7 +255,7 @@ fn a_header_that_does_not_come_is_waited_for_so_long_and_counted() {
 #[test]
 fn half_open_requests_are_bounded_and_neither_clients_nor_streams_are_among_them() {
     let server = bounded(|options| options.max_requests = 3);
-    // Many more than three: they have become something else.
+    // Many more than three clients and streams connect: they are no requests any more.
     let mut sockets: Vec<Socket> = (0..6).map(|_| server.subscriber("c")).collect();
     let _streams: Vec<TcpStream> = (0..6)
         .map(|n| {
@@ -303,7 +287,7 @@ fn half_open_requests_are_bounded_and_neither_clients_nor_streams_are_among_them
             .get("request limit")
             .is_some_and(|&pauses| pauses > 0)
     });
-    // Those that are there go on.
+    // The clients that are connected still get messages.
     for (n, socket) in sockets.iter_mut().enumerate() {
         server
             .hub
@@ -343,7 +327,7 @@ fn a_body_over_the_bound_is_refused_in_our_words_whether_it_is_announced_or_not(
     );
     http::exchange(server.address, chunked.as_bytes())
         .assert_refusal(413, "The body of a request may have 2000 bytes.");
-    // Announced alone is enough: nothing is waited for.
+    // The announced length is enough for a refusal, without waiting for the body.
     let announced = "POST /api/actions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 2001\r\n\r\n";
     http::exchange(server.address, announced.as_bytes())
         .assert_refusal(413, "The body of a request may have 2000 bytes.");
@@ -396,7 +380,7 @@ fn an_inbound_message_has_as_many_bytes_as_was_configured() {
     let mut socket = server.connect();
     socket.send_text(&ping(2000));
     assert!(socket.text().starts_with(r#"{"type":"pong""#));
-    // In two halves it is as long.
+    // The length counts for the message, not for a fragment.
     socket.send_part(TEXT, &ping(2001).as_bytes()[..1000]);
     socket.send_frame(CONTINUATION, &ping(2001).as_bytes()[1000..]);
     assert_eq!(socket.close_code(), 1009);
@@ -413,7 +397,8 @@ fn an_inbound_message_has_as_many_bytes_as_was_configured() {
 fn a_message_has_so_many_fragments_and_an_endless_one_is_closed_with_1008() {
     let server = Server::with(Hub::builder().max_fragments(8));
     let mut socket = server.connect();
-    // Eight, with pings between them, which are none; twice.
+    // Eight fragments are allowed, and pings between them do not count. The count starts again with
+    // each message.
     for _ in 0..2 {
         let message = br#"{"type":"ping"}"#;
         socket.send_part(TEXT, &message[..1]);
@@ -425,7 +410,7 @@ fn a_message_has_so_many_fragments_and_an_endless_one_is_closed_with_1008() {
         socket.send_frame(CONTINUATION, &message[7..]);
         assert!(socket.text().starts_with(r#"{"type":"pong""#));
     }
-    // Empty ones add up to no bytes, and never to a message.
+    // Empty fragments add up to no bytes and never complete a message.
     socket.send_part(TEXT, b"");
     for _ in 0..8 {
         socket.send_part(CONTINUATION, b"");
@@ -446,7 +431,8 @@ fn who_sends_more_than_it_may_is_closed_with_1008_and_others_are_not() {
         let mut socket = server.subscriber("c");
         let flood = thread::spawn({
             let mut stream = socket.stream().try_clone().unwrap();
-            // Until the server is done with it; what it does not read any more ends in an error.
+            // The thread writes until the server closes. What the server does not read ends in an
+            // error.
             move || while stream.write_all(&frame.repeat(100)).is_ok() {}
         });
         let code = loop {
@@ -494,7 +480,7 @@ fn a_client_may_subscribe_to_all_it_may_at_once_and_again() {
     }
     until("all are subscribed", || server.hub.channel_count() == 1024);
     drop(socket);
-    // One that may have more may also send more.
+    // A client with more allowed subscriptions may also send more commands at once.
     let server = Server::with(Hub::builder().max_subscriptions(3000));
     let mut socket = server.connect();
     for n in 0..3000 {
@@ -520,7 +506,7 @@ fn there_are_so_many_channels_and_one_more_is_refused_until_one_is_gone() {
         hub.send_to_channel("b", outrace::Message::output("kept")),
         Ok(0)
     );
-    // A third: neither kept, nor subscribed to, nor streamed.
+    // A third channel is neither kept, nor subscribed to, nor streamed.
     assert_eq!(
         hub.send_to_channel("third", outrace::Message::output("not kept")),
         Ok(0)
@@ -541,7 +527,8 @@ fn there_are_so_many_channels_and_one_more_is_refused_until_one_is_gone() {
     let answer = http::get(server.address, "/api/channels/third/stream");
     answer.assert_refusal(503, "channel limit exceeded");
     assert_eq!(refused(&hub, "channel limit"), 3);
-    // Those that are there take whoever comes; a handle is the application's own.
+    // Existing channels take further subscribers. A publisher's channel is the application's own
+    // and not bounded.
     other.subscribe("b");
     let publisher = hub.publisher("handle").unwrap();
     socket.subscribe("handle");
@@ -581,7 +568,8 @@ fn the_seventeenth_range_that_waits_is_refused_and_not_forgotten_in_silence() {
     };
     let mut socket = server.narrow_subscriber("d");
     socket.send_json(json!({"type": "subscribe", "channel": "c", "options": {"gaps": true}}));
-    // Each is far more than the queue and the kernel take, so that they wait while nobody reads.
+    // Each range is far larger than the queue and the kernel take, so they wait while the client
+    // does not read.
     for _ in 0..20 {
         let range = json!({"epoch": epoch, "from": 1, "to": 2000});
         socket.send_json(json!({"type": "subscribe", "channel": "c", "options": {"range": range}}));
@@ -603,7 +591,7 @@ fn a_silent_stream_is_asked_after_by_the_system() {
     let server = Server::new();
     let stream = open_stream(server.address, "/api/channels/c/stream", "");
     until("it is there", || server.hub.client_count() == 1);
-    // Linux shows which timer a socket's kernel side runs: 2 is that of keep-alive.
+    // Linux shows the timer of a socket's kernel side. Timer 2 is that of keep-alive.
     let (local, peer) = (server.address.port(), stream.local_addr().unwrap().port());
     let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
     let row = table
@@ -680,14 +668,14 @@ fn a_peer_that_does_not_answer_a_close_is_cut_off_after_so_long() {
             .flush_timeout(TIMEOUT),
     );
     let mut socket = server.connect();
-    // Reserved bits.
+    // Reserved bits violate the protocol.
     socket.send_bytes(&masked(0xf1, b""));
     assert_eq!(socket.frame().close().0, 1002);
-    // It neither answers nor hangs up; then it would be there for ever.
+    // The peer neither answers nor closes. Without a bound it would stay for ever.
     until("it is cut off", || {
         closed(&server.hub, "protocol violation") == 1
     });
-    // Nor does one that says more and more.
+    // A peer that keeps sending is cut off too.
     let mut talking = server.connect();
     let flood = thread::spawn({
         let mut stream = talking.stream().try_clone().unwrap();
@@ -711,14 +699,14 @@ fn a_peer_that_never_reads_costs_its_queue_and_nothing_more() {
     let client = server.client(&stalled);
     let line = format!("0:0 {}", "x".repeat(1000));
     let mut published = 0;
-    // Many times what its queue and the kernel take.
+    // The flood is many times what the queue and the kernel take.
     while client.skipped() < 20_000 {
         server.hub.send_process_output("p", &line).unwrap();
         published += 1;
         let stats = server.hub.stats();
         assert!(stats.queued_bytes <= 2 * QUEUE + 4096, "{stats:?}");
     }
-    // The one more is the pong of its subscribing.
+    // The one more message is the pong of the subscription.
     until("all is accounted for", || {
         client.written() + client.skipped() + client.queued() as u64 == published + 1
     });
@@ -737,7 +725,8 @@ fn a_request_whose_answer_is_not_read_is_cut_off_and_its_place_is_free_and_a_str
     let flood = thread::spawn({
         let mut unread = unread.try_clone().unwrap();
         let requests = "GET /nothing HTTP/1.1\r\nHost: x\r\n\r\n".repeat(100);
-        // Until the server has cut it off: what it answers soon fills all there is between the two.
+        // The thread writes until the server cuts it off. The responses soon fill all buffers on
+        // the way.
         move || while unread.write_all(requests.as_bytes()).is_ok() {}
     });
     until("it is cut off", || {
@@ -749,7 +738,7 @@ fn a_request_whose_answer_is_not_read_is_cut_off_and_its_place_is_free_and_a_str
         200,
         "the only place there is was given back"
     );
-    // The stream has been there for longer.
+    // The stream has been open for longer than the request could be.
     server
         .hub
         .send_to_channel("c", outrace::Message::output("still here"))

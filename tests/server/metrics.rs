@@ -1,4 +1,4 @@
-//! What a hub has counted, as a monitoring system reads it over HTTP.
+//! The counters of a hub, as a monitoring system reads them over HTTP.
 
 use std::collections::BTreeMap;
 
@@ -6,8 +6,9 @@ use outrace::{Hub, Message};
 use outrace_testkit::http::{act, get};
 use outrace_testkit::{Server, until};
 
-/// Every series of the page with its value, after the grammar of the page was checked as far as a reader depends on it: each series is of a family
-/// that was introduced with a type, and the page has its end.
+/// Returns each series of the page with its value. Checks the part of the page's grammar on which a
+/// reader depends: each series belongs to a family that was introduced with a type, and the page
+/// has its end marker.
 fn scrape(server: &Server) -> BTreeMap<String, f64> {
     let answer = get(server.address, "/metrics");
     assert_eq!(answer.status, 200);
@@ -155,7 +156,7 @@ fn skips_are_told_by_reason_and_a_full_queue_by_its_depth() {
     let server = Server::with(Hub::builder().queue(4));
     let _stalled = server.narrow_subscriber("a");
     let line = "x".repeat(60_000);
-    // Once the socket takes no more, four wait and everything else is skipped.
+    // Once the socket takes no more, four messages wait and all others are skipped.
     until("the queue is full and stays so", || {
         for _ in 0..20 {
             server

@@ -1,11 +1,13 @@
-//! The wire contract, byte for byte, over real sockets: messages, commands, refusals, and what breaks the protocol.
+//! The wire contract, byte for byte, over real sockets: messages, commands, refusals and
+//! violations.
 
 use outrace::{Admission, Data, Hub, Message, MessageType, ProcessEvent, ProcessId, Status};
 use outrace_testkit::socket::{BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, handshake, masked};
 use outrace_testkit::{Server, Socket, http, until, without_timestamp};
 use serde_json::{Value, json};
 
-/// Publishes, and answers the one message a subscriber of `process:web-1` got, without its timestamp.
+/// Publishes one message, and returns it without its timestamp as a subscriber of `process:web-1`
+/// gets it.
 #[track_caller]
 fn published(publish: impl FnOnce(&Hub)) -> String {
     let server = Server::new();
@@ -301,7 +303,7 @@ fn a_flood_is_one_json_per_message() {
         }
     });
     for n in 0..10_000 {
-        // `JSON.parse(event.data)`: one value and nothing after it.
+        // `JSON.parse(event.data)` needs one value and nothing after it.
         assert_eq!(outrace_testkit::labelled(&socket.json()), Some((0, n)));
     }
     flood.join().unwrap();
@@ -490,7 +492,7 @@ fn what_is_no_command_is_ignored_and_counted_and_the_connection_stays() {
         (server.hub.channel_count(), server.hub.stats().refused.len()),
         (0, 0)
     );
-    // Unknown keys are no reason.
+    // Unknown keys do not matter.
     socket.send_text(
         r#"{"later":[1,{}],"type":"subscribe","channel":"a","options":{"encoding":"deflate"}}"#,
     );
@@ -569,7 +571,7 @@ fn names_are_judged_by_the_documented_rules() {
             }
         }
     }
-    // A process id with a bad byte is a bad name in either sense.
+    // A process id with a bad byte is a bad name in both meanings.
     socket.send_json(json!({"type": "subscribe", "channel": "process:a b"}));
     let answer = &socket.ping()[0];
     assert!(
@@ -672,14 +674,14 @@ fn inbound_messages_may_have_64_kib_and_not_a_byte_more() {
     assert_eq!(socket.json()["type"], "pong");
     socket.send_text(&padded(64 * 1024 + 1));
     assert_eq!(socket.close_code(), 1009);
-    // In fragments it is the same message.
+    // The bound is the same for a message in fragments.
     let mut socket = server.connect();
     let half = padded(80 * 1024);
     let (head, tail) = half.as_bytes().split_at(40 * 1024);
     socket.send_part(TEXT, head);
     socket.send_frame(CONTINUATION, tail);
     assert_eq!(socket.close_code(), 1009);
-    // A length that is only claimed is enough.
+    // A claimed length is enough, without the bytes.
     let mut socket = server.connect();
     socket.send_bytes(&[
         0x82, 0xff, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1, 2, 3, 4,
@@ -707,7 +709,7 @@ fn invalid_utf8_in_a_text_message_closes_with_1007() {
     socket.send_part(TEXT, b"first \xf0\x9f");
     socket.send_frame(CONTINUATION, b"\xff");
     assert_eq!(socket.close_code(), 1007);
-    // A sequence may be cut by a fragment's end.
+    // A fragment may end within a UTF-8 sequence.
     let mut socket = server.connect();
     socket.send_part(TEXT, b"{\"type\":\"ping\",\"data\":\"\xf0\x9f");
     socket.send_frame(CONTINUATION, b"\xa6\x80\"}");
@@ -740,7 +742,8 @@ fn a_protocol_violation_closes_with_1002_and_the_close_frame_arrives() {
     for (what, bytes) in cases {
         let mut socket = server.subscriber("process:p");
         socket.send_bytes(bytes);
-        // What is still on its way in must not make the kernel reset the connection and lose the close frame.
+        // Bytes that are still on their way in must not make the kernel reset the connection and
+        // lose the close frame.
         socket.send_bytes(&masked(0x80 | TEXT, ping).repeat(200));
         let (_, closed) = socket
             .drain()
@@ -887,7 +890,8 @@ fn one_connection_too_many_is_refused_until_another_ends() {
 
 #[test]
 fn handshakes_while_stopping_are_refused_with_503() {
-    // Through the hub alone: the listener still accepts, as when the hub is mounted in somebody else's server.
+    // Only the hub stops. The listener still accepts, as it does when the hub is mounted in another
+    // server.
     let server = Server::new();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -980,7 +984,7 @@ fn a_channel_with_a_publisher_is_listed_once_it_has_a_status_and_says_the_last_o
     assert_eq!(hub.channels().len(), 0);
     job.send_status("running", 0);
     job.send_status("draining", 3);
-    // What is no status leaves the last one.
+    // An invalid status leaves the last one in place.
     job.send(outrace::Message::new(outrace::MessageType::ProcessStatus).with_text("nonsense"));
     let status = hub.channels().next().unwrap().status.unwrap();
     assert_eq!((status.status.as_str(), status.code), ("draining", 3));
@@ -1004,7 +1008,7 @@ fn nothing_follows_the_answer_to_a_close_frame_whatever_is_published_meanwhile()
         socket.send_json(json!({"type": "subscribe", "channel": "a"}));
         socket.text();
         socket.send_frame(CLOSE, &[0x03, 0xe8]);
-        // `drain` fails on a frame behind the close frame.
+        // `close_code` panics if a frame follows the close frame.
         assert_eq!(socket.close_code(), 1000);
     }
     done.store(true, std::sync::atomic::Ordering::Relaxed);

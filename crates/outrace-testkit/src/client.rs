@@ -2,14 +2,19 @@
 
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
-use tokio::net::{TcpSocket, TcpStream};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpSocket;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 
+/// A stream of bytes, over TCP or in memory.
+trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
+
 /// A connection that sends and receives JSON messages.
-#[derive(Debug)]
 pub struct JsonClient {
-    socket: WebSocketStream<TcpStream>,
+    socket: WebSocketStream<Box<dyn Stream>>,
 }
 
 impl JsonClient {
@@ -26,6 +31,15 @@ impl JsonClient {
         }
         let address = url.trim_start_matches("ws://").split('/').next().unwrap();
         let stream = socket.connect(address.parse().unwrap()).await.unwrap();
+        Self::over(stream, url).await
+    }
+
+    /// Shakes hands over `stream` for the URL `url`.
+    pub async fn over(
+        stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+        url: &str,
+    ) -> Self {
+        let stream: Box<dyn Stream> = Box::new(stream);
         let (socket, _) = tokio_tungstenite::client_async(url, stream).await.unwrap();
         Self { socket }
     }

@@ -21,7 +21,7 @@ pub use account::{Account, assert_agreement, last_seq, until_sealed};
 pub use client::JsonClient;
 pub use encoding::{base64, base64url, jwt, labelled, without_timestamp};
 pub use scratch::Scratch;
-pub use server::{Server, serve};
+pub use server::{Server, serve, serve_in_memory};
 pub use socket::Socket;
 
 /// The longest that anything may take before a test fails. Only a broken test takes this long.

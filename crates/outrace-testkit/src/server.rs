@@ -1,13 +1,19 @@
 //! A hub on a loopback port of its own.
 
+use std::convert::Infallible;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
 use outrace::server::Options;
 use outrace::{Client, Hub, HubBuilder};
+use tokio::io::DuplexStream;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
 
 use crate::{Socket, TIMEOUT, until};
 
@@ -22,6 +28,25 @@ pub async fn serve(hub: &Hub) -> String {
     url
 }
 
+/// Serves one connection to `hub` in memory, in the caller's runtime. Returns the peer's end.
+///
+/// With a paused clock, time passes only while every task waits. `capacity` is the number of bytes
+/// that each direction holds.
+pub fn serve_in_memory(hub: &Hub, capacity: usize) -> (DuplexStream, JoinHandle<()>) {
+    let (peer, ours) = tokio::io::duplex(capacity);
+    let hub = hub.clone();
+    let service = service_fn(move |request| {
+        let hub = hub.clone();
+        async move { Ok::<_, Infallible>(hub.upgrade(request).await) }
+    });
+    let served = tokio::spawn(async move {
+        let connection = http1::Builder::new().serve_connection(TokioIo::new(ours), service);
+        // The error is the peer's: a test sees it at the peer's end.
+        let _ = connection.with_upgrades().await;
+    });
+    (peer, served)
+}
+
 /// A hub that is served on a free loopback port, in a runtime of its own. For tests that block.
 #[derive(Debug)]
 pub struct Server {
@@ -31,7 +56,7 @@ pub struct Server {
     pub address: SocketAddr,
     runtime: Option<Runtime>,
     stop: Option<oneshot::Sender<()>>,
-    served: Option<tokio::task::JoinHandle<std::io::Result<()>>>,
+    served: Option<JoinHandle<std::io::Result<()>>>,
 }
 
 impl Server {

@@ -35,6 +35,41 @@ pub struct Frame {
 }
 
 impl Frame {
+    /// Parses the frame at the beginning of `bytes`, and returns it with its length on the wire.
+    /// Returns `None` if it is not complete.
+    ///
+    /// Panics unless the frame is a whole message, unmasked, and without reserved bits.
+    pub fn parse(bytes: &[u8]) -> Option<(Self, usize)> {
+        let (&[first, second], rest) = bytes.split_first_chunk()?;
+        assert_eq!(
+            first & 0xf0,
+            FIN,
+            "every frame is a whole message: {first:#x}"
+        );
+        assert_eq!(second & 0x80, 0, "a server does not mask");
+        let (header, len) = match second & 0x7f {
+            126 => {
+                let len = u16::from_be_bytes(*rest.first_chunk()?) as usize;
+                assert!(len >= 126, "the shortest length encoding");
+                (4, len)
+            }
+            127 => {
+                let len = u64::from_be_bytes(*rest.first_chunk()?) as usize;
+                assert!(len >= 0x1_0000, "the shortest length encoding");
+                (10, len)
+            }
+            len => (2, len as usize),
+        };
+        let payload = bytes.get(header..header + len)?.to_vec();
+        Some((
+            Self {
+                opcode: first & 0x0f,
+                payload,
+            },
+            header + len,
+        ))
+    }
+
     /// Returns the text of a text frame.
     pub fn text(&self) -> &str {
         assert_eq!(self.opcode, TEXT, "{self:?}");
@@ -222,7 +257,7 @@ impl Socket {
     /// The stream was reset, or nothing came in time.
     pub fn try_frame(&mut self) -> io::Result<Option<Frame>> {
         loop {
-            if let Some((frame, len)) = parse(self.unread()) {
+            if let Some((frame, len)) = Frame::parse(self.unread()) {
                 self.start += len;
                 return Ok(Some(frame));
             }
@@ -319,38 +354,4 @@ impl Socket {
     pub fn reset(self) {
         rustix::net::sockopt::set_socket_linger(&self.stream, Some(Duration::ZERO)).unwrap();
     }
-}
-
-/// Parses the frame at the beginning of `bytes`, and returns it with its length on the wire.
-///
-/// Panics unless the frame is a whole message, unmasked, and without reserved bits.
-fn parse(bytes: &[u8]) -> Option<(Frame, usize)> {
-    let (&[first, second], rest) = bytes.split_first_chunk()?;
-    assert_eq!(
-        first & 0xf0,
-        FIN,
-        "every frame is a whole message: {first:#x}"
-    );
-    assert_eq!(second & 0x80, 0, "a server does not mask");
-    let (header, len) = match second & 0x7f {
-        126 => {
-            let len = u16::from_be_bytes(*rest.first_chunk()?) as usize;
-            assert!(len >= 126, "the shortest length encoding");
-            (4, len)
-        }
-        127 => {
-            let len = u64::from_be_bytes(*rest.first_chunk()?) as usize;
-            assert!(len >= 0x1_0000, "the shortest length encoding");
-            (10, len)
-        }
-        len => (2, len as usize),
-    };
-    let payload = bytes.get(header..header + len)?.to_vec();
-    Some((
-        Frame {
-            opcode: first & 0x0f,
-            payload,
-        },
-        header + len,
-    ))
 }

@@ -1,4 +1,5 @@
-//! Who may come in, as the binary's options say: tokens, signed tokens, origins, TLS, and what is read again on SIGHUP.
+//! Authentication by options of the program: tokens, signed tokens, origins, TLS, and their reload
+//! on SIGHUP.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -14,7 +15,7 @@ use crate::program::{Outrace, outrace, run};
 const ALICE: &str = "SECRETalice0123456789";
 const BOB: &str = "SECRETbob012345678901";
 
-/// Publishes a line of a process; the answer's status.
+/// Publishes a line of a process, and returns the response's status.
 fn publish(outrace: &Outrace, token: &str, id: &str) -> u16 {
     let body = format!(
         r#"{{"action":"ws.send_process_output","process_id":"{id}","output":"from {id}"}}"#
@@ -23,7 +24,7 @@ fn publish(outrace: &Outrace, token: &str, id: &str) -> u16 {
     http::post(outrace.address(), "/api/actions", &headers, &body).status
 }
 
-/// A command like `watch`, with a token in its environment.
+/// Returns the command `outrace watch`, with a token in its environment.
 fn watch(arguments: &[&str], token: Option<&str>) -> tokio::process::Command {
     let mut command = outrace(&["watch"]);
     command
@@ -69,7 +70,7 @@ async fn a_token_file_says_who_may_watch_and_publish_what() {
         );
         assert_eq!(publish(&server, BOB, "web"), 200);
 
-        // The command line's own client: from the environment, from an option, from a file.
+        // `outrace watch` takes a token from the environment, from an option, and from a file.
         let file = folder.file("alice", format!("{ALICE}\n"));
         for (arguments, token) in [
             (vec![], Some(ALICE)),
@@ -252,7 +253,7 @@ async fn no_token_is_in_any_log() {
             }
             publish(&server, token, "a");
         }
-        // A request that no server can read is logged too.
+        // A request that the server cannot parse is logged too.
         let broken =
             format!("GET /?token={ALICE} HTTP/1.1\r\nHost: a\r\nAuth{{}}: Bearer {ALICE}\r\n\r\n");
         http::exchange(server.address(), broken.as_bytes());
@@ -269,7 +270,7 @@ async fn no_token_is_in_any_log() {
         assert!(log.iter().any(|line| line.contains("connected")), "{log:?}");
         assert!(log.iter().all(|line| !line.contains("SECRET")), "{log:#?}");
 
-        // Nor in what the client says of an address.
+        // The client does not print a token of a URL either.
         let url = "ws://127.0.0.1:1/ws?token=SECRET";
         let refused = watch(&["--no-retry", url, "process:a"], Some("SECRET"))
             .output()
@@ -301,7 +302,7 @@ async fn sighup_reads_the_tokens_again_and_a_bad_file_leaves_the_old_ones() {
             get_with(server.address(), "/api/stats", &bearer(token)).status
         };
         assert_eq!((status(&server, ALICE), status(&server, BOB)), (200, 401));
-        // One who is connected as the table still knows her, and one whom it will forget.
+        // The new table still knows one connected client, and not the other.
         let url = format!("{}?token={ALICE}", server.url);
         let mut alice = JsonClient::subscribed(&url, "process:a").await;
 
@@ -375,7 +376,7 @@ async fn a_loopback_server_answers_to_other_names_and_pages_only_when_told() {
     .await;
 }
 
-/// An authority, and certificates that it signs.
+/// A certificate authority.
 struct Authority(CertifiedIssuer<'static, KeyPair>);
 
 impl Authority {
@@ -385,7 +386,7 @@ impl Authority {
         Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
     }
 
-    /// A certificate for this machine, and its key.
+    /// Returns a certificate for this machine, and its key.
     fn certify(&self) -> (String, String) {
         let key = KeyPair::generate().unwrap();
         let params =
@@ -427,7 +428,8 @@ async fn tls_serves_who_trusts_its_authority_and_takes_a_new_certificate_on_sigh
         .await;
         server.say("over TLS\n").await;
 
-        // A client that trusts the authority gets lines; one that trusts another does not connect.
+        // A client that trusts the authority gets lines. A client that trusts another one does not
+        // connect.
         let seen_by = async |server: &Outrace, ca: &str, host: &str| {
             let url = server.url.replace("127.0.0.1", host);
             let arguments = ["--no-retry", "--tail", "1", "--ca", ca, &url, "process:a"];
@@ -452,14 +454,14 @@ async fn tls_serves_who_trusts_its_authority_and_takes_a_new_certificate_on_sigh
             "over TLS\n"
         );
         assert_eq!(seen_by(&server, &trust_second, "127.0.0.1").await, "");
-        // The system's authorities do not know this one.
+        // The system's authorities do not include this one.
         let refused = watch(&["--no-retry", &server.url, "process:a"], Some(ALICE))
             .output()
             .await
             .unwrap();
         assert_eq!(refused.status.code(), Some(1));
 
-        // A key that is not the certificate's: the old pair goes on serving.
+        // The key does not belong to the certificate, so the server keeps the old pair.
         let (other_certificate, other_key) = second.certify();
         folder.file("key.pem", &other_key);
         server.signal(Signal::HUP);
@@ -510,7 +512,8 @@ async fn a_peer_that_never_finishes_its_tls_handshake_holds_nobody_up() {
         )
         .await;
         server.say("still here\n").await;
-        // One that says nothing, one that begins and stops, one that speaks HTTP without TLS.
+        // One peer sends nothing, one begins a handshake and stops, and one speaks HTTP without
+        // TLS.
         let mut peers = Vec::new();
         for said in [
             &b""[..],
@@ -544,7 +547,7 @@ async fn a_peer_that_never_finishes_its_tls_handshake_holds_nobody_up() {
             .await
             .unwrap();
         assert_eq!(line, "still here\n");
-        // And each of them is let go.
+        // The server closes each of them.
         for mut peer in peers {
             let mut rest = Vec::new();
             let _ = tokio::io::AsyncReadExt::read_to_end(&mut peer, &mut rest).await;

@@ -1,4 +1,5 @@
-//! Days on which much goes wrong at once: no descriptors left, everybody reset, everybody coming back, a second signal.
+//! Bad days: no descriptors left, every client reset, every client reconnecting at once, a second
+//! signal.
 #![cfg(target_os = "linux")]
 
 use std::net::TcpStream;
@@ -47,7 +48,8 @@ fn without_descriptors_streams_go_on_accepting_waits_without_spinning_and_recove
     let mut subscriber = Socket::connect(server.address);
     subscriber.subscribe("process:p");
     let free = 48 - descriptors(&server, 48);
-    // All that are left, and as many again, which wait in the system's queue.
+    // The crowd takes all descriptors that are left. As many connections again wait in the system's
+    // queue.
     let crowd: Vec<TcpStream> = (0..2 * free)
         .map(|_| TcpStream::connect(server.address).unwrap())
         .collect();
@@ -111,7 +113,7 @@ fn one_signal_ends_in_good_order_with_exit_code_0_and_a_second_one_at_once() {
         let mut server = Blocking::serving(arguments);
         let mut stalled = Socket::connect_narrow(server.address);
         stalled.subscribe("process:p");
-        // More than the kernel takes, so that the flush would last.
+        // The messages are more than the kernel takes, so that the flush would last.
         let line = "x".repeat(60_000);
         let action =
             format!(r#"{{"action":"ws.send_process_output","process_id":"p","output":"{line}"}}"#);
@@ -152,7 +154,7 @@ fn a_second_signal_to_run_kills_the_command_and_ends() {
     socket.send_text(r#"{"type":"subscribe","channel":"process:p","options":{"tail":10}}"#);
     while !socket.text().contains(r#""data":"ready""#) {}
     server.signal(Signal::TERM);
-    // Two that come before the first is seen would be one.
+    // Two signals that arrive before the program sees the first would count as one.
     while !socket.text().contains(r#""data":"told""#) {}
     server.signal(Signal::TERM);
     let (texts, closed) = socket.drain().unwrap();
@@ -210,12 +212,12 @@ fn a_spread_shutdown_closes_some_at_a_time_and_goes_on_delivering_to_the_rest() 
     );
 }
 
-/// Clients in the storm: `OUTRACE_STORM` for more than a test has time for.
+/// Returns the number of clients in the storm. `OUTRACE_STORM` sets more than a test has time for.
 fn herd() -> usize {
     std::env::var("OUTRACE_STORM").map_or(500, |clients| clients.parse().unwrap())
 }
 
-/// How long each call took that published a line, sorted.
+/// A thread that publishes lines and records how long each call takes.
 struct Publishing {
     stop: Arc<AtomicBool>,
     published: Arc<AtomicUsize>,
@@ -223,7 +225,7 @@ struct Publishing {
 }
 
 impl Publishing {
-    /// About a thousand lines a second.
+    /// Starts to publish about a thousand lines a second.
     fn begin(hub: &Hub) -> Self {
         let (stop, published) = (
             Arc::new(AtomicBool::new(false)),
@@ -275,7 +277,7 @@ impl Publishing {
 fn a_herd_that_is_reset_at_once_comes_back_while_publishing_goes_on_and_nothing_is_lost_for_who_stayed()
  {
     let clients = herd();
-    // Nobody reads before the end, so nobody answers a ping.
+    // No client reads before the end, so none answers a ping.
     let patient = Hub::builder()
         .ping_interval(TIMEOUT * 100)
         .idle_timeout(TIMEOUT * 100);
@@ -331,7 +333,7 @@ fn a_herd_that_is_reset_at_once_comes_back_while_publishing_goes_on_and_nothing_
     sent += storm.end(&format!(
         "{clients} clients, all reset and back three times"
     ));
-    // Who stayed has every line, in order, of both times.
+    // The client that stayed has every line of both phases, in order.
     let (mut received, mut next) = (0, 0);
     while received < sent {
         let frame = stayed.frame();

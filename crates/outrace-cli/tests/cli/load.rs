@@ -1,4 +1,5 @@
-//! `outrace load` as a whole: honest servers pass, and a wire that loses, repeats, swaps or changes a single line does not.
+//! `outrace load` as a whole. Honest servers pass. A wire that loses, repeats, swaps or changes a
+//! single line fails.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -14,7 +15,7 @@ fn outrace() -> Command {
     Command::new(program::PATH)
 }
 
-/// Runs `outrace load`, whose figures are the second value.
+/// Runs `outrace load`. Returns its output and its figures.
 fn load(args: &[&str]) -> (Output, Value) {
     static RUNS: AtomicU64 = AtomicU64::new(0);
     let name = format!(
@@ -239,7 +240,7 @@ fn a_short_soak_passes_accounts_for_every_line_and_says_that_drift_is_not_judged
     ] {
         assert!(of_verdict("holds").contains(&held), "{held}: {words}");
     }
-    // Each kind of disturber did what it is there for.
+    // Each kind of disturber has acted.
     for deed in [
         "resets in a handshake",
         "unmasked frames",
@@ -305,7 +306,7 @@ fn a_report_needs_nothing_from_elsewhere() {
     let page = std::fs::read_to_string(&file).unwrap();
     let _ = std::fs::remove_file(&file);
     assert!(output.status.success(), "{}", said(&output));
-    // For each rate its latency and its course; for both the CPU.
+    // Latency and course for each of two rates, and one figure with the CPU time of both.
     assert_eq!(page.matches("<figure>").count(), 5);
     assert!(
         !page.contains("src=") && !page.contains("href=") && !page.contains("url("),
@@ -393,7 +394,7 @@ fn a_dropped_connection_fails_the_run() {
     assert!(said(&output).contains("disconnected"), "{}", said(&output));
 }
 
-/// What becomes of a server's frame on the wire.
+/// What the wire does to a server's frame.
 #[derive(Clone, Copy, PartialEq)]
 enum Fate {
     Pass,
@@ -405,7 +406,8 @@ enum Fate {
     Hang,
 }
 
-/// Loads `outrace serve` through a wire that decides about the n-th line of all clients.
+/// Runs a load against `outrace serve` through a wire. `fate` decides about the n-th line of all
+/// clients.
 fn through_wire(fate: impl Fn(u64) -> Fate + Send + Sync + 'static) -> (Output, Value) {
     let server = Blocking::serving(&["serve"]);
     let wire = wire(server.address, Arc::new(fate));
@@ -423,7 +425,7 @@ fn through_wire(fate: impl Fn(u64) -> Fate + Send + Sync + 'static) -> (Output, 
     ])
 }
 
-/// Forwards connections to `server`, what comes back from it frame by frame once it is a WebSocket.
+/// Forwards connections to `server`. Frames from the server are forwarded one by one.
 fn wire(server: SocketAddr, fate: Arc<dyn Fn(u64) -> Fate + Send + Sync>) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -439,7 +441,7 @@ fn wire(server: SocketAddr, fate: Arc<dyn Fn(u64) -> Fate + Send + Sync>) -> Soc
                 let _ = to_server.shutdown(std::net::Shutdown::Write);
             });
             std::thread::spawn(move || {
-                // Ends with either side.
+                // The connection ends with either side.
                 let _ = forward(&mut upstream, &mut client, &*fate, &lines);
                 let _ = client.shutdown(std::net::Shutdown::Both);
             });

@@ -57,7 +57,8 @@ async fn a_slow_reader_of_run_and_of_pipe_gets_every_line() {
             }
             writing.join().unwrap();
             assert_eq!(account.skipped, 0);
-            // It listens before it runs the command: this client may have seen that too.
+            // The program listens before it runs the command, so the client may have seen `running`
+            // too.
             let lines = account
                 .lines
                 .iter()
@@ -77,7 +78,7 @@ async fn a_slow_reader_of_run_and_of_pipe_gets_every_line() {
 async fn a_reader_that_never_reads_delays_the_process_by_the_bound() {
     bounded(async {
         let run = ["run", "--id", "web", "--queue", "64", "--lossless=1"];
-        // Far more than the sockets between hold.
+        // The output is far more than the sockets in between hold.
         let script = ["--", "sh", "-c", "read go; exec seq 1 2000000"];
         let mut program = Blocking::serving(&[&run[..], &script].concat());
         let mut client = JsonClient::connect_with(&program.url(), Some(4096)).await;
@@ -98,7 +99,8 @@ async fn a_reader_that_never_reads_delays_the_process_by_the_bound() {
         assert!(ended.await.unwrap().success());
         let took = begin.elapsed();
         assert!(took >= Duration::from_secs(1), "{took:?}");
-        // The bound, the flush at the end (5 s) and the close (2 s), and the work on a busy machine.
+        // The upper limit allows for the bound, the final flush (5 s), the close (2 s), and a busy
+        // machine.
         assert!(took < Duration::from_secs(30), "{took:?}");
         drop(client);
     })

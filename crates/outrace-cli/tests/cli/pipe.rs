@@ -1,4 +1,4 @@
-//! `outrace pipe`, as the binary and over real sockets.
+//! `outrace pipe`, watched over real sockets.
 
 use std::process::Stdio;
 
@@ -15,7 +15,8 @@ async fn what_is_written_is_streamed_and_the_end_is_the_exit() {
     bounded(async {
         let mut server = Outrace::serving(&["pipe", "--id", "it"]).await;
         let mut client = JsonClient::subscribed(&server.url, "process:it").await;
-        // Each is seen before the next is written: readiness comes anew for every write.
+        // Each line is seen before the next is written, so that the pipe becomes readable anew for
+        // every write.
         for i in 0..50 {
             server.say(format!("line {i}\n")).await;
             assert_eq!(client.line().await, format!("line {i}"));
@@ -58,8 +59,8 @@ async fn a_client_that_does_not_read_does_not_slow_the_writer_down() {
             .await
             .unwrap();
         let mut client = JsonClient::subscribed(&server.url, "process:it").await;
-        // 24 MB, far more than all buffers on the way to the one that does not read. Were it waited for, this
-        // would hang.
+        // 24 MB is far more than all buffers on the way to the client that does not read. If the
+        // program waited for that client, the test would hang.
         let chunk = "a line of a hundred bytes and ".repeat(3) + "no more..\n";
         let chunk = chunk.repeat(10_000);
         let writing = async {

@@ -1,4 +1,4 @@
-//! Watchers that come back and catch up: the client and `outrace watch`.
+//! `outrace watch` after a lost connection or skipped lines, and with `--catch-up`.
 
 use std::time::Duration;
 
@@ -26,7 +26,8 @@ async fn subscribed(hub: &Hub) {
     }
 }
 
-/// Publishes to a watcher whose output nobody reads, until lines were skipped and some more came; answers how many there were.
+/// Publishes to a watcher whose output is not read, until lines were skipped and some more were
+/// published. Returns the number of lines.
 async fn publish_past(hub: &Hub) -> u64 {
     subscribed(hub).await;
     let long = "x".repeat(3000);
@@ -101,7 +102,7 @@ async fn a_killed_server_that_is_started_again_is_watched_again_and_the_new_numb
         server.say("one\ntwo\nthree\n").await;
         let url = server.url.clone();
         let mut watch = Outrace::start(&["watch", "--tail", "2", &url, C]);
-        // The lines may have been read after the watcher came.
+        // The program may have read some lines after the watcher subscribed.
         let first = watch.printed().await;
         assert!(["one\n", "two\n"].contains(&&*first), "{first}");
         while watch.printed().await != "three\n" {}
@@ -150,7 +151,7 @@ async fn servers_keep_history_unless_told_otherwise() {
             client.subscribe(C, json!({"tail": u64::MAX})).await;
             let account = Account::open(&mut client).await;
             assert_eq!(account.replayed, kept);
-            // The lines, and two changes of status.
+            // The lines and two statuses.
             assert_eq!(account.began_after + account.replayed, 1502);
         }
         let (code, _, said) = run(&["serve", "--history-age", "10ms"]).await;

@@ -1,4 +1,4 @@
-//! `outrace run`, as the binary and over real sockets.
+//! `outrace run`, watched over real sockets.
 
 use std::time::{Duration, Instant};
 
@@ -8,7 +8,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt};
 
 use crate::program::{Outrace, in_terminal, not_executable, outrace, run};
 
-/// The arguments for a run that ends by itself and has nobody watching.
+/// Returns the arguments of a run that ends by itself, with no client.
 fn quiet<'a>(command: &[&'a str]) -> Vec<&'a str> {
     [
         &["run", "--quiet", "--listen", "127.0.0.1:0", "--"],
@@ -17,7 +17,8 @@ fn quiet<'a>(command: &[&'a str]) -> Vec<&'a str> {
     .concat()
 }
 
-/// Asserts that the binary said one sentence that has all of `parts`, and ended with `code`.
+/// Asserts that the program printed one sentence that contains all of `parts`, and ended with the
+/// code `expected`.
 fn one_sentence((code, _, stderr): &(Option<i32>, String, String), expected: i32, parts: &[&str]) {
     assert_eq!(*code, Some(expected), "{stderr}");
     assert_eq!(
@@ -37,7 +38,7 @@ async fn the_main_job_from_the_command_to_the_watcher() {
         let script = r"read go; echo one; echo two >&2; printf 'a\377b\n'; printf last; exit 7";
         let mut server = Outrace::serving(&["run", "--id", "web", "--", "sh", "-c", script]).await;
         let mut client = JsonClient::subscribed(&server.url, "process:web").await;
-        // The watcher is subscribed, too, once the hub says so.
+        // The statistics of the hub show when the watcher is subscribed.
         let mut watcher = Outrace::start(&["watch", "--no-retry", &server.url, "process:web"]);
         subscribers(&server.url, 2).await;
         server.say("go\n").await;
@@ -84,7 +85,7 @@ async fn the_main_job_from_the_command_to_the_watcher() {
     .await;
 }
 
-/// Waits until `process:web` has so many subscribers.
+/// Waits until `process:web` has `number` subscribers.
 async fn subscribers(url: &str, number: usize) {
     let address = url.trim_start_matches("ws://").trim_end_matches("/ws");
     let request =
@@ -192,7 +193,7 @@ async fn a_port_in_use_gives_one_sentence_with_advice_and_the_command_does_not_s
     .await;
 }
 
-/// Lets the command go, and waits until it has its traps.
+/// Starts the command, and waits until it has set its traps.
 async fn until_ready(server: &mut Outrace) {
     server.say("go\n").await;
     let mut ready = String::new();
@@ -293,7 +294,8 @@ async fn with_stay_it_serves_on_and_a_signal_ends_it_with_the_commands_code() {
 #[tokio::test]
 async fn a_command_reads_the_terminal_and_gets_its_ctrl_c_once() {
     bounded(async {
-        // `script` gives it a terminal. The command reads a line, and then counts what Ctrl-C brings it.
+        // `script` provides the terminal. The command reads a line, and then counts the signals of
+        // Ctrl-C.
         let command = "n=0; trap 'n=$((n+1)); echo caught $n' INT; read line; echo got $line; \
                        while [ $n = 0 ]; do sleep 0.05; done; sleep 0.3; exit $((40+n))";
         let quoted = command.replace('\'', r"'\''");

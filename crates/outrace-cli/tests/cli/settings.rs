@@ -6,7 +6,7 @@ use outrace::Hub;
 
 use crate::program;
 
-/// The options of servers that take a number, bytes or a time.
+/// The options of servers that take a number, a size or a time.
 const NUMBERS: [&str; 10] = [
     "queue",
     "history",
@@ -40,7 +40,7 @@ const TIMES: [&str; 10] = [
     "shutdown-spread",
 ];
 
-/// Pipes nothing through the binary: its exit code and its standard error.
+/// Runs `outrace pipe` with an empty standard input. Returns its exit code and its standard error.
 fn pipe(option: &str, value: &str) -> (Option<i32>, String) {
     let output = Command::new(program::PATH)
         .args([

@@ -1,4 +1,4 @@
-//! `outrace run` with several processes, as the binary and over real sockets.
+//! `outrace run` with several processes, watched over real sockets.
 
 use std::process::Stdio;
 
@@ -13,24 +13,24 @@ use crate::program::{Outrace, in_terminal, outrace, run};
 const FOREVER: &str = "echo up; while :; do sleep 1000 & wait; done";
 const STUBBORN: &str = "trap '' TERM INT; echo up; while :; do sleep 1000 & wait; done";
 
-/// The arguments of a run that says nothing of its own.
+/// Returns the arguments of a run that prints nothing of its own.
 fn quiet<'a>(arguments: &[&'a str]) -> Vec<&'a str> {
     [&["run", "--quiet", "--listen", "127.0.0.1:0"], arguments].concat()
 }
 
-/// The lines of a text, in an order that does not depend on which process was first.
+/// Returns the lines of a text in an order that does not depend on which process was first.
 fn sorted(text: &str) -> Vec<&str> {
     let mut lines: Vec<_> = text.lines().collect();
     lines.sort_unstable();
     lines
 }
 
-/// A request to the server at `url`: the status and the body.
+/// Sends a request to the server at `url`. Returns the status and the body.
 async fn http(url: &str, request: &str, body: &str) -> (u16, String) {
     http_as(url, "", request, body).await
 }
 
-/// As that, with a token.
+/// As [`http`], with a token.
 async fn http_as(url: &str, token: &str, request: &str, body: &str) -> (u16, String) {
     let address = url.trim_start_matches("ws://").trim_end_matches("/ws");
     let mut stream = TcpStream::connect(address).await.unwrap();
@@ -61,7 +61,7 @@ async fn order(url: &str, action: &str, id: &str) -> (u16, String) {
     .await
 }
 
-/// Reads until standard output has had this line.
+/// Reads standard output until a line is `expected`.
 async fn until_line(server: &mut Outrace, expected: &str) {
     let mut line = String::new();
     while line.trim_end() != expected {
@@ -125,7 +125,7 @@ async fn lines_of_many_writers_are_never_mixed() {
         };
         let scripts = ['a', 'b', 'c', 'd'].map(script);
         let scripts: Vec<_> = scripts.iter().map(String::as_str).collect();
-        // Both outputs into one pipe, as in a terminal.
+        // Both outputs go into one pipe, as in a terminal.
         let (mut reader, writer) = std::io::pipe().unwrap();
         let mut command = outrace(&quiet(&scripts));
         command.stdin(Stdio::null()).stdout(writer.try_clone().unwrap()).stderr(writer);
@@ -266,7 +266,7 @@ async fn a_signal_stops_all_in_the_reverse_order_with_the_commands_own_end() {
             let mut server =
                 Outrace::serving(&["run", "--grace", "1h", &script("a"), &script("b")]).await;
             assert_eq!(processes(&server.url).await[0]["controllable"], false);
-            // Both have their traps before they say that they are up.
+            // Both processes set their traps before they print that they are up.
             loop {
                 let (_, body) = http(&server.url, "GET /api/channels", "").await;
                 let channels: Vec<Value> = serde_json::from_str(&body).unwrap();
@@ -303,7 +303,8 @@ async fn a_second_signal_kills_at_once() {
             Outrace::serving(&["run", "--grace", "1h", &stubborn[0], &stubborn[1]]).await;
         until_line(&mut server, "b | up").await;
         server.signal(Signal::INT);
-        // A signal is taken note of once: the second must come after the first was.
+        // Two signals in one moment count as one, so the second must come after the program has
+        // seen the first.
         loop {
             server.signal(Signal::TERM);
             let ended =
@@ -339,7 +340,7 @@ async fn processes_are_controlled_over_http_only_where_it_is_allowed() {
         let mut client = JsonClient::subscribed(&server.url, "process:web").await;
         assert_eq!(order(&server.url, "process.stop", "nobody").await.0, 400);
         assert_eq!(order(&server.url, "process.stop", "").await.1, "process.stop: process_id is required");
-        // One bad action refuses all: the stop is not carried out.
+        // One bad action refuses the whole request, so the process is not stopped.
         let both =
             r#"[{"action":"process.stop","process_id":"web"},{"action":"process.stop","process_id":"x"}]"#;
         assert_eq!(http(&server.url, "POST /api/actions", both).await.0, 400);
@@ -362,7 +363,8 @@ async fn processes_are_controlled_over_http_only_where_it_is_allowed() {
         assert_ne!(processes(&server.url).await[0]["pid"], web["pid"]);
         order(&server.url, "process.stop", "web").await;
         while client.final_status().await.1 != ("stopped".into(), 0) {}
-        // All are stopped by order: it goes on serving, since one can be started by order.
+        // All processes are stopped by order. The program still serves, because an order can start
+        // one again.
         loop {
             if processes(&server.url).await[0]["status"] == "stopped" {
                 break;
@@ -407,7 +409,8 @@ async fn it_stays_for_latecomers_if_asked_to() {
     .await;
 }
 
-/// Runs the binary in a terminal of its own, with this before it; what the terminal shows.
+/// Runs the program in a terminal of its own. `before` precedes the command in the shell. Returns
+/// the text on the screen.
 async fn in_a_terminal(before: &str, arguments: &str) -> Option<String> {
     let line = format!(
         "{before} exec {} run --quiet --listen 127.0.0.1:0 {arguments}",
@@ -552,7 +555,7 @@ async fn with_tokens_processes_are_seen_by_who_may_subscribe_and_controlled_by_w
                 "{token} {id}"
             );
         }
-        // What the client may see, a pattern finds, with the token.
+        // With the token, a pattern finds the channels that the client may see.
         let mut watcher = outrace(&["watch", "-n", "9", &server.url, "*"])
             .env("OUTRACE_TOKEN", "client-client-client")
             .stdin(Stdio::null())
@@ -573,7 +576,7 @@ async fn with_tokens_processes_are_seen_by_who_may_subscribe_and_controlled_by_w
 #[tokio::test]
 async fn a_ctrl_c_of_the_terminal_comes_to_each_process_once() {
     bounded(async {
-        // Counts what Ctrl-C brings it, for a while after the first.
+        // The script counts the signals of Ctrl-C for a while after the first.
         let count = "n=0; trap 'n=$((n+1))' INT; echo up; while [ $n = 0 ]; do sleep 0.05; done; sleep 0.3; exit $((40+n))";
         let quoted = count.replace('\'', r"'\''");
         let (mut terminal, mut keyboard, mut screen) =

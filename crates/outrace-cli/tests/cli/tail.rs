@@ -1,4 +1,4 @@
-//! `outrace tail`, as the binary and over real sockets.
+//! `outrace tail`, watched over real sockets.
 
 use std::fs;
 
@@ -19,7 +19,7 @@ async fn history(url: &str, channel: &str, lines: usize) -> Vec<String> {
     loop {
         let text = String::from_utf8(reply.clone()).unwrap();
         let body = text.split_once("\r\n\r\n").map_or("", |(_, body)| body);
-        // Without the sizes of the chunks.
+        // The lines that hold the size of a chunk are left out.
         let found: Vec<_> = body
             .lines()
             .filter(|line| !line.is_empty() && usize::from_str_radix(line, 16).is_err())
@@ -89,7 +89,7 @@ async fn files_are_streamed_from_their_last_lines_through_a_rotation_to_a_signal
                 None => message["data"]["status"].as_str().unwrap().to_owned(),
             });
         }
-        // Between two files it may have been seen without one.
+        // Between the two files the program may have found no file.
         rest.retain(|what| what != "missing" && what != "running");
         assert_eq!(rest, ["unfinished", "stopped"]);
         assert_eq!(server.child.wait().await.unwrap().code(), Some(0));

@@ -1,4 +1,4 @@
-//! `outrace watch` and the client behind it.
+//! `outrace watch`.
 
 use std::time::Duration;
 
@@ -126,7 +126,7 @@ async fn serve_until(
     let serving = tokio::spawn({
         let hub = hub.clone();
         async move {
-            // A dropped sender goes on serving, for as long as the test does.
+            // If the sender is dropped, the server runs for as long as the test.
             let stopped = async {
                 if stopped.await.is_err() {
                     std::future::pending().await

@@ -283,6 +283,7 @@ mod tests {
     use super::*;
     use proptest::collection::vec;
     use proptest::prelude::*;
+    use proptest::test_runner::FileFailurePersistence::WithSource;
     use std::ops::Range;
 
     /// The lines of `text`, by the plainest code there is.
@@ -344,7 +345,11 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(128))]
+        #![proptest_config(ProptestConfig {
+            // Beside this file, as `lines.proptest-regressions`.
+            failure_persistence: Some(Box::new(WithSource("proptest-regressions"))),
+            ..ProptestConfig::with_cases(128)
+        })]
 
         #[test]
         fn lines_are_whole_and_long_ones_in_pieces_that_cut_no_character(text in texts()) {

@@ -230,7 +230,9 @@ fn a_token_counts_within_its_time_for_its_audience_and_from_its_issuer() {
             .issuer("https://id.example"),
     );
     let with = |more: Value| {
-        let mut claims = json!({"sub": "alice", "exp": now() + 600, "aud": "outrace", "iss": "https://id.example"});
+        let issuer = "https://id.example";
+        let mut claims =
+            json!({"sub": "alice", "exp": now() + 600, "aud": "outrace", "iss": issuer});
         for (name, value) in more.as_object().unwrap() {
             if value.is_null() {
                 claims.as_object_mut().unwrap().remove(name);

@@ -69,7 +69,8 @@ fn without_descriptors_streams_go_on_accepting_waits_without_spinning_and_recove
         thread::sleep(50 * MS);
     }
     let used = cpu(&server) - used_before;
-    // A loop that spins takes all of a core, whatever else runs here: 2 s of it, or what it gets of them.
+    // A loop that spins takes a whole core, or all that other programs leave of one, for 2 s. The
+    // program can tell no count meanwhile: a request for its statistics needs a descriptor.
     assert!(
         used < 500 * MS,
         "{used:?} of CPU in {:?}, for {rounds} lines",

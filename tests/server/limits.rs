@@ -188,7 +188,8 @@ async fn a_handshake_whose_answer_is_not_taken_is_waited_for_so_long_and_its_pla
     peer.write_all(handshake("").as_bytes()).await.unwrap();
     let begun = tokio::time::Instant::now();
     eventually(|| refused(&hub, "handshake timeout") > 0).await;
-    assert_eq!(begun.elapsed(), Duration::from_millis(50));
+    // The test looks once a millisecond.
+    assert!(matches!(begun.elapsed().as_millis(), 50..=51));
     assert!(!connection.is_finished());
     assert_eq!(hub.stats().connected, 0);
     let (mut next, _connection) = serve_in_memory(&hub, 4096);

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use outrace::server::Options;
+use outrace::server::ServeOptions;
 use outrace::{Client, Hub, HubBuilder};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
@@ -33,11 +33,11 @@ pub struct Server {
 impl Server {
     pub fn start(hub: Hub) -> Self {
         let router = hub.router();
-        Self::routed(hub, router, Options::default())
+        Self::routed(hub, router, ServeOptions::default())
     }
 
     /// A hub behind a router and bounds of one's own.
-    pub fn routed(hub: Hub, router: axum::Router, options: Options) -> Self {
+    pub fn routed(hub: Hub, router: axum::Router, options: ServeOptions) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .enable_all()

@@ -2,6 +2,8 @@
 
 use bytes::Bytes;
 
+use super::line_ends::for_each_line;
+
 /// A run of lines without their terminators: one text and where each line stands in it.
 ///
 /// What one read of a pipe brings is one `Lines` and one publish: the lines share the buffer.
@@ -94,16 +96,9 @@ impl Lines {
         let text = text.into();
         let end_of_text = offset(text.len());
         let mut spans = Vec::new();
-        let mut start = 0;
-        for newline in memchr::memchr_iter(b'\n', &text) {
-            let end = if newline > start as usize && text[newline - 1] == b'\r' {
-                newline - 1
-            } else {
-                newline
-            };
-            spans.push((start, offset(end)));
-            start = offset(newline) + 1;
-        }
+        let start = offset(for_each_line(&text, 0, |start, end| {
+            spans.push((offset(start), offset(end)));
+        }));
         if start < end_of_text {
             spans.push((start, end_of_text));
         }

@@ -6,6 +6,7 @@ mod action;
 mod compact;
 mod event;
 mod kind;
+mod line_ends;
 mod lines;
 mod name;
 mod status;
@@ -18,6 +19,8 @@ pub use action::{Action, ActionError, Actions, ProcessOrder};
 use compact::compact;
 pub use event::ProcessEvent;
 pub use kind::MessageType;
+#[cfg(feature = "process")]
+pub(crate) use line_ends::for_each_line;
 pub use lines::Lines;
 pub use name::{ChannelName, NameError, ProcessId};
 pub use status::{Status, StatusReport};

@@ -1,7 +1,7 @@
 //! Finds the ends of lines.
 
-/// Calls `line(start, end)` for each terminated line of `text` and returns the offset after the last
-/// terminator.
+/// Calls `line(start, end)` for each terminated line of `text` and returns the offset after the
+/// last terminator.
 ///
 /// `\n` and `\r\n` are terminators, and `start..end` excludes them. Any other `\r` belongs to its
 /// line. The search begins at `searched`: the caller knows that no `\n` precedes it.

@@ -44,8 +44,8 @@ fn live_members(_: Pid) -> Option<bool> {
     None
 }
 
-/// Returns the third and the fifth field of `/proc/PID/stat`. The second field is the program's name
-/// in parentheses, which may hold any byte.
+/// Returns the third and the fifth field of `/proc/PID/stat`. The second field is the program's
+/// name in parentheses, which may hold any byte.
 #[cfg(target_os = "linux")]
 fn state_and_group(stat: &[u8]) -> Option<(u8, i32)> {
     let rest = &stat[memchr::memrchr(b')', stat)? + 1..];

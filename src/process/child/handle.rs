@@ -40,8 +40,8 @@ impl Process {
     /// Takes the writing end of the process's standard input.
     ///
     /// Returns `None` the second time, or if the command's standard input is not
-    /// [`Stdio::piped`](std::process::Stdio::piped). The input ends when the writing end is dropped;
-    /// if it was not taken, it is dropped with this handle.
+    /// [`Stdio::piped`](std::process::Stdio::piped). The input ends when the writing end is
+    /// dropped; if it was not taken, it is dropped with this handle.
     pub fn take_stdin(&mut self) -> Option<ChildStdin> {
         self.stdin.take()
     }
@@ -70,8 +70,8 @@ impl Process {
     }
 
     /// Ends all waiting for subscribers, now and in the future, so that a
-    /// [lossless](super::Spawn::lossless) process can end soon. Subscribers without room are skipped
-    /// from now on. Does nothing for other processes.
+    /// [lossless](super::Spawn::lossless) process can end soon. Subscribers without room are
+    /// skipped from now on. Does nothing for other processes.
     pub fn disable_lossless(&self) {
         if let Some(lossless) = &self.lossless {
             lossless.give_up();

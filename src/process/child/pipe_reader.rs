@@ -26,8 +26,8 @@ pub(super) struct PipeReader {
     tee: Option<Tee>,
 }
 
-/// The pass-through, with a buffer of its own. The bytes are published before they are passed on, and
-/// publishing gives the publisher's buffer away with the run of lines.
+/// The pass-through, with a buffer of its own. The bytes are published before they are passed on,
+/// and publishing gives the publisher's buffer away with the run of lines.
 struct Tee {
     sink: OutputSink,
     raw: Vec<u8>,
@@ -69,8 +69,8 @@ impl PipeReader {
         }
     }
 
-    /// Publishes the input of one [`read`](Self::read) and passes it on. Returns how long this waited
-    /// for subscribers and the sink.
+    /// Publishes the input of one [`read`](Self::read) and passes it on. Returns how long this
+    /// waited for subscribers and the sink.
     pub(super) async fn handle(&mut self, read: io::Result<usize>) -> Duration {
         let n = match read {
             Ok(0) | Err(_) => {

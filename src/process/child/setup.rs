@@ -16,8 +16,8 @@ pub(super) struct SpawnedChild {
     pub(super) stderr: Option<OutputPipe>,
 }
 
-/// Starts `command` with a pipe for each of its outputs. With `own_group`, the child leads a process
-/// group of its own. Standard input stays as `command` says.
+/// Starts `command` with a pipe for each of its outputs. With `own_group`, the child leads a
+/// process group of its own. Standard input stays as `command` says.
 pub(super) fn spawn_child(command: &mut Command, own_group: bool) -> io::Result<SpawnedChild> {
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
     if own_group {

@@ -115,8 +115,8 @@ impl Spawn {
         self
     }
 
-    /// Sets whether the process leads a process group of its own, which gets its signals. The default
-    /// is `true`.
+    /// Sets whether the process leads a process group of its own, which gets its signals. The
+    /// default is `true`.
     ///
     /// Without a group of its own the process stays in its parent's group. It may then read the
     /// terminal and gets the terminal's signals, and [`Process::signal`] reaches the process alone.
@@ -126,7 +126,8 @@ impl Spawn {
         self
     }
 
-    /// Sets whether dropping the [`Process`] kills the process and its group. The default is `false`.
+    /// Sets whether dropping the [`Process`] kills the process and its group. The default is
+    /// `false`.
     #[must_use]
     pub fn kill_on_drop(mut self, kill: bool) -> Self {
         self.kill_on_drop = kill;
@@ -208,10 +209,10 @@ impl Hub {
     /// in the order in which they are read, and after the last line the status `exited` with the
     /// exit code, or `crashed` with 128 + the number of the signal that ended the process.
     ///
-    /// The process leads a process group of its own. Its standard input is inherited unless `command`
-    /// sets it; see [`Process::take_stdin`] for a pipe. The system stops a process that reads the
-    /// terminal from a group of its own (`SIGTTIN`). If standard input is a terminal, set it to
-    /// [`Stdio::null`](std::process::Stdio::null) or a pipe, or see [`Spawn::own_group`].
+    /// The process leads a process group of its own. Its standard input is inherited unless
+    /// `command` sets it; see [`Process::take_stdin`] for a pipe. The system stops a process that
+    /// reads the terminal from a group of its own (`SIGTTIN`). If standard input is a terminal, set
+    /// it to [`Stdio::null`](std::process::Stdio::null) or a pipe, or see [`Spawn::own_group`].
     ///
     /// Descendants that outlive the process and hold its output open do not delay the report for
     /// long. After the process has ended, their output is read until they close it, until it was

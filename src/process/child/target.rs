@@ -43,8 +43,8 @@ impl SignalTarget {
 
     /// Marks the end of the process as requested. Must precede the signal that ends it.
     pub(super) fn request_stop(&self) {
-        // Relaxed: the signal follows in this thread, and the load in `report` follows the exit that
-        // the signal causes. The order goes through the system.
+        // Relaxed: the signal follows in this thread, and the load in `report` follows the exit
+        // that the signal causes. The order goes through the system.
         self.stop_requested.store(true, Ordering::Relaxed);
     }
 

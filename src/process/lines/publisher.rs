@@ -41,7 +41,8 @@ const COALESCE_DELAY: Duration = Duration::from_millis(1);
 ///
 /// Made from a [`Lossless`](crate::Lossless), it waits for subscribers without room instead of
 /// skipping them. [`commit`](Self::commit), [`push`](Self::push) and [`finish`](Self::finish) then
-/// only collect lines, and each of them must be followed by [`flush`](Self::flush), which publishes.
+/// only collect lines, and each of them must be followed by [`flush`](Self::flush), which
+/// publishes.
 ///
 /// ```
 /// # use outrace::{Hub, Lossless, process::LinePublisher};
@@ -142,8 +143,8 @@ impl LinePublisher {
     /// lines would only wait for the hub's next flush. Otherwise it is `None`. The writer of the
     /// stream does not notice the delay, since a pipe holds many times as much.
     ///
-    /// The delay is not suitable for one of several streams whose relative order matters: input that
-    /// arrives during the delay loses its order.
+    /// The delay is not suitable for one of several streams whose relative order matters: input
+    /// that arrives during the delay loses its order.
     pub fn coalesce_delay(&self, n: usize) -> Option<Duration> {
         (n < SMALL_READ_BYTES.min(self.spare_len) && self.publisher().is_paced())
             .then_some(COALESCE_DELAY)

@@ -16,8 +16,8 @@ pub enum LineSender {
 }
 
 impl LineSender {
-    /// Creates a sender that waits for each subscriber without room for at most `wait_limit`, or one
-    /// that never waits if `wait_limit` is `None`.
+    /// Creates a sender that waits for each subscriber without room for at most `wait_limit`, or
+    /// one that never waits if `wait_limit` is `None`.
     pub fn new(publisher: Publisher, wait_limit: Option<Duration>) -> Self {
         match wait_limit {
             Some(limit) => Self::Lossless(Lossless::new(publisher, limit)),

@@ -14,16 +14,16 @@ const MAX_BUFFER_BYTES: usize = 256 * 1024;
 
 /// Splits a byte stream, chunk by chunk, into lines.
 ///
-/// The splitter owns the buffer that the stream is read into. [`spare_mut`](Self::spare_mut) returns
-/// free space and [`commit`](Self::commit) takes the bytes that were read. Then
+/// The splitter owns the buffer that the stream is read into. [`spare_mut`](Self::spare_mut)
+/// returns free space and [`commit`](Self::commit) takes the bytes that were read. Then
 /// [`take_lines`](Self::take_lines) returns the complete lines as one run that *shares* the buffer,
-/// or [`discard_lines`](Self::discard_lines) counts them and reuses the buffer. The two may alternate
-/// at any byte.
+/// or [`discard_lines`](Self::discard_lines) counts them and reuses the buffer. The two may
+/// alternate at any byte.
 ///
 /// `\n` and `\r\n` terminate a line; any other `\r` belongs to its line. A line longer than
-/// [`MAX_LINE_BYTES`](super::MAX_LINE_BYTES) is delivered in pieces of at most that length. No piece
-/// is empty and nothing is lost. A piece of a valid UTF-8 line never ends inside a character. When
-/// the input ends, the bytes after the last terminator are a line too.
+/// [`MAX_LINE_BYTES`](super::MAX_LINE_BYTES) is delivered in pieces of at most that length. No
+/// piece is empty and nothing is lost. A piece of a valid UTF-8 line never ends inside a character.
+/// When the input ends, the bytes after the last terminator are a line too.
 ///
 /// ```
 /// # use outrace::process::LineSplitter;
@@ -40,13 +40,13 @@ const MAX_BUFFER_BYTES: usize = 256 * 1024;
 /// ```
 #[derive(Default)]
 pub struct LineSplitter {
-    /// Initialized over its full length: reading into it needs neither `unsafe` nor zeroing a second
-    /// time. The unread input is at `start..end`.
+    /// Initialized over its full length: reading into it needs neither `unsafe` nor zeroing a
+    /// second time. The unread input is at `start..end`.
     buffer: BytesMut,
     start: usize,
     end: usize,
-    /// The number of bytes after `start` that are known to hold no `\n`. A long line that arrives in
-    /// small reads is searched once, not once a read.
+    /// The number of bytes after `start` that are known to hold no `\n`. A long line that arrives
+    /// in small reads is searched once, not once a read.
     searched: usize,
     /// The largest read since the buffer was allocated. It sizes the next buffer.
     largest_read: usize,

@@ -59,15 +59,15 @@ impl Control {
     /// process has too many orders waiting.
     ///
     /// # Cancel safety
-    /// Not cancel safe. The first poll submits the order. Dropping the future later ends the wait and
-    /// does not withdraw the order.
+    /// Not cancel safe. The first poll submits the order. Dropping the future later ends the wait
+    /// and does not withdraw the order.
     pub async fn start(&self, id: &str) -> Result<(), ControlError> {
         self.submit_and_wait(id, ProcessOrder::Start).await
     }
 
-    /// Stops a process: sends `SIGTERM` to its group, and `SIGKILL` after the supervisor's
-    /// [grace period](super::SupervisorBuilder::grace_period). The process is not restarted until it
-    /// is started again.
+    /// Stops a process: sends `SIGTERM` to its group, and `SIGKILL` after the supervisor's [grace
+    /// period](super::SupervisorBuilder::grace_period). The process is not restarted until it is
+    /// started again.
     ///
     /// Returns when no member of the process group runs.
     ///

@@ -69,8 +69,8 @@ impl SupervisorBuilder {
         self
     }
 
-    /// Sets the time between the first signal of a stop and `SIGKILL`. The default is 5 s. It runs for
-    /// each process separately.
+    /// Sets the time between the first signal of a stop and `SIGKILL`. The default is 5 s. It runs
+    /// for each process separately.
     pub fn grace_period(mut self, grace_period: Duration) -> Self {
         self.settings.grace_period = grace_period;
         self
@@ -252,8 +252,8 @@ impl Supervisor {
         Control::new(Arc::clone(&self.state))
     }
 
-    /// Waits until no process runs and none will be restarted, and returns all processes. Any number
-    /// of tasks may wait.
+    /// Waits until no process runs and none will be restarted, and returns all processes. Any
+    /// number of tasks may wait.
     ///
     /// # Cancel safety
     /// Cancel safe.
@@ -280,8 +280,8 @@ impl Supervisor {
         self.wait().await
     }
 
-    /// Begins to stop all processes as [`stop`](Self::stop) does, with another first signal, and does
-    /// not wait. Does nothing if the processes are being stopped.
+    /// Begins to stop all processes as [`stop`](Self::stop) does, with another first signal, and
+    /// does not wait. Does nothing if the processes are being stopped.
     ///
     /// Members of the group that outlive the process get `SIGTERM`, whatever the first signal was.
     pub fn begin_stop(&self, signal: Signal) {
@@ -303,8 +303,8 @@ impl Supervisor {
     /// Returns the first process that failed and was not restarted, or `None`.
     ///
     /// A process fails with an exit code other than 0, by a signal, or if it cannot be started. A
-    /// process that [`Control::stop`] ended has not failed. A process that [`stop`](Self::stop) ended
-    /// may have.
+    /// process that [`Control::stop`] ended has not failed. A process that [`stop`](Self::stop)
+    /// ended may have.
     pub fn first_failure(&self) -> Option<ProcessFailure> {
         self.state.table.borrow().first_failure.clone()
     }

@@ -10,8 +10,8 @@ use tokio::process::Command;
 ///
 /// A [`Command`] cannot be cloned. A `Program` can, and makes a command for each start.
 ///
-/// Standard input is empty: a process in a process group of its own cannot read the terminal, and an
-/// earlier run of a restarted process has consumed any other input.
+/// Standard input is empty: a process in a process group of its own cannot read the terminal, and
+/// an earlier run of a restarted process has consumed any other input.
 ///
 /// ```
 /// use outrace::process::Program;

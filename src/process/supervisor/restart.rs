@@ -153,7 +153,9 @@ mod tests {
     proptest! {
         #[test]
         fn every_delay_is_within_its_bounds(
-            first in 0..=u64::MAX, max in 0..=u64::MAX, runs in prop::collection::vec(0..20_u32, 0..100),
+            first in 0..=u64::MAX,
+            max in 0..=u64::MAX,
+            runs in prop::collection::vec(0..20_u32, 0..100),
         ) {
             let (first, max) = (Duration::from_millis(first), Duration::from_millis(max));
             let mut backoff = RestartBackoff::new(RestartDelay::new(first).max_delay(max));

@@ -13,8 +13,8 @@ use crate::process::child::OutputSink;
 
 type SinkFactory = dyn Fn() -> (OutputSink, OutputSink) + Send + Sync;
 
-/// A process for a [`Supervisor`](super::Supervisor): its id, its program, when it starts and whether
-/// it is restarted.
+/// A process for a [`Supervisor`](super::Supervisor): its id, its program, when it starts and
+/// whether it is restarted.
 ///
 /// ```
 /// use outrace::process::{Program, Restart, Supervised};
@@ -69,16 +69,17 @@ impl Supervised {
         self
     }
 
-    /// Sets the delay of the first start, after the start of the process that precedes it. The default
-    /// is zero.
+    /// Sets the delay of the first start, after the start of the process that precedes it. The
+    /// default is zero.
     #[must_use]
     pub fn start_delay(mut self, delay: Duration) -> Self {
         self.start_delay = delay;
         self
     }
 
-    /// Sets the process that precedes this one. This one starts when the first start of that process
-    /// was attempted, whether it succeeded or not. The default is the process that was added before.
+    /// Sets the process that precedes this one. This one starts when the first start of that
+    /// process was attempted, whether it succeeded or not. The default is the process that was
+    /// added before.
     #[must_use]
     pub fn start_after(mut self, id: impl Into<String>) -> Self {
         self.start_after = Some(id.into());

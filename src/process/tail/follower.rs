@@ -1,11 +1,11 @@
-//! Follows one file by its path, through rotations and truncations. Does file I/O only: it waits for
-//! nothing and knows no runtime.
+//! Follows one file by its path, through rotations and truncations. Does file I/O only: it waits
+//! for nothing and knows no runtime.
 //!
 //! The rules hold for a single writer that finishes a line before it goes on to the next file:
-//! - The file at the path is read to its end. A *non-empty* file with another device or inode at the
-//!   path means that the writer is done with the old file. The old file is then read to its end once
-//!   more, and the new file from its beginning. So a rotation by renaming loses and repeats nothing,
-//!   however late the writer opens its new file.
+//! - The file at the path is read to its end. A *non-empty* file with another device or inode at
+//!   the path means that the writer is done with the old file. The old file is then read to its end
+//!   once more, and the new file from its beginning. So a rotation by renaming loses and repeats
+//!   nothing, however late the writer opens its new file.
 //! - A removed file is still read while nothing new is at its path: its writer may have it open.
 //! - A file was truncated if it is shorter than the read position, or if the bytes just before that
 //!   position have changed. It is then read from its beginning. Lines that were written between the
@@ -157,8 +157,8 @@ impl Follower {
         }
     }
 
-    /// Returns the folders whose changes may be news of the file: the folder of the path and, if the
-    /// path is a link, the folder of its target.
+    /// Returns the folders whose changes may be news of the file: the folder of the path and, if
+    /// the path is a link, the folder of its target.
     pub(super) fn folders(&self) -> Vec<PathBuf> {
         let parent = |path: &Path| match path.parent() {
             Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),

@@ -165,8 +165,8 @@ impl Tail {
 
     /// Reads the rest of the file and ends the following.
     ///
-    /// Returns when the rest is published, with an unterminated last line, and the status `stopped`.
-    /// Does not wait for subscribers any more.
+    /// Returns when the rest is published, with an unterminated last line, and the status
+    /// `stopped`. Does not wait for subscribers any more.
     ///
     /// # Cancel safety
     /// Not cancel safe. Dropping the future ends the following at once.

@@ -103,8 +103,8 @@ fn identity(metadata: &Metadata) -> (u64, u64) {
     (metadata.dev(), metadata.ino())
 }
 
-/// Returns the offset of the last `lines` lines of the first `length` bytes. A trailing unterminated
-/// line is included and not counted, since it is still being written.
+/// Returns the offset of the last `lines` lines of the first `length` bytes. A trailing
+/// unterminated line is included and not counted, since it is still being written.
 fn last_lines(file: &File, length: u64, lines: u64) -> io::Result<u64> {
     let mut buffer = vec![0; BACKWARD_READ_BYTES];
     let mut wanted = lines;

@@ -29,7 +29,8 @@ pub(super) struct TailTask {
 impl TailTask {
     /// Follows the file until `stopped` is `true`.
     ///
-    /// A file read may block, and a thread of the runtime must not. So each check is a blocking task.
+    /// A file read may block, and a thread of the runtime must not. So each check is a blocking
+    /// task.
     pub(super) async fn run(mut self, poll_interval: Duration, mut stopped: watch::Receiver<bool>) {
         let watch = self.watch.clone();
         let (mut caught_up, mut refresh) = (true, true);

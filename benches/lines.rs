@@ -27,10 +27,10 @@ fn feed(text: &[u8], mut each: impl FnMut(&mut LineSplitter)) {
     let mut splitter = LineSplitter::new();
     let mut rest = text;
     while !rest.is_empty() {
-        let spare = splitter.spare();
+        let spare = splitter.spare_mut();
         let n = spare.len().min(rest.len()).min(READ);
         spare[..n].copy_from_slice(&rest[..n]);
-        splitter.filled(n);
+        splitter.commit(n);
         rest = &rest[n..];
         each(&mut splitter);
     }
@@ -49,14 +49,16 @@ fn lines(criterion: &mut Criterion) {
         group.bench_with_input(BenchmarkId::new("count", line), &text, |bench, text| {
             bench.iter(|| {
                 let mut count = 0;
-                feed(text, |splitter| count += splitter.count());
+                feed(text, |splitter| count += splitter.discard_lines());
                 count
             });
         });
         group.bench_with_input(BenchmarkId::new("split", line), &text, |bench, text| {
             bench.iter(|| {
                 let mut count = 0;
-                feed(text, |splitter| count += black_box(splitter.take()).len());
+                feed(text, |splitter| {
+                    count += black_box(splitter.take_lines()).len()
+                });
                 count
             });
         });

@@ -2,6 +2,8 @@
 
 use bytes::Bytes;
 
+use super::line_ends::for_each_line;
+
 /// A run of lines without their terminators: one text, and the byte range of each line in it.
 ///
 /// A publisher can make one `Lines` of each read from a pipe, and publish it with one call. The
@@ -97,16 +99,9 @@ impl Lines {
         let text = text.into();
         let end_of_text = offset(text.len());
         let mut spans = Vec::new();
-        let mut start = 0;
-        for newline in memchr::memchr_iter(b'\n', &text) {
-            let end = if newline > start as usize && text[newline - 1] == b'\r' {
-                newline - 1
-            } else {
-                newline
-            };
-            spans.push((start, offset(end)));
-            start = offset(newline) + 1;
-        }
+        let start = offset(for_each_line(&text, 0, |start, end| {
+            spans.push((offset(start), offset(end)));
+        }));
         if start < end_of_text {
             spans.push((start, end_of_text));
         }

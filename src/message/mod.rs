@@ -6,6 +6,7 @@
 mod action;
 mod compact;
 mod event;
+mod line_ends;
 mod lines;
 mod message_type;
 mod name;
@@ -18,6 +19,8 @@ use serde_json::value::RawValue;
 pub use action::{Action, ActionError, Actions, ProcessOrder};
 use compact::compact;
 pub use event::ProcessEvent;
+#[cfg(feature = "process")]
+pub(crate) use line_ends::for_each_line;
 pub use lines::Lines;
 pub use message_type::MessageType;
 pub use name::{ChannelName, NameError, ProcessId};

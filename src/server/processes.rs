@@ -131,11 +131,11 @@ mod supervised {
         }
 
         pub(super) fn knows(&self, id: &ProcessId) -> bool {
-            self.control.knows(id.as_str())
+            self.control.contains(id.as_str())
         }
 
         pub(super) fn order(&self, id: &ProcessId, order: ProcessOrder) -> bool {
-            self.control.order(id.as_str(), order).is_ok()
+            self.control.submit(id.as_str(), order).is_ok()
         }
 
         pub(super) fn list(&self, hub: &Inner, client: &Arc<Client>) -> Response {

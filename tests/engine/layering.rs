@@ -176,7 +176,7 @@ fn nothing_that_waits_or_expires_looks_at_the_clock_on_the_wall() {
             "connection/",
             "hub.rs",
             "outbox/",
-            "process/restart.rs",
+            "process/supervisor/restart.rs",
             "server/accept.rs",
             "server/body.rs",
             "server/stream.rs",

@@ -3,7 +3,7 @@
 use std::io::ErrorKind;
 use std::time::Duration;
 
-use outrace::process::{ExitReport, MAX_LINE, Signal, Spawn, SpawnError};
+use outrace::process::{ExitReport, MAX_LINE_BYTES, Signal, Spawn, SpawnError};
 use outrace::{Hub, Status};
 use outrace_testkit::{JsonClient, bounded, serve};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -80,8 +80,8 @@ async fn a_line_of_a_megabyte_comes_in_pieces_with_nothing_lost() {
     let expected: String = (1..=150_000).map(|i| format!("{i:06}")).collect();
     assert_eq!(lines.last().unwrap(), "next");
     let pieces = &lines[..lines.len() - 1];
-    assert!(pieces.iter().all(|piece| piece.len() <= MAX_LINE));
-    assert_eq!(pieces.len(), expected.len().div_ceil(MAX_LINE));
+    assert!(pieces.iter().all(|piece| piece.len() <= MAX_LINE_BYTES));
+    assert_eq!(pieces.len(), expected.len().div_ceil(MAX_LINE_BYTES));
     assert!(
         pieces.concat() == expected,
         "the pieces do not make up the line"

@@ -121,11 +121,11 @@ async fn one_starts_after_the_process_it_names_and_its_delay() {
         let (builder, mut events) = Events::of(
             Supervisor::builder()
                 .process(shell("db", FOREVER))
-                .process(shell("slow", FOREVER).delay(AN_HOUR))
+                .process(shell("slow", FOREVER).start_delay(AN_HOUR))
                 .process(
                     shell("web", FOREVER)
-                        .after("db")
-                        .delay(Duration::from_millis(1)),
+                        .start_after("db")
+                        .start_delay(Duration::from_millis(1)),
                 ),
         );
         let supervisor = builder.start(&hub).unwrap();
@@ -149,13 +149,13 @@ fn two_of_one_id_and_an_order_that_cannot_be_are_refused() {
         .process(shell("a", "true"))
         .process(shell("a", "true"))
         .start(&hub);
-    assert!(matches!(twice, Err(SupervisorError::Twice(id)) if id.as_str() == "a"));
+    assert!(matches!(twice, Err(SupervisorError::DuplicateId(id)) if id.as_str() == "a"));
     for after in ["b", "a", "nobody"] {
         let builder = Supervisor::builder()
-            .process(shell("a", "true").after(after))
+            .process(shell("a", "true").start_after(after))
             .process(shell("b", "true"));
         assert!(
-            matches!(builder.start(&hub), Err(SupervisorError::After { .. })),
+            matches!(builder.start(&hub), Err(SupervisorError::StartOrder { .. })),
             "a after {after}"
         );
     }
@@ -324,7 +324,7 @@ async fn after_the_grace_the_whole_group_is_killed() {
         let hub = Hub::new();
         let supervisor = Supervisor::builder()
             .process(shell("it", &script))
-            .grace(Duration::from_millis(50))
+            .grace_period(Duration::from_millis(50))
             .start(&hub)
             .unwrap();
         let child = written(&child).await;
@@ -348,7 +348,7 @@ async fn the_grace_is_for_the_whole_group_though_its_leader_ends_at_once() {
         let script = format!("sh -c \"{child}\" > /dev/null 2>&1; echo never");
         let hub = Hub::new();
         let supervisor =
-            Supervisor::builder().process(shell("it", &script)).grace(AN_HOUR).start(&hub).unwrap();
+            Supervisor::builder().process(shell("it", &script)).grace_period(AN_HOUR).start(&hub).unwrap();
         written(&up).await;
         supervisor.stop().await;
         assert_eq!(std::fs::read_to_string(&bye).unwrap(), "bye\n", "the child was not waited for");
@@ -396,7 +396,7 @@ async fn the_first_failure_stops_all_if_asked_to_and_only_then() {
         assert_eq!((failed.id.as_str(), failed.code), ("job", 7));
         assert_eq!(
             supervisor.control().start("web").await,
-            Err(ControlError::Ending)
+            Err(ControlError::Stopping)
         );
         assert!(events.so_far().contains(&"web stopped 143".to_owned()));
 
@@ -419,7 +419,7 @@ async fn killing_waits_for_no_grace() {
         let builder = Supervisor::builder()
             .process(shell("a", STUBBORN))
             .process(shell("b", STUBBORN));
-        let (builder, _events) = Events::of(builder.grace(AN_HOUR));
+        let (builder, _events) = Events::of(builder.grace_period(AN_HOUR));
         let url = serve(&hub).await;
         let (mut a, mut b) = (
             JsonClient::subscribed(&url, "process:a").await,
@@ -451,18 +451,18 @@ async fn orders_that_cannot_be_carried_out_are_refused_by_name() {
         let control = supervisor.control();
         assert_eq!(
             control.restart("nobody").await,
-            Err(ControlError::Unknown("nobody".into()))
+            Err(ControlError::UnknownProcess("nobody".into()))
         );
-        assert!(control.knows("it") && !control.knows("nobody"));
+        assert!(control.contains("it") && !control.contains("nobody"));
         supervisor.stop().await;
-        assert_eq!(control.start("it").await, Err(ControlError::Ending));
+        assert_eq!(control.start("it").await, Err(ControlError::Stopping));
         drop(supervisor);
         assert_eq!(
             control.list()[0].status,
             Status::Stopped,
             "what is known stays"
         );
-        assert_eq!(control.start("it").await, Err(ControlError::Ending));
+        assert_eq!(control.start("it").await, Err(ControlError::Stopping));
     })
     .await;
 }

@@ -73,7 +73,7 @@ impl Watched {
         let client = JsonClient::subscribed(&serve(&hub).await, CHANNEL).await;
         let (said, events) = mpsc::unbounded_channel();
         let tail = builder
-            .interval(Duration::from_millis(10))
+            .poll_interval(Duration::from_millis(10))
             .on_event(move |event| {
                 let _ = said.send(event);
             })

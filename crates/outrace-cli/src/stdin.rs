@@ -12,7 +12,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use outrace::process::{DRAIN_LIMIT, DRAIN_QUIET, LineFeed};
+use outrace::process::{DRAIN_IDLE_TIMEOUT, DRAIN_TIMEOUT, LinePublisher};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -36,7 +36,7 @@ pub(crate) enum End {
 /// On a signal it calls `on_signal` and then leaves the input a short time to end by itself, since
 /// the same Ctrl-C may have reached the program that writes it.
 pub(crate) async fn feed(
-    feed: LineFeed,
+    feed: LinePublisher,
     signals: &mut Signals,
     on_signal: impl Fn(),
 ) -> io::Result<End> {
@@ -53,7 +53,7 @@ pub(crate) async fn feed(
                 end = &mut reading => return end?,
                 _ = signals.next() => on_signal(),
             }
-            stop.send_replace(Some(Instant::now() + DRAIN_LIMIT));
+            stop.send_replace(Some(Instant::now() + DRAIN_TIMEOUT));
             tokio::select! {
                 end = &mut reading => end?,
                 _ = signals.next() => {
@@ -75,7 +75,7 @@ pub(crate) async fn feed(
             }
             // Relaxed: the flag publishes no other data.
             stop.store(true, Ordering::Relaxed);
-            match tokio::time::timeout(DRAIN_LIMIT, reading).await {
+            match tokio::time::timeout(DRAIN_TIMEOUT, reading).await {
                 Ok(end) => end?,
                 Err(_) => Ok(End::Signal),
             }
@@ -86,7 +86,7 @@ pub(crate) async fn feed(
 /// Reads until the end, or until the deadline that `stopped` holds once there is one.
 async fn read_when_ready(
     mut stdin: AsyncFd<OwnedFd>,
-    mut feed: LineFeed,
+    mut feed: LinePublisher,
     mut stopped: watch::Receiver<Option<Instant>>,
 ) -> io::Result<End> {
     loop {
@@ -98,7 +98,12 @@ async fn read_when_ready(
             },
             Some(limit) if Instant::now() >= limit => break,
             Some(limit) => {
-                match timeout_at(limit.min(Instant::now() + DRAIN_QUIET), stdin.readable()).await {
+                match timeout_at(
+                    limit.min(Instant::now() + DRAIN_IDLE_TIMEOUT),
+                    stdin.readable(),
+                )
+                .await
+                {
                     Ok(ready) => ready,
                     Err(_) => break,
                 }
@@ -109,7 +114,7 @@ async fn read_when_ready(
         // that came after this check.
         let read = ready.try_io(|stdin| {
             if has_input(stdin.as_fd())? {
-                Ok(rustix::io::read(stdin, feed.spare())?)
+                Ok(rustix::io::read(stdin, feed.spare_mut())?)
             } else {
                 Err(io::ErrorKind::WouldBlock.into())
             }
@@ -118,13 +123,13 @@ async fn read_when_ready(
         match read {
             Ok(0) => {
                 feed.finish();
-                feed.settle().await;
+                feed.flush().await;
                 return Ok(End::Eof);
             }
             Ok(n) => {
-                feed.filled(n);
-                feed.settle().await;
-                match feed.linger(n) {
+                feed.commit(n);
+                feed.flush().await;
+                match feed.coalesce_delay(n) {
                     Some(pause) => stdin = unregistered(stdin, sleep(pause)).await?,
                     None => tokio::task::yield_now().await,
                 }
@@ -132,13 +137,13 @@ async fn read_when_ready(
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => {
                 feed.finish();
-                feed.settle().await;
+                feed.flush().await;
                 return Err(error);
             }
         }
     }
     feed.finish();
-    feed.settle().await;
+    feed.flush().await;
     Ok(End::Signal)
 }
 
@@ -171,27 +176,27 @@ fn has_input(stdin: BorrowedFd<'_>) -> io::Result<bool> {
     }
 }
 
-fn read_blocking(mut feed: LineFeed, stop: &AtomicBool, wait: &Handle) -> io::Result<End> {
+fn read_blocking(mut feed: LinePublisher, stop: &AtomicBool, wait: &Handle) -> io::Result<End> {
     while !stop.load(Ordering::Relaxed) {
-        match rustix::io::read(io::stdin(), feed.spare()) {
+        match rustix::io::read(io::stdin(), feed.spare_mut()) {
             Ok(0) => {
                 feed.finish();
-                wait.block_on(feed.settle());
+                wait.block_on(feed.flush());
                 return Ok(End::Eof);
             }
             Ok(n) => {
-                feed.filled(n);
-                wait.block_on(feed.settle());
+                feed.commit(n);
+                wait.block_on(feed.flush());
             }
             Err(rustix::io::Errno::INTR) => {}
             Err(error) => {
                 feed.finish();
-                wait.block_on(feed.settle());
+                wait.block_on(feed.flush());
                 return Err(error.into());
             }
         }
     }
     feed.finish();
-    wait.block_on(feed.settle());
+    wait.block_on(feed.flush());
     Ok(End::Signal)
 }

@@ -1,8 +1,8 @@
 //! `outrace pipe`: standard input as a process.
 
 use clap::Args;
-use outrace::process::LineFeed;
-use outrace::{ChannelName, Lossless, ProcessId, Status};
+use outrace::process::{LinePublisher, LineSender};
+use outrace::{ChannelName, ProcessId, Status};
 
 use crate::console::notice;
 use crate::failure::Failure;
@@ -47,20 +47,9 @@ impl Pipe {
             .map_err(Failure::usage)?;
         publisher.send_status(Status::Running, 0);
 
-        let lossless = self
-            .lossless
-            .limit
-            .map(|limit| Lossless::new(publisher.clone(), limit));
-        let feed = match &lossless {
-            Some(lossless) => LineFeed::lossless(lossless.clone()),
-            None => LineFeed::new(publisher.clone()),
-        };
-        let end = stdin::feed(feed, &mut signals, || {
-            if let Some(lossless) = &lossless {
-                lossless.give_up();
-            }
-        })
-        .await;
+        let sender = LineSender::new(publisher.clone(), self.lossless.limit);
+        let feed = LinePublisher::new(sender.clone());
+        let end = stdin::feed(feed, &mut signals, || sender.disable_lossless()).await;
         let code = match &end {
             Ok(End::Eof) => {
                 publisher.send_status(Status::Exited, 0);

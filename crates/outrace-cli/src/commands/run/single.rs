@@ -4,7 +4,7 @@ use std::ffi::{OsStr, OsString};
 use std::io::IsTerminal;
 use std::time::Duration;
 
-use outrace::process::{DRAIN_LIMIT, ExitReport, Process, Signal, Spawn, SpawnError};
+use outrace::process::{DRAIN_TIMEOUT, ExitReport, Process, Signal, Spawn, SpawnError};
 use outrace::{ChannelName, ProcessId, Status};
 use tokio::time::{Instant, sleep_until};
 
@@ -85,7 +85,7 @@ impl Run {
             tokio::select! {
                 report = process.wait() => return (report, !matches!(ending, Ending::No), hurried),
                 signal = signals.next() => {
-                    process.give_up_waiting();
+                    process.disable_lossless();
                     if matches!(ending, Ending::No) {
                         if !(terminal && signal == Signal::Interrupt && in_foreground()) {
                             // Fails only when the process has ended, and then `wait` returns.
@@ -128,7 +128,7 @@ impl Ending {
 fn kill(process: &Process) -> Ending {
     let _ = process.signal(Signal::Kill);
     Ending::Killed {
-        until: Instant::now() + DRAIN_LIMIT + Duration::from_secs(1),
+        until: Instant::now() + DRAIN_TIMEOUT + Duration::from_secs(1),
     }
 }
 
@@ -139,6 +139,14 @@ fn in_foreground() -> bool {
         .is_ok_and(|group| group == rustix::process::getpgrp())
 }
 
+/// Describes why a process was not started, with the system's reason where that adds something.
+pub(super) fn spawn_error_text(error: &SpawnError) -> String {
+    match error {
+        SpawnError::NotExecutable { source, .. } => format!("{error}: {source}"),
+        _ => error.to_string(),
+    }
+}
+
 fn not_started(error: &SpawnError) -> Failure {
     let advice = match error {
         SpawnError::NotFound { .. } => "; check its name, or give its path",
@@ -146,7 +154,7 @@ fn not_started(error: &SpawnError) -> Failure {
     };
     Failure::new(
         u8::try_from(error.code()).unwrap_or(126),
-        format!("{error}{advice}"),
+        format!("{}{advice}", spawn_error_text(error)),
     )
 }
 

@@ -15,6 +15,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
+use super::single::spawn_error_text;
 use super::terminal::{OutputStream, Terminal};
 use crate::console::notice;
 use crate::failure::Failure;
@@ -135,7 +136,7 @@ impl Job<'_> {
             .max()
             .unwrap_or(0);
         let mut builder = Supervisor::builder()
-            .grace(self.grace)
+            .grace_period(self.grace)
             .stop_all_on_failure(self.supervision.stop_on_failure)
             .kill_on_drop(true);
         for (index, (id, program)) in self.processes.iter().enumerate() {
@@ -237,14 +238,14 @@ fn write_messages(terminal: Arc<Terminal>) -> (mpsc::UnboundedSender<String>, Jo
 /// Returns the message about an event, if there is one.
 fn sentence(id: &ProcessId, event: &SupervisorEvent<'_>, quiet: bool) -> Option<String> {
     match event {
-        SupervisorEvent::NotStarted { error } => Some(format!("{id}: {error}")),
+        SupervisorEvent::NotStarted { error } => Some(format!("{id}: {}", spawn_error_text(error))),
         _ if quiet => None,
         SupervisorEvent::Ended { report } => Some(match report.status {
             Status::Stopped => format!("{id} stopped"),
             _ => format!("{id} {} with code {}", report.status, report.code),
         }),
-        SupervisorEvent::Restarting { pause } => {
-            Some(format!("{id} starts again in {:.1} s", pause.as_secs_f32()))
+        SupervisorEvent::Restarting { delay } => {
+            Some(format!("{id} starts again in {:.1} s", delay.as_secs_f32()))
         }
         _ => None,
     }

@@ -131,7 +131,7 @@ impl AsyncWrite for Prefixed {
     ) -> Poll<io::Result<usize>> {
         ready!(self.poll_writing(cx))?;
         self.splitter.push(bytes);
-        let lines = self.splitter.take();
+        let lines = self.splitter.take_lines();
         self.begin(&lines);
         Poll::Ready(Ok(bytes.len()))
     }

@@ -1,16 +1,18 @@
-//! What is left of a process group whose leader has ended.
+//! The members of a process group whose leader has ended.
 
 use rustix::process::{Pid, test_kill_process_group};
 
-/// Whether the group has a member that still runs. A zombie does not: where nobody reaps orphans, as in many containers, it stays for good.
+/// Returns whether the group has a running member. A zombie does not run: without a process that
+/// reaps orphans, as in many containers, it stays for good.
 ///
-/// The group's number cannot be another's while the group has members, zombies included. For the short time in which nobody asks, it is as safe as the
-/// system's whole range of numbers is large.
+/// The system does not reuse the group's number while the group has members, zombies included. A
+/// reuse between two checks is as unlikely as the system's range of numbers is large.
 pub(super) fn has_members(group: Pid) -> bool {
     test_kill_process_group(group).is_ok() && live_members(group).unwrap_or(true)
 }
 
-/// What `/proc` says; `None` where there is none. Linear in all processes of the system, hence only for groups of which something is left.
+/// Returns whether `/proc` lists a running member, or `None` without a `/proc`. Linear in all
+/// processes of the system, so it is called only for groups that still have members.
 #[cfg(target_os = "linux")]
 fn live_members(group: Pid) -> Option<bool> {
     let mut seen = false;
@@ -23,7 +25,7 @@ fn live_members(group: Pid) -> Option<bool> {
         {
             continue;
         }
-        // It may have ended since it was listed.
+        // The process may have ended since it was listed.
         let Ok(stat) = std::fs::read(process.path().join("stat")) else {
             continue;
         };
@@ -42,7 +44,8 @@ fn live_members(_: Pid) -> Option<bool> {
     None
 }
 
-/// The third and the fifth field of `/proc/PID/stat`. The second is the program's name in parentheses, which may hold anything.
+/// Returns the third and the fifth field of `/proc/PID/stat`. The second field is the program's
+/// name in parentheses, which may hold any byte.
 #[cfg(target_os = "linux")]
 fn state_and_group(stat: &[u8]) -> Option<(u8, i32)> {
     let rest = &stat[memchr::memrchr(b')', stat)? + 1..];

@@ -1,4 +1,4 @@
-//! One of the processes of a supervisor, and how it is to be kept.
+//! One process of a supervisor: its program, start order and restart policy.
 
 use std::fmt;
 use std::sync::Arc;
@@ -6,14 +6,15 @@ use std::time::Duration;
 
 use tokio::io::AsyncWrite;
 
+use super::{Program, Restart, RestartDelay};
 use crate::message::{NameError, ProcessId};
+use crate::process::Spawn;
+use crate::process::child::OutputSink;
 
-use super::pump::Sink;
-use super::{Program, Restart, RestartDelay, Spawn};
+type SinkFactory = dyn Fn() -> (OutputSink, OutputSink) + Send + Sync;
 
-type Tee = dyn Fn() -> (Sink, Sink) + Send + Sync;
-
-/// A process for a [`Supervisor`](super::Supervisor): what to run, under which id, when to start it and whether to start it again.
+/// A process for a [`Supervisor`](super::Supervisor): its id, its program, when it starts and
+/// whether it is restarted.
 ///
 /// ```
 /// use outrace::process::{Program, Restart, Supervised};
@@ -21,8 +22,8 @@ type Tee = dyn Fn() -> (Sink, Sink) + Send + Sync;
 ///
 /// let worker = Supervised::new("worker", Program::shell("python worker.py"))?
 ///     .restart(Restart::OnFailure)
-///     .after("db")
-///     .delay(Duration::from_millis(500));
+///     .start_after("db")
+///     .start_delay(Duration::from_millis(500));
 /// # Ok::<(), outrace::NameError>(())
 /// ```
 pub struct Supervised {
@@ -30,93 +31,97 @@ pub struct Supervised {
     program: Program,
     pub(super) restart: Restart,
     pub(super) restart_delay: RestartDelay,
-    pub(super) delay: Duration,
-    pub(super) after: Option<String>,
-    lossless: Option<Duration>,
-    tee: Option<Arc<Tee>>,
+    pub(super) start_delay: Duration,
+    pub(super) start_after: Option<String>,
+    wait_limit: Option<Duration>,
+    sinks: Option<Arc<SinkFactory>>,
 }
 
 impl Supervised {
-    /// A process that publishes to `process:<id>`.
+    /// Creates a process that publishes to `process:<id>`.
     ///
     /// # Errors
-    /// When `id` is not a valid process id.
+    /// Returns an error if `id` is not a valid process id.
     pub fn new(id: &str, program: Program) -> Result<Self, NameError> {
         Ok(Self {
             id: ProcessId::parse(id)?,
             program,
             restart: Restart::default(),
             restart_delay: RestartDelay::default(),
-            delay: Duration::ZERO,
-            after: None,
-            lossless: None,
-            tee: None,
+            start_delay: Duration::ZERO,
+            start_after: None,
+            wait_limit: None,
+            sinks: None,
         })
     }
 
-    /// When it is started again; never by default.
+    /// Sets when the process is restarted. The default is never.
     #[must_use]
     pub fn restart(mut self, restart: Restart) -> Self {
         self.restart = restart;
         self
     }
 
-    /// How long after its end it is started again.
+    /// Sets the delays before restarts. The default is 1, 2, 4, … 60 s.
     #[must_use]
     pub fn restart_delay(mut self, delay: RestartDelay) -> Self {
         self.restart_delay = delay;
         self
     }
 
-    /// How long its first start waits once its turn has come: not at all by default.
+    /// Sets the delay of the first start, after the start of the process that precedes it. The
+    /// default is zero.
     #[must_use]
-    pub fn delay(mut self, delay: Duration) -> Self {
-        self.delay = delay;
+    pub fn start_delay(mut self, delay: Duration) -> Self {
+        self.start_delay = delay;
         self
     }
 
-    /// Its turn comes when that process was first started, or could not be. By default the one given before it is meant.
+    /// Sets the process that precedes this one. This one starts when the first start of that
+    /// process was attempted, whether it succeeded or not. The default is the process that was
+    /// added before.
     #[must_use]
-    pub fn after(mut self, id: impl Into<String>) -> Self {
-        self.after = Some(id.into());
+    pub fn start_after(mut self, id: impl Into<String>) -> Self {
+        self.start_after = Some(id.into());
         self
     }
 
-    /// As [`Spawn::lossless`].
+    /// Sets how long to wait for a subscriber without room before it is skipped. The default is
+    /// `None`: subscribers are skipped without waiting. See [`Spawn::lossless`].
     #[must_use]
-    pub fn lossless(mut self, limit: impl Into<Option<Duration>>) -> Self {
-        self.lossless = limit.into();
+    pub fn lossless(mut self, wait_limit: impl Into<Option<Duration>>) -> Self {
+        self.wait_limit = wait_limit.into();
         self
     }
 
-    /// As [`Spawn::tee`], with sinks made for each start.
+    /// Passes the output through to sinks that `make` creates for each start. See [`Spawn::tee`].
     #[must_use]
     pub fn tee<O, E>(mut self, make: impl Fn() -> (O, E) + Send + Sync + 'static) -> Self
     where
         O: AsyncWrite + Send + 'static,
         E: AsyncWrite + Send + 'static,
     {
-        self.tee = Some(Arc::new(move || {
+        self.sinks = Some(Arc::new(move || {
             let (stdout, stderr) = make();
             (Box::pin(stdout), Box::pin(stderr))
         }));
         self
     }
 
-    /// Its id.
+    /// Returns the id of the process.
     pub fn id(&self) -> &ProcessId {
         &self.id
     }
 
-    /// What one start of it is.
+    /// Returns the options of one start.
     pub(super) fn spawn(&self, kill_on_drop: bool) -> Spawn {
         let spawn = Spawn::new(self.id.as_str(), self.program.command())
             .expect("a ProcessId is valid")
             .kill_on_drop(kill_on_drop)
-            .lossless(self.lossless);
-        match &self.tee {
-            Some(tee) => {
-                let (stdout, stderr) = tee();
+            .lossless(self.wait_limit);
+        match &self.sinks {
+            Some(make) => {
+                let (stdout, stderr) = make();
                 spawn.tee(stdout, stderr)
             }
             None => spawn,

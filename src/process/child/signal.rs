@@ -1,33 +1,33 @@
-//! The signals a process can be sent.
+//! The signals that can be sent to a process.
 
 use std::fmt;
 
-/// A signal for a process, by its role.
+/// A signal for a process, named by its role.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Signal {
-    /// `SIGHUP`: the terminal is gone; for a daemon, by custom: read the configuration again.
+    /// `SIGHUP`: the terminal is gone. A daemon by custom reloads its configuration.
     Hangup,
-    /// `SIGINT`: what Ctrl-C sends.
+    /// `SIGINT`: the signal of Ctrl-C.
     Interrupt,
-    /// `SIGQUIT`: what Ctrl-\ sends; ends with a core dump.
+    /// `SIGQUIT`: the signal of Ctrl-\. Ends the process with a core dump.
     Quit,
-    /// `SIGKILL`: ends at once and cannot be caught.
+    /// `SIGKILL`: ends the process at once and cannot be caught.
     Kill,
-    /// `SIGUSR1`: what the process makes of it.
+    /// `SIGUSR1`: has the meaning that the process gives it.
     User1,
-    /// `SIGUSR2`: what the process makes of it.
+    /// `SIGUSR2`: has the meaning that the process gives it.
     User2,
-    /// `SIGTERM`: the request to end.
+    /// `SIGTERM`: asks the process to end.
     Terminate,
-    /// `SIGCONT`: go on after a stop.
+    /// `SIGCONT`: continues a stopped process.
     Continue,
-    /// `SIGSTOP`: stop until `SIGCONT`; cannot be caught.
+    /// `SIGSTOP`: stops the process until `SIGCONT` and cannot be caught.
     Stop,
 }
 
 impl Signal {
-    /// The signal's number on this system.
+    /// Returns the signal's number on this system.
     pub fn number(self) -> i32 {
         self.native().as_raw()
     }

@@ -1,4 +1,4 @@
-//! What to run, as often as need be.
+//! A program that can be started several times.
 
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
@@ -6,14 +6,18 @@ use std::process::Stdio;
 
 use tokio::process::Command;
 
-/// A program with its arguments, environment and working directory. A [`Command`] starts one process and cannot be cloned; this
-/// makes one for each start.
+/// A program with its arguments, environment and working directory.
 ///
-/// Its standard input is empty: a process in a group of its own cannot read the terminal, and one that is started again has read it already.
+/// A [`Command`] cannot be cloned. A `Program` can, and makes a command for each start.
+///
+/// Standard input is empty: a process in a process group of its own cannot read the terminal, and
+/// an earlier run of a restarted process has consumed any other input.
 ///
 /// ```
 /// use outrace::process::Program;
-/// let worker = Program::new("python").args(["worker.py", "--queue", "mail"]).env("PORT", "3000");
+/// let worker = Program::new("python")
+///     .args(["worker.py", "--queue", "mail"])
+///     .env("PORT", "3000");
 /// let web = Program::shell("npm run build && npm start").current_dir("web");
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,7 +29,7 @@ pub struct Program {
 }
 
 impl Program {
-    /// A program by its name or path.
+    /// Creates a program from its name or path. The system looks a name up in `PATH`.
     pub fn new(program: impl Into<OsString>) -> Self {
         Self {
             program: program.into(),
@@ -35,7 +39,7 @@ impl Program {
         }
     }
 
-    /// A command line for `sh -c`.
+    /// Creates a program that runs a command line with `sh -c`.
     pub fn shell(line: impl Into<OsString>) -> Self {
         Self::new("sh").args([OsString::from("-c"), line.into()])
     }
@@ -47,26 +51,26 @@ impl Program {
         self
     }
 
-    /// Adds a variable to the environment, which is this process's otherwise.
+    /// Adds a variable to the environment, which otherwise is that of the current process.
     #[must_use]
     pub fn env(mut self, name: impl Into<OsString>, value: impl Into<OsString>) -> Self {
         self.environment.push((name.into(), value.into()));
         self
     }
 
-    /// Where it runs: here, by default.
+    /// Sets the working directory. The default is that of the current process.
     #[must_use]
     pub fn current_dir(mut self, directory: impl Into<PathBuf>) -> Self {
         self.directory = Some(directory.into());
         self
     }
 
-    /// The program's name or path, without its arguments.
+    /// Returns the program's name or path, without its arguments.
     pub fn name(&self) -> &OsStr {
         &self.program
     }
 
-    /// A command for one start.
+    /// Returns a command for one start.
     pub fn command(&self) -> Command {
         let mut command = Command::new(&self.program);
         command.args(&self.arguments).stdin(Stdio::null());

@@ -1,66 +1,66 @@
-//! What is known of each process of a supervisor. Pure: a table that its keepers write and everybody reads.
+//! The table of a supervisor's processes. Pure data: the tasks write it, and everyone reads it.
 
 use std::time::SystemTime;
 
 use crate::message::{ProcessId, Status};
 
-/// One process of a supervisor at one moment.
+/// A snapshot of one supervised process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ProcessInfo {
-    /// Its id.
+    /// The id of the process.
     pub id: ProcessId,
-    /// Its status, as last published; `waiting` before its first start, which is not published.
+    /// The last published status, or `waiting` before the first start, which is not published.
     pub status: Status,
-    /// The exit code of its last run, of a stopped one too; 0 while it runs and before.
+    /// The exit code of the last run, also of one that was stopped. The code is 0 during a run and
+    /// before the first one.
     pub code: i32,
-    /// The system's number for it, while it runs.
+    /// The operating system's process id during a run.
     pub pid: Option<u32>,
-    /// How often it was started again.
+    /// The number of restarts.
     pub restarts: u64,
-    /// Since when it has this status.
+    /// The time of the last change of `status`.
     pub since: SystemTime,
 }
 
-/// Where a process stands.
+/// A process that failed and was not restarted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ProcessFailure {
+    /// The id of the process.
+    pub id: ProcessId,
+    /// The exit code, or 128 + the number of the signal that ended the process.
+    pub code: i32,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Phase {
-    /// It will start, for the first time or again.
+pub(super) enum RunPhase {
+    /// The process will start, for the first time or again.
     Waiting,
-    /// It runs, or is being ended.
+    /// The process runs, or is being stopped.
     Running,
-    /// It does not run and will not by itself.
+    /// The process does not run and will not start without an order.
     Rest,
 }
 
 #[derive(Clone, Debug)]
-pub(super) struct Entry {
+pub(super) struct TableEntry {
     pub(super) info: ProcessInfo,
-    pub(super) phase: Phase,
-    /// The turn of those that start after it has come.
+    pub(super) phase: RunPhase,
+    /// Whether the first start was attempted, which lets the next processes start.
     pub(super) attempted: bool,
-}
-
-/// How a process failed that was not started again.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct ProcessFailure {
-    /// Which process.
-    pub id: ProcessId,
-    /// Its exit code, or 128 + the signal that ended it.
-    pub code: i32,
 }
 
 /// All processes, in the order of their start.
 #[derive(Debug)]
-pub(super) struct Roster {
-    entries: Vec<Entry>,
+pub(super) struct ProcessTable {
+    entries: Vec<TableEntry>,
     pub(super) first_failure: Option<ProcessFailure>,
 }
 
-impl Roster {
+impl ProcessTable {
     pub(super) fn new(ids: impl IntoIterator<Item = ProcessId>) -> Self {
-        let entry = |id| Entry {
+        let entry = |id| TableEntry {
             info: ProcessInfo {
                 id,
                 status: Status::Other("waiting".to_owned()),
@@ -69,7 +69,7 @@ impl Roster {
                 restarts: 0,
                 since: SystemTime::now(),
             },
-            phase: Phase::Waiting,
+            phase: RunPhase::Waiting,
             attempted: false,
         };
         Self {
@@ -84,11 +84,11 @@ impl Roster {
             .position(|entry| entry.info.id.as_str() == id)
     }
 
-    pub(super) fn entry(&self, index: usize) -> &Entry {
+    pub(super) fn entry(&self, index: usize) -> &TableEntry {
         &self.entries[index]
     }
 
-    pub(super) fn entry_mut(&mut self, index: usize) -> &mut Entry {
+    pub(super) fn entry_mut(&mut self, index: usize) -> &mut TableEntry {
         &mut self.entries[index]
     }
 
@@ -96,11 +96,12 @@ impl Roster {
         self.is_at_rest_from(0)
     }
 
-    /// Whether those from `first` on are at rest: it is the turn of the one before them to be stopped.
+    /// Returns whether the processes from number `first` on are at rest. If so, the process before
+    /// them is the next to be stopped.
     pub(super) fn is_at_rest_from(&self, first: usize) -> bool {
         self.entries[first..]
             .iter()
-            .all(|entry| entry.phase == Phase::Rest)
+            .all(|entry| entry.phase == RunPhase::Rest)
     }
 
     pub(super) fn infos(&self) -> Vec<ProcessInfo> {

@@ -154,7 +154,11 @@ export class Outrace {
    * Asks for messages again. They come as events marked `refetched`, before the promise is fulfilled: `from` to `to` came
    * (none if `to < from`), `lost` of those asked for are no longer kept. Rejected if the connection breaks.
    */
-  refetch(channel: string, from: number, to: number): Promise<{ from: number; to: number; lost: number }>;
+  refetch(
+    channel: string,
+    from: number,
+    to: number,
+  ): Promise<{ from: number; to: number; lost: number }>;
   /** Breaks off, and makes no attempt until `reconnect`; what is subscribed to is kept. */
   pause(): void;
   /** Does not wait for the next attempt. */

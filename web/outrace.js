@@ -107,7 +107,8 @@ export class Outrace {
 
   /** Subscribes, now and after every break. A channel that is subscribed to already stays as it is. */
   subscribe(channel, options = {}) {
-    if (typeof channel !== "string" || channel === "") throw new TypeError("A channel is a non-empty string");
+    if (typeof channel !== "string" || channel === "")
+      throw new TypeError("A channel is a non-empty string");
     if (this.#state === "closed") throw new Error("The client is closed");
     if (this.#channels.has(channel)) return;
     const { gaps = true, batch = true, tail, since } = options;
@@ -152,12 +153,14 @@ export class Outrace {
   refetch(channel, from, to) {
     const subscription = this.#channels.get(channel);
     const refuse = (text) => Promise.reject(new Error(text));
-    if (!isCount(from) || !isCount(to) || from < 1 || to < from) return refuse("The range is not one");
+    if (!isCount(from) || !isCount(to) || from < 1 || to < from)
+      return refuse("The range is not one");
     if (!subscription || subscription.isAwaiting || this.#socket?.readyState !== OPEN) {
       return refuse("The channel is not subscribed now");
     }
     if (subscription.epoch === null) return refuse("This server does not number its messages");
-    if (subscription.refetches.length >= MOST_REFETCHES) return refuse("Too many ranges were asked for at once");
+    if (subscription.refetches.length >= MOST_REFETCHES)
+      return refuse("Too many ranges were asked for at once");
     return new Promise((resolve, reject) => {
       subscription.refetches.push({ from, to, resolve, reject, timer: undefined });
       if (subscription.refetches.length === 1) this.#askRange(subscription);
@@ -195,7 +198,11 @@ export class Outrace {
     try {
       socket = new this.#WebSocket((this.#url = webSocketUrl(this.#addressOf())));
     } catch (error) {
-      this.#emit("error", { kind: "connection", message: String(error?.message ?? error), channel: null });
+      this.#emit("error", {
+        kind: "connection",
+        message: String(error?.message ?? error),
+        channel: null,
+      });
       this.#retry();
       return;
     }
@@ -203,12 +210,24 @@ export class Outrace {
     const ifCurrent = (handle) => (event) => {
       if (this.#socket === socket) handle(event);
     };
-    socket.addEventListener("open", ifCurrent(() => this.#opened()));
-    socket.addEventListener("message", ifCurrent((event) => this.#received(event.data)));
-    socket.addEventListener("close", ifCurrent((event) => this.#lost(event)));
+    socket.addEventListener(
+      "open",
+      ifCurrent(() => this.#opened()),
+    );
+    socket.addEventListener(
+      "message",
+      ifCurrent((event) => this.#received(event.data)),
+    );
+    socket.addEventListener(
+      "close",
+      ifCurrent((event) => this.#lost(event)),
+    );
     // Says nothing of its own: a `close` follows, and tells what there is to tell.
     socket.addEventListener("error", () => {});
-    this.#openTimer = setTimeout(() => this.#lost({ reason: "no answer" }), this.#options.connectTimeout);
+    this.#openTimer = setTimeout(
+      () => this.#lost({ reason: "no answer" }),
+      this.#options.connectTimeout,
+    );
   }
 
   #opened() {
@@ -243,14 +262,22 @@ export class Outrace {
     this.#drop(1000, "");
     const why = [code, reason].filter(Boolean).join(" ");
     const what = wasOpen ? "The connection broke" : "Could not connect";
-    this.#emit("error", { kind: "connection", message: why ? `${what}: ${why}` : what, channel: null });
+    this.#emit("error", {
+      kind: "connection",
+      message: why ? `${what}: ${why}` : what,
+      channel: null,
+    });
     if (this.#state !== "closed") this.#retry();
   }
 
   #retry() {
     const { initialDelay, factor, maxDelay, retries } = this.#options;
     if (this.#failures >= retries) {
-      this.#emit("error", { kind: "gave-up", message: `Gave up after ${retries} attempts`, channel: null });
+      this.#emit("error", {
+        kind: "gave-up",
+        message: `Gave up after ${retries} attempts`,
+        channel: null,
+      });
       if (this.#state !== "closed") this.#enterClosed();
       return;
     }
@@ -322,7 +349,11 @@ export class Outrace {
     const { channel, epoch } = subscription;
     this.#asked.push({ kind: "range", subscription, refetch, isAnswered: false });
     this.#watch(subscription, refetch);
-    this.#send({ type: "subscribe", channel, options: { range: { epoch, from: refetch.from, to: refetch.to } } });
+    this.#send({
+      type: "subscribe",
+      channel,
+      options: { range: { epoch, from: refetch.from, to: refetch.to } },
+    });
     this.#send({ type: "ping" });
   }
 
@@ -421,7 +452,8 @@ export class Outrace {
     const request = this.#asked.shift();
     if (!request || request.kind !== "subscribe" || request.isAnswered) return;
     const { subscription } = request;
-    if (this.#channels.get(subscription.channel) !== subscription || !subscription.isAwaiting) return;
+    if (this.#channels.get(subscription.channel) !== subscription || !subscription.isAwaiting)
+      return;
     // A server without extensions: subscribed, without a number.
     const wasActive = subscription.wasActive;
     subscription.isAwaiting = false;
@@ -433,7 +465,8 @@ export class Outrace {
 
   #skipAnswer(channel) {
     const request = this.#asked.find(
-      (asked) => asked.kind === "subscribe" && !asked.isAnswered && asked.subscription.channel === channel,
+      (asked) =>
+        asked.kind === "subscribe" && !asked.isAnswered && asked.subscription.channel === channel,
     );
     if (request) request.isAnswered = true;
   }
@@ -458,7 +491,9 @@ export class Outrace {
       return;
     }
     this.#isExtended = true;
-    const request = this.#asked.find((asked) => !asked.isAnswered && asked.subscription?.channel === channel);
+    const request = this.#asked.find(
+      (asked) => !asked.isAnswered && asked.subscription?.channel === channel,
+    );
     if (request) request.isAnswered = true;
     if (request && request.subscription !== subscription) return;
     if (request?.kind === "range") {
@@ -476,7 +511,8 @@ export class Outrace {
       missedFrom = 1;
     } else if (epochChanged === false && resumesFrom !== null) {
       missedFrom = resumesFrom + 1;
-      if (seq < resumesFrom) this.#complain(`Numbers went back from ${resumesFrom} to ${seq}`, channel);
+      if (seq < resumesFrom)
+        this.#complain(`Numbers went back from ${resumesFrom} to ${seq}`, channel);
     }
     const lost = missedFrom > 0 ? Math.max(0, seq - missedFrom + 1) : wasActive ? null : 0;
     subscription.isAwaiting = false;
@@ -508,7 +544,13 @@ export class Outrace {
   #gap(subscription, message) {
     const { data } = message;
     const { channel } = subscription;
-    if (!isObject(data) || !isCount(data.from) || !isCount(data.to) || data.to < data.from || data.from < 1) {
+    if (
+      !isObject(data) ||
+      !isCount(data.from) ||
+      !isCount(data.to) ||
+      data.to < data.from ||
+      data.from < 1
+    ) {
       this.#complain("A `gap` without from and to", channel);
       return;
     }
@@ -523,7 +565,15 @@ export class Outrace {
       subscription.seq = to;
     }
     const timestamp = textOrNull(message.timestamp);
-    this.#emit("gap", { channel, from, to, count: to - from + 1, isKept: true, refetched, timestamp });
+    this.#emit("gap", {
+      channel,
+      from,
+      to,
+      count: to - from + 1,
+      isKept: true,
+      refetched,
+      timestamp,
+    });
   }
 
   /**
@@ -628,7 +678,9 @@ export class Outrace {
   }
 
   #replayBegins(subscription, data) {
-    const request = this.#asked.find((asked) => asked.kind === "range" && asked.subscription === subscription);
+    const request = this.#asked.find(
+      (asked) => asked.kind === "range" && asked.subscription === subscription,
+    );
     if (request) request.isAnswered = true;
     const refetch = subscription.refetches[0];
     if (!isObject(data) || !isCount(data.from) || !isCount(data.to)) {
@@ -638,7 +690,8 @@ export class Outrace {
     }
     const lost = isCount(data.lost) ? data.lost : 0;
     // The answer to a request that was given up may still come: its lines are good, but it isn't the answer to the next.
-    const isItsOwn = refetch && (data.to < data.from || (data.from >= refetch.from && data.to <= refetch.to));
+    const isItsOwn =
+      refetch && (data.to < data.from || (data.from >= refetch.from && data.to <= refetch.to));
     const answers = isItsOwn ? refetch : null;
     subscription.replay = { from: data.from, to: data.to, next: data.from, lost, refetch: answers };
     if (answers) this.#watch(subscription, answers);

@@ -57,8 +57,14 @@ test("status, events to all and types of one's own each have their event, and co
   );
   const [deploy, news] = seen.of("message");
   assert.deepEqual([deploy.type, deploy.data, deploy.seq], ["deploy", { version: 3 }, 2]);
-  assert.deepEqual([news.type, news.data, news.channel, news.seq], ["event", { event: "news", data: null }, null, null]);
-  assert.deepEqual(seen.of("error").map(({ kind, message }) => [kind, message]), [["server", "disk full"]]);
+  assert.deepEqual(
+    [news.type, news.data, news.channel, news.seq],
+    ["event", { event: "news", data: null }, null, null],
+  );
+  assert.deepEqual(
+    seen.of("error").map(({ kind, message }) => [kind, message]),
+    [["server", "disk full"]],
+  );
   assert.deepEqual(seen.seqs(), [4]);
 });
 
@@ -100,7 +106,10 @@ test("after a break it resumes where it was, without loss or duplicate", async (
     await seen.until(() => seen.of("reconnected").length === round + 1);
   }
   await seen.until(() => seen.lines().length === 15);
-  assert.deepEqual(seen.seqs(), Array.from({ length: 15 }, (_, i) => i + 1));
+  assert.deepEqual(
+    seen.seqs(),
+    Array.from({ length: 15 }, (_, i) => i + 1),
+  );
   for (const back of seen.of("reconnected")) {
     assert.deepEqual([back.epochChanged, back.lost, back.replayed], [false, 0, 2]);
   }
@@ -195,7 +204,9 @@ test("a refetch is rejected when the connection breaks, and when the server neve
     peer.on("message", (text) => {
       const { type, options } = JSON.parse(text);
       if (type === "subscribe" && !options.range) {
-        peer.send(`{"type":"subscribed","channel":"c","data":{"epoch":"e","seq":9,"replayed":0,"lost":0}}`);
+        peer.send(
+          `{"type":"subscribed","channel":"c","data":{"epoch":"e","seq":9,"replayed":0,"lost":0}}`,
+        );
       }
     });
   });
@@ -218,7 +229,10 @@ test("a refused subscription is told with its channel, and harms no other", asyn
   seen.client.subscribe("fine");
   await seen.until(() => seen.of("subscribed").length === 2 && seen.of("error").length === 1);
   const [error] = seen.of("error");
-  assert.deepEqual([error.kind, error.channel, error.message], ["refused", "bad channel", "Subscribe: invalid channel name"]);
+  assert.deepEqual(
+    [error.kind, error.channel, error.message],
+    ["refused", "bad channel", "Subscribe: invalid channel name"],
+  );
   hub.output("fine", "x");
   assert.equal((await seen.event("line")).channel, "fine");
 });
@@ -229,7 +243,8 @@ test("a server without extensions: lines without numbers, joined frames, and sub
   seen.client.subscribe(CHANNEL, { tail: 5 });
   const subscribed = await seen.event("subscribed");
   assert.deepEqual([subscribed.epoch, subscribed.seq], [null, null]);
-  const message = (data) => JSON.stringify({ type: "process_output", channel: CHANNEL, processId: "web", data });
+  const message = (data) =>
+    JSON.stringify({ type: "process_output", channel: CHANNEL, processId: "web", data });
   hub.raw([message("a"), message("b\nb"), message("c")].join("\n"));
   hub.output(CHANNEL, "d");
   await seen.until(() => seen.lines().length === 4);
@@ -267,9 +282,14 @@ test("waits grow by the factor up to the longest, with at most half of each by c
   await server.stop();
   const seen = record(t, server.url, { initialDelay: 8, factor: 2, maxDelay: 20, retries: 4 });
   await seen.state("closed");
-  const delays = seen.of("state").filter(({ state }) => state === "waiting").map(({ delay }) => delay);
+  const delays = seen
+    .of("state")
+    .filter(({ state }) => state === "waiting")
+    .map(({ delay }) => delay);
   assert.equal(delays.length, 4);
-  [8, 16, 20, 20].forEach((most, i) => assert.ok(delays[i] >= most / 2 && delays[i] <= most, `${i}: ${delays[i]}`));
+  [8, 16, 20, 20].forEach((most, i) =>
+    assert.ok(delays[i] >= most / 2 && delays[i] <= most, `${i}: ${delays[i]}`),
+  );
   assert.equal(seen.of("error").at(-1).kind, "gave-up");
   assert.throws(() => seen.client.subscribe(CHANNEL), /closed/);
 });
@@ -382,7 +402,22 @@ test("a hostile server can say what it likes: nothing throws, and the next good 
   await seen.event("subscribed");
   hub.output(CHANNEL, "before");
   await seen.event("line");
-  const values = [null, 0, -1, 1.5, 1e300, "x", "__proto__", [], [1], [null], {}, { from: 1 }, { from: 9, to: 1 }, true];
+  const values = [
+    null,
+    0,
+    -1,
+    1.5,
+    1e300,
+    "x",
+    "__proto__",
+    [],
+    [1],
+    [null],
+    {},
+    { from: 1 },
+    { from: 9, to: 1 },
+    true,
+  ];
   const types = [
     "process_output",
     "process_output_batch",
@@ -398,29 +433,50 @@ test("a hostile server can say what it likes: nothing throws, and the next good 
     "constructor",
     "",
   ];
-  for (const frame of ["", " ", "\n\n", "{", "[]", "null", "1", '"x"', "{}", '{"type":1}', "\u0000", "[".repeat(50_000)]) {
+  for (const frame of [
+    "",
+    " ",
+    "\n\n",
+    "{",
+    "[]",
+    "null",
+    "1",
+    '"x"',
+    "{}",
+    '{"type":1}',
+    "\u0000",
+    "[".repeat(50_000),
+  ]) {
     hub.raw(frame);
   }
   for (const type of types) {
     for (const channel of [CHANNEL, "__proto__", "", 7, undefined]) {
       for (const data of values) {
-        hub.raw(JSON.stringify({ type, channel, data, seq: data, processId: data, timestamp: data }));
+        hub.raw(
+          JSON.stringify({ type, channel, data, seq: data, processId: data, timestamp: data }),
+        );
       }
     }
   }
   const big = 2 ** 53 - 1;
-  const gap = (from, to) => JSON.stringify({ type: "gap", channel: CHANNEL, data: { from, to, count: 1 } });
-  const replay = (from, to) => JSON.stringify({ type: "replay", channel: CHANNEL, data: { from, to, lost: big } });
+  const gap = (from, to) =>
+    JSON.stringify({ type: "gap", channel: CHANNEL, data: { from, to, count: 1 } });
+  const replay = (from, to) =>
+    JSON.stringify({ type: "replay", channel: CHANNEL, data: { from, to, lost: big } });
   hub.raw(gap(1, big));
   hub.raw(replay(0, big));
-  hub.raw(JSON.stringify({ type: "process_output_batch", channel: CHANNEL, data: ["y"], seq: big }));
+  hub.raw(
+    JSON.stringify({ type: "process_output_batch", channel: CHANNEL, data: ["y"], seq: big }),
+  );
   hub.raw(JSON.stringify({ type: "replayed", channel: CHANNEL }));
   for (const peer of hub.peers) peer.sendBinary([0, 255]);
   hub.raw(JSON.stringify({ type: "process_output", channel: CHANNEL, data: "after" }));
   await seen.until(() => seen.lines().at(-1) === "after");
   assert.equal(seen.client.state, "open");
   assert.ok(seen.of("error").every(({ kind }) => kind === "protocol" || kind === "server"));
-  assert.ok(seen.of("line").every(({ text, channel }) => typeof text === "string" && channel === CHANNEL));
+  assert.ok(
+    seen.of("line").every(({ text, channel }) => typeof text === "string" && channel === CHANNEL),
+  );
   assert.ok(seen.of("gap").every(({ from, to, count }) => count === to - from + 1 && count > 0));
 });
 

@@ -56,7 +56,10 @@ test("ANSI: inverse swaps what is there, and what is not", () => {
 });
 
 test("ANSI: other sequences vanish, text between them stays", () => {
-  assert.equal(plainText("a\x1b[2Jb\x1b]0;title\x07c\x1b]8;;http://x\x1b\\d\x1bP1$r\x1b\\e\x1b(Bf\x07\x00g"), "abcdefg");
+  assert.equal(
+    plainText("a\x1b[2Jb\x1b]0;title\x07c\x1b]8;;http://x\x1b\\d\x1bP1$r\x1b\\e\x1b(Bf\x07\x00g"),
+    "abcdefg",
+  );
 });
 
 test("ANSI: a sequence that never ends hides nothing but itself", () => {
@@ -98,7 +101,28 @@ test("ANSI: a bomb costs no more than a bounded number of runs, and no time to s
 
 test("ANSI: whatever comes, what is shown has no control character and the runs lie inside of it, in order", () => {
   const next = random(7);
-  const pieces = ["\x1b", "[", "]", "m", "31", ";", ":", "38", "2", "5", "\r", "\b", "\x07", "\\", "K", "G", "é", "😀", "x", "\x9b"];
+  const pieces = [
+    "\x1b",
+    "[",
+    "]",
+    "m",
+    "31",
+    ";",
+    ":",
+    "38",
+    "2",
+    "5",
+    "\r",
+    "\b",
+    "\x07",
+    "\\",
+    "K",
+    "G",
+    "é",
+    "😀",
+    "x",
+    "\x9b",
+  ];
   for (let round = 0; round < 5_000; round += 1) {
     let line = "";
     for (let i = next(24); i > 0; i -= 1) line += pieces[next(pieces.length)];
@@ -124,19 +148,21 @@ test("levels: as loggers write them, and nothing where nothing is said", () => {
     "error: no such file": ERROR,
     "panic: runtime error": ERROR,
     "the error of my ways": UNKNOWN,
-    "information": UNKNOWN,
+    information: UNKNOWN,
     "": UNKNOWN,
   };
   for (const [line, level] of Object.entries(lines)) assert.equal(levelOf(line), level, line);
 });
 
 test("JSON: only objects and arrays with something in them", () => {
-  for (const line of ['{"a":1}', ' [1, 2] ', '{"a":{"b":[]}}']) assert.ok(isJson(line), line);
-  for (const line of ["{}", "[]", "1", "text", '{"a":1', '{"a":1} tail', "[ERROR] x]", ""]) assert.ok(!isJson(line), line);
+  for (const line of ['{"a":1}', " [1, 2] ", '{"a":{"b":[]}}']) assert.ok(isJson(line), line);
+  for (const line of ["{}", "[]", "1", "text", '{"a":1', '{"a":1} tail', "[ERROR] x]", ""])
+    assert.ok(!isJson(line), line);
 });
 
 test("JSON: laid out it is the same value with the same digits; folded it is the same text", () => {
-  const line = '{"id":12345678901234567890,"a":[1,{"b":"x,\\"}{"}],"e":{},"f":[],"n":null, "t":true}';
+  const line =
+    '{"id":12345678901234567890,"a":[1,{"b":"x,\\"}{"}],"e":{},"f":[],"n":null, "t":true}';
   const { text, runs } = unfoldedJson(line);
   assert.equal(
     text,
@@ -163,7 +189,10 @@ test("JSON: a deep or a long value is bounded", () => {
 test("a line is shown in part until all of it is asked for; of a progress line it is the end", () => {
   const long = "x".repeat(SHOWN + 100);
   assert.deepEqual([describe(long).text.length, describe(long).rest], [SHOWN, 100]);
-  assert.deepEqual([describe(long, { isWhole: true }).text.length, describe(long, { isWhole: true }).rest], [SHOWN + 100, 0]);
+  assert.deepEqual(
+    [describe(long, { isWhole: true }).text.length, describe(long, { isWhole: true }).rest],
+    [SHOWN + 100, 0],
+  );
   const huge = describe("y".repeat(1_000_000));
   assert.equal(huge.text.length + huge.rest, 1_000_000);
   assert.equal(describe(`${"10%\r".repeat(100_000)}done`).text, "done");
@@ -193,7 +222,10 @@ test("runs and marks cut a line into pieces that are the line again, each of one
       at = piece.to;
       for (let i = piece.from; i < piece.to; i += 1) {
         assert.equal(piece.run, runs.find(({ from, to }) => from <= i && i < to) ?? null);
-        assert.equal(piece.isMarked, marks.some(([from, to]) => from <= i && i < to));
+        assert.equal(
+          piece.isMarked,
+          marks.some(([from, to]) => from <= i && i < to),
+        );
       }
     }
     assert.equal(at, length);
@@ -207,8 +239,16 @@ test("links: what is written is read again", () => {
     { channels: ["process:80"], line: { channel: "process:80", seq: 7 }, filter: null },
     { channels: ["process:80", "a:b"], line: null, filter: null },
     { channels: ["metrics:5", "x:"], line: { channel: "x:", seq: 9 }, filter: null },
-    { channels: ["metrics:5"], line: null, filter: { text: "a&b=#?%,c", isRegex: true, isCaseSensitive: true, hides: true } },
-    { channels: ["c"], line: null, filter: { text: "é 1", isRegex: false, isCaseSensitive: false, hides: false } },
+    {
+      channels: ["metrics:5"],
+      line: null,
+      filter: { text: "a&b=#?%,c", isRegex: true, isCaseSensitive: true, hides: true },
+    },
+    {
+      channels: ["c"],
+      line: null,
+      filter: { text: "é 1", isRegex: false, isCaseSensitive: false, hides: false },
+    },
     { channels: ["process:*"], line: null, filter: null },
     { channels: ["process:*", "metrics:5"], line: { channel: "process:80", seq: 7 }, filter: null },
     { channels: [], line: null, filter: null },
@@ -225,7 +265,16 @@ test("links: what is written is read again", () => {
 });
 
 test("links: nonsense names nothing", () => {
-  for (const hash of ["", "#", "#<script>", "#%", "#a b", `#${"x".repeat(300)}`, "#,,,", "#?filter="]) {
+  for (const hash of [
+    "",
+    "#",
+    "#<script>",
+    "#%",
+    "#a b",
+    `#${"x".repeat(300)}`,
+    "#,,,",
+    "#?filter=",
+  ]) {
     assert.deepEqual(parseLink(hash), { channels: [], line: null, filter: null }, hash);
   }
   assert.equal(parseLink("#a:99999999999999999999").line, null);
@@ -284,7 +333,9 @@ test("a channel that is opened later is merged by time, flags and all, and taken
   const store = new Store({ capacity: 10 });
   for (const time of [10, 20, 30, 40]) store.push(LINE, "a", time, time, `a${time}`);
   store.toggleFlag(store.first + 2, UNFOLDED);
-  store.merge([15, 30, 45].map((time) => ({ kind: LINE, channel: "b", seq: 1, time, value: `b${time}` })));
+  store.merge(
+    [15, 30, 45].map((time) => ({ kind: LINE, channel: "b", seq: 1, time, value: `b${time}` })),
+  );
   assert.deepEqual(texts(store), ["a10", "b15", "a20", "a30", "b30", "a40", "b45"]);
   assert.ok(store.hasFlag(store.first + 3, UNFOLDED));
   store.keepChannels((channel) => channel === "b");
@@ -319,7 +370,12 @@ test("matching: text and regular expressions, with and without case, through col
   assert.deepEqual(makeMatcher({ text: "x*", isRegex: true }).ranges("axxb"), [[1, 3]]);
 });
 
-for (const [where, hides] of [["here", true], ["here", false], ["elsewhere", true], ["elsewhere", false]]) {
+for (const [where, hides] of [
+  ["here", true],
+  ["here", false],
+  ["elsewhere", true],
+  ["elsewhere", false],
+]) {
   const title = `the index of matches, made ${where}, ${hides ? "hiding the rest" : "among the rest"}, is what a scan of the store finds`;
   test(`${title}, however the work is sliced`, () => matchesAreFound(where === "elsewhere", hides));
 }
@@ -334,7 +390,11 @@ function matchesAreFound(isElsewhere, hides) {
   const advance = (isTimeUp) => {
     if (!isElsewhere) return matches.advance(isTimeUp);
     // The answer to one piece comes when others have been pushed, evicted or replaced.
-    if (pending) matches.take(pending, pending.texts.map((text) => text !== null && matcher.matches(text)));
+    if (pending)
+      matches.take(
+        pending,
+        pending.texts.map((text) => text !== null && matcher.matches(text)),
+      );
     pending = matches.isComplete ? null : matches.piece();
     return matches.isComplete;
   };
@@ -344,7 +404,9 @@ function matchesAreFound(isElsewhere, hides) {
       else store.push(LINE, "c", i, 0, `${next(100)}`);
     }
     if (next(5) === 0 && store.length > 0) {
-      store.replace(store.first + next(store.length), 1, [{ kind: LINE, channel: "c", seq: 0, time: 0, value: "77" }]);
+      store.replace(store.first + next(store.length), 1, [
+        { kind: LINE, channel: "c", seq: 0, time: 0, value: "77" },
+      ]);
     }
     advance(() => next(2) === 0);
     const before = matches.first;
@@ -363,7 +425,9 @@ function matchesAreFound(isElsewhere, hides) {
     assert.deepEqual(found, expected);
     for (const id of expected) assert.equal(matches.idAt(matches.ordinalOf(id)), id);
     assert.equal(matches.count, lines.length);
-    lines.forEach((id, i) => assert.deepEqual([matches.match(i), matches.matchesBefore(id)], [id, i]));
+    lines.forEach((id, i) =>
+      assert.deepEqual([matches.match(i), matches.matchesBefore(id)], [id, i]),
+    );
   }
 }
 
@@ -385,7 +449,10 @@ test("colours: as far apart as there are colours, the same for a name, and kept 
   assert.equal(new Set(few.values()).size, 8);
   const all = assignColours(names, few);
   for (const [name, colour] of few) assert.equal(all.get(name), colour);
-  const uses = Array.from({ length: 8 }, (_, colour) => [...all.values()].filter((one) => one === colour).length);
+  const uses = Array.from(
+    { length: 8 },
+    (_, colour) => [...all.values()].filter((one) => one === colour).length,
+  );
   assert.ok(Math.max(...uses) - Math.min(...uses) <= 1, String(uses));
   assert.deepEqual(assignColours(["process:web"]), assignColours(["process:web"]));
 });
@@ -394,7 +461,10 @@ test("all rows are a view too", () => {
   const store = new Store({ capacity: 2 });
   for (const text of ["a", "b", "c"]) store.push(LINE, "x", 1, 0, text);
   const view = new Everything(store);
-  assert.deepEqual([view.first, view.end, view.idAt(2), view.ordinalOf(0), view.ordinalOf(9)], [1, 3, 2, 1, 3]);
+  assert.deepEqual(
+    [view.first, view.end, view.idAt(2), view.ordinalOf(0), view.ordinalOf(9)],
+    [1, 3, 2, 1, 3],
+  );
 });
 
 test("heights: offsets and rows agree with plain sums, over pushes, drops and corrections", () => {
@@ -424,7 +494,10 @@ test("heights: offsets and rows agree with plain sums, over pushes, drops and co
     const some = next(model.length);
     assert.equal(heights.offsetOf(first + some), sum(some));
     assert.deepEqual(heights.rowAt(sum(some)), { ordinal: first + some, into: 0 });
-    assert.deepEqual(heights.rowAt(sum(some) + model[some] - 1), { ordinal: first + some, into: model[some] - 1 });
+    assert.deepEqual(heights.rowAt(sum(some) + model[some] - 1), {
+      ordinal: first + some,
+      into: model[some] - 1,
+    });
   }
   assert.equal(heights.rowAt(1e9).ordinal, heights.end - 1);
 });

@@ -36,8 +36,27 @@ const CLASSES = [
   [STRIKE, "a-strike"],
 ];
 
-const SETS = { 1: BOLD, 2: DIM, 3: ITALIC, 4: UNDERLINE, 5: BLINK, 6: BLINK, 7: INVERSE, 8: HIDDEN, 9: STRIKE, 21: UNDERLINE };
-const CLEARS = { 22: BOLD | DIM, 23: ITALIC, 24: UNDERLINE, 25: BLINK, 27: INVERSE, 28: HIDDEN, 29: STRIKE };
+const SETS = {
+  1: BOLD,
+  2: DIM,
+  3: ITALIC,
+  4: UNDERLINE,
+  5: BLINK,
+  6: BLINK,
+  7: INVERSE,
+  8: HIDDEN,
+  9: STRIKE,
+  21: UNDERLINE,
+};
+const CLEARS = {
+  22: BOLD | DIM,
+  23: ITALIC,
+  24: UNDERLINE,
+  25: BLINK,
+  27: INVERSE,
+  28: HIDDEN,
+  29: STRIKE,
+};
 
 /** The text a reader sees, without styles. */
 export function plainText(text) {
@@ -62,11 +81,12 @@ function parseFlow(text) {
   let at = 0;
   const take = (to) => {
     if (to <= at) return;
-    if (style !== PLAIN && runs.length < MOST_RUNS) addRun(runs, plain.length, plain.length + to - at, style);
+    if (style !== PLAIN && runs.length < MOST_RUNS)
+      addRun(runs, plain.length, plain.length + to - at, style);
     plain += text.slice(at, to);
   };
   CONTROL.lastIndex = 0;
-  for (let match; (match = CONTROL.exec(text)); ) {
+  for (let match; (match = CONTROL.exec(text));) {
     take(match.index);
     at = CONTROL.lastIndex;
     if (match[3] === "m" && match[2] === "") style = applySgr(style, match[1]);
@@ -94,7 +114,7 @@ function parseCells(whole) {
     }
   };
   CONTROL.lastIndex = 0;
-  for (let match; (match = CONTROL.exec(text)); ) {
+  for (let match; (match = CONTROL.exec(text));) {
     put(match.index);
     at = CONTROL.lastIndex;
     if (match[0] === "\r") column = 0;
@@ -107,7 +127,7 @@ function parseCells(whole) {
 
   const runs = [];
   let plain = "";
-  for (let i = 0; i < cells.length; ) {
+  for (let i = 0; i < cells.length;) {
     const from = plain.length;
     const first = styles[i];
     while (i < cells.length && styles[i] === first) plain += cells[i++];
@@ -128,7 +148,14 @@ function eraseInLine(cells, styles, column, parameter) {
 
 function moveTo(column, final, parameter) {
   const count = Math.min(MOST_CELLS, Math.max(1, Number.parseInt(parameter, 10) || 1));
-  const to = final === "C" ? column + count : final === "D" ? column - count : final === "G" ? count - 1 : column;
+  const to =
+    final === "C"
+      ? column + count
+      : final === "D"
+        ? column - count
+        : final === "G"
+          ? count - 1
+          : column;
   return Math.min(MOST_CELLS, Math.max(0, to));
 }
 
@@ -219,7 +246,8 @@ function applySgr(style, parameters) {
 
 /** The colour that `5;n` or `2;r;g;b` names, and how many codes that took; with colons, `2::r:g:b` is the usual form. */
 function extendedColour(codes, isInOne) {
-  const byte = (text) => (/^\d{1,3}$/.test(text ?? "") && Number(text) < 256 ? Number(text) : undefined);
+  const byte = (text) =>
+    /^\d{1,3}$/.test(text ?? "") && Number(text) < 256 ? Number(text) : undefined;
   if (codes[0] === "5") return [byte(codes[1]), 2];
   if (codes[0] !== "2") return [undefined, 1];
   const rgb = (isInOne && codes.length >= 5 ? codes.slice(2, 5) : codes.slice(1, 4)).map(byte);

@@ -39,12 +39,17 @@ export class Channels {
       const channel = event.target.closest("li")?.dataset.channel;
       if (channel) this.onToggle(channel, event.target.checked);
     });
-    document.addEventListener("visibilitychange", () => document.hidden || this.#isStopped || this.look());
+    document.addEventListener(
+      "visibilitychange",
+      () => document.hidden || this.#isStopped || this.look(),
+    );
   }
 
   /** The names there are, processes first. */
   get names() {
-    return [...this.#known.keys()].sort((a, b) => isProcess(b) - isProcess(a) || ORDER.compare(a, b));
+    return [...this.#known.keys()].sort(
+      (a, b) => isProcess(b) - isProcess(a) || ORDER.compare(a, b),
+    );
   }
 
   get processes() {
@@ -86,7 +91,8 @@ export class Channels {
 
   #channel(name) {
     let channel = this.#known.get(name);
-    if (!channel) this.#known.set(name, (channel = { status: undefined, rate: 0, published: null, at: 0 }));
+    if (!channel)
+      this.#known.set(name, (channel = { status: undefined, rate: 0, published: null, at: 0 }));
     return channel;
   }
 
@@ -117,7 +123,11 @@ export class Channels {
     // A server without a supervisor has none, now and later.
     if (status === 404) this.#hasProcesses = false;
     if (status !== 200 || !Array.isArray(value)) return;
-    this.#processes = new Map(value.filter((entry) => typeof entry?.id === "string").map((entry) => [`process:${entry.id}`, entry]));
+    this.#processes = new Map(
+      value
+        .filter((entry) => typeof entry?.id === "string")
+        .map((entry) => [`process:${entry.id}`, entry]),
+    );
   }
 
   #take(answer) {
@@ -132,7 +142,8 @@ export class Channels {
       const channel = this.#channel(entry.channel);
       const { published, status } = entry;
       if (Number.isSafeInteger(published)) {
-        const isLater = channel.published !== null && published >= channel.published && now > channel.at;
+        const isLater =
+          channel.published !== null && published >= channel.published && now > channel.at;
         if (isLater && !this.#shown.includes(entry.channel)) {
           channel.rate = ((published - channel.published) * 1_000) / (now - channel.at);
         }
@@ -159,7 +170,8 @@ export class Channels {
     rows.forEach((name, place) => {
       let item = this.#items.get(name);
       if (!item) this.#items.set(name, (item = makeItem(name)));
-      if (this.#list.children[place] !== item.element) this.#list.insertBefore(item.element, this.#list.children[place] ?? null);
+      if (this.#list.children[place] !== item.element)
+        this.#list.insertBefore(item.element, this.#list.children[place] ?? null);
       if (name === ALL) this.#drawAll(item, processes);
       else this.#drawItem(item, name);
     });
@@ -189,7 +201,14 @@ export class Channels {
     const status = this.status(name);
     const isShown = this.#shown.includes(name);
     mark(item, isShown, isShown && !(this.#showsAll && isProcess(name)));
-    set(item.lines, published === null ? (isProcess(name) ? "process" : "channel") : counted(published, "message"));
+    set(
+      item.lines,
+      published === null
+        ? isProcess(name)
+          ? "process"
+          : "channel"
+        : counted(published, "message"),
+    );
     set(item.speed, rate(perSecond));
     const colour = isShown && this.#shown.length > 1 ? this.#colours.get(name) : undefined;
     item.name.className = colour === undefined ? "name" : `name c${colour}`;
@@ -202,7 +221,10 @@ export class Channels {
 
 function statusOf(entry) {
   if (typeof entry?.status !== "string") return undefined;
-  return { status: entry.status, exitCode: Number.isSafeInteger(entry.exitCode) ? entry.exitCode : 0 };
+  return {
+    status: entry.status,
+    exitCode: Number.isSafeInteger(entry.exitCode) ? entry.exitCode : 0,
+  };
 }
 
 function mark(item, isShown, isCurrent) {
@@ -224,7 +246,10 @@ function makeItem(channel) {
   element.dataset.channel = channel;
   const box = make("input", "");
   box.type = "checkbox";
-  box.setAttribute("aria-label", isAll ? "Show all processes, those to come among them" : `Show ${channel} with the others`);
+  box.setAttribute(
+    "aria-label",
+    isAll ? "Show all processes, those to come among them" : `Show ${channel} with the others`,
+  );
   const link = make("a", "");
   link.href = formatLink({ channels: [channel] });
   link.title = channel;

@@ -19,7 +19,10 @@ export class Control {
     start.addEventListener("click", () => this.#act("process.start", this.#id));
     restart.addEventListener("click", () => this.#act("process.restart", this.#id));
     stop.addEventListener("click", () => this.#ask());
-    sure.addEventListener("close", () => sure.returnValue === "stop" && this.#act("process.stop", this.#asked));
+    sure.addEventListener(
+      "close",
+      () => sure.returnValue === "stop" && this.#act("process.stop", this.#asked),
+    );
   }
 
   /** `process` is what the server says of it; nothing is shown unless it is `controllable`. */
@@ -47,10 +50,17 @@ export class Control {
   async #act(action, id) {
     if (this.#isBusy || !id) return;
     this.#isBusy = true;
-    const { status, value, text } = await this.#server.ask("api/actions", { body: { action, process_id: id } });
+    const { status, value, text } = await this.#server.ask("api/actions", {
+      body: { action, process_id: id },
+    });
     this.#isBusy = false;
-    if (value?.accepted === false) this.onProblem(`${id} takes no orders now: it has enough, or all is being stopped`);
-    else if (status !== 200) this.onProblem(text.trim() || (status === 0 ? "The server does not answer" : `The server refused: ${status}`));
+    if (value?.accepted === false)
+      this.onProblem(`${id} takes no orders now: it has enough, or all is being stopped`);
+    else if (status !== 200)
+      this.onProblem(
+        text.trim() ||
+          (status === 0 ? "The server does not answer" : `The server refused: ${status}`),
+      );
     this.onDone();
   }
 }

@@ -101,11 +101,18 @@ export class Feed {
     const time = parseTime(timestamp);
     const first = seq ?? Number.NaN;
     if (refetched || channel.past) {
-      const rows = texts.map((value, i) => ({ kind: LINE, channel: name, seq: first + i, time, value }));
+      const rows = texts.map((value, i) => ({
+        kind: LINE,
+        channel: name,
+        seq: first + i,
+        time,
+        value,
+      }));
       this.#aside(channel, rows, refetched);
       return;
     }
-    for (let i = 0; i < texts.length; i += 1) this.#store.push(LINE, name, first + i, time, texts[i]);
+    for (let i = 0; i < texts.length; i += 1)
+      this.#store.push(LINE, name, first + i, time, texts[i]);
     this.#counted(channel, texts.length);
   }
 
@@ -118,14 +125,25 @@ export class Feed {
   }
 
   #message({ type, channel: name, data, seq, refetched, timestamp }) {
-    const text = `${type}${data === undefined ? "" : ` ${typeof data === "string" ? data : JSON.stringify(data)}`}`.slice(0, MOST_NOTICE);
+    const text =
+      `${type}${data === undefined ? "" : ` ${typeof data === "string" ? data : JSON.stringify(data)}`}`.slice(
+        0,
+        MOST_NOTICE,
+      );
     const channel = this.#channels.get(name);
     if (channel) this.#one(channel, NOTICE, seq, timestamp, { text }, refetched);
-    else if (name === null && this.#channels.size > 0) this.#notice(this.channels[0], text, parseTime(timestamp));
+    else if (name === null && this.#channels.size > 0)
+      this.#notice(this.channels[0], text, parseTime(timestamp));
   }
 
   #one(channel, kind, seq, timestamp, value, refetched) {
-    const row = { kind, channel: channel.name, seq: seq ?? Number.NaN, time: parseTime(timestamp), value };
+    const row = {
+      kind,
+      channel: channel.name,
+      seq: seq ?? Number.NaN,
+      time: parseTime(timestamp),
+      value,
+    };
     if (refetched || channel.past) {
       this.#aside(channel, [row], refetched);
       return;
@@ -167,7 +185,11 @@ export class Feed {
       return;
     }
     const last = this.#store.end - 1;
-    if (this.#store.has(last) && this.#store.kind(last) === GAP && this.#store.channel(last) === name) {
+    if (
+      this.#store.has(last) &&
+      this.#store.kind(last) === GAP &&
+      this.#store.channel(last) === name
+    ) {
       const before = this.#store.value(last);
       if (before.to + 1 === from && before.isKept === isKept && before.state === undefined) {
         before.to = to;
@@ -193,7 +215,8 @@ export class Feed {
     if (!channel) return;
     channel.past = null;
     channel.again = null;
-    const caughtUp = replayed > 0 ? ` · caught up with ${replayed.toLocaleString("en")} messages` : "";
+    const caughtUp =
+      replayed > 0 ? ` · caught up with ${replayed.toLocaleString("en")} messages` : "";
     if (epochChanged) {
       this.#endEpoch(name);
       this.#notice(name, `The server was restarted: numbers begin again${caughtUp}`);
@@ -225,7 +248,13 @@ export class Feed {
 }
 
 function gapRow(channel, time, from, to, isKept) {
-  return { kind: GAP, channel, seq: from, time, value: { from, to, isKept, time, state: undefined, error: undefined } };
+  return {
+    kind: GAP,
+    channel,
+    seq: from,
+    time,
+    value: { from, to, isKept, time, state: undefined, error: undefined },
+  };
 }
 
 function parseTime(timestamp) {

@@ -42,7 +42,7 @@ export function makeMatcher({ text, isRegex = false, isCaseSensitive = false }) 
       const found = [];
       const searched = lookedAt(plain);
       pattern.lastIndex = 0;
-      for (let match; found.length < MOST_MARKS && (match = pattern.exec(searched)); ) {
+      for (let match; found.length < MOST_MARKS && (match = pattern.exec(searched));) {
         if (match[0] === "") pattern.lastIndex += 1;
         else found.push([match.index, match.index + match[0].length]);
       }
@@ -188,7 +188,11 @@ export class Matches {
     const from = this.scanned;
     const texts = [];
     let characters = 0;
-    for (let id = from; id < store.end && texts.length < MOST_ROWS && characters < MOST_CHARACTERS; id += 1) {
+    for (
+      let id = from;
+      id < store.end && texts.length < MOST_ROWS && characters < MOST_CHARACTERS;
+      id += 1
+    ) {
       const text = textOf(store, id);
       texts.push(text);
       characters += text?.length ?? 0;

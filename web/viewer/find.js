@@ -56,7 +56,12 @@ export class Find {
   get filter() {
     const { text, regex, isCase, hides } = this.#elements;
     if (!text.value) return null;
-    return { text: text.value, isRegex: isPressed(regex), isCaseSensitive: isPressed(isCase), hides: isPressed(hides) };
+    return {
+      text: text.value,
+      isRegex: isPressed(regex),
+      isCaseSensitive: isPressed(isCase),
+      hides: isPressed(hides),
+    };
   }
 
   /** As a link says it. */
@@ -194,7 +199,11 @@ export class Find {
     this.#marks = null;
     if (matcher?.isCostly) {
       this.#searcher.filter = filter;
-      this.#marks = new Marks(this.#searcher, () => this.onMarks(), (error) => this.#giveUp(error));
+      this.#marks = new Marks(
+        this.#searcher,
+        () => this.onMarks(),
+        (error) => this.#giveUp(error),
+      );
     } else {
       this.#searcher.stop();
     }
@@ -220,7 +229,11 @@ export class Find {
     this.#show(null, null);
     this.#complain(isSlow ? "takes too long" : "failed", error.message);
     this.onApply(this.view, null);
-    this.onGivenUp(isSlow ? "This expression takes too long on a line here, and was stopped: all lines are shown" : error.message);
+    this.onGivenUp(
+      isSlow
+        ? "This expression takes too long on a line here, and was stopped: all lines are shown"
+        : error.message,
+    );
   }
 }
 

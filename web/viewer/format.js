@@ -42,7 +42,9 @@ export function shortName(channel) {
 
 /** What a process status is called: `exited 1`. */
 export function statusText({ status, exitCode }) {
-  return status === "running" || (status !== "exited" && status !== "crashed" && exitCode === 0) ? status : `${status} ${exitCode}`;
+  return status === "running" || (status !== "exited" && status !== "crashed" && exitCode === 0)
+    ? status
+    : `${status} ${exitCode}`;
 }
 
 /** `good`, `bad`, `over`, or `live`: how a status looks. */

@@ -59,7 +59,14 @@ export function unfoldedJson(text) {
     } else if (before === "{" || before === "[") {
       breakLine();
     }
-    if (kind !== "mark") runs.push({ from: length, to: length + token.length, classes: `j-${kind}`, fg: null, bg: null });
+    if (kind !== "mark")
+      runs.push({
+        from: length,
+        to: length + token.length,
+        classes: `j-${kind}`,
+        fg: null,
+        bg: null,
+      });
     add(token);
     if (kind === "mark") {
       if (token === "{" || token === "[") depth += 1;

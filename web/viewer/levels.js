@@ -37,9 +37,12 @@ const WORDS = new Map(
 );
 
 const NAMED = /["']?\b(?:level|lvl|severity|levelname)["']?\s*[=:]\s*["']?(\w+)/i;
-const SHOUTED = /\b(TRACE|VERBOSE|DEBUG|DBG|INFO|INF|NOTICE|WARN|WARNING|WRN|ERROR|ERR|SEVERE|FATAL|CRITICAL|CRIT|ALERT|EMERG|PANIC)\b/;
-const LEADING = /^\W{0,3}(trace|verbose|debug|info|notice|warn|warning|error|fatal|critical|panic)\W?[:\]|>)]/i;
-const BRACKETED = /[[<(](trace|verbose|debug|dbg|info|inf|notice|warn|warning|wrn|error|err|fatal|critical|crit|panic)[\])>]/i;
+const SHOUTED =
+  /\b(TRACE|VERBOSE|DEBUG|DBG|INFO|INF|NOTICE|WARN|WARNING|WRN|ERROR|ERR|SEVERE|FATAL|CRITICAL|CRIT|ALERT|EMERG|PANIC)\b/;
+const LEADING =
+  /^\W{0,3}(trace|verbose|debug|info|notice|warn|warning|error|fatal|critical|panic)\W?[:\]|>)]/i;
+const BRACKETED =
+  /[[<(](trace|verbose|debug|dbg|info|inf|notice|warn|warning|wrn|error|err|fatal|critical|crit|panic)[\])>]/i;
 
 export function levelOf(text) {
   const start = text.length > LOOKED_AT ? text.slice(0, LOOKED_AT) : text;

@@ -21,13 +21,22 @@ export function describe(raw, { isWhole = false, isUnfolded = false } = {}) {
   const looked = raw.length > most * 4 && !raw.includes("\r") ? raw.slice(0, most * 4) : raw;
   const { text, runs } = parseAnsi(looked);
   const shown = cut(text, runs, isWhole);
-  return { ...shown, rest: shown.rest + raw.length - looked.length, isJson: false, isUnfolded: false };
+  return {
+    ...shown,
+    rest: shown.rest + raw.length - looked.length,
+    isJson: false,
+    isUnfolded: false,
+  };
 }
 
 function cut(text, runs, isWhole) {
   const most = isWhole ? SHOWN_WHOLE : SHOWN;
   if (text.length <= most) return { text, runs, rest: 0 };
-  return { text: text.slice(0, most), runs: runs.filter(({ from }) => from < most), rest: text.length - most };
+  return {
+    text: text.slice(0, most),
+    runs: runs.filter(({ from }) => from < most),
+    rest: text.length - most,
+  };
 }
 
 /**

@@ -18,11 +18,17 @@ export function parseLink(hash) {
   let line = null;
   for (const part of path.split(",")) {
     const [channel, seq] = splitLine(decode(part));
-    if ((!CHANNEL.test(channel) && channel !== ALL) || channels.includes(channel) || channels.length >= MOST_CHANNELS) continue;
+    if (
+      (!CHANNEL.test(channel) && channel !== ALL) ||
+      channels.includes(channel) ||
+      channels.length >= MOST_CHANNELS
+    )
+      continue;
     channels.push(channel);
     if (seq !== null && line === null) line = { channel, seq };
   }
-  if (channels.includes(ALL)) channels = channels.filter((channel) => channel === ALL || !isProcess(channel));
+  if (channels.includes(ALL))
+    channels = channels.filter((channel) => channel === ALL || !isProcess(channel));
   const parameters = new URLSearchParams(query);
   const text = (parameters.get("filter") ?? parameters.get("find") ?? "").slice(0, MOST_FILTER);
   const filter = text && {
@@ -35,7 +41,9 @@ export function parseLink(hash) {
 }
 
 export function formatLink({ channels, line = null, filter = null }) {
-  const parts = channels.map((channel) => (line?.channel === channel ? `${channel}:${line.seq}` : unambiguous(channel)));
+  const parts = channels.map((channel) =>
+    line?.channel === channel ? `${channel}:${line.seq}` : unambiguous(channel),
+  );
   if (line && !channels.includes(line.channel)) parts.push(`${line.channel}:${line.seq}`);
   const parameters = new URLSearchParams();
   if (filter?.text) {

@@ -81,7 +81,9 @@ export class List {
 
   /** Rows that came since following ended. */
   get unseen() {
-    return this.#isFollowing ? 0 : Math.max(0, this.#view.end - this.#view.ordinalOf(this.#seenEnd));
+    return this.#isFollowing
+      ? 0
+      : Math.max(0, this.#view.end - this.#view.ordinalOf(this.#seenEnd));
   }
 
   set wraps(wraps) {
@@ -101,13 +103,15 @@ export class List {
     this.#heights.clear(this.#view.first);
     this.#widest = 0;
     this.#content.style.minWidth = "";
-    if (id >= 0) this.#anchor = { ordinal: this.#view.ordinalOf(id), y: Math.min(0, this.#placed.y) };
+    if (id >= 0)
+      this.#anchor = { ordinal: this.#view.ordinalOf(id), y: Math.min(0, this.#placed.y) };
     this.invalidate();
   }
 
   /** Where `removed` rows from `id` on were, `inserted` others are now: what is on the screen stays there if it can. */
   replaced(id, removed, inserted) {
-    const moved = (other) => (other >= id + removed ? other + inserted - removed : other > id ? id + inserted : other);
+    const moved = (other) =>
+      other >= id + removed ? other + inserted - removed : other > id ? id + inserted : other;
     this.#seenEnd = moved(this.#seenEnd);
     const top = this.topId;
     this.reset(top >= id + removed ? moved(top) : top);
@@ -115,7 +119,9 @@ export class List {
 
   /** The row that is at the top, to keep it there over a `reset`. */
   get topId() {
-    return this.#isFollowing || this.#placed.end <= this.#placed.start ? -1 : this.#view.idAt(this.#placed.start);
+    return this.#isFollowing || this.#placed.end <= this.#placed.start
+      ? -1
+      : this.#view.idAt(this.#placed.start);
   }
 
   /** Fills all rows anew. */
@@ -131,7 +137,8 @@ export class List {
       this.#timer = 0;
     }
     if (this.#frame || this.#timer) return;
-    const wait = isUrgent || this.#turnover < 0.5 ? 0 : this.#lastRender + FLOOD_INTERVAL - performance.now();
+    const wait =
+      isUrgent || this.#turnover < 0.5 ? 0 : this.#lastRender + FLOOD_INTERVAL - performance.now();
     const request = () => {
       this.#timer = 0;
       this.#frame = requestAnimationFrame(() => {
@@ -147,7 +154,13 @@ export class List {
     const style = getComputedStyle(this.#scroller);
     const character = measureCharacter(this.#scroller);
     const gutter = this.#gutter();
-    this.#columns = Math.max(8, Math.floor((this.#scroller.clientWidth - gutter - Number.parseFloat(style.paddingLeft || 0)) / character));
+    this.#columns = Math.max(
+      8,
+      Math.floor(
+        (this.#scroller.clientWidth - gutter - Number.parseFloat(style.paddingLeft || 0)) /
+          character,
+      ),
+    );
     this.#window.style.height = `${this.#scroller.clientHeight}px`;
     this.reset(this.topId);
   }
@@ -182,7 +195,10 @@ export class List {
   /** Puts a row in the middle of the screen. */
   show(id) {
     this.setFollowing(false);
-    this.#anchor = { ordinal: this.#view.ordinalOf(id), y: Math.floor(this.#scroller.clientHeight / 2) };
+    this.#anchor = {
+      ordinal: this.#view.ordinalOf(id),
+      y: Math.floor(this.#scroller.clientHeight / 2),
+    };
     this.refresh(true);
   }
 
@@ -197,7 +213,9 @@ export class List {
     let isStable = false;
     for (let round = 0; round < MOST_ROUNDS && !isStable; round += 1) {
       this.#anchor = { ...reference };
-      const { start, end } = this.#isFollowing ? this.#lastRows(viewport) : this.#rowsFromAnchor(viewport);
+      const { start, end } = this.#isFollowing
+        ? this.#lastRows(viewport)
+        : this.#rowsFromAnchor(viewport);
       this.#place(start, end);
       isStable = !this.#measure();
     }
@@ -205,7 +223,8 @@ export class List {
     let height = 0;
     for (let ordinal = start; ordinal < end; ordinal += 1) height += this.#height(ordinal);
     let y = this.#anchor.y;
-    if (this.#isFollowing) y = start === this.#view.first && height < viewport ? 0 : viewport - height;
+    if (this.#isFollowing)
+      y = start === this.#view.first && height < viewport ? 0 : viewport - height;
     this.#placed.y = y;
     this.#rowsElement.style.transform = `translateY(${y}px)`;
     this.#syncScroll(viewport);
@@ -229,7 +248,8 @@ export class List {
     if (kind !== LINE || !this.#wraps) return 1;
     const text = store.value(id).slice(0, 20_000);
     // Escapes take no room.
-    const length = text.includes("\x1b") || text.includes("\r") ? plainText(text).length : text.length;
+    const length =
+      text.includes("\x1b") || text.includes("\r") ? plainText(text).length : text.length;
     return Math.max(1, Math.ceil(Math.min(length, 5_000) / this.#columns));
   }
 
@@ -240,7 +260,7 @@ export class List {
   #lastRows(viewport) {
     const { first, end } = this.#view;
     let start = end;
-    for (let height = 0; start > first && height < viewport; ) height += this.#height(--start);
+    for (let height = 0; start > first && height < viewport;) height += this.#height(--start);
     return { start, end };
   }
 
@@ -278,7 +298,8 @@ export class List {
     const version = this.#look.version;
     while (rows.length > 0 && rows[0].ordinal < start) this.#free.push(rows.shift());
     while (rows.length > 0 && rows.at(-1).ordinal >= end) this.#free.push(rows.pop());
-    if (rows.length > 0 && (rows[0].ordinal >= end || rows.at(-1).ordinal < start)) this.#free.push(...rows.splice(0));
+    if (rows.length > 0 && (rows[0].ordinal >= end || rows.at(-1).ordinal < start))
+      this.#free.push(...rows.splice(0));
     const kept = rows.length;
     let filled = 0;
     const from = kept > 0 ? rows[0].ordinal : end;
@@ -413,7 +434,8 @@ export class List {
     if (delta <= 0 || this.#isFollowing) return;
     setTimeout(() => {
       const { scrollTop, clientHeight } = this.#scroller;
-      if (scrollTop >= this.#lastHeight - clientHeight - 2 && this.#placed.end === this.#view.end) this.setFollowing(true);
+      if (scrollTop >= this.#lastHeight - clientHeight - 2 && this.#placed.end === this.#view.end)
+        this.setFollowing(true);
     }, REST);
   }
 
@@ -434,7 +456,9 @@ export class List {
       row.version = -1;
       this.refresh(true);
       // The button that was pressed is made anew: the focus goes to its successor.
-      requestAnimationFrame(() => row.element.querySelector(`.${action}`)?.focus({ preventScroll: true }));
+      requestAnimationFrame(() =>
+        row.element.querySelector(`.${action}`)?.focus({ preventScroll: true }),
+      );
     } else if (action) {
       this.onAction(action, row.id, event);
     } else if (target.closest(".num[href]")) {

@@ -53,17 +53,31 @@ const look = {
   colourOf: (channel) => look.colours.get(channel) ?? 0,
   hrefOf: (channel, seq) => formatLink({ ...link, line: { channel, seq }, filter: null }),
   isChosen: (channel, seq, kind) =>
-    chosen !== null && kind !== GAP && channel === chosen.channel && seq >= chosen.from && seq <= chosen.to,
+    chosen !== null &&
+    kind !== GAP &&
+    channel === chosen.channel &&
+    seq >= chosen.from &&
+    seq <= chosen.to,
 };
 const list = new List($("lines"), store, find.view, look);
 const client = connect(() => server.socket, { maxDelay: 10_000 });
 const feed = new Feed(client, store);
 const channels = new Channels({ list: $("channel-list"), none: $("no-channels") }, server);
 const control = new Control(
-  { group: $("control"), start: $("start"), restart: $("restart"), stop: $("stop"), sure: $("sure"), title: $("sure-title") },
+  {
+    group: $("control"),
+    start: $("start"),
+    restart: $("restart"),
+    stop: $("stop"),
+    sure: $("sure"),
+    title: $("sure-title"),
+  },
   server,
 );
-const gate = new Gate({ dialog: $("gate"), form: $("gate-form"), token: $("gate-token"), wrong: $("gate-wrong") }, server);
+const gate = new Gate(
+  { dialog: $("gate"), form: $("gate-form"), token: $("gate-token"), wrong: $("gate-wrong") },
+  server,
+);
 
 /** What the address says: channels, line, filter. */
 let link = { channels: [], line: null, filter: null };
@@ -171,10 +185,18 @@ find.onStep = (id) => {
 function drawTitle() {
   const { channels: names } = link;
   const named = names.map((name) => (name === ALL ? "All processes" : shortName(name)));
-  const title = names.length === 0 ? "Outrace" : names.length <= 2 ? named.join(" + ") : `${names.length} channels`;
+  const title =
+    names.length === 0
+      ? "Outrace"
+      : names.length <= 2
+        ? named.join(" + ")
+        : `${names.length} channels`;
   $("title").textContent = title;
   document.title = names.length === 0 ? "Outrace" : `${title} · Outrace`;
-  $("lines").setAttribute("aria-label", names.length === 0 ? "Lines" : `Lines of ${named.join(", ")}`);
+  $("lines").setAttribute(
+    "aria-label",
+    names.length === 0 ? "Lines" : `Lines of ${named.join(", ")}`,
+  );
   drawBadge();
 }
 
@@ -199,7 +221,12 @@ function drawEmpty() {
   const { view, isHiding } = find;
   element.classList.toggle("below", view.end > view.first);
   // Gaps stay listed; a few leave room to say that nothing else does.
-  if (isHiding ? find.matchCount > 0 || !find.isComplete || view.end - view.first > 5 : view.end > view.first) return;
+  if (
+    isHiding
+      ? find.matchCount > 0 || !find.isComplete || view.end - view.first > 5
+      : view.end > view.first
+  )
+    return;
   const say = (title, text, code) => {
     const strong = document.createElement("strong");
     strong.textContent = title;
@@ -209,10 +236,19 @@ function drawEmpty() {
     example.textContent = code;
     element.append(example);
   };
-  if (isHiding && store.length > 0) say("Nothing matches", `None of ${counted(store.length, "line")}; new ones that do will appear here.`);
+  if (isHiding && store.length > 0)
+    say(
+      "Nothing matches",
+      `None of ${counted(store.length, "line")}; new ones that do will appear here.`,
+    );
   else if (link.channels.length > 0) say("No line yet", "New lines will appear here as they come.");
   else if (channels.names.length > 0) say("Choose a channel", "They are listed at the side.");
-  else say("Nothing to show yet", "Start something, and it will appear here:", "outrace run -- ping localhost");
+  else
+    say(
+      "Nothing to show yet",
+      "Start something, and it will appear here:",
+      "outrace run -- ping localhost",
+    );
 }
 
 function drawFollow() {
@@ -254,7 +290,8 @@ function tick() {
     $("rate").textContent = rate(total);
   }
   $("kept").textContent = counted(store.length, "line");
-  $("kept").title = `Of at most ${count(store.capacity)}; ?lines=50000 in the address keeps less, or more`;
+  $("kept").title =
+    `Of at most ${count(store.capacity)}; ?lines=50000 in the address keeps less, or more`;
   $("skipped").textContent = feed.skipped > 0 ? `${count(feed.skipped)} skipped` : "";
   $("skipped").className = feed.skipped > 0 ? "lossy" : "";
   const { received, skipped, before } = feed;
@@ -268,11 +305,17 @@ let retryAt = 0;
 
 function drawState(state, attempt) {
   const element = $("state");
-  const names = { connecting: "connecting", open: "live", waiting: "not connected", closed: "closed" };
+  const names = {
+    connecting: "connecting",
+    open: "live",
+    waiting: "not connected",
+    closed: "closed",
+  };
   element.textContent = names[state];
   element.className = `state ${state}`;
   // The first attempt is no trouble yet.
-  const isTrouble = state === "waiting" || state === "closed" || (state === "connecting" && attempt > 0);
+  const isTrouble =
+    state === "waiting" || state === "closed" || (state === "connecting" && attempt > 0);
   $("banner").hidden = !isTrouble;
   $("retry").hidden = state !== "waiting" || gate.isOpen;
   drawBanner();
@@ -285,7 +328,8 @@ function drawBanner() {
     return;
   }
   const seconds = Math.ceil((retryAt - performance.now()) / 1_000);
-  const next = client.state === "waiting" && seconds > 0 ? `next attempt in ${seconds} s` : "trying again…";
+  const next =
+    client.state === "waiting" && seconds > 0 ? `next attempt in ${seconds} s` : "trying again…";
   $("banner-text").textContent = `No connection to the server · ${next}`;
 }
 setInterval(drawBanner, 1_000);
@@ -315,7 +359,11 @@ gate.onTry = async () => {
     client.reconnect();
     channels.look();
   }
-  return status === 401 ? "The server did not accept this token." : status === 0 || status >= 400 ? text || "The server does not answer." : "";
+  return status === 401
+    ? "The server did not accept this token."
+    : status === 0 || status >= 400
+      ? text || "The server does not answer."
+      : "";
 };
 control.onProblem = toast;
 control.onDone = () => channels.look();
@@ -371,7 +419,11 @@ channels.onToggle = (name, isShown) => {
   let others = link.channels.filter((channel) => channel !== name);
   if (name === ALL && isShown) others = others.filter((channel) => !isProcess(channel));
   // All but one is no longer all.
-  if (isProcess(name) && others.includes(ALL)) others = [...others.filter((channel) => channel !== ALL), ...shown.filter((other) => isProcess(other) && other !== name)];
+  if (isProcess(name) && others.includes(ALL))
+    others = [
+      ...others.filter((channel) => channel !== ALL),
+      ...shown.filter((other) => isProcess(other) && other !== name),
+    ];
   writeLink({ channels: isShown ? [...others, name] : others, line: null }, { isStep: true });
 };
 
@@ -404,25 +456,42 @@ function shownText() {
 async function copy() {
   const selected = String(document.getSelection() ?? "");
   if (selected) {
-    toast((await copyText(selected)) ? "Copied the selection" : "The browser does not let this page copy");
+    toast(
+      (await copyText(selected))
+        ? "Copied the selection"
+        : "The browser does not let this page copy",
+    );
     return;
   }
   const lines = shownText();
   const taken = lines.slice(-MOST_COPIED);
   const isCopied = await copyText(taken.join(""));
   const of = taken.length < lines.length ? "the last " : "";
-  toast(isCopied ? `Copied ${of}${counted(taken.length, "line")}` : "The browser does not let this page copy");
+  toast(
+    isCopied
+      ? `Copied ${of}${counted(taken.length, "line")}`
+      : "The browser does not let this page copy",
+  );
 }
 
 function download() {
-  const name = link.channels.map((channel) => (channel === ALL ? "processes" : shortName(channel))).join("+").replace(/[^A-Za-z0-9_.+-]/g, "-").slice(0, 80) || "outrace";
+  const name =
+    link.channels
+      .map((channel) => (channel === ALL ? "processes" : shortName(channel)))
+      .join("+")
+      .replace(/[^A-Za-z0-9_.+-]/g, "-")
+      .slice(0, 80) || "outrace";
   downloadParts(`${name}.log`, shownText());
 }
 
 async function share() {
   const url = new URL(location.href);
   url.searchParams.delete("token");
-  toast((await copyText(url.href)) ? "Copied a link to what is shown" : "The browser does not let this page copy");
+  toast(
+    (await copyText(url.href))
+      ? "Copied a link to what is shown"
+      : "The browser does not let this page copy",
+  );
 }
 
 function clear() {
@@ -440,8 +509,10 @@ function applySettings() {
   $("lines").classList.toggle("wrap", settings.wrap);
   const isDark = settings.theme === "dark" || (settings.theme === "auto" && darkQuery.matches);
   root.dataset.theme = isDark ? "dark" : "light";
-  for (const box of document.querySelectorAll("[data-setting]")) box.checked = settings[box.dataset.setting];
-  for (const radio of document.querySelectorAll("[name=theme]")) radio.checked = radio.value === settings.theme;
+  for (const box of document.querySelectorAll("[data-setting]"))
+    box.checked = settings[box.dataset.setting];
+  for (const radio of document.querySelectorAll("[name=theme]"))
+    radio.checked = radio.value === settings.theme;
   look.unfolds = settings.unfold;
   list.wraps = settings.wrap;
 }
@@ -489,7 +560,9 @@ $("pill").addEventListener("click", () => {
   $("lines").focus({ preventScroll: true });
 });
 // It lies over the lines, but the wheel is meant for them.
-$("pill").addEventListener("wheel", ({ deltaY }) => ($("lines").scrollTop += deltaY), { passive: true });
+$("pill").addEventListener("wheel", ({ deltaY }) => ($("lines").scrollTop += deltaY), {
+  passive: true,
+});
 $("follow").addEventListener("click", () => list.setFollowing(!list.isFollowing));
 $("toggle-channels").addEventListener("click", () => change("sidebar", !settings.sidebar));
 $("channel-list").addEventListener("click", (event) => {
@@ -526,7 +599,8 @@ const KEYS = {
 };
 
 document.addEventListener("keydown", (event) => {
-  if (event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
+  if (event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]"))
+    return;
   if (event.key === "Escape") {
     $("view").open = false;
     if (chosen) {

@@ -73,7 +73,8 @@ export class Row {
     for (const { from, to, run, isMarked } of pieces(text.length, runs, marks)) {
       parts.append(piece(text.slice(from, to), run, isMarked));
     }
-    if (line.rest > 0) parts.append(button("whole", `… ${size(line.rest)} more`, "Show the whole line"));
+    if (line.rest > 0)
+      parts.append(button("whole", `… ${size(line.rest)} more`, "Show the whole line"));
     this.#text.replaceChildren(parts);
     return classes;
   }
@@ -110,7 +111,8 @@ export class Row {
   }
 
   #showOnly(text) {
-    if (this.#text.firstChild !== this.#only || this.#text.childNodes.length !== 1) this.#text.replaceChildren(this.#only);
+    if (this.#text.firstChild !== this.#only || this.#text.childNodes.length !== 1)
+      this.#text.replaceChildren(this.#only);
     if (this.#only.data !== text) this.#only.data = text;
   }
 }

@@ -9,7 +9,8 @@ export function rowTexts(store, view, isTaken, showsChannel) {
   const texts = [];
   for (let ordinal = view.first; ordinal < view.end; ordinal += 1) {
     const id = view.idAt(ordinal);
-    if (isTaken(store.channel(id), store.seq(id), store.kind(id))) texts.push(`${rowText(store, id, showsChannel)}\n`);
+    if (isTaken(store.channel(id), store.seq(id), store.kind(id)))
+      texts.push(`${rowText(store, id, showsChannel)}\n`);
   }
   return texts;
 }
@@ -20,7 +21,8 @@ function rowText(store, id, showsChannel) {
   const value = store.value(id);
   const kind = store.kind(id);
   if (kind === LINE) return prefix + plainText(value);
-  if (kind === GAP) return `${prefix}… ${value.to - value.from + 1} skipped (${value.from} to ${value.to}) …`;
+  if (kind === GAP)
+    return `${prefix}… ${value.to - value.from + 1} skipped (${value.from} to ${value.to}) …`;
   if (kind === STATUS) return `${prefix}[${statusText(value)}]`;
   return `${prefix}[${value.text}]`;
 }

@@ -10,7 +10,11 @@ addEventListener("message", ({ data: { job, filter, lines, texts } }) => {
   try {
     if (filter) matcher = makeMatcher(filter);
     // A gap has no line to look at, and is no match.
-    if (lines) postMessage({ job, result: Uint8Array.from(lines, (line) => line !== null && matcher.matches(line)) });
+    if (lines)
+      postMessage({
+        job,
+        result: Uint8Array.from(lines, (line) => line !== null && matcher.matches(line)),
+      });
     else postMessage({ job, result: texts.map((text) => matcher.ranges(text)) });
   } catch (error) {
     postMessage({ job, error: String(error?.message ?? error) });

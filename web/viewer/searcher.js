@@ -47,7 +47,11 @@ export class Searcher {
     const job = this.#jobs[0];
     if (!job) return;
     if (!this.#worker) this.#start();
-    this.#worker.postMessage({ job: job.number, filter: this.#isFilterNew ? this.#filter : null, ...job.question });
+    this.#worker.postMessage({
+      job: job.number,
+      filter: this.#isFilterNew ? this.#filter : null,
+      ...job.question,
+    });
     this.#isFilterNew = false;
   }
 
@@ -58,7 +62,8 @@ export class Searcher {
     worker.addEventListener("message", ({ data }) => this.#answered(worker, data));
     worker.addEventListener("error", (event) => {
       event.preventDefault();
-      if (this.#worker === worker) this.#end(new Error(event.message ?? "The search could not be started"));
+      if (this.#worker === worker)
+        this.#end(new Error(event.message ?? "The search could not be started"));
     });
   }
 
@@ -66,7 +71,10 @@ export class Searcher {
     const job = this.#jobs[0];
     if (this.#worker !== worker || job?.number !== number) return;
     if (hasBegun) {
-      this.#timer = setTimeout(() => this.#end(new TooSlow("This expression takes too long")), LIMIT);
+      this.#timer = setTimeout(
+        () => this.#end(new TooSlow("This expression takes too long")),
+        LIMIT,
+      );
       return;
     }
     clearTimeout(this.#timer);

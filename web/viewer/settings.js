@@ -13,7 +13,8 @@ const DEFAULTS = {
 
 export function loadSettings() {
   const settings = { ...DEFAULTS };
-  if (matchMedia("(max-width: 640px)").matches) Object.assign(settings, { wrap: true, times: false, numbers: false });
+  if (matchMedia("(max-width: 640px)").matches)
+    Object.assign(settings, { wrap: true, times: false, numbers: false });
   let stored = {};
   try {
     stored = JSON.parse(localStorage.getItem(KEY) ?? "{}");

@@ -163,7 +163,8 @@ export class Store {
   /** Keeps only rows of which `isKept(channel)` is true. */
   keepChannels(isKept) {
     const kept = [];
-    for (let id = this.first; id < this.end; id += 1) if (isKept(this.channel(id))) kept.push(this.row(id));
+    for (let id = this.first; id < this.end; id += 1)
+      if (isKept(this.channel(id))) kept.push(this.row(id));
     this.replace(this.first, this.length, kept);
   }
 

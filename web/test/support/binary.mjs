@@ -28,8 +28,12 @@ export async function startBinary(t, args, { port = 0 } = {}) {
   const dashes = args.indexOf("--");
   const own = dashes < 0 ? args : args.slice(0, dashes);
   const command = dashes < 0 ? [] : args.slice(dashes);
-  const child = spawn(BINARY, [...own, "--listen", `127.0.0.1:${port}`, ...command], { stdio: ["pipe", "ignore", "pipe"] });
-  const exited = new Promise((resolve) => child.once("exit", (code, signal) => resolve({ code, signal })));
+  const child = spawn(BINARY, [...own, "--listen", `127.0.0.1:${port}`, ...command], {
+    stdio: ["pipe", "ignore", "pipe"],
+  });
+  const exited = new Promise((resolve) =>
+    child.once("exit", (code, signal) => resolve({ code, signal })),
+  );
   const kill = (signal = "SIGKILL") => {
     child.kill(signal);
     return exited;
@@ -42,7 +46,9 @@ export async function startBinary(t, args, { port = 0 } = {}) {
       const found = /listening on (ws:\/\/[^\s,]+)/.exec(line);
       if (found) resolve(found[1]);
     });
-    exited.then(({ code, signal }) => reject(new Error(`The binary ended (${code ?? signal}):\n${said.join("\n")}`)));
+    exited.then(({ code, signal }) =>
+      reject(new Error(`The binary ended (${code ?? signal}):\n${said.join("\n")}`)),
+    );
   });
   const url = new URL("/", ws.replace(/^ws/, "http")).href;
   return { process: child, port: Number(new URL(url).port), url, ws, kill, exited };

@@ -3,7 +3,12 @@
 import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 
-const PATHS = [process.env.CHROMIUM, "/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"];
+const PATHS = [
+  process.env.CHROMIUM,
+  "/usr/bin/chromium",
+  "/usr/bin/chromium-browser",
+  "/usr/bin/google-chrome",
+];
 
 const ARGUMENTS = [
   "--no-sandbox",
@@ -32,7 +37,12 @@ export async function launch() {
  * A page with the viewer, as somebody who looks at it would have it. Fails the test at its end if the page reported an error
  * that is not `expected`, if the policy forbade it something, or if it asked for anything from elsewhere.
  */
-export async function openViewer(t, browser, url, { width = 1280, height = 800, dark = false, expected } = {}) {
+export async function openViewer(
+  t,
+  browser,
+  url,
+  { width = 1280, height = 800, dark = false, expected } = {},
+) {
   const context = await browser.newContext({
     viewport: { width, height },
     colorScheme: dark ? "dark" : "light",
@@ -43,12 +53,15 @@ export async function openViewer(t, browser, url, { width = 1280, height = 800, 
   page.on("pageerror", (error) => complaints.push(error.stack ?? String(error)));
   page.on("console", (message) => {
     // What the browser itself says of a server that is gone is no mistake of the page.
-    const isNetwork = /WebSocket connection to|Failed to load resource|ERR_CONNECTION/.test(message.text());
+    const isNetwork = /WebSocket connection to|Failed to load resource|ERR_CONNECTION/.test(
+      message.text(),
+    );
     if (message.type() === "error" && !isNetwork) complaints.push(message.text());
   });
   page.on("request", (request) => {
     const { origin, protocol } = new URL(request.url());
-    if (origin !== new URL(url).origin && protocol !== "data:" && protocol !== "blob:") complaints.push(`asked for ${request.url()}`);
+    if (origin !== new URL(url).origin && protocol !== "data:" && protocol !== "blob:")
+      complaints.push(`asked for ${request.url()}`);
   });
   t.after(async () => {
     await context.close();
@@ -89,7 +102,12 @@ export class Viewer {
     return this.page.evaluate(() => {
       const { received, skipped, before, kept } = document.querySelector("#lines").dataset;
       const number = (text) => Number(text ?? 0);
-      return { received: number(received), skipped: number(skipped), before: number(before), kept: number(kept) };
+      return {
+        received: number(received),
+        skipped: number(skipped),
+        before: number(before),
+        kept: number(kept),
+      };
     });
   }
 
@@ -99,9 +117,15 @@ export class Viewer {
    */
   async download() {
     for (let left = 2; ; left -= 1) {
-      const [download] = await Promise.all([this.page.waitForEvent("download"), this.page.click("#download")]);
+      const [download] = await Promise.all([
+        this.page.waitForEvent("download"),
+        this.page.click("#download"),
+      ]);
       try {
-        return { name: download.suggestedFilename(), text: await readFile(await download.path(), "utf8") };
+        return {
+          name: download.suggestedFilename(),
+          text: await readFile(await download.path(), "utf8"),
+        };
       } catch (error) {
         if (left === 0 || !String(error.message).includes("canceled")) throw error;
       }
@@ -116,12 +140,19 @@ export class Viewer {
     const until = performance.now() + timeout;
     for (;;) {
       if (await this.page.evaluate(`(${source})(${JSON.stringify(argument)})`)) return;
-      if (performance.now() > until) throw new Error(`Not within ${timeout} ms: ${isThere}; shown: ${JSON.stringify(await this.texts()).slice(0, 2_000)}`);
+      if (performance.now() > until)
+        throw new Error(
+          `Not within ${timeout} ms: ${isThere}; shown: ${JSON.stringify(await this.texts()).slice(0, 2_000)}`,
+        );
       await new Promise((resolve) => setTimeout(resolve, 30));
     }
   }
 
   sees(text, options) {
-    return this.until((texts, wanted) => texts.some((shown) => shown.includes(wanted)), text, options);
+    return this.until(
+      (texts, wanted) => texts.some((shown) => shown.includes(wanted)),
+      text,
+      options,
+    );
   }
 }

@@ -14,7 +14,14 @@ export class Hub {
   received = [];
   #waiters = [];
 
-  static async start({ port = 0, epoch = "e1", keeps = 1000, hasExtensions = true, onRequest, isAllowed } = {}) {
+  static async start({
+    port = 0,
+    epoch = "e1",
+    keeps = 1000,
+    hasExtensions = true,
+    onRequest,
+    isAllowed,
+  } = {}) {
     const hub = new Hub();
     hub.#epoch = epoch;
     hub.#keeps = keeps;
@@ -70,7 +77,8 @@ export class Hub {
   channels() {
     return [...this.#channels.values()].map(({ name, seq, status }) => ({
       channel: name,
-      subscribers: [...this.#clients.values()].filter((subscriptions) => subscriptions.has(name)).length,
+      subscribers: [...this.#clients.values()].filter((subscriptions) => subscriptions.has(name))
+        .length,
       published: seq,
       skipped: 0,
       status: status ?? null,
@@ -78,7 +86,10 @@ export class Hub {
   }
 
   output(name, ...lines) {
-    this.#publish(name, lines.map((data) => ({ type: "process_output", data })));
+    this.#publish(
+      name,
+      lines.map((data) => ({ type: "process_output", data })),
+    );
   }
 
   status(name, status, exitCode = 0) {
@@ -168,7 +179,12 @@ export class Hub {
     const lost = range.to - range.from + 1 - Math.max(0, to - from + 1);
     const name = channel.name;
     say(peer, { type: "replay", channel: name, data: { epoch: this.#epoch, from, to, lost } });
-    this.#deliver(peer, options, channel, channel.kept.slice(from - oldest, Math.max(0, to - oldest + 1)));
+    this.#deliver(
+      peer,
+      options,
+      channel,
+      channel.kept.slice(from - oldest, Math.max(0, to - oldest + 1)),
+    );
     say(peer, { type: "replayed", channel: name, data: { from, to } });
   }
 
@@ -186,18 +202,22 @@ export class Hub {
     channel.seq += 1;
     const numbered = { ...message, seq: channel.seq, timestamp };
     channel.kept.push(numbered);
-    if (channel.kept.length > this.#keeps) channel.kept.splice(0, channel.kept.length - this.#keeps);
+    if (channel.kept.length > this.#keeps)
+      channel.kept.splice(0, channel.kept.length - this.#keeps);
     return numbered;
   }
 
   #deliver(peer, options, channel, messages) {
-    const processId = channel.name.startsWith("process:") ? channel.name.slice("process:".length) : undefined;
+    const processId = channel.name.startsWith("process:")
+      ? channel.name.slice("process:".length)
+      : undefined;
     const origin = { channel: channel.name, processId };
-    for (let at = 0; at < messages.length; ) {
+    for (let at = 0; at < messages.length;) {
       let end = at + 1;
       if (options.batch && messages[at].type === "process_output") {
         const { seq, timestamp } = messages[at];
-        const belongs = (message) => message?.type === "process_output" && message.timestamp === timestamp;
+        const belongs = (message) =>
+          message?.type === "process_output" && message.timestamp === timestamp;
         while (belongs(messages[end]) && end - at < 500) end += 1;
         const data = messages.slice(at, end).map((message) => message.data);
         say(peer, { type: "process_output_batch", ...origin, data, seq, timestamp });

@@ -3,7 +3,17 @@
 import { connect } from "../../outrace.js";
 import { webSocketClass } from "./websocket.mjs";
 
-const EVENTS = ["line", "lines", "status", "gap", "subscribed", "reconnected", "message", "error", "state"];
+const EVENTS = [
+  "line",
+  "lines",
+  "status",
+  "gap",
+  "subscribed",
+  "reconnected",
+  "message",
+  "error",
+  "state",
+];
 
 /** Quick enough for a test; the jitter stays. */
 const QUICK = { initialDelay: 20, maxDelay: 80 };
@@ -43,7 +53,11 @@ export function record(test, url, options = {}) {
       return new Promise((resolve, reject) => {
         const timer = setTimeout(() => {
           const last = events.slice(-5).map((event) => JSON.stringify(event).slice(0, 200));
-          reject(new Error(`Not within ${PATIENCE} ms: ${isThere}; after ${events.length} events, the last:\n${last.join("\n")}`));
+          reject(
+            new Error(
+              `Not within ${PATIENCE} ms: ${isThere}; after ${events.length} events, the last:\n${last.join("\n")}`,
+            ),
+          );
         }, PATIENCE);
         const look = () => {
           const found = isThere();
@@ -59,7 +73,8 @@ export function record(test, url, options = {}) {
     event(kind, matches = () => true) {
       return recorder.until(() => events.find((event) => event.event === kind && matches(event)));
     },
-    state: (state, nth = 1) => recorder.until(() => recorder.of("state").filter((e) => e.state === state).length >= nth),
+    state: (state, nth = 1) =>
+      recorder.until(() => recorder.of("state").filter((e) => e.state === state).length >= nth),
   };
   return recorder;
 }

@@ -15,7 +15,11 @@ export const POLICY =
   "default-src 'none'; script-src 'self'; worker-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; " +
   "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types outrace";
 
-const TYPES = { ".js": "text/javascript; charset=utf-8", ".css": "text/css; charset=utf-8", ".html": "text/html; charset=utf-8" };
+const TYPES = {
+  ".js": "text/javascript; charset=utf-8",
+  ".css": "text/css; charset=utf-8",
+  ".html": "text/html; charset=utf-8",
+};
 
 /**
  * `{ hub, url, stop, actions, … }`; `options` are the hub's. `processes` is what it says of them (none: as a server without a
@@ -25,12 +29,15 @@ export async function serveViewer({ token = "", processes, ...options } = {}) {
   let hub;
   const site = { actions: [], token, processes };
   const isAllowed = ({ url, headers }) => {
-    const given = headers.authorization?.replace(/^Bearer /, "") ?? new URL(url, "http://localhost").searchParams.get("token");
+    const given =
+      headers.authorization?.replace(/^Bearer /, "") ??
+      new URL(url, "http://localhost").searchParams.get("token");
     return !site.token || given === site.token;
   };
   const onRequest = async (request, response) => {
     const { pathname } = new URL(request.url, "http://localhost");
-    const json = (value) => response.writeHead(200, { "Content-Type": "application/json" }).end(JSON.stringify(value));
+    const json = (value) =>
+      response.writeHead(200, { "Content-Type": "application/json" }).end(JSON.stringify(value));
     if ((pathname.startsWith("/api/") || pathname === "/ws") && !isAllowed(request)) {
       response.writeHead(401, { "Content-Type": "text/plain" }).end("Unauthorised");
       return;
@@ -46,7 +53,10 @@ export async function serveViewer({ token = "", processes, ...options } = {}) {
     const path = pathname === "/" ? "/index.html" : normalize(pathname);
     try {
       const body = await readFile(join(WEB, path));
-      const headers = { "Content-Type": TYPES[extname(path)] ?? "text/plain", "Content-Security-Policy": POLICY };
+      const headers = {
+        "Content-Type": TYPES[extname(path)] ?? "text/plain",
+        "Content-Security-Policy": POLICY,
+      };
       response.writeHead(200, headers).end(body);
     } catch {
       response.writeHead(404).end();
@@ -57,10 +67,15 @@ export async function serveViewer({ token = "", processes, ...options } = {}) {
 }
 
 /** The viewer of a small hub, opened: with `lines` lines in `process:web`, at `search` and `hash`. Other options are the page's. */
-export async function setUp(t, browser, { hash = `#${CHANNEL}`, lines = 0, search = "", ...options } = {}) {
+export async function setUp(
+  t,
+  browser,
+  { hash = `#${CHANNEL}`, lines = 0, search = "", ...options } = {},
+) {
   const site = await serveViewer({ keeps: 5_000 });
   t.after(() => site.stop());
-  if (lines > 0) site.hub.output(CHANNEL, ...Array.from({ length: lines }, (_, i) => `line ${i + 1}`));
+  if (lines > 0)
+    site.hub.output(CHANNEL, ...Array.from({ length: lines }, (_, i) => `line ${i + 1}`));
   const viewer = await openViewer(t, browser, site.url + search + hash, options);
   return { ...site, viewer, page: viewer.page };
 }

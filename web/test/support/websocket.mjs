@@ -14,7 +14,10 @@ export function webSocketClass() {
 const notFound = (_, response) => response.writeHead(404).end();
 
 /** Serves WebSocket connections at /ws on a free port to those who are allowed, and whatever `onRequest` answers. */
-export async function listen(onPeer, { port = 0, onRequest = notFound, isAllowed = () => true } = {}) {
+export async function listen(
+  onPeer,
+  { port = 0, onRequest = notFound, isAllowed = () => true } = {},
+) {
   const server = createServer(onRequest);
   const peers = new Set();
   server.on("upgrade", (upgrade, socket, head) => {
@@ -32,7 +35,9 @@ export async function listen(onPeer, { port = 0, onRequest = notFound, isAllowed
     peer.on("close", () => peers.delete(peer));
     onPeer(peer);
   });
-  await new Promise((resolve, reject) => server.once("error", reject).listen(port, "127.0.0.1", resolve));
+  await new Promise((resolve, reject) =>
+    server.once("error", reject).listen(port, "127.0.0.1", resolve),
+  );
   const at = server.address().port;
   return {
     port: at,
@@ -48,7 +53,9 @@ export async function listen(onPeer, { port = 0, onRequest = notFound, isAllowed
 }
 
 function acceptKey(key) {
-  return createHash("sha1").update(key + GUID).digest("base64");
+  return createHash("sha1")
+    .update(key + GUID)
+    .digest("base64");
 }
 
 /** One end of a connection. Emits `message` (a string) and `close` ({code, reason}), each once for all. */
@@ -188,7 +195,12 @@ export class SmallWebSocket extends EventTarget {
     super();
     const { hostname, port, pathname } = new URL(url);
     const key = randomBytes(16).toString("base64");
-    const headers = { Connection: "Upgrade", Upgrade: "websocket", "Sec-WebSocket-Version": 13, "Sec-WebSocket-Key": key };
+    const headers = {
+      Connection: "Upgrade",
+      Upgrade: "websocket",
+      "Sec-WebSocket-Version": 13,
+      "Sec-WebSocket-Key": key,
+    };
     this.#request = request({ hostname, port, path: pathname, headers });
     this.#request.on("response", () => this.#closed({ code: 1006, reason: "" }));
     this.#request.on("error", () => this.#closed({ code: 1006, reason: "" }));

@@ -238,8 +238,8 @@ for (const dark of [false, true]) {
 
 /** Runs in the page: visible texts with a contrast below 4.5 to what they stand on, as WCAG counts it. */
 function poorContrast() {
-  const parse = (colour) => {
-    const [red, green, blue, alpha = 1] = colour.match(/[\d.]+/g).map(Number);
+  const parse = (color) => {
+    const [red, green, blue, alpha = 1] = color.match(/[\d.]+/g).map(Number);
     return { rgb: [red, green, blue], alpha };
   };
   const over = (top, alpha, below) => top.map((value, i) => value * alpha + below[i] * (1 - alpha));

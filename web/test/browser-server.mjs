@@ -77,7 +77,7 @@ test("without extensions on the server, lines are shown without numbers", { skip
 });
 
 test(
-  "all processes are one view: those to come are in it, each line has its channel's colour, and a link says so",
+  "all processes are one view: those to come are in it, each line has its channel's color, and a link says so",
   { skip },
   async (t) => {
     const { hub, url, stop } = await serveViewer();
@@ -106,7 +106,7 @@ test(
       prefixes.map(([name]) => name),
       ["a", "b", "c", "a"],
     );
-    assert.equal(new Set(prefixes.map(([, colour]) => colour)).size, 3);
+    assert.equal(new Set(prefixes.map(([, color]) => color)).size, 3);
     await page.locator(".row:not([hidden]) .num").nth(1).click();
     assert.match(page.url(), /#process:\*,process:b:1$/);
     const other = await openViewer(t, browser, page.url());

@@ -2,12 +2,12 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { parseAnsi, plainText } from "../viewer/ansi.js";
-import { assignColours } from "../viewer/colours.js";
-import { Everything, makeMatcher, Matches } from "../viewer/filter.js";
+import { assignColors } from "../viewer/colors.js";
+import { AllRows, makeMatcher, Matches } from "../viewer/filter.js";
 import { Heights } from "../viewer/heights.js";
 import { foldedJson, isJson, unfoldedJson } from "../viewer/json.js";
 import { DEBUG, ERROR, INFO, levelOf, TRACE, UNKNOWN, WARN } from "../viewer/levels.js";
-import { describe, pieces, SHOWN } from "../viewer/line.js";
+import { describe, pieces, MAX_SHOWN } from "../viewer/line.js";
 import { formatLink, parseLink } from "../viewer/links.js";
 import { GAP, LINE, NOTICE, STATUS, Store, UNFOLDED } from "../viewer/store.js";
 
@@ -29,7 +29,7 @@ test("ANSI: text without control characters is itself", () => {
   assert.deepEqual(parseAnsi("plain\ttext ✓"), { text: "plain\ttext ✓", runs: [] });
 });
 
-test("ANSI: 16, 256 and true colours, styles, and their ends", () => {
+test("ANSI: 16, 256 and true colors, styles, and their ends", () => {
   assert.deepEqual(styles("\x1b[31mred\x1b[0m plain \x1b[1;92mok\x1b[22m green\x1b[39m."), [
     ["red", "a-fg1", null, null],
     ["ok", "a-bold a-fg10", null, null],
@@ -187,11 +187,11 @@ test("JSON: a deep or a long value is bounded", () => {
 });
 
 test("a line is shown in part until all of it is asked for; of a progress line it is the end", () => {
-  const long = "x".repeat(SHOWN + 100);
-  assert.deepEqual([describe(long).text.length, describe(long).rest], [SHOWN, 100]);
+  const long = "x".repeat(MAX_SHOWN + 100);
+  assert.deepEqual([describe(long).text.length, describe(long).rest], [MAX_SHOWN, 100]);
   assert.deepEqual(
     [describe(long, { isWhole: true }).text.length, describe(long, { isWhole: true }).rest],
-    [SHOWN + 100, 0],
+    [MAX_SHOWN + 100, 0],
   );
   const huge = describe("y".repeat(1_000_000));
   assert.equal(huge.text.length + huge.rest, 1_000_000);
@@ -288,7 +288,7 @@ function texts(store) {
 }
 
 test("the store keeps the newest rows, bounded in rows and in characters", () => {
-  const store = new Store({ capacity: 3, mostCharacters: 10 });
+  const store = new Store({ capacity: 3, maxCharacters: 10 });
   for (const text of ["a", "b", "c", "d"]) store.push(LINE, "x", 1, 0, text);
   assert.deepEqual(texts(store), ["b", "c", "d"]);
   store.push(LINE, "x", 2, 0, "12345678");
@@ -353,7 +353,7 @@ test("a line is found by its number, alone or in the gap that has it", () => {
   assert.equal(store.findSeq("a", 7), -1);
 });
 
-test("matching: text and regular expressions, with and without case, through colours", () => {
+test("matching: text and regular expressions, with and without case, through colors", () => {
   const find = (options, line) => makeMatcher(options).matches(line);
   assert.ok(find({ text: "WARN" }, "a warning"));
   assert.ok(!find({ text: "WARN", isCaseSensitive: true }, "a warning"));
@@ -443,24 +443,24 @@ test("a filter looks through statuses and notices as through lines", () => {
   assert.deepEqual(["exited 3", "web", "deploy", "4", "no"].map(count), [1, 1, 1, 1, 0]);
 });
 
-test("colours: as far apart as there are colours, the same for a name, and kept when others come", () => {
+test("colors: as far apart as there are colors, the same for a name, and kept when others come", () => {
   const names = Array.from({ length: 20 }, (_, i) => `process:${i}`);
-  const few = assignColours(names.slice(0, 8));
+  const few = assignColors(names.slice(0, 8));
   assert.equal(new Set(few.values()).size, 8);
-  const all = assignColours(names, few);
-  for (const [name, colour] of few) assert.equal(all.get(name), colour);
+  const all = assignColors(names, few);
+  for (const [name, color] of few) assert.equal(all.get(name), color);
   const uses = Array.from(
     { length: 8 },
-    (_, colour) => [...all.values()].filter((one) => one === colour).length,
+    (_, color) => [...all.values()].filter((one) => one === color).length,
   );
   assert.ok(Math.max(...uses) - Math.min(...uses) <= 1, String(uses));
-  assert.deepEqual(assignColours(["process:web"]), assignColours(["process:web"]));
+  assert.deepEqual(assignColors(["process:web"]), assignColors(["process:web"]));
 });
 
 test("all rows are a view too", () => {
   const store = new Store({ capacity: 2 });
   for (const text of ["a", "b", "c"]) store.push(LINE, "x", 1, 0, text);
-  const view = new Everything(store);
+  const view = new AllRows(store);
   assert.deepEqual(
     [view.first, view.end, view.idAt(2), view.ordinalOf(0), view.ordinalOf(9)],
     [1, 3, 2, 1, 3],

@@ -1,12 +1,12 @@
 // Terminal text to plain text and styled runs. Pure. Linear in the length of the text whatever it contains.
 //
-// Each line stands for itself: a colour that an earlier line left on is not carried over, since lines before may be gone.
+// Each line stands for itself: a color that an earlier line left on is not carried over, since lines before may be gone.
 
 /** Runs of different style a line may have: beyond, the rest of it is plain. An "ANSI bomb" costs no more than this. */
-const MOST_RUNS = 400;
+const MAX_RUNS = 400;
 
 /** Cells that are laid out where the cursor moves (`\r`, backspace): of a longer line, the end of it. */
-const MOST_CELLS = 8192;
+const MAX_CELLS = 8192;
 
 // CSI · OSC · DCS, SOS, PM, APC · other escapes · what has no picture. A sequence that never ends loses its ESC alone.
 const CONTROL =
@@ -67,7 +67,7 @@ export function plainText(text) {
 
 /**
  * The text a reader sees, and its styled runs `{ from, to, classes, fg, bg }` in order; unstyled parts have none.
- * `fg` and `bg` are CSS colours, or null where a class (`a-fg1`) or nothing gives the colour.
+ * `fg` and `bg` are CSS colors, or null where a class (`a-fg1`) or nothing gives the color.
  */
 export function parseAnsi(text) {
   if (!HAS_CONTROL.test(text)) return { text, runs: [] };
@@ -81,7 +81,7 @@ function parseFlow(text) {
   let at = 0;
   const take = (to) => {
     if (to <= at) return;
-    if (style !== PLAIN && runs.length < MOST_RUNS)
+    if (style !== PLAIN && runs.length < MAX_RUNS)
       addRun(runs, plain.length, plain.length + to - at, style);
     plain += text.slice(at, to);
   };
@@ -96,7 +96,7 @@ function parseFlow(text) {
 }
 
 function parseCells(whole) {
-  const text = whole.length > MOST_CELLS ? whole.slice(-MOST_CELLS) : whole;
+  const text = whole.length > MAX_CELLS ? whole.slice(-MAX_CELLS) : whole;
   const cells = [];
   const styles = [];
   let column = 0;
@@ -131,7 +131,7 @@ function parseCells(whole) {
     const from = plain.length;
     const first = styles[i];
     while (i < cells.length && styles[i] === first) plain += cells[i++];
-    if (first !== PLAIN && runs.length < MOST_RUNS) addRun(runs, from, plain.length, first);
+    if (first !== PLAIN && runs.length < MAX_RUNS) addRun(runs, from, plain.length, first);
   }
   return { text: plain.trimEnd(), runs };
 }
@@ -147,7 +147,7 @@ function eraseInLine(cells, styles, column, parameter) {
 }
 
 function moveTo(column, final, parameter) {
-  const count = Math.min(MOST_CELLS, Math.max(1, Number.parseInt(parameter, 10) || 1));
+  const count = Math.min(MAX_CELLS, Math.max(1, Number.parseInt(parameter, 10) || 1));
   const to =
     final === "C"
       ? column + count
@@ -156,7 +156,7 @@ function moveTo(column, final, parameter) {
         : final === "G"
           ? count - 1
           : column;
-  return Math.min(MOST_CELLS, Math.max(0, to));
+  return Math.min(MAX_CELLS, Math.max(0, to));
 }
 
 function addRun(runs, from, to, style) {
@@ -174,38 +174,38 @@ function addRun(runs, from, to, style) {
     if (fg === null) classes.push("a-fgback");
     if (bg === null) classes.push("a-bgtext");
   }
-  if (bg !== null) classes.push(isDarkGround(bg) ? "on-dark" : "on-light");
-  fg = colour(fg, "a-fg", classes);
-  bg = colour(bg, "a-bg", classes);
+  if (bg !== null) classes.push(isDarkBackground(bg) ? "on-dark" : "on-light");
+  fg = color(fg, "a-fg", classes);
+  bg = color(bg, "a-bg", classes);
   runs.push({ from, to, style, classes: classes.join(" "), fg, bg });
 }
 
 // The first sixteen are the theme's, so that they can be read on light and on dark: a class. The others are what they are.
-function colour(code, prefix, classes) {
+function color(code, prefix, classes) {
   if (code === null) return null;
   if (typeof code === "string") return code;
   if (code < 16) {
     classes.push(prefix + code);
     return null;
   }
-  return indexedColour(code);
+  return indexedColor(code);
 }
 
-/** Which colours of the sixteen are dark as a ground. */
-const DARK_GROUNDS = new Set([0, 1, 2, 3, 4, 5, 6, 8]);
+/** Which colors of the sixteen are dark as a ground. */
+const DARK_BACKGROUNDS = new Set([0, 1, 2, 3, 4, 5, 6, 8]);
 
 /** Whether bright text stands out from it better than dark text does. */
-function isDarkGround(code) {
-  if (typeof code === "number" && code < 16) return DARK_GROUNDS.has(code);
-  const parts = (typeof code === "string" ? code : indexedColour(code)).match(/\d+/g);
+function isDarkBackground(code) {
+  if (typeof code === "number" && code < 16) return DARK_BACKGROUNDS.has(code);
+  const parts = (typeof code === "string" ? code : indexedColor(code)).match(/\d+/g);
   const [red, green, blue] = parts.map((part) => (Number(part) / 255) ** 2.2);
   return 0.2126 * red + 0.7152 * green + 0.0722 * blue < 0.18;
 }
 
-function indexedColour(index) {
+function indexedColor(index) {
   if (index >= 232) {
-    const grey = 8 + (index - 232) * 10;
-    return `rgb(${grey},${grey},${grey})`;
+    const gray = 8 + (index - 232) * 10;
+    return `rgb(${gray},${gray},${gray})`;
   }
   const cube = index - 16;
   const level = (value) => (value === 0 ? 0 : 55 + value * 40);
@@ -234,7 +234,7 @@ function applySgr(style, parameters) {
     else if (code === 38 || code === 48 || code === 58) {
       const isInOne = parts.length > 1;
       const given = isInOne ? parts.slice(1) : codes.slice(i + 1, i + 5);
-      const [value, used] = extendedColour(given, isInOne);
+      const [value, used] = extendedColor(given, isInOne);
       if (!isInOne) i += used;
       if (value === undefined || code === 58) continue;
       if (code === 38) fg = value;
@@ -244,8 +244,8 @@ function applySgr(style, parameters) {
   return flags === 0 && fg === null && bg === null ? PLAIN : { flags, fg, bg };
 }
 
-/** The colour that `5;n` or `2;r;g;b` names, and how many codes that took; with colons, `2::r:g:b` is the usual form. */
-function extendedColour(codes, isInOne) {
+/** The color that `5;n` or `2;r;g;b` names, and how many codes that took; with colons, `2::r:g:b` is the usual form. */
+function extendedColor(codes, isInOne) {
   const byte = (text) =>
     /^\d{1,3}$/.test(text ?? "") && Number(text) < 256 ? Number(text) : undefined;
   if (codes[0] === "5") return [byte(codes[1]), 2];

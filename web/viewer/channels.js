@@ -4,12 +4,12 @@ import { counted, rate, shortName, statusText, statusTone } from "./format.js";
 import { ALL, formatLink, isProcess } from "./links.js";
 
 /** Milliseconds between two looks at what channels there are. */
-const INTERVAL = 2_000;
+const POLL_INTERVAL_MS = 2_000;
 
 /** Channels that are listed: a list of ten thousand helps nobody. */
-const MOST_LISTED = 500;
+const MAX_LISTED = 500;
 
-const ORDER = new Intl.Collator("en", { numeric: true });
+const NAME_ORDER = new Intl.Collator("en", { numeric: true });
 
 export class Channels {
   #list;
@@ -21,9 +21,9 @@ export class Channels {
   #hasProcesses = true;
   #shown = [];
   #showsAll = false;
-  #colours = new Map();
+  #colors = new Map();
   #timer = 0;
-  #isAsking = false;
+  #isPolling = false;
   #isStopped = false;
   onToggle = () => {};
   /** There was an answer: what is known may have changed. */
@@ -41,14 +41,14 @@ export class Channels {
     });
     document.addEventListener(
       "visibilitychange",
-      () => document.hidden || this.#isStopped || this.look(),
+      () => document.hidden || this.#isStopped || this.poll(),
     );
   }
 
   /** The names there are, processes first. */
   get names() {
     return [...this.#known.keys()].sort(
-      (a, b) => isProcess(b) - isProcess(a) || ORDER.compare(a, b),
+      (a, b) => isProcess(b) - isProcess(a) || NAME_ORDER.compare(a, b),
     );
   }
 
@@ -56,11 +56,11 @@ export class Channels {
     return this.names.filter(isProcess);
   }
 
-  /** `names` are those that are shown, `showsAll` whether they are so as "all processes", `colours` the number of each one's. */
-  show(names, showsAll, colours) {
+  /** `names` are those that are shown, `showsAll` whether they are so as "all processes", `colors` the number of each one's. */
+  show(names, showsAll, colors) {
     this.#shown = names;
     this.#showsAll = showsAll;
-    this.#colours = colours;
+    this.#colors = colors;
     for (const name of names) this.#channel(name);
     this.#draw();
   }
@@ -97,16 +97,16 @@ export class Channels {
   }
 
   /** Asks the server now, and from then on again and again. */
-  async look() {
+  async poll() {
     clearTimeout(this.#timer);
     this.#isStopped = false;
-    if (this.#isAsking) return;
-    this.#isAsking = true;
+    if (this.#isPolling) return;
+    this.#isPolling = true;
     const [channels, processes] = await Promise.all([
       this.#server.ask("api/channels"),
       this.#hasProcesses ? this.#server.ask("api/processes") : null,
     ]);
-    this.#isAsking = false;
+    this.#isPolling = false;
     if (channels.status === 401) {
       this.#isStopped = true;
       this.onRefused();
@@ -116,7 +116,7 @@ export class Channels {
     // No server, or one without this: what is shown stays, and the connection's own state tells the rest.
     if (channels.status === 200) this.#take(channels.value);
     clearTimeout(this.#timer);
-    if (!document.hidden) this.#timer = setTimeout(() => this.look(), INTERVAL);
+    if (!document.hidden) this.#timer = setTimeout(() => this.poll(), POLL_INTERVAL_MS);
   }
 
   #takeProcesses({ status, value }) {
@@ -136,7 +136,7 @@ export class Channels {
     // Processes that have said nothing yet are there too.
     const present = new Set([...this.#shown, ...this.#processes.keys()]);
     for (const name of present) this.#channel(name);
-    for (const entry of answer.slice(0, MOST_LISTED)) {
+    for (const entry of answer.slice(0, MAX_LISTED)) {
       if (typeof entry?.channel !== "string") continue;
       present.add(entry.channel);
       const channel = this.#channel(entry.channel);
@@ -188,7 +188,7 @@ export class Channels {
     }
     const shown = processes.filter((name) => this.#shown.includes(name)).length;
     item.box.indeterminate = !this.#showsAll && shown > 1;
-    mark(item, this.#showsAll, this.#showsAll);
+    drawShown(item, this.#showsAll, this.#showsAll);
     set(item.lines, counted(processes.length, "process", "processes"));
     set(item.speed, rate(perSecond));
     item.badge.hidden = bad === 0;
@@ -200,7 +200,7 @@ export class Channels {
     const { rate: perSecond, published } = this.#known.get(name);
     const status = this.status(name);
     const isShown = this.#shown.includes(name);
-    mark(item, isShown, isShown && !(this.#showsAll && isProcess(name)));
+    drawShown(item, isShown, isShown && !(this.#showsAll && isProcess(name)));
     set(
       item.lines,
       published === null
@@ -210,8 +210,8 @@ export class Channels {
         : counted(published, "message"),
     );
     set(item.speed, rate(perSecond));
-    const colour = isShown && this.#shown.length > 1 ? this.#colours.get(name) : undefined;
-    item.name.className = colour === undefined ? "name" : `name c${colour}`;
+    const color = isShown && this.#shown.length > 1 ? this.#colors.get(name) : undefined;
+    item.name.className = color === undefined ? "name" : `name c${color}`;
     item.badge.hidden = !status;
     if (!status) return;
     set(item.badge, statusText(status));
@@ -227,7 +227,7 @@ function statusOf(entry) {
   };
 }
 
-function mark(item, isShown, isCurrent) {
+function drawShown(item, isShown, isCurrent) {
   item.element.classList.toggle("shown", isCurrent);
   item.box.checked = isShown;
   if (isCurrent) item.link.setAttribute("aria-current", "true");

@@ -4,12 +4,12 @@ import { shortName } from "./format.js";
 import { GAP, LINE, NOTICE, STATUS } from "./store.js";
 
 /** Messages of the past to ask for: more than a server keeps by default, so that it is all there is. */
-const TAIL = 10_000;
+const TAIL_MESSAGES = 10_000;
 
 /** Messages that are asked for again at once. */
-const MOST_FETCHED = 20_000;
+const MAX_FETCHED = 20_000;
 
-const MOST_NOTICE = 2_000;
+const MAX_NOTICE_LENGTH = 2_000;
 
 export class Feed {
   #client;
@@ -47,18 +47,18 @@ export class Feed {
 
   /** Shows these channels and no others. What the others brought goes. */
   show(names) {
-    let isLess = false;
+    let isRemoved = false;
     for (const name of this.channels) {
       if (names.includes(name)) continue;
       this.#client.unsubscribe(name);
       this.#channels.delete(name);
-      isLess = true;
+      isRemoved = true;
     }
-    if (isLess) this.#store.keepChannels((name) => this.#channels.has(name));
+    if (isRemoved) this.#store.keepChannels((name) => this.#channels.has(name));
     for (const name of names) {
       if (this.#channels.has(name)) continue;
-      this.#channels.set(name, { name, count: 0, past: null, again: null });
-      this.#client.subscribe(name, { tail: TAIL });
+      this.#channels.set(name, { name, count: 0, replay: null, refetched: null });
+      this.#client.subscribe(name, { tail: TAIL_MESSAGES });
     }
     this.onReplaced();
   }
@@ -74,15 +74,15 @@ export class Feed {
     if (!channel || gap.state === "fetching" || !gap.isKept) return;
     gap.state = "fetching";
     gap.error = undefined;
-    const from = Math.max(gap.from, gap.to - MOST_FETCHED + 1);
+    const from = Math.max(gap.from, gap.to - MAX_FETCHED + 1);
     const { to } = gap;
-    channel.again ??= [];
+    channel.refetched ??= [];
     this.onReplaced();
     try {
       const { lost } = await this.#client.refetch(name, from, to);
       gap.state = undefined;
-      const rows = channel.again.filter(({ seq }) => seq >= from && seq <= to);
-      channel.again = channel.again.filter(({ seq }) => seq < from || seq > to);
+      const rows = channel.refetched.filter(({ seq }) => seq >= from && seq <= to);
+      channel.refetched = channel.refetched.filter(({ seq }) => seq < from || seq > to);
       const missing = [];
       if (from > gap.from) missing.push(gapRow(name, gap.time, gap.from, from - 1, true));
       if (lost > 0) missing.push(gapRow(name, gap.time, from, from + lost - 1, false));
@@ -100,7 +100,7 @@ export class Feed {
     if (!channel) return;
     const time = parseTime(timestamp);
     const first = seq ?? Number.NaN;
-    if (refetched || channel.past) {
+    if (refetched || channel.replay) {
       const rows = texts.map((value, i) => ({
         kind: LINE,
         channel: name,
@@ -108,19 +108,19 @@ export class Feed {
         time,
         value,
       }));
-      this.#aside(channel, rows, refetched);
+      this.#holdBack(channel, rows, refetched);
       return;
     }
     for (let i = 0; i < texts.length; i += 1)
       this.#store.push(LINE, name, first + i, time, texts[i]);
-    this.#counted(channel, texts.length);
+    this.#countUp(channel, texts.length);
   }
 
   #status({ channel: name, status, exitCode, seq, refetched, timestamp }) {
     const channel = this.#channels.get(name);
     if (!channel) return;
     const value = { status, exitCode, name: shortName(name) };
-    this.#one(channel, STATUS, seq, timestamp, value, refetched);
+    this.#single(channel, STATUS, seq, timestamp, value, refetched);
     if (!refetched) this.onStatus(name, { status, exitCode });
   }
 
@@ -128,15 +128,15 @@ export class Feed {
     const text =
       `${type}${data === undefined ? "" : ` ${typeof data === "string" ? data : JSON.stringify(data)}`}`.slice(
         0,
-        MOST_NOTICE,
+        MAX_NOTICE_LENGTH,
       );
     const channel = this.#channels.get(name);
-    if (channel) this.#one(channel, NOTICE, seq, timestamp, { text }, refetched);
+    if (channel) this.#single(channel, NOTICE, seq, timestamp, { text }, refetched);
     else if (name === null && this.#channels.size > 0)
       this.#notice(this.channels[0], text, parseTime(timestamp));
   }
 
-  #one(channel, kind, seq, timestamp, value, refetched) {
+  #single(channel, kind, seq, timestamp, value, refetched) {
     const row = {
       kind,
       channel: channel.name,
@@ -144,34 +144,34 @@ export class Feed {
       time: parseTime(timestamp),
       value,
     };
-    if (refetched || channel.past) {
-      this.#aside(channel, [row], refetched);
+    if (refetched || channel.replay) {
+      this.#holdBack(channel, [row], refetched);
       return;
     }
     this.#store.push(kind, row.channel, row.seq, row.time, value);
-    this.#counted(channel, 1);
+    this.#countUp(channel, 1);
   }
 
-  #counted(channel, number) {
+  #countUp(channel, number) {
     channel.count += number;
     this.received += number;
     this.onChange();
   }
 
   // Kept apart until all of it is there: it belongs before what is shown already.
-  #aside(channel, rows, refetched) {
+  #holdBack(channel, rows, refetched) {
     if (refetched) {
-      if (channel.again) for (const row of rows) channel.again.push(row);
+      if (channel.refetched) for (const row of rows) channel.refetched.push(row);
       return;
     }
-    for (const row of rows) channel.past.rows.push(row);
-    channel.past.left -= rows.length;
-    if (channel.past.left <= 0) {
-      this.#store.merge(channel.past.rows);
-      channel.past = null;
+    for (const row of rows) channel.replay.rows.push(row);
+    channel.replay.left -= rows.length;
+    if (channel.replay.left <= 0) {
+      this.#store.merge(channel.replay.rows);
+      channel.replay = null;
       this.onReplaced();
     }
-    this.#counted(channel, rows.filter(({ kind }) => kind !== GAP).length);
+    this.#countUp(channel, rows.filter(({ kind }) => kind !== GAP).length);
   }
 
   #gap({ channel: name, from, to, count, isKept, refetched, timestamp }) {
@@ -179,9 +179,9 @@ export class Feed {
     if (!channel || refetched) return;
     this.skipped += count;
     const row = gapRow(name, parseTime(timestamp), from, to, isKept);
-    if (channel.past) {
-      channel.past.left -= count - 1;
-      this.#aside(channel, [row], false);
+    if (channel.replay) {
+      channel.replay.left -= count - 1;
+      this.#holdBack(channel, [row], false);
       return;
     }
     const last = this.#store.end - 1;
@@ -206,15 +206,15 @@ export class Feed {
     if (!channel) return;
     this.before += seq ?? 0;
     // Of several channels, the past of each has to be put among the others'.
-    if (replayed > 0 && this.#channels.size > 1) channel.past = { left: replayed, rows: [] };
+    if (replayed > 0 && this.#channels.size > 1) channel.replay = { left: replayed, rows: [] };
     this.onChange();
   }
 
   #reconnected({ channel: name, epochChanged, lost, replayed }) {
     const channel = this.#channels.get(name);
     if (!channel) return;
-    channel.past = null;
-    channel.again = null;
+    channel.replay = null;
+    channel.refetched = null;
     const caughtUp =
       replayed > 0 ? ` · caught up with ${replayed.toLocaleString("en")} messages` : "";
     if (epochChanged) {

@@ -5,14 +5,14 @@ import { statusText } from "./format.js";
 import { GAP, LINE, STATUS } from "./store.js";
 
 /** Characters of a line that are looked at. */
-const LOOKED_AT = 20_000;
+const MAX_SEARCHED = 20_000;
 
 /** Places in one line that are marked. */
-const MOST_MARKS = 200;
+const MAX_MARKS = 200;
 
 /** Rows, and characters, that are looked at in one piece where that is done elsewhere: some milliseconds of work. */
-const MOST_ROWS = 2_000;
-const MOST_CHARACTERS = 250_000;
+const MAX_PIECE_ROWS = 2_000;
+const MAX_PIECE_CHARACTERS = 250_000;
 
 /**
  * What finds `text`: `{ matches(line), ranges(plain), isCostly }`, where `ranges` are `[from, to]` pairs in order.
@@ -36,13 +36,13 @@ export function makeMatcher({ text, isRegex = false, isCaseSensitive = false }) 
     isCostly: isRegex,
     matches(line) {
       pattern.lastIndex = 0;
-      return pattern.test(lookedAt(plainText(line)));
+      return pattern.test(searchedPart(plainText(line)));
     },
     ranges(plain) {
       const found = [];
-      const searched = lookedAt(plain);
+      const searched = searchedPart(plain);
       pattern.lastIndex = 0;
-      for (let match; found.length < MOST_MARKS && (match = pattern.exec(searched));) {
+      for (let match; found.length < MAX_MARKS && (match = pattern.exec(searched));) {
         if (match[0] === "") pattern.lastIndex += 1;
         else found.push([match.index, match.index + match[0].length]);
       }
@@ -51,8 +51,8 @@ export function makeMatcher({ text, isRegex = false, isCaseSensitive = false }) 
   };
 }
 
-function lookedAt(text) {
-  return text.length > LOOKED_AT ? text.slice(0, LOOKED_AT) : text;
+function searchedPart(text) {
+  return text.length > MAX_SEARCHED ? text.slice(0, MAX_SEARCHED) : text;
 }
 
 /** What of a row is looked through; null where that can't be hidden: that something is missing must not be. */
@@ -190,7 +190,7 @@ export class Matches {
     let characters = 0;
     for (
       let id = from;
-      id < store.end && texts.length < MOST_ROWS && characters < MOST_CHARACTERS;
+      id < store.end && texts.length < MAX_PIECE_ROWS && characters < MAX_PIECE_CHARACTERS;
       id += 1
     ) {
       const text = textOf(store, id);
@@ -231,7 +231,7 @@ export class Matches {
 }
 
 /** All rows, as a view. */
-export class Everything {
+export class AllRows {
   #store;
 
   constructor(store) {

@@ -1,16 +1,16 @@
 // The field above the lines: hides the lines that do not match (filter), or marks and steps through those that do (find).
 
-import { Everything, makeMatcher, Matches } from "./filter.js";
+import { AllRows, makeMatcher, Matches } from "./filter.js";
 import { count } from "./format.js";
 import { Marks } from "./marks.js";
-import { Searcher, TooSlow } from "./searcher.js";
+import { Searcher, SearchTimeout } from "./searcher.js";
 
 /** Milliseconds of a frame that looking for matches may take. */
-const SLICE = 6;
+const SCAN_SLICE_MS = 6;
 
 export class Find {
   #store;
-  #everything;
+  #allRows;
   #elements;
   #matcher = null;
   #matches = null;
@@ -35,7 +35,7 @@ export class Find {
 
   constructor(store, elements) {
     this.#store = store;
-    this.#everything = new Everything(store);
+    this.#allRows = new AllRows(store);
     this.#elements = elements;
     const { text, regex, isCase, hides, previous, next } = elements;
     text.addEventListener("input", () => this.#changed());
@@ -78,7 +78,7 @@ export class Find {
 
   /** The rows that are to be listed. */
   get view() {
-    return this.isHiding ? this.#matches : this.#everything;
+    return this.isHiding ? this.#matches : this.#allRows;
   }
 
   get isHiding() {
@@ -118,7 +118,7 @@ export class Find {
 
   #scanHere(matches) {
     if (this.#matches !== matches) return;
-    const until = performance.now() + SLICE;
+    const until = performance.now() + SCAN_SLICE_MS;
     const isComplete = matches.advance(() => performance.now() > until);
     if (this.isHiding) this.onProgress();
     if (isComplete) this.#scanning = null;
@@ -186,12 +186,12 @@ export class Find {
     this.#applied = key;
     const matcher = filter && makeMatcher(filter);
     const error = matcher?.error;
-    this.#show(error ? null : matcher, filter);
+    this.#startSearch(error ? null : matcher, filter);
     this.#complain(error ? "not a regular expression" : "", error);
     this.onApply(this.view, this.#marking());
   }
 
-  #show(matcher, filter) {
+  #startSearch(matcher, filter) {
     this.#matcher = matcher;
     this.#matches = matcher && new Matches(this.#store, matcher, { hides: filter.hides });
     this.#foundId = -1;
@@ -225,8 +225,8 @@ export class Find {
   }
 
   #giveUp(error) {
-    const isSlow = error instanceof TooSlow;
-    this.#show(null, null);
+    const isSlow = error instanceof SearchTimeout;
+    this.#startSearch(null, null);
     this.#complain(isSlow ? "takes too long" : "failed", error.message);
     this.onApply(this.view, null);
     this.onGivenUp(

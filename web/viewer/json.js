@@ -1,16 +1,16 @@
-// JSON lines: coloured as they are, or laid out. Pure. Works on the text, not on the values, so that numbers keep their digits.
+// JSON lines: colored as they are, or laid out. Pure. Works on the text, not on the values, so that numbers keep their digits.
 
 /** A longer line is not looked into. */
-const MOST_CHARACTERS = 100_000;
+const MAX_CHARACTERS = 100_000;
 
 /** Lines that a laid-out value may take; the rest of it follows unbroken. */
-const MOST_LINES = 2_000;
+const MAX_LINES = 2_000;
 
 const INDENT = "  ";
 
 /** Whether the line is a JSON object or array with something in it. */
 export function isJson(text) {
-  if (text.length > MOST_CHARACTERS || text.length < 5) return false;
+  if (text.length > MAX_CHARACTERS || text.length < 5) return false;
   const trimmed = text.trim();
   const first = trimmed[0];
   const last = trimmed.at(-1);
@@ -44,7 +44,7 @@ export function unfoldedJson(text) {
     length += part.length;
   };
   const breakLine = () => {
-    if (lines >= MOST_LINES) return;
+    if (lines >= MAX_LINES) return;
     lines += 1;
     add("\n" + INDENT.repeat(Math.min(depth, 40)));
   };

@@ -10,7 +10,7 @@ export const ERROR = 5;
 /** By number, as class names. */
 export const LEVEL_NAMES = ["", "trace", "debug", "info", "warn", "error"];
 
-const LOOKED_AT = 240;
+const MAX_INSPECTED = 240;
 
 const WORDS = new Map(
   Object.entries({
@@ -45,7 +45,7 @@ const BRACKETED =
   /[[<(](trace|verbose|debug|dbg|info|inf|notice|warn|warning|wrn|error|err|fatal|critical|crit|panic)[\])>]/i;
 
 export function levelOf(text) {
-  const start = text.length > LOOKED_AT ? text.slice(0, LOOKED_AT) : text;
+  const start = text.length > MAX_INSPECTED ? text.slice(0, MAX_INSPECTED) : text;
   const named = NAMED.exec(start);
   if (named) {
     const level = byName(named[1]);

@@ -8,8 +8,8 @@
 export const ALL = "process:*";
 
 const CHANNEL = /^[A-Za-z0-9_.:-]{1,256}$/;
-const MOST_CHANNELS = 64;
-const MOST_FILTER = 1_000;
+const MAX_CHANNELS = 64;
+const MAX_FILTER_LENGTH = 1_000;
 
 /** `{ channels, line: { channel, seq } | null, filter: { text, isRegex, isCaseSensitive, hides } | null }` */
 export function parseLink(hash) {
@@ -21,7 +21,7 @@ export function parseLink(hash) {
     if (
       (!CHANNEL.test(channel) && channel !== ALL) ||
       channels.includes(channel) ||
-      channels.length >= MOST_CHANNELS
+      channels.length >= MAX_CHANNELS
     )
       continue;
     channels.push(channel);
@@ -30,7 +30,7 @@ export function parseLink(hash) {
   if (channels.includes(ALL))
     channels = channels.filter((channel) => channel === ALL || !isProcess(channel));
   const parameters = new URLSearchParams(query);
-  const text = (parameters.get("filter") ?? parameters.get("find") ?? "").slice(0, MOST_FILTER);
+  const text = (parameters.get("filter") ?? parameters.get("find") ?? "").slice(0, MAX_FILTER_LENGTH);
   const filter = text && {
     text,
     isRegex: parameters.get("regex") === "1",

@@ -9,19 +9,19 @@ import { Heights } from "./heights.js";
 import { Row } from "./row.js";
 import { GAP, LINE, UNFOLDED, WHOLE } from "./store.js";
 
-const LINE_HEIGHT = 20;
+const LINE_HEIGHT_PX = 20;
 const GAP_LINES = 2;
 
 /** Browsers can't lay out much more; beyond, the scroll bar is a scale. */
-const MOST_PIXELS = 8_000_000;
+const MAX_HEIGHT_PX = 8_000_000;
 
 /** Milliseconds between two pictures while whole screens of lines go by: nobody reads faster, and the page stays free. */
-const FLOOD_INTERVAL = 66;
+const FLOOD_INTERVAL_MS = 66;
 
-const REST = 150;
+const SCROLL_REST_MS = 150;
 
 /** Times that rows are placed anew within one picture because some were of another height than guessed. */
-const MOST_ROUNDS = 12;
+const MAX_LAYOUT_ROUNDS = 12;
 
 export class List {
   #scroller;
@@ -30,7 +30,7 @@ export class List {
   #rowsElement;
   #store;
   #view;
-  #look;
+  #context;
   #heights;
   #rows = [];
   #free = [];
@@ -55,11 +55,11 @@ export class List {
   onRender = () => {};
 
   /** `look` is what rows are filled by; whoever changes it calls `invalidate`. */
-  constructor(scroller, store, view, look) {
+  constructor(scroller, store, view, context) {
     this.#scroller = scroller;
     this.#store = store;
     this.#view = view;
-    this.#look = look;
+    this.#context = context;
     this.#heights = new Heights(store.capacity);
     this.#content = element("content");
     this.#window = element("window");
@@ -126,7 +126,7 @@ export class List {
 
   /** Fills all rows anew. */
   invalidate() {
-    this.#look.version += 1;
+    this.#context.version += 1;
     this.refresh(true);
   }
 
@@ -138,7 +138,7 @@ export class List {
     }
     if (this.#frame || this.#timer) return;
     const wait =
-      isUrgent || this.#turnover < 0.5 ? 0 : this.#lastRender + FLOOD_INTERVAL - performance.now();
+      isUrgent || this.#turnover < 0.5 ? 0 : this.#lastRender + FLOOD_INTERVAL_MS - performance.now();
     const request = () => {
       this.#timer = 0;
       this.#frame = requestAnimationFrame(() => {
@@ -189,7 +189,7 @@ export class List {
   }
 
   get pageHeight() {
-    return this.#scroller.clientHeight - LINE_HEIGHT;
+    return this.#scroller.clientHeight - LINE_HEIGHT_PX;
   }
 
   /** Puts a row in the middle of the screen. */
@@ -211,7 +211,7 @@ export class List {
     const reference = { ...this.#anchor };
     // A guess may be wrong, and with it the rows that fit. Twice is nearly always enough.
     let isStable = false;
-    for (let round = 0; round < MOST_ROUNDS && !isStable; round += 1) {
+    for (let round = 0; round < MAX_LAYOUT_ROUNDS && !isStable; round += 1) {
       this.#anchor = { ...reference };
       const { start, end } = this.#isFollowing
         ? this.#lastRows(viewport)
@@ -254,7 +254,7 @@ export class List {
   }
 
   #height(ordinal) {
-    return this.#heights.at(ordinal) * LINE_HEIGHT;
+    return this.#heights.at(ordinal) * LINE_HEIGHT_PX;
   }
 
   #lastRows(viewport) {
@@ -295,7 +295,7 @@ export class List {
 
   #place(start, end) {
     const rows = this.#rows;
-    const version = this.#look.version;
+    const version = this.#context.version;
     while (rows.length > 0 && rows[0].ordinal < start) this.#free.push(rows.shift());
     while (rows.length > 0 && rows.at(-1).ordinal >= end) this.#free.push(rows.pop());
     if (rows.length > 0 && (rows[0].ordinal >= end || rows.at(-1).ordinal < start))
@@ -352,7 +352,7 @@ export class List {
   #fill(row, ordinal) {
     row.ordinal = ordinal;
     row.element.hidden = false;
-    row.fill(this.#store, this.#view.idAt(ordinal), this.#look);
+    row.fill(this.#store, this.#view.idAt(ordinal), this.#context);
   }
 
   /** Whether a height was not what it was guessed to be. */
@@ -361,7 +361,7 @@ export class List {
     for (const row of this.#rows) {
       const guessed = this.#heights.at(row.ordinal);
       if (!this.#wraps && !row.isTall && guessed <= GAP_LINES) continue;
-      const lines = Math.max(1, Math.round(row.element.offsetHeight / LINE_HEIGHT));
+      const lines = Math.max(1, Math.round(row.element.offsetHeight / LINE_HEIGHT_PX));
       if (lines === guessed) continue;
       this.#heights.set(row.ordinal, lines);
       isChanged = true;
@@ -372,21 +372,21 @@ export class List {
   // The browser's scrolling.
 
   #syncScroll(viewport) {
-    const total = this.#heights.total * LINE_HEIGHT;
-    const height = Math.max(viewport, Math.min(total, MOST_PIXELS));
+    const total = this.#heights.total * LINE_HEIGHT_PX;
+    const height = Math.max(viewport, Math.min(total, MAX_HEIGHT_PX));
     if (height !== this.#lastHeight) {
       this.#lastHeight = height;
       this.#content.style.height = `${height}px`;
     }
-    const isResting = performance.now() - this.#lastScroll > REST;
+    const isResting = performance.now() - this.#lastScroll > SCROLL_REST_MS;
     if (!this.#isFollowing && !isResting) {
-      setTimeout(() => this.refresh(true), REST);
+      setTimeout(() => this.refresh(true), SCROLL_REST_MS);
       return;
     }
     delete this.#scroller.dataset.moving;
     let top = height - viewport;
     if (!this.#isFollowing && total > viewport) {
-      const offset = this.#heights.offsetOf(this.#placed.start) * LINE_HEIGHT - this.#placed.y;
+      const offset = this.#heights.offsetOf(this.#placed.start) * LINE_HEIGHT_PX - this.#placed.y;
       top = Math.round((offset / (total - viewport)) * (height - viewport));
     }
     if (Math.abs(top - this.#lastTop) < 1) return;
@@ -401,7 +401,7 @@ export class List {
     if (Math.abs(moved) < 1) return;
     this.#lastTop = top;
     const viewport = scroller.clientHeight;
-    const most = this.#lastHeight - viewport;
+    const maxTop = this.#lastHeight - viewport;
     if (this.#window.style.height !== `${viewport}px`) {
       this.refresh(true);
       return;
@@ -409,7 +409,7 @@ export class List {
     this.#lastScroll = performance.now();
     // Until the scroll bar is in line with the rows again; for those who have to wait for it.
     scroller.dataset.moving = "";
-    if (moved > 0 && top >= most - 2) {
+    if (moved > 0 && top >= maxTop - 2) {
       this.setFollowing(true);
       return;
     }
@@ -418,9 +418,9 @@ export class List {
       this.#anchor = { ordinal: this.#view.first, y: 0 };
     } else if (Math.abs(moved) > 2 * viewport) {
       const total = this.#heights.total;
-      const line = (top / most) * (total - viewport / LINE_HEIGHT);
+      const line = (top / maxTop) * (total - viewport / LINE_HEIGHT_PX);
       const { ordinal, into } = this.#heights.rowAt(line);
-      this.#anchor = { ordinal, y: -Math.round(into * LINE_HEIGHT) };
+      this.#anchor = { ordinal, y: -Math.round(into * LINE_HEIGHT_PX) };
     } else {
       this.#anchor.y -= moved;
     }
@@ -429,14 +429,14 @@ export class List {
 
   // Up ends following before anything has moved. Down at the very end, where nothing can move, begins it again.
   #wheeled(delta) {
-    if (this.#heights.total * LINE_HEIGHT <= this.#scroller.clientHeight) return;
+    if (this.#heights.total * LINE_HEIGHT_PX <= this.#scroller.clientHeight) return;
     if (delta < 0) this.setFollowing(false);
     if (delta <= 0 || this.#isFollowing) return;
     setTimeout(() => {
       const { scrollTop, clientHeight } = this.#scroller;
       if (scrollTop >= this.#lastHeight - clientHeight - 2 && this.#placed.end === this.#view.end)
         this.setFollowing(true);
-    }, REST);
+    }, SCROLL_REST_MS);
   }
 
   #selected() {

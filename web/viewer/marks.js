@@ -1,7 +1,7 @@
 // The places that a costly matcher marks in the lines that are on the screen: found elsewhere, and kept while they may be needed.
 
 /** Texts whose places are kept: some screens of lines. */
-const MOST_KEPT = 600;
+const MAX_KNOWN = 600;
 
 export class Marks {
   #searcher;
@@ -42,7 +42,7 @@ export class Marks {
       if (this.#isOver) return;
       const found = await this.#searcher.ranges(texts);
       if (this.#isOver) return;
-      if (this.#known.size > MOST_KEPT) this.#known.clear();
+      if (this.#known.size > MAX_KNOWN) this.#known.clear();
       texts.forEach((text, i) => this.#known.set(text, found[i]));
       this.#isAsking = false;
       this.#onFound();

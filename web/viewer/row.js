@@ -28,36 +28,36 @@ export class Row {
     this.element.append(this.#number, this.#time, this.#channel, this.#text);
   }
 
-  fill(store, id, look) {
+  fill(store, id, context) {
     this.id = id;
-    this.version = look.version;
+    this.version = context.version;
     const kind = store.kind(id);
     const seq = store.seq(id);
     const channel = store.channel(id);
     const isNumbered = kind !== GAP && seq > 0;
     setText(this.#number, isNumbered ? String(seq) : "");
-    if (isNumbered) this.#number.href = look.hrefOf(channel, seq);
+    if (isNumbered) this.#number.href = context.hrefOf(channel, seq);
     else this.#number.removeAttribute("href");
     setText(this.#time, timeOfDay(store.time(id)));
-    setText(this.#channel, look.showsChannel ? shortName(channel) : "");
-    this.#channel.className = look.showsChannel ? `chan c${look.colourOf(channel)}` : "chan";
+    setText(this.#channel, context.showsChannel ? shortName(channel) : "");
+    this.#channel.className = context.showsChannel ? `chan c${context.colorOf(channel)}` : "chan";
     this.isTall = false;
 
     let classes = "row";
-    if (kind === LINE) classes += this.#fillLine(store, id, look);
+    if (kind === LINE) classes += this.#fillLine(store, id, context);
     else if (kind === GAP) classes += this.#fillGap(store.value(id));
-    else if (kind === STATUS) classes += this.#fillStatus(store.value(id), look.showsChannel);
+    else if (kind === STATUS) classes += this.#fillStatus(store.value(id), context.showsChannel);
     else classes += this.#fillNotice(store.value(id));
-    if (look.isChosen(channel, seq, kind)) classes += " chosen";
-    if (id === look.foundId) classes += " found";
+    if (context.isChosen(channel, seq, kind)) classes += " chosen";
+    if (id === context.foundId) classes += " found";
     this.element.className = classes;
   }
 
-  #fillLine(store, id, look) {
-    const isUnfolded = store.hasFlag(id, UNFOLDED) !== look.unfolds;
+  #fillLine(store, id, context) {
+    const isUnfolded = store.hasFlag(id, UNFOLDED) !== context.unfolds;
     const line = describe(store.value(id), { isWhole: store.hasFlag(id, WHOLE), isUnfolded });
     const { text, runs } = line;
-    const marks = look.matcher ? look.matcher.ranges(text) : [];
+    const marks = context.matcher ? context.matcher.ranges(text) : [];
     this.isTall = line.isUnfolded;
     let classes = line.isJson ? " json" : "";
     const level = levelOf(text);

@@ -1,9 +1,9 @@
 // Runs one regular expression in a worker, a job at a time, each with a time limit.
 
 /** Milliseconds that a job may take: honest expressions need a hundredth of it. */
-const LIMIT = 1_500;
+const JOB_TIMEOUT_MS = 1_500;
 
-export class TooSlow extends Error {}
+export class SearchTimeout extends Error {}
 
 export class Searcher {
   #worker = null;
@@ -21,12 +21,12 @@ export class Searcher {
     this.#isFilterNew = true;
   }
 
-  /** One 0 or 1 for each line. Rejected with `TooSlow` if it takes too long; null lines are no matches. */
+  /** One 0 or 1 for each line. Rejected with `SearchTimeout` if it takes too long; null lines are no matches. */
   match(lines) {
     return this.#ask({ lines });
   }
 
-  /** The places in each text, `[from, to]` pairs. Rejected with `TooSlow` if it takes too long. */
+  /** The places in each text, `[from, to]` pairs. Rejected with `SearchTimeout` if it takes too long. */
   ranges(texts) {
     return this.#ask({ texts });
   }
@@ -72,8 +72,8 @@ export class Searcher {
     if (this.#worker !== worker || job?.number !== number) return;
     if (hasBegun) {
       this.#timer = setTimeout(
-        () => this.#end(new TooSlow("This expression takes too long")),
-        LIMIT,
+        () => this.#end(new SearchTimeout("This expression takes too long")),
+        JOB_TIMEOUT_MS,
       );
       return;
     }

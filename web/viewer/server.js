@@ -6,7 +6,7 @@
 const KEY = "outrace-token";
 
 /** Milliseconds that an answer may take. */
-const PATIENCE = 15_000;
+const TIMEOUT_MS = 15_000;
 
 export class Server {
   #base;
@@ -46,7 +46,7 @@ export class Server {
         headers,
         body: body === undefined ? undefined : JSON.stringify(body),
         cache: "no-store",
-        signal: AbortSignal.timeout(PATIENCE),
+        signal: AbortSignal.timeout(TIMEOUT_MS),
       });
       const text = await response.text();
       return { status: response.status, value: parse(text), text };

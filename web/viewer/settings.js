@@ -2,6 +2,9 @@
 
 const KEY = "outrace";
 
+/** The width up to which the page is laid out for a phone. */
+export const PHONE = "(max-width: 640px)";
+
 const DEFAULTS = {
   wrap: false,
   times: true,
@@ -13,7 +16,7 @@ const DEFAULTS = {
 
 export function loadSettings() {
   const settings = { ...DEFAULTS };
-  if (matchMedia("(max-width: 640px)").matches)
+  if (matchMedia(PHONE).matches)
     Object.assign(settings, { wrap: true, times: false, numbers: false });
   let stored = {};
   try {

@@ -14,7 +14,7 @@ export const WHOLE = 2;
 
 export class Store {
   #capacity;
-  #mostCharacters;
+  #maxCharacters;
   #characters = 0;
   #values;
   #kinds;
@@ -28,10 +28,10 @@ export class Store {
   end = 0;
   onReplace = () => {};
 
-  /** `mostCharacters` is counted in UTF-16 units: what is kept takes one or two bytes for each. */
-  constructor({ capacity = 200_000, mostCharacters = 100_000_000 } = {}) {
+  /** `maxCharacters` is counted in UTF-16 units: what is kept takes one or two bytes for each. */
+  constructor({ capacity = 200_000, maxCharacters = 100_000_000 } = {}) {
     this.#capacity = capacity;
-    this.#mostCharacters = mostCharacters;
+    this.#maxCharacters = maxCharacters;
     this.#values = new Array(capacity);
     this.#kinds = new Uint8Array(capacity);
     this.#flags = new Uint8Array(capacity);
@@ -65,7 +65,7 @@ export class Store {
     this.end += 1;
     if (kind === LINE) {
       this.#characters += value.length;
-      while (this.#characters > this.#mostCharacters && this.length > 1) this.#evict();
+      while (this.#characters > this.#maxCharacters && this.length > 1) this.#evict();
     }
   }
 

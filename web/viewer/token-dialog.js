@@ -1,6 +1,6 @@
 // Asks for the token that a server wants.
 
-export class Gate {
+export class TokenDialog {
   #elements;
   #server;
   /** Tries the token that the server has now; returns a text that says why it did not work, or an empty one. */

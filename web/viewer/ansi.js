@@ -1,16 +1,30 @@
-// Terminal text to plain text and styled runs. Pure. Linear in the length of the text whatever it contains.
+// Turns terminal text into plain text and styled runs. Pure. Takes time linear in the length of the
+// text, whatever the text contains.
 //
-// Each line stands for itself: a color that an earlier line left on is not carried over, since lines before may be gone.
+// Each line is parsed on its own. A color that an earlier line left switched on is not carried
+// over, because the lines before it may be gone.
 
-/** Runs of different style a line may have: beyond, the rest of it is plain. An "ANSI bomb" costs no more than this. */
+/**
+ * The most styled runs of a line. The rest of the line is plain, which bounds the cost of an "ANSI
+ * bomb".
+ */
 const MAX_RUNS = 400;
 
-/** Cells that are laid out where the cursor moves (`\r`, backspace): of a longer line, the end of it. */
+/**
+ * The most cells that are laid out for a line that moves the cursor (`\r`, backspace). Of a longer
+ * line, only the end is laid out.
+ */
 const MAX_CELLS = 8192;
 
-// CSI · OSC · DCS, SOS, PM, APC · other escapes · what has no picture. A sequence that never ends loses its ESC alone.
-const CONTROL =
-  /\x1b\[([0-?]*)([ -/]*)([@-~])|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b[PX^_][^\x1b]*\x1b\\|\x1b[ -/]*[0-~]|[\x00-\x08\x0a-\x1f\x7f-\x9f]/g;
+// Of a sequence without an end, only the ESC is removed.
+const CONTROL_PARTS = [
+  /\x1b\[([0-?]*)([ -/]*)([@-~])/, // CSI
+  /\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)/, // OSC
+  /\x1b[PX^_][^\x1b]*\x1b\\/, // DCS, SOS, PM, APC
+  /\x1b[ -/]*[0-~]/, // other escapes
+  /[\x00-\x08\x0a-\x1f\x7f-\x9f]/, // control characters
+];
+const CONTROL = new RegExp(CONTROL_PARTS.map(({ source }) => source).join("|"), "g");
 
 const HAS_CONTROL = /[\x00-\x08\x0a-\x1f\x7f-\x9f]/;
 const MOVES_CURSOR = /[\r\b]/;
@@ -58,7 +72,7 @@ const CLEARS = {
   29: STRIKE,
 };
 
-/** The text a reader sees, without styles. */
+/** Returns the visible text, without styles. */
 export function plainText(text) {
   if (!HAS_CONTROL.test(text)) return text;
   if (MOVES_CURSOR.test(text)) return parseAnsi(text).text;
@@ -66,8 +80,9 @@ export function plainText(text) {
 }
 
 /**
- * The text a reader sees, and its styled runs `{ from, to, classes, fg, bg }` in order; unstyled parts have none.
- * `fg` and `bg` are CSS colors, or null where a class (`a-fg1`) or nothing gives the color.
+ * Returns the visible text and its styled runs `{ from, to, classes, fg, bg }` in order. Unstyled
+ * parts have no run. `fg` and `bg` are CSS colors, or null where a class (`a-fg1`) sets the color
+ * or nothing does.
  */
 export function parseAnsi(text) {
   if (!HAS_CONTROL.test(text)) return { text, runs: [] };
@@ -180,7 +195,8 @@ function addRun(runs, from, to, style) {
   runs.push({ from, to, style, classes: classes.join(" "), fg, bg });
 }
 
-// The first sixteen are the theme's, so that they can be read on light and on dark: a class. The others are what they are.
+// The theme defines the first sixteen colors, so that they are legible in both themes: they become
+// a class. Every other color keeps its value.
 function color(code, prefix, classes) {
   if (code === null) return null;
   if (typeof code === "string") return code;
@@ -191,10 +207,10 @@ function color(code, prefix, classes) {
   return indexedColor(code);
 }
 
-/** Which colors of the sixteen are dark as a ground. */
+/** Those of the sixteen colors that are dark as a background. */
 const DARK_BACKGROUNDS = new Set([0, 1, 2, 3, 4, 5, 6, 8]);
 
-/** Whether bright text stands out from it better than dark text does. */
+/** Returns whether bright text has more contrast to this background than dark text has. */
 function isDarkBackground(code) {
   if (typeof code === "number" && code < 16) return DARK_BACKGROUNDS.has(code);
   const parts = (typeof code === "string" ? code : indexedColor(code)).match(/\d+/g);
@@ -209,7 +225,9 @@ function indexedColor(index) {
   }
   const cube = index - 16;
   const level = (value) => (value === 0 ? 0 : 55 + value * 40);
-  return `rgb(${level(Math.floor(cube / 36))},${level(Math.floor(cube / 6) % 6)},${level(cube % 6)})`;
+  const red = level(Math.floor(cube / 36));
+  const green = level(Math.floor(cube / 6) % 6);
+  return `rgb(${red},${green},${level(cube % 6)})`;
 }
 
 function applySgr(style, parameters) {
@@ -244,7 +262,10 @@ function applySgr(style, parameters) {
   return flags === 0 && fg === null && bg === null ? PLAIN : { flags, fg, bg };
 }
 
-/** The color that `5;n` or `2;r;g;b` names, and how many codes that took; with colons, `2::r:g:b` is the usual form. */
+/**
+ * Returns the color that `5;n` or `2;r;g;b` names, and the number of codes it takes. With colons,
+ * the usual form is `2::r:g:b`.
+ */
 function extendedColor(codes, isInOne) {
   const byte = (text) =>
     /^\d{1,3}$/.test(text ?? "") && Number(text) < 256 ? Number(text) : undefined;

@@ -1,12 +1,13 @@
-// The list of channels: what there is, how each does, and which are shown.
+// The list of channels: every channel of the server with its status and rate, and whether it is
+// shown.
 
 import { counted, rate, shortName, statusText, statusTone } from "./format.js";
 import { ALL, formatLink, isProcess } from "./links.js";
 
-/** Milliseconds between two looks at what channels there are. */
+/** The time between two requests for the channels. */
 const POLL_INTERVAL_MS = 2_000;
 
-/** Channels that are listed: a list of ten thousand helps nobody. */
+/** The most channels that are listed: nobody reads a longer list. */
 const MAX_LISTED = 500;
 
 const NAME_ORDER = new Intl.Collator("en", { numeric: true });
@@ -26,9 +27,9 @@ export class Channels {
   #isPolling = false;
   #isStopped = false;
   onToggle = () => {};
-  /** There was an answer: what is known may have changed. */
+  /** The server has answered. The channels may have changed. */
   onChange = () => {};
-  /** The server wants a token, or another one. No look follows until `look` is called. */
+  /** The server requires a token, or another one. Polling stops until `poll` is called. */
   onRefused = () => {};
 
   constructor({ list, none }, server) {
@@ -45,7 +46,7 @@ export class Channels {
     );
   }
 
-  /** The names there are, processes first. */
+  /** All known names, processes first. */
   get names() {
     return [...this.#known.keys()].sort(
       (a, b) => isProcess(b) - isProcess(a) || NAME_ORDER.compare(a, b),
@@ -56,7 +57,10 @@ export class Channels {
     return this.names.filter(isProcess);
   }
 
-  /** `names` are those that are shown, `showsAll` whether they are so as "all processes", `colors` the number of each one's. */
+  /**
+   * Takes the names of the shown channels, whether they are shown as "all processes", and the color
+   * number of each.
+   */
   show(names, showsAll, colors) {
     this.#shown = names;
     this.#showsAll = showsAll;
@@ -65,12 +69,15 @@ export class Channels {
     this.#draw();
   }
 
-  /** `{ status, exitCode }`, or undefined while it is not known. */
+  /** Returns `{ status, exitCode }`, or undefined if the status is unknown. */
   status(channel) {
     return this.#known.get(channel)?.status ?? statusOf(this.#processes.get(channel));
   }
 
-  /** What the server says of the process behind a channel: `{ id, pid, restarts, controllable, … }`, or undefined. */
+  /**
+   * Returns the server's description of the process behind a channel, `{ id, pid, restarts,
+   * controllable, … }`, or undefined.
+   */
   process(channel) {
     return this.#processes.get(channel);
   }
@@ -84,7 +91,10 @@ export class Channels {
     this.#draw();
   }
 
-  /** Lines per second of channels that one takes oneself: fresher than what the server is asked for. */
+  /**
+   * Sets the rate of a channel that this page receives: it is more recent than the rate that is
+   * derived from polling.
+   */
   setRate(channel, perSecond) {
     this.#channel(channel).rate = perSecond;
   }
@@ -96,7 +106,7 @@ export class Channels {
     return channel;
   }
 
-  /** Asks the server now, and from then on again and again. */
+  /** Asks the server for its channels now, and then once in every interval. */
   async poll() {
     clearTimeout(this.#timer);
     this.#isStopped = false;
@@ -113,14 +123,15 @@ export class Channels {
       return;
     }
     if (processes) this.#takeProcesses(processes);
-    // No server, or one without this: what is shown stays, and the connection's own state tells the rest.
+    // If the server does not answer, or lacks this endpoint, the list stays as it is. The state of
+    // the connection is shown elsewhere.
     if (channels.status === 200) this.#take(channels.value);
     clearTimeout(this.#timer);
     if (!document.hidden) this.#timer = setTimeout(() => this.poll(), POLL_INTERVAL_MS);
   }
 
   #takeProcesses({ status, value }) {
-    // A server without a supervisor has none, now and later.
+    // A server without a supervisor never has processes: it is not asked again.
     if (status === 404) this.#hasProcesses = false;
     if (status !== 200 || !Array.isArray(value)) return;
     this.#processes = new Map(
@@ -133,7 +144,7 @@ export class Channels {
   #take(answer) {
     if (!Array.isArray(answer)) return;
     const now = performance.now();
-    // Processes that have said nothing yet are there too.
+    // A process without any output is listed too.
     const present = new Set([...this.#shown, ...this.#processes.keys()]);
     for (const name of present) this.#channel(name);
     for (const entry of answer.slice(0, MAX_LISTED)) {
@@ -157,7 +168,7 @@ export class Channels {
     this.onChange();
   }
 
-  /** Brings the elements in line with what is known, touching what has changed only. */
+  /** Updates the elements. Touches only those that have changed. */
   #draw() {
     const { names } = this;
     const processes = names.filter(isProcess);
@@ -248,7 +259,7 @@ function makeItem(channel) {
   box.type = "checkbox";
   box.setAttribute(
     "aria-label",
-    isAll ? "Show all processes, those to come among them" : `Show ${channel} with the others`,
+    isAll ? "Show all processes, including later ones" : `Show ${channel} with the others`,
   );
   const link = make("a", "");
   link.href = formatLink({ channels: [channel] });

@@ -1,10 +1,11 @@
-// Which color stands for which channel. Pure.
+// Assigns colors to channels. Pure.
 
 const COLORS = 8;
 
 /**
- * The color of each of `names`, from 0: that of its name, the same on every visit, unless one before it has that; then the
- * next that is free. Those in `before` keep theirs.
+ * Returns the color number, from 0, of each of `names`. A name always gets the same color, derived
+ * from the name, unless an earlier channel has taken it: then it gets the next free color. The
+ * names in `before` keep their colors.
  */
 export function assignColors(names, before = new Map()) {
   const colors = new Map();

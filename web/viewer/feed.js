@@ -1,12 +1,16 @@
-// From the connection into the store: lines, gaps, statuses, what came back, what was asked for again. No elements here.
+// Moves messages from the connection into the store: lines, gaps, statuses, replays and refetched
+// messages. Knows no elements.
 
 import { shortName } from "./format.js";
 import { GAP, LINE, NOTICE, STATUS } from "./store.js";
 
-/** Messages of the past to ask for: more than a server keeps by default, so that it is all there is. */
+/**
+ * The number of past messages to request. It exceeds what a server keeps by default, so that all of
+ * them come.
+ */
 const TAIL_MESSAGES = 10_000;
 
-/** Messages that are asked for again at once. */
+/** The most messages that are fetched again in one request. */
 const MAX_FETCHED = 20_000;
 
 const MAX_NOTICE_LENGTH = 2_000;
@@ -15,10 +19,16 @@ export class Feed {
   #client;
   #store;
   #channels = new Map();
-  /** Messages that came for the channels that are shown, and those that were skipped, since the page was opened. */
+  /**
+   * The messages of shown channels that were received, and those that were skipped, since the page
+   * was opened.
+   */
   received = 0;
   skipped = 0;
-  /** Messages that lie before what was asked for: with these, it is all that was published. */
+  /**
+   * The messages published before the first one requested. Received, skipped and these add up to
+   * everything that was published.
+   */
   before = 0;
   onChange = () => {};
   onReplaced = () => {};
@@ -45,7 +55,7 @@ export class Feed {
     return this.#channels.size > 0;
   }
 
-  /** Shows these channels and no others. What the others brought goes. */
+  /** Shows exactly these channels. Removes the rows of all others. */
   show(names) {
     let isRemoved = false;
     for (const name of this.channels) {
@@ -63,12 +73,15 @@ export class Feed {
     this.onReplaced();
   }
 
-  /** Messages of the channel that came so far. */
+  /** Returns the number of messages received from the channel. */
   count(name) {
     return this.#channels.get(name)?.count ?? 0;
   }
 
-  /** Asks for what a gap left out, or for the end of it if it is a long one, and puts it in its place. */
+  /**
+   * Fetches the messages of a gap again and puts them in its place. Of a long gap, fetches only the
+   * end.
+   */
   async fetch(gap, name) {
     const channel = this.#channels.get(name);
     if (!channel || gap.state === "fetching" || !gap.isKept) return;
@@ -125,11 +138,8 @@ export class Feed {
   }
 
   #message({ type, channel: name, data, seq, refetched, timestamp }) {
-    const text =
-      `${type}${data === undefined ? "" : ` ${typeof data === "string" ? data : JSON.stringify(data)}`}`.slice(
-        0,
-        MAX_NOTICE_LENGTH,
-      );
+    const value = typeof data === "string" ? data : JSON.stringify(data);
+    const text = (data === undefined ? type : `${type} ${value}`).slice(0, MAX_NOTICE_LENGTH);
     const channel = this.#channels.get(name);
     if (channel) this.#single(channel, NOTICE, seq, timestamp, { text }, refetched);
     else if (name === null && this.#channels.size > 0)
@@ -158,7 +168,8 @@ export class Feed {
     this.onChange();
   }
 
-  // Kept apart until all of it is there: it belongs before what is shown already.
+  // Holds rows back until all of them have arrived, because they belong before the rows that are
+  // already shown.
   #holdBack(channel, rows, refetched) {
     if (refetched) {
       if (channel.refetched) for (const row of rows) channel.refetched.push(row);
@@ -205,7 +216,7 @@ export class Feed {
     const channel = this.#channels.get(name);
     if (!channel) return;
     this.before += seq ?? 0;
-    // Of several channels, the past of each has to be put among the others'.
+    // With several channels, the replay of each is merged into the rows of the others.
     if (replayed > 0 && this.#channels.size > 1) channel.replay = { left: replayed, rows: [] };
     this.onChange();
   }
@@ -219,16 +230,16 @@ export class Feed {
       replayed > 0 ? ` · caught up with ${replayed.toLocaleString("en")} messages` : "";
     if (epochChanged) {
       this.#endEpoch(name);
-      this.#notice(name, `The server was restarted: numbers begin again${caughtUp}`);
+      this.#notice(name, `The server was restarted: numbers start again${caughtUp}`);
     } else if (lost === null) {
-      this.#notice(name, "Connected again: what came in between is not known");
+      this.#notice(name, "Connected again: messages in between may be missing");
     } else {
       this.#notice(name, `Connected again${caughtUp}`);
     }
     this.onReplaced();
   }
 
-  /** What an earlier numbering left out can't be asked for any more. */
+  /** Marks the gaps of the earlier epoch as lost: the server no longer knows its numbers. */
   #endEpoch(name) {
     const store = this.#store;
     for (let id = store.first; id < store.end; id += 1) {

@@ -1,11 +1,12 @@
-// The field above the lines: hides the lines that do not match (filter), or marks and steps through those that do (find).
+// The find box above the lines. It hides the lines that do not match (filter), or marks the matches
+// and steps through them (find).
 
 import { AllRows, makeMatcher, Matches } from "./filter.js";
 import { count } from "./format.js";
 import { Marks } from "./marks.js";
 import { Searcher, SearchTimeout } from "./searcher.js";
 
-/** Milliseconds of a frame that looking for matches may take. */
+/** The time of one frame that may be spent on searching. */
 const SCAN_SLICE_MS = 6;
 
 export class Find {
@@ -17,20 +18,20 @@ export class Find {
   #marks = null;
   #searcher = new Searcher();
   #applied = "";
-  /** The matches that are being looked for. */
+  /** The matches whose search is running, or null. */
   #scanning = null;
   #foundId = -1;
-  /** What is looked for was changed here, by hand. */
+  /** The user has changed the filter. */
   onInput = () => {};
-  /** Another view, or other marks: `(view, matcher)`. */
+  /** The filter was applied: `(view, matcher)` are the rows to list and what marks them. */
   onApply = () => {};
   /** More matches are known. */
   onProgress = () => {};
-  /** It is known where the lines on the screen are to be marked. */
+  /** The marks of the visible lines are known. */
   onMarks = () => {};
-  /** What is looked for was given up: a text that says why. */
+  /** The search was given up: `(text)` says why. */
   onGivenUp = () => {};
-  /** The match with that id is to be shown. */
+  /** The match `(id)` is to be shown. */
   onStep = () => {};
 
   constructor(store, elements) {
@@ -52,7 +53,7 @@ export class Find {
     next.addEventListener("click", () => this.step(1));
   }
 
-  /** What is looked for, or null. */
+  /** The filter of the find box, or null if it is empty. */
   get filter() {
     const { text, regex, isCase, hides } = this.#elements;
     if (!text.value) return null;
@@ -64,7 +65,7 @@ export class Find {
     };
   }
 
-  /** As a link says it. */
+  /** Takes the filter of a link. */
   set filter(filter) {
     const { text, regex, isCase, hides } = this.#elements;
     if (text !== document.activeElement) text.value = filter?.text ?? "";
@@ -76,7 +77,7 @@ export class Find {
     this.#apply();
   }
 
-  /** The rows that are to be listed. */
+  /** The rows to list. */
   get view() {
     return this.isHiding ? this.#matches : this.#allRows;
   }
@@ -89,7 +90,7 @@ export class Find {
     return this.#foundId;
   }
 
-  /** Whether there was something to clear. */
+  /** Clears the text. Returns whether there was one. */
   clear() {
     if (!this.#elements.text.value) return false;
     this.#elements.text.value = "";
@@ -97,17 +98,17 @@ export class Find {
     return true;
   }
 
-  /** How many lines match; null if nothing is looked for. */
+  /** The number of matching lines, or null without a filter. */
   get matchCount() {
     return this.#matches ? this.#matches.count : null;
   }
 
-  /** Whether all lines have been looked at. */
+  /** Whether all lines have been searched. */
   get isComplete() {
     return !this.#matches || this.#matches.isComplete;
   }
 
-  /** Looks for matches among what is new, a piece at a time. */
+  /** Searches the new lines, a piece at a time. */
   scan() {
     const matches = this.#matches;
     if (!matches || this.#scanning === matches) return;
@@ -141,14 +142,16 @@ export class Find {
     }
   }
 
-  /** Rows from `id` on were replaced. */
+  /** Handles the replacement of rows from `id` on. */
   replaced(id) {
     this.#matches?.rewind(id);
     if (this.#matches && !this.#matcher.isCostly) this.#matches.advance();
     if (this.#foundId >= id) this.#foundId = -1;
   }
 
-  /** To the match after (1) or before (-1) the one found last; at first, to the newest. */
+  /**
+   * Steps to the next match (1) or the previous one (-1). The first step goes to the newest match.
+   */
   step(direction) {
     const matches = this.#matches;
     if (!matches || matches.count === 0) return;
@@ -163,7 +166,7 @@ export class Find {
     this.draw();
   }
 
-  /** How many there are; not with every frame. */
+  /** Draws the number of matches. It changes too often to be drawn with every frame. */
   draw() {
     const matches = this.#matches;
     if (!matches) return;
@@ -212,7 +215,7 @@ export class Find {
     this.draw();
   }
 
-  /** What tells the places to mark in a text. */
+  /** The object that finds the places to mark in a text. */
   #marking() {
     return this.#marks ?? this.#matcher;
   }
@@ -230,9 +233,7 @@ export class Find {
     this.#complain(isSlow ? "takes too long" : "failed", error.message);
     this.onApply(this.view, null);
     this.onGivenUp(
-      isSlow
-        ? "This expression takes too long on a line here, and was stopped: all lines are shown"
-        : error.message,
+      isSlow ? "The search took too long and was stopped: all lines are shown" : error.message,
     );
   }
 }

@@ -1,17 +1,23 @@
-// What a link says: `#process:web:1234`, `#process:web,process:db?filter=timeout&regex=1`. Pure.
+// The format of links: `#process:web:1234`, `#process:web,process:db?filter=timeout&regex=1`. Pure.
 //
-// A channel, and after a colon a line's number. A process id has no colon in it, so `process:web:1234` and `process:80` can be
-// read in one way only. Any other name that itself ends in a colon and digits is written with one more colon: `#metrics:5:`.
-// `process:*` stands for all processes there are: `#process:*,process:web:1234` is a line of one among all.
+// A colon separates a channel from a line's number. Process ids contain no colon, so
+// `process:web:1234` and `process:80` are unambiguous. Any other name that ends in a colon and
+// digits is written with a further colon: `#metrics:5:`.
+//
+// `process:*` stands for all processes: `#process:*,process:web:1234` is a line of one process,
+// shown among the lines of all.
 
-/** All processes, those to come among them. */
+/** All processes, including those that start later. */
 export const ALL = "process:*";
 
 const CHANNEL = /^[A-Za-z0-9_.:-]{1,256}$/;
 const MAX_CHANNELS = 64;
 const MAX_FILTER_LENGTH = 1_000;
 
-/** `{ channels, line: { channel, seq } | null, filter: { text, isRegex, isCaseSensitive, hides } | null }` */
+/**
+ * Returns `{ channels, line: { channel, seq } | null, filter }`. `filter` is `{ text, isRegex,
+ * isCaseSensitive, hides }` or null.
+ */
 export function parseLink(hash) {
   const [path, query = ""] = splitOnce(hash.replace(/^#/, ""), "?");
   let channels = [];
@@ -30,7 +36,8 @@ export function parseLink(hash) {
   if (channels.includes(ALL))
     channels = channels.filter((channel) => channel === ALL || !isProcess(channel));
   const parameters = new URLSearchParams(query);
-  const text = (parameters.get("filter") ?? parameters.get("find") ?? "").slice(0, MAX_FILTER_LENGTH);
+  const given = parameters.get("filter") ?? parameters.get("find") ?? "";
+  const text = given.slice(0, MAX_FILTER_LENGTH);
   const filter = text && {
     text,
     isRegex: parameters.get("regex") === "1",

@@ -1,8 +1,10 @@
-// The lines on the screen: only the visible rows have elements.
+// The lines on the screen. Only the visible rows have elements.
 //
-// Where one is in the list is a row and its distance from the top edge (the anchor), not a scroll position: so a row stays where it
-// is while others come at the end, go at the front, or turn out higher than was guessed. The browser's own scrolling moves an empty
-// tall element; how far it moved is added to the anchor, and when it rests, its position is put in line with the anchor.
+// The position in the list is a row and its distance from the top edge (the anchor) instead of a
+// scroll position. A row therefore stays in place while others are added at the end, are dropped at
+// the front, or turn out to be higher than estimated. The browser scrolls a tall empty element. The
+// distance it moves is added to the anchor. When scrolling ends, the scroll position is set to
+// match the anchor.
 
 import { plainText } from "./ansi.js";
 import { Heights } from "./heights.js";
@@ -12,15 +14,21 @@ import { GAP, LINE, UNFOLDED, WHOLE } from "./store.js";
 const LINE_HEIGHT_PX = 20;
 const GAP_LINES = 2;
 
-/** Browsers can't lay out much more; beyond, the scroll bar is a scale. */
+/** Browsers can't lay out much more. In a longer list, the scroll bar is scaled down. */
 const MAX_HEIGHT_PX = 8_000_000;
 
-/** Milliseconds between two pictures while whole screens of lines go by: nobody reads faster, and the page stays free. */
+/**
+ * The time between two frames while whole screens of lines go by. Nobody reads faster, and the page
+ * stays responsive.
+ */
 const FLOOD_INTERVAL_MS = 66;
 
 const SCROLL_REST_MS = 150;
 
-/** Times that rows are placed anew within one picture because some were of another height than guessed. */
+/**
+ * The most times that rows are placed within one frame because some had another height than
+ * estimated.
+ */
 const MAX_LAYOUT_ROUNDS = 12;
 
 export class List {
@@ -38,7 +46,7 @@ export class List {
   #isFollowing = true;
   #anchor = { ordinal: 0, y: 0 };
   #placed = { start: 0, end: 0, y: 0 };
-  /** The id of the row after the newest that was there when following ended. */
+  /** The id after the newest row at the time when following ended. */
   #seenEnd = 0;
   #lastTop = 0;
   #lastHeight = 0;
@@ -54,7 +62,7 @@ export class List {
   onAction = () => {};
   onRender = () => {};
 
-  /** `look` is what rows are filled by; whoever changes it calls `invalidate`. */
+  /** Takes `context`, which rows are filled from. Call `invalidate` after every change to it. */
   constructor(scroller, store, view, context) {
     this.#scroller = scroller;
     this.#store = store;
@@ -79,7 +87,7 @@ export class List {
     return this.#isFollowing;
   }
 
-  /** Rows that came since following ended. */
+  /** The number of rows added since following ended. */
   get unseen() {
     return this.#isFollowing
       ? 0
@@ -91,14 +99,14 @@ export class List {
     this.resize();
   }
 
-  /** Shows another selection of rows; what was on the screen stays there if it can. */
+  /** Shows another view. The rows on the screen stay there if possible. */
   setView(view) {
     const id = this.#isFollowing ? -1 : this.#view.idAt(this.#placed.start);
     this.#view = view;
     this.reset(id);
   }
 
-  /** Rows were replaced: guesses all heights anew, and keeps `id` at the top. */
+  /** Estimates all heights again and keeps `id` at the top. */
   reset(id = -1) {
     this.#heights.clear(this.#view.first);
     this.#widest = 0;
@@ -108,7 +116,10 @@ export class List {
     this.invalidate();
   }
 
-  /** Where `removed` rows from `id` on were, `inserted` others are now: what is on the screen stays there if it can. */
+  /**
+   * Handles the replacement of `removed` rows from `id` on by `inserted` others. The rows on the
+   * screen stay there if possible.
+   */
   replaced(id, removed, inserted) {
     const moved = (other) =>
       other >= id + removed ? other + inserted - removed : other > id ? id + inserted : other;
@@ -117,28 +128,31 @@ export class List {
     this.reset(top >= id + removed ? moved(top) : top);
   }
 
-  /** The row that is at the top, to keep it there over a `reset`. */
+  /**
+   * The id of the row at the top, or -1 if the list follows or is empty. `reset` keeps it in place.
+   */
   get topId() {
     return this.#isFollowing || this.#placed.end <= this.#placed.start
       ? -1
       : this.#view.idAt(this.#placed.start);
   }
 
-  /** Fills all rows anew. */
+  /** Fills all rows again. */
   invalidate() {
     this.#context.version += 1;
     this.refresh(true);
   }
 
-  /** There may be something new to show. */
+  /** Draws new rows with the next frame, or later during a flood. `isUrgent` skips that delay. */
   refresh(isUrgent = false) {
     if (isUrgent && this.#timer) {
       clearTimeout(this.#timer);
       this.#timer = 0;
     }
     if (this.#frame || this.#timer) return;
-    const wait =
-      isUrgent || this.#turnover < 0.5 ? 0 : this.#lastRender + FLOOD_INTERVAL_MS - performance.now();
+    const isFlood = this.#turnover >= 0.5;
+    const next = this.#lastRender + FLOOD_INTERVAL_MS;
+    const wait = isUrgent || !isFlood ? 0 : next - performance.now();
     const request = () => {
       this.#timer = 0;
       this.#frame = requestAnimationFrame(() => {
@@ -192,7 +206,7 @@ export class List {
     return this.#scroller.clientHeight - LINE_HEIGHT_PX;
   }
 
-  /** Puts a row in the middle of the screen. */
+  /** Shows a row in the middle of the screen. */
   show(id) {
     this.setFollowing(false);
     this.#anchor = {
@@ -202,14 +216,14 @@ export class List {
     this.refresh(true);
   }
 
-  // Where the rows are.
+  // Placing the rows.
 
   #render() {
     const viewport = this.#scroller.clientHeight;
     this.#lastRender = performance.now();
     this.#syncHeights();
     const reference = { ...this.#anchor };
-    // A guess may be wrong, and with it the rows that fit. Twice is nearly always enough.
+    // A wrong estimate changes which rows fit. Two rounds are nearly always enough.
     let isStable = false;
     for (let round = 0; round < MAX_LAYOUT_ROUNDS && !isStable; round += 1) {
       this.#anchor = { ...reference };
@@ -284,7 +298,9 @@ export class List {
     return { start: anchor.ordinal, end: stop };
   }
 
-  /** Rows above, until the anchor is at the top edge; there is nothing above the first. */
+  /**
+   * Moves the anchor up by whole rows until it is at the top edge. The first row has none above it.
+   */
   #raise(anchor) {
     while (anchor.y > 0 && anchor.ordinal > this.#view.first) {
       anchor.ordinal -= 1;
@@ -305,7 +321,7 @@ export class List {
     const from = kept > 0 ? rows[0].ordinal : end;
     const to = kept > 0 ? rows.at(-1).ordinal + 1 : end;
     if (kept === 0) {
-      // Nothing on the screen stays: the elements stay where they are, and take other rows.
+      // No row stays on the screen: the elements keep their places and take other rows.
       const all = Array.from(this.#rowsElement.children, (child) => this.#rowOf.get(child));
       this.#rows = all;
       for (let ordinal = start; ordinal < end; ordinal += 1, filled += 1) {
@@ -355,7 +371,7 @@ export class List {
     row.fill(this.#store, this.#view.idAt(ordinal), this.#context);
   }
 
-  /** Whether a height was not what it was guessed to be. */
+  /** Returns whether a height differs from its estimate. */
   #measure() {
     let isChanged = false;
     for (const row of this.#rows) {
@@ -407,7 +423,7 @@ export class List {
       return;
     }
     this.#lastScroll = performance.now();
-    // Until the scroll bar is in line with the rows again; for those who have to wait for it.
+    // Set until the scroll position matches the rows again. Tests wait for its removal.
     scroller.dataset.moving = "";
     if (moved > 0 && top >= maxTop - 2) {
       this.setFollowing(true);
@@ -427,7 +443,8 @@ export class List {
     this.refresh(true);
   }
 
-  // Up ends following before anything has moved. Down at the very end, where nothing can move, begins it again.
+  // Scrolling up ends following before anything has moved. Scrolling down at the very end, where
+  // nothing can move, begins it again.
   #wheeled(delta) {
     if (this.#heights.total * LINE_HEIGHT_PX <= this.#scroller.clientHeight) return;
     if (delta < 0) this.setFollowing(false);
@@ -455,7 +472,7 @@ export class List {
       this.#store.toggleFlag(row.id, action === "fold" ? UNFOLDED : WHOLE);
       row.version = -1;
       this.refresh(true);
-      // The button that was pressed is made anew: the focus goes to its successor.
+      // The pressed button is created again: its successor takes the focus.
       requestAnimationFrame(() =>
         row.element.querySelector(`.${action}`)?.focus({ preventScroll: true }),
       );
@@ -468,7 +485,8 @@ export class List {
 
   #growWidth() {
     if (this.#wraps) return;
-    // Grows only: a bar that comes and goes with every long line is worse than one that is there.
+    // The width only grows: a scroll bar that comes and goes with every long line disturbs more
+    // than one that stays.
     const width = this.#turnover < 0.5 ? this.#rowsElement.scrollWidth : 0;
     if (width > this.#widest) {
       this.#widest = width;

@@ -77,13 +77,18 @@ const control = new Control(
     start: $("start"),
     restart: $("restart"),
     stop: $("stop"),
-    sure: $("sure"),
-    title: $("sure-title"),
+    dialog: $("stop-dialog"),
+    title: $("stop-dialog-title"),
   },
   server,
 );
 const tokenDialog = new TokenDialog(
-  { dialog: $("gate"), form: $("gate-form"), token: $("gate-token"), wrong: $("gate-wrong") },
+  {
+    dialog: $("token-dialog"),
+    form: $("token-dialog-form"),
+    token: $("token"),
+    wrong: $("token-dialog-wrong"),
+  },
   server,
 );
 const connection = new ConnectionState(

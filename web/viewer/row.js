@@ -1,4 +1,5 @@
-// One row of the list, as elements that are used again for other rows. Text from a process goes into text nodes and nowhere else.
+// One row of the list. Its elements are used again for other rows. Text of a process only ever goes
+// into text nodes.
 
 import { count, counted, shortName, size, statusText, statusTone, timeOfDay } from "./format.js";
 import { LEVEL_NAMES, levelOf } from "./levels.js";
@@ -10,7 +11,7 @@ export class Row {
   ordinal = -1;
   id = -1;
   version = -1;
-  /** Whether it may be higher than one line without wrapping. */
+  /** Whether the row may be higher than one line without wrapping. */
   isTall = false;
   #number = document.createElement("a");
   #time = document.createElement("span");

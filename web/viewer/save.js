@@ -1,10 +1,12 @@
-// Lines as text, out of the page: to the clipboard, or into a file.
+// Turns lines into text for the clipboard or a file.
 
 import { plainText } from "./ansi.js";
 import { statusText } from "./format.js";
 import { GAP, LINE, STATUS } from "./store.js";
 
-/** The rows of a view of which `isTaken(channel, seq, kind)` is true, each with its line end. */
+/**
+ * Returns the rows of a view for which `isTaken(channel, seq, kind)` is true, each with a line end.
+ */
 export function rowTexts(store, view, isTaken, showsChannel) {
   const texts = [];
   for (let ordinal = view.first; ordinal < view.end; ordinal += 1) {
@@ -15,7 +17,7 @@ export function rowTexts(store, view, isTaken, showsChannel) {
   return texts;
 }
 
-/** One row as text; with more than one channel shown, its channel before it. */
+/** Returns a row as text. With `showsChannel`, the channel's name precedes it. */
 function rowText(store, id, showsChannel) {
   const prefix = showsChannel ? `${store.channel(id)} ` : "";
   const value = store.value(id);
@@ -27,7 +29,10 @@ function rowText(store, id, showsChannel) {
   return `${prefix}[${value.text}]`;
 }
 
-/** Whether it worked: pages that are not served from a secure place have no clipboard, but an old way into it. */
+/**
+ * Copies a text. Returns whether that worked. A page from an insecure origin has no clipboard API,
+ * and uses the older `execCommand`.
+ */
 export async function copyText(text) {
   try {
     await navigator.clipboard.writeText(text);
@@ -54,6 +59,6 @@ export function downloadParts(name, parts) {
   document.body.append(link);
   link.click();
   link.remove();
-  // The browser reads it after this; a minute is enough to have begun.
+  // The browser reads the URL after this function returns. It has begun to within a minute.
   setTimeout(() => URL.revokeObjectURL(url), 60_000);
 }

@@ -26,7 +26,8 @@ export class StatusBar {
     const { kept, skipped, lines } = this.#elements;
     const { length, capacity } = this.#store;
     kept.textContent = counted(length, "line");
-    kept.title = `At most ${count(capacity)} lines are kept; ?lines=50000 in the address sets another limit`;
+    const limit = `At most ${count(capacity)} lines are kept`;
+    kept.title = `${limit}; ?lines=50000 in the address sets another limit`;
     const { received, skipped: missed, before } = this.#feed;
     skipped.textContent = missed > 0 ? `${count(missed)} skipped` : "";
     skipped.className = missed > 0 ? "lossy" : "";

@@ -1,4 +1,4 @@
-// The settings of the view: applies them to the page, and takes the changes made in the menu.
+// The view: its settings, applied to the page, and its menu.
 
 import { loadSettings, PHONE, saveSettings } from "./settings.js";
 
@@ -59,5 +59,28 @@ export class ViewSettings {
   get #isDark() {
     const { theme } = this.#settings;
     return theme === "dark" || (theme === "auto" && this.#darkQuery.matches);
+  }
+}
+
+/** The menu closes when one of its buttons, or anything outside it, is clicked. */
+export class ViewMenu {
+  #menu;
+
+  /** `actions` are pairs of a button in the menu and what it does. */
+  constructor(menu, actions) {
+    this.#menu = menu;
+    for (const [button, act] of actions) {
+      button.addEventListener("click", () => {
+        this.close();
+        act();
+      });
+    }
+    document.addEventListener("click", ({ target }) => {
+      if (menu.open && !menu.contains(target)) this.close();
+    });
+  }
+
+  close() {
+    this.#menu.open = false;
   }
 }

@@ -1,10 +1,14 @@
-// The text that stands where the list has no lines.
+// The texts over the list: the one that stands where it has no lines, and the toast.
 
 import { counted } from "./format.js";
 
 /** The most rows of a filtered list, all of them gaps, that leave room for the text below them. */
 const MAX_GAPS_ABOVE = 5;
 
+const TOAST_MS = 4_000;
+const MAX_TOAST_LENGTH = 300;
+
+/** The text of an empty list. */
 export class EmptyText {
   #element;
   #store;
@@ -63,5 +67,22 @@ export class EmptyText {
     const example = document.createElement("code");
     example.textContent = code;
     this.#element.append(example);
+  }
+}
+
+/** A short message that goes away by itself. */
+export class Toast {
+  #element;
+  #timer = 0;
+
+  constructor(element) {
+    this.#element = element;
+  }
+
+  show(text) {
+    clearTimeout(this.#timer);
+    this.#element.textContent = text.slice(0, MAX_TOAST_LENGTH);
+    this.#element.hidden = false;
+    this.#timer = setTimeout(() => (this.#element.hidden = true), TOAST_MS);
   }
 }

@@ -1,4 +1,5 @@
-// The JavaScript client against the real binary: `OUTRACE_BIN=target/release/outrace node --test`.
+// Tests the JavaScript client against the real binary: `OUTRACE_BIN=target/release/outrace node
+// --test`.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -10,31 +11,27 @@ const CHANNEL = "process:web";
 
 const numbers = (from, to) => Array.from({ length: to - from + 1 }, (_, i) => from + i);
 
-test(
-  "lines of the binary come with their numbers, whether in batches or alone",
-  { skip },
-  async (t) => {
-    const server = await startBinary(t, ["serve"]);
-    for (const [batch, id] of [
-      [true, "web"],
-      [false, "alone"],
-    ]) {
-      const seen = record(t, server.ws);
-      seen.client.subscribe(`process:${id}`, { batch });
-      await seen.event("subscribed");
-      await output(server.url, id, ...numbers(1, 500).map((n) => `line ${n}`));
-      await seen.until(() => seen.lines().length === 500);
-      assert.deepEqual(seen.seqs(), numbers(1, 500));
-      assert.deepEqual(
-        seen.lines(),
-        numbers(1, 500).map((n) => `line ${n}`),
-      );
-      assert.deepEqual(seen.of("error"), []);
-    }
-  },
-);
+test("lines of the binary have their numbers, in batches and alone", { skip }, async (t) => {
+  const server = await startBinary(t, ["serve"]);
+  for (const [batch, id] of [
+    [true, "web"],
+    [false, "alone"],
+  ]) {
+    const seen = record(t, server.ws);
+    seen.client.subscribe(`process:${id}`, { batch });
+    await seen.event("subscribed");
+    await output(server.url, id, ...numbers(1, 500).map((n) => `line ${n}`));
+    await seen.until(() => seen.lines().length === 500);
+    assert.deepEqual(seen.seqs(), numbers(1, 500));
+    assert.deepEqual(
+      seen.lines(),
+      numbers(1, 500).map((n) => `line ${n}`),
+    );
+    assert.deepEqual(seen.of("error"), []);
+  }
+});
 
-test("a client that comes later gets the tail, with the old numbers", { skip }, async (t) => {
+test("a later client gets the tail with the original numbers", { skip }, async (t) => {
   const server = await startBinary(t, ["serve"]);
   await output(server.url, "web", ...numbers(1, 50).map((n) => `line ${n}`));
   const seen = record(t, server.ws);
@@ -44,7 +41,7 @@ test("a client that comes later gets the tail, with the old numbers", { skip }, 
 });
 
 test(
-  "through any number of breaks: received + gaps = published, in order, without duplicate",
+  "through any number of breaks, received + gaps = published, in order, without duplicate",
   { skip },
   async (t) => {
     const server = await startBinary(t, ["serve"]);
@@ -56,7 +53,8 @@ test(
       const lines = numbers(published + 1, published + 200).map((n) => `line ${n}`);
       published += 200;
       const sent = output(server.url, "web", ...lines);
-      // A break at some moment of the run; the client's own way back is what is tested.
+      // The connection breaks at an arbitrary moment of the run. The client has to recover by
+      // itself.
       seen.breakConnection();
       await sent;
       await seen.until(() => seen.of("reconnected").length === round + 1);
@@ -79,7 +77,7 @@ test(
   },
 );
 
-test("a range is asked for again, and comes as it was", { skip }, async (t) => {
+test("a range that is fetched again is unchanged", { skip }, async (t) => {
   const server = await startBinary(t, ["serve"]);
   const seen = record(t, server.ws);
   seen.client.subscribe(CHANNEL);
@@ -97,7 +95,7 @@ test("a range is asked for again, and comes as it was", { skip }, async (t) => {
   await seen.until(() => seen.of("line").at(-1).seq === 101);
 });
 
-test("a server that was killed and started again is known by its epoch", { skip }, async (t) => {
+test("a restarted server is recognized by its epoch", { skip }, async (t) => {
   const first = await startBinary(t, ["serve"]);
   const seen = record(t, first.ws);
   seen.client.subscribe(CHANNEL);
@@ -113,7 +111,7 @@ test("a server that was killed and started again is known by its epoch", { skip 
   assert.deepEqual(seen.seqs(), [1, 1]);
 });
 
-test("a process: its lines, and what became of it", { skip }, async (t) => {
+test("a process has its lines and its final status", { skip }, async (t) => {
   const script = "console.log('hello'); console.error('trouble'); process.exitCode = 3";
   const server = await startBinary(t, [
     "run",

@@ -1,5 +1,6 @@
-// How the viewer looks and is reached in a browser: themes, contrast, keyboard, screen readers, phone width.
-// `npm run browser`; skipped with a line where there is no Chromium or no playwright-core.
+// Tests the look and the accessibility of the viewer in a browser: themes, contrast, keyboard,
+// screen readers, phone width. `npm run browser` runs these tests. They are skipped with a message
+// where there is no Chromium or no playwright-core.
 
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
@@ -13,7 +14,7 @@ after(async () => skip || browser.close());
 const setUp = (t, options) => setUpIn(t, browser, options);
 
 test(
-  "themes, toggles and the list of keys; what was chosen is there after a reload",
+  "themes, toggles and the list of keys work, and the settings survive a reload",
   { skip },
   async (t) => {
     const { viewer, page } = await setUp(t, { lines: 3, dark: true });
@@ -37,16 +38,20 @@ test(
   },
 );
 
-test("on a phone the channels are a drawer, and nothing sticks out", { skip }, async (t) => {
-  const { viewer, page } = await setUp(t, { lines: 100, width: 390, height: 780 });
-  await viewer.sees("line 100");
-  assert.ok(await page.locator("#channels").isHidden());
-  await page.getByRole("button", { name: "Channels" }).click();
-  await page.getByRole("link", { name: "web" }).click();
-  assert.ok(await page.locator("#channels").isHidden());
-  const width = await page.evaluate(() => document.documentElement.scrollWidth);
-  assert.equal(width, 390);
-});
+test(
+  "on a phone the channels are a drawer, and nothing is wider than the screen",
+  { skip },
+  async (t) => {
+    const { viewer, page } = await setUp(t, { lines: 100, width: 390, height: 780 });
+    await viewer.sees("line 100");
+    assert.ok(await page.locator("#channels").isHidden());
+    await page.getByRole("button", { name: "Channels" }).click();
+    await page.getByRole("link", { name: "web" }).click();
+    assert.ok(await page.locator("#channels").isHidden());
+    const width = await page.evaluate(() => document.documentElement.scrollWidth);
+    assert.equal(width, 390);
+  },
+);
 
 test("every control has a name", { skip }, async (t) => {
   const { viewer, page } = await setUp(t, { lines: 3 });
@@ -98,7 +103,7 @@ test("everything can be done by keyboard", { skip }, async (t) => {
   await page.getByRole("dialog", { name: "Keyboard" }).waitFor();
   await page.keyboard.press("Escape");
   await page.getByRole("dialog").waitFor({ state: "hidden" });
-  // Tab reaches every control, and what has the focus shows it.
+  // Tab reaches every control, and the focused control shows it.
   await page.locator(".skip").focus();
   const reached = [];
   for (let i = 0; i < 40; i += 1) {
@@ -131,112 +136,115 @@ test("everything can be done by keyboard", { skip }, async (t) => {
   }
 });
 
-test(
-  "what the browser tells a screen reader names every control and region",
-  { skip },
-  async (t) => {
-    const { hub, viewer, page } = await setUp(t, { lines: 3 });
-    hub.status(CHANNEL, "running");
-    hub.output("process:other", "x");
-    await viewer.sees("running");
-    await page.getByRole("link", { name: "other" }).waitFor();
-    await page.locator("#view summary").click();
-    const session = await page.context().newCDPSession(page);
-    const { nodes } = await session.send("Accessibility.getFullAXTree");
-    const seen = nodes
-      .filter(({ ignored }) => !ignored)
-      .map(({ role, name }) => [role?.value, name?.value?.trim() ?? ""]);
-    const needName = [
-      "button",
-      "link",
-      "checkbox",
-      "radio",
-      "searchbox",
-      "navigation",
-      "log",
-      "DisclosureTriangle",
-      "group",
-    ];
-    assert.deepEqual(
-      seen.filter(([role, name]) => needName.includes(role) && name === ""),
-      [],
+test("the accessibility tree names every control and region", { skip }, async (t) => {
+  const { hub, viewer, page } = await setUp(t, { lines: 3 });
+  hub.status(CHANNEL, "running");
+  hub.output("process:other", "x");
+  await viewer.sees("running");
+  await page.getByRole("link", { name: "other" }).waitFor();
+  await page.locator("#view summary").click();
+  const session = await page.context().newCDPSession(page);
+  const { nodes } = await session.send("Accessibility.getFullAXTree");
+  const seen = nodes
+    .filter(({ ignored }) => !ignored)
+    .map(({ role, name }) => [role?.value, name?.value?.trim() ?? ""]);
+  const needName = [
+    "button",
+    "link",
+    "checkbox",
+    "radio",
+    "searchbox",
+    "navigation",
+    "log",
+    "DisclosureTriangle",
+    "group",
+  ];
+  assert.deepEqual(
+    seen.filter(([role, name]) => needName.includes(role) && name === ""),
+    [],
+  );
+  const has = (role, name) =>
+    assert.ok(
+      seen.some((found) => found[0] === role && found[1].includes(name)),
+      `${role} ${name}: ${JSON.stringify(seen)}`,
     );
-    const has = (role, name) =>
-      assert.ok(
-        seen.some((found) => found[0] === role && found[1].includes(name)),
-        `${role} ${name}: ${JSON.stringify(seen)}`,
-      );
-    has("navigation", "Channels");
-    has("log", "Lines of web");
-    has("search", "");
-    has("main", "");
-    has("searchbox", "Filter lines");
-    has("checkbox", "Show process:web with the others");
-    has("link", "web");
-    has("status", "");
-    has("StaticText", "live");
-    has("heading", "web");
-  },
-);
+  has("navigation", "Channels");
+  has("log", "Lines of web");
+  has("search", "");
+  has("main", "");
+  has("searchbox", "Filter lines");
+  has("checkbox", "Show process:web with the others");
+  has("link", "web");
+  has("status", "");
+  has("StaticText", "live");
+  has("heading", "web");
+});
 
 for (const dark of [false, true]) {
-  test(`all text stands out from its ground, ${dark ? "dark" : "light"}`, { skip }, async (t) => {
-    const { hub, viewer, page } = await setUp(t, { dark, hash: "#process:web,process:db" });
-    await hub.heard(({ type }) => type === "subscribe");
-    const codes = (from, to) =>
-      Array.from(
-        { length: to - from + 1 },
-        (_, i) => `\x1b[${from + i}m c${from + i} \x1b[0m`,
-      ).join("");
-    hub.output(
-      CHANNEL,
-      codes(30, 37),
-      codes(90, 97),
-      codes(40, 47),
-      codes(100, 107),
-      "\x1b[7m inverse \x1b[31m red \x1b[0m",
-      "\x1b[2mdim\x1b[0m",
-    );
-    hub.output(
-      CHANNEL,
-      ...[41, 42, 43, 44, 45, 46].map(
-        (code) => `\x1b[30;${code}m black \x1b[97;${code}m white \x1b[0m`,
-      ),
-    );
-    hub.output(
-      CHANNEL,
-      "plain find",
-      "ERROR find it",
-      "WARN find it",
-      "DEBUG find it",
-      '{"key":"find","n":1,"ok":true}',
-      '{"level":"error","key":null}',
-    );
-    hub.output("process:db", "one", "two");
-    hub.status(CHANNEL, "running");
-    hub.status("process:db", "crashed", 1);
-    hub.skip(CHANNEL, "lost");
-    hub.output(CHANNEL, "end");
-    await viewer.sees("end");
-    await page.fill("#find-text", "find");
-    await page.click("#find-hides");
-    await page.locator("#find-text").press("Enter");
-    await page.locator(".found mark").waitFor();
-    await page.locator(".row:not([hidden]) .num", { hasText: /^2$/ }).first().click();
-    await page.locator(".row.chosen").first().waitFor();
-    hub.breakAll();
-    await page.locator("#banner").waitFor();
-    await page.locator("#view summary").click();
-    const poor = await page.evaluate(poorContrast);
-    assert.deepEqual(poor, []);
-    await page.keyboard.press("Escape");
-    await page.locator("#lines").focus();
-    await page.keyboard.press("?");
-    assert.deepEqual(await page.evaluate(poorContrast), []);
-  });
+  test(
+    `all text contrasts with its background, ${dark ? "dark" : "light"}`,
+    { skip },
+    async (t) => {
+      const { hub, viewer, page } = await setUp(t, { dark, hash: "#process:web,process:db" });
+      await hub.heard(({ type }) => type === "subscribe");
+      const codes = (from, to) =>
+        Array.from(
+          { length: to - from + 1 },
+          (_, i) => `\x1b[${from + i}m c${from + i} \x1b[0m`,
+        ).join("");
+      hub.output(
+        CHANNEL,
+        codes(30, 37),
+        codes(90, 97),
+        codes(40, 47),
+        codes(100, 107),
+        "\x1b[7m inverse \x1b[31m red \x1b[0m",
+        "\x1b[2mdim\x1b[0m",
+      );
+      hub.output(
+        CHANNEL,
+        ...[41, 42, 43, 44, 45, 46].map(
+          (code) => `\x1b[30;${code}m black \x1b[97;${code}m white \x1b[0m`,
+        ),
+      );
+      hub.output(
+        CHANNEL,
+        "plain find",
+        "ERROR find it",
+        "WARN find it",
+        "DEBUG find it",
+        '{"key":"find","n":1,"ok":true}',
+        '{"level":"error","key":null}',
+      );
+      hub.output("process:db", "one", "two");
+      hub.status(CHANNEL, "running");
+      hub.status("process:db", "crashed", 1);
+      hub.skip(CHANNEL, "lost");
+      hub.output(CHANNEL, "end");
+      await viewer.sees("end");
+      await page.fill("#find-text", "find");
+      await page.click("#find-hides");
+      await page.locator("#find-text").press("Enter");
+      await page.locator(".found mark").waitFor();
+      await page.locator(".row:not([hidden]) .num", { hasText: /^2$/ }).first().click();
+      await page.locator(".row.chosen").first().waitFor();
+      hub.breakAll();
+      await page.locator("#banner").waitFor();
+      await page.locator("#view summary").click();
+      const poor = await page.evaluate(poorContrast);
+      assert.deepEqual(poor, []);
+      await page.keyboard.press("Escape");
+      await page.locator("#lines").focus();
+      await page.keyboard.press("?");
+      assert.deepEqual(await page.evaluate(poorContrast), []);
+    },
+  );
 }
 
-/** Runs in the page: visible texts with a contrast below 4.5 to what they stand on, as WCAG counts it. */
+/**
+ * Runs in the page. Returns the visible texts whose contrast to their background, computed as WCAG
+ * defines it, is below 4.5.
+ */
 function poorContrast() {
   const parse = (color) => {
     const [red, green, blue, alpha = 1] = color.match(/[\d.]+/g).map(Number);
@@ -281,7 +289,7 @@ function poorContrast() {
 }
 
 test(
-  "wrapped rows fill the window, however wrong the guess of their height was",
+  "wrapped rows fill the window, however wrong the estimates of their heights were",
   { skip },
   async (t) => {
     const { hub, viewer, page } = await setUp(t, { width: 390, height: 780 });

@@ -1,5 +1,6 @@
-// The viewer and its server in a browser: channels, breaks, tokens, control, and what the policy forbids.
-// `npm run browser`; skipped with a line where there is no Chromium or no playwright-core.
+// Tests the viewer with its server in a browser: channels, breaks, tokens, process control, and
+// what the policy forbids. `npm run browser` runs these tests. They are skipped with a message
+// where there is no Chromium or no playwright-core.
 
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
@@ -13,7 +14,7 @@ after(async () => skip || browser.close());
 const setUp = (t, options) => setUpIn(t, browser, options);
 
 test(
-  "a break is told, the page comes back by itself, and nothing is missing",
+  "a break is shown, the page reconnects by itself, and nothing is missing",
   { skip },
   async (t) => {
     const { hub, viewer, page } = await setUp(t, { lines: 3 });
@@ -33,7 +34,7 @@ test(
 );
 
 test(
-  "several channels are one list, by time, each line with its channel; taking one out takes its lines out",
+  "several channels are one list by time with named lines, and hiding one removes its lines",
   { skip },
   async (t) => {
     const { hub, viewer, page } = await setUp(t, { hash: "#process:a" });
@@ -52,7 +53,7 @@ test(
   },
 );
 
-test("channels are listed with what became of them", { skip }, async (t) => {
+test("channels are listed with their status", { skip }, async (t) => {
   const { hub, viewer, page } = await setUp(t, { lines: 1 });
   hub.status(CHANNEL, "running");
   hub.output("process:other", "x");
@@ -66,7 +67,7 @@ test("channels are listed with what became of them", { skip }, async (t) => {
   await viewer.sees("line 1");
 });
 
-test("without extensions on the server, lines are shown without numbers", { skip }, async (t) => {
+test("lines from a server without extensions are shown without numbers", { skip }, async (t) => {
   const site = await serveViewer({ hasExtensions: false });
   t.after(() => site.stop());
   const viewer = await openViewer(t, browser, `${site.url}#${CHANNEL}`);
@@ -77,7 +78,7 @@ test("without extensions on the server, lines are shown without numbers", { skip
 });
 
 test(
-  "all processes are one view: those to come are in it, each line has its channel's color, and a link says so",
+  "all processes, later ones included, are one view with a link, and lines have channel colors",
   { skip },
   async (t) => {
     const { hub, url, stop } = await serveViewer();
@@ -85,7 +86,7 @@ test(
     hub.output("process:a", "of a");
     hub.output("process:b", "of b");
     hub.output("metrics", "no process");
-    // Who only opens the address gets all processes.
+    // An address that names no channel shows all processes.
     const viewer = await openViewer(t, browser, url);
     const { page } = viewer;
     await viewer.sees("of a");
@@ -119,7 +120,7 @@ test(
   },
 );
 
-test("what became of channels that are not shown is in the list too", { skip }, async (t) => {
+test("the list also has the status of channels that are not shown", { skip }, async (t) => {
   const { hub, viewer, page } = await setUp(t, { lines: 1 });
   await viewer.sees("line 1");
   hub.status("process:done", "exited", 0);
@@ -135,7 +136,7 @@ test("what became of channels that are not shown is in the list too", { skip }, 
 });
 
 test(
-  "a server that wants a token gets one from whoever looks; no link and no address has it",
+  "the page asks for the token that a server requires, and keeps it out of links and addresses",
   { skip },
   async (t) => {
     const site = await serveViewer({ token: "s3cret" });
@@ -163,7 +164,7 @@ test(
       [JSON.stringify(localStorage), document.documentElement.outerHTML].join(),
     );
     assert.ok(!kept.includes("s3cret"));
-    // It is there after a reload, and no longer once the server has another.
+    // The token is there after a reload, but no longer once the server has another.
     await page.reload();
     await viewer.sees("behind the gate");
     site.token = "another";
@@ -175,7 +176,7 @@ test(
   },
 );
 
-test("a token in the page's address is taken once, and gone from it", { skip }, async (t) => {
+test("a token in the page's address is used once and removed", { skip }, async (t) => {
   const site = await serveViewer({ token: "s3cret" });
   t.after(() => site.stop());
   site.hub.output(CHANNEL, "behind the gate");
@@ -187,7 +188,7 @@ test("a token in the page's address is taken once, and gone from it", { skip }, 
 });
 
 test(
-  "a process is controlled where the server lets one, and stopped only after a question",
+  "a process is controlled where the server allows it, and stopped only after a confirmation",
   { skip },
   async (t) => {
     const processes = [
@@ -228,47 +229,43 @@ test(
   },
 );
 
-test(
-  "nothing but this server's own files runs: the policy forbids the rest",
-  { skip },
-  async (t) => {
-    const { viewer, page } = await setUp(t, {
-      lines: 1,
-      expected: /Content Security Policy|Trusted|127.0.0.1:9/,
-    });
-    await viewer.sees("line 1");
-    const tried = await page.evaluate(async () => {
-      const said = [];
-      document.addEventListener("securitypolicyviolation", (event) =>
-        said.push(event.effectiveDirective),
-      );
-      const script = document.createElement("script");
-      script.append("window.owned = 1");
-      document.body.append(script);
-      let inner = "";
-      try {
-        document.body.innerHTML += "<b>x</b>";
-      } catch (error) {
-        inner = error.name;
-      }
-      const styled = document.createElement("p");
-      styled.setAttribute("style", "color: red");
-      document.body.append(styled);
-      const image = new Image();
-      image.src = "http://127.0.0.1:9/image";
-      document.body.append(image);
-      const fetched = await fetch("http://127.0.0.1:9/").then(
-        () => "fetched",
-        () => "refused",
-      );
-      await new Promise((resolve) => image.addEventListener("error", resolve, { once: true }));
-      return { owned: window.owned, inner, fetched, said: [...new Set(said)].sort() };
-    });
-    assert.deepEqual(tried, {
-      owned: undefined,
-      inner: "TypeError",
-      fetched: "refused",
-      said: ["connect-src", "img-src", "require-trusted-types-for", "style-src-attr"],
-    });
-  },
-);
+test("only the server's own files run: the policy forbids everything else", { skip }, async (t) => {
+  const { viewer, page } = await setUp(t, {
+    lines: 1,
+    expected: /Content Security Policy|Trusted|127.0.0.1:9/,
+  });
+  await viewer.sees("line 1");
+  const tried = await page.evaluate(async () => {
+    const said = [];
+    document.addEventListener("securitypolicyviolation", (event) =>
+      said.push(event.effectiveDirective),
+    );
+    const script = document.createElement("script");
+    script.append("window.owned = 1");
+    document.body.append(script);
+    let inner = "";
+    try {
+      document.body.innerHTML += "<b>x</b>";
+    } catch (error) {
+      inner = error.name;
+    }
+    const styled = document.createElement("p");
+    styled.setAttribute("style", "color: red");
+    document.body.append(styled);
+    const image = new Image();
+    image.src = "http://127.0.0.1:9/image";
+    document.body.append(image);
+    const fetched = await fetch("http://127.0.0.1:9/").then(
+      () => "fetched",
+      () => "refused",
+    );
+    await new Promise((resolve) => image.addEventListener("error", resolve, { once: true }));
+    return { owned: window.owned, inner, fetched, said: [...new Set(said)].sort() };
+  });
+  assert.deepEqual(tried, {
+    owned: undefined,
+    inner: "TypeError",
+    fetched: "refused",
+    said: ["connect-src", "img-src", "require-trusted-types-for", "style-src-attr"],
+  });
+});

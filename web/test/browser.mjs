@@ -1,5 +1,6 @@
-// The lines of the viewer in a browser, over a small hub that does what it is told when it is told: gaps, filters, links, follow.
-// `npm run browser`; skipped with a line where there is no Chromium or no playwright-core.
+// Tests the lines of the viewer in a browser, against a small hub that the test controls: gaps,
+// filters, links, following. `npm run browser` runs these tests. They are skipped with a message
+// where there is no Chromium or no playwright-core.
 
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
@@ -13,7 +14,7 @@ after(async () => skip || browser.close());
 const setUp = (t, options) => setUpIn(t, browser, options);
 
 test(
-  "lines of the past and live ones are shown with their numbers, the newest in sight",
+  "past and live lines are shown with their numbers, and the newest is visible",
   { skip },
   async (t) => {
     const { hub, viewer } = await setUp(t, { lines: 300 });
@@ -25,7 +26,7 @@ test(
   },
 );
 
-test("text of a process is text: no element and no script comes of it", { skip }, async (t) => {
+test("the text of a process stays text: it makes no element and no script", { skip }, async (t) => {
   const { hub, viewer, page } = await setUp(t);
   const hostile = [
     "<script>window.owned = 1</script>",
@@ -56,7 +57,7 @@ test("text of a process is text: no element and no script comes of it", { skip }
 });
 
 test(
-  "ANSI bombs and lines of a megabyte are shown in part, and the page goes on",
+  "ANSI bombs and lines of a megabyte are shown in part, and the page keeps working",
   { skip },
   async (t) => {
     const { hub, viewer, page } = await setUp(t);
@@ -79,7 +80,7 @@ test(
 );
 
 test(
-  "follow ends when one scrolls up, what is read stays, the pill counts, and a click follows again",
+  "scrolling up ends following, the lines stay, the pill counts, and a click on it follows again",
   { skip },
   async (t) => {
     const { hub, viewer, page } = await setUp(t, { lines: 500 });
@@ -102,7 +103,7 @@ test(
   },
 );
 
-test("what is read stays in its place while the oldest lines go", { skip }, async (t) => {
+test("the visible lines stay in place while the oldest are dropped", { skip }, async (t) => {
   const { hub, viewer, page } = await setUp(t, { lines: 900, search: "?lines=1000" });
   await viewer.sees("line 900");
   await page.mouse.move(700, 400);
@@ -119,28 +120,32 @@ test("what is read stays in its place while the oldest lines go", { skip }, asyn
   await viewer.sees("line 501");
 });
 
-test("a gap is told where it is, and a press fetches it into its place", { skip }, async (t) => {
-  const { hub, viewer, page } = await setUp(t);
-  hub.output(CHANNEL, "before");
-  await viewer.sees("before");
-  hub.skip(CHANNEL, "lost 1", "lost 2", "lost 3");
-  hub.output(CHANNEL, "after");
-  await viewer.sees("3 messages skipped");
-  await viewer.sees("after");
-  assert.deepEqual(
-    (await viewer.rows()).map(({ number }) => number),
-    ["1", "", "5"],
-  );
-  await page.getByRole("button", { name: "Fetch messages 2 to 4 again" }).click();
-  await viewer.sees("lost 2");
-  assert.deepEqual(await viewer.texts(), ["before", "lost 1", "lost 2", "lost 3", "after"]);
-  assert.deepEqual(
-    (await viewer.rows()).map(({ number }) => number),
-    ["1", "2", "3", "4", "5"],
-  );
-});
+test(
+  "a gap is shown where it is, and its button fetches the messages into that place",
+  { skip },
+  async (t) => {
+    const { hub, viewer, page } = await setUp(t);
+    hub.output(CHANNEL, "before");
+    await viewer.sees("before");
+    hub.skip(CHANNEL, "lost 1", "lost 2", "lost 3");
+    hub.output(CHANNEL, "after");
+    await viewer.sees("3 messages skipped");
+    await viewer.sees("after");
+    assert.deepEqual(
+      (await viewer.rows()).map(({ number }) => number),
+      ["1", "", "5"],
+    );
+    await page.getByRole("button", { name: "Fetch messages 2 to 4 again" }).click();
+    await viewer.sees("lost 2");
+    assert.deepEqual(await viewer.texts(), ["before", "lost 1", "lost 2", "lost 3", "after"]);
+    assert.deepEqual(
+      (await viewer.rows()).map(({ number }) => number),
+      ["1", "2", "3", "4", "5"],
+    );
+  },
+);
 
-test("of a gap that is no longer kept in full, the rest is told", { skip }, async (t) => {
+test("a gap that is only partly kept still shows the lost part", { skip }, async (t) => {
   const { hub, viewer, page } = await setUp(t);
   hub.output(CHANNEL, "before");
   await viewer.sees("before");
@@ -157,36 +162,40 @@ test("of a gap that is no longer kept in full, the rest is told", { skip }, asyn
   assert.equal(texts[2], "lost 1003");
 });
 
-test("filter hides, find marks and steps, and both are in the link", { skip }, async (t) => {
-  const { hub, viewer, page } = await setUp(t, { lines: 1_000 });
-  await viewer.sees("line 1000");
-  await page.keyboard.press("/");
-  await page.keyboard.type("7$");
-  await page.getByText("Nothing matches").waitFor();
-  await page.click("#find-regex");
-  await viewer.sees("line 997");
-  assert.ok((await viewer.texts()).every((text) => text.endsWith("7")));
-  await page.locator("#find-count").getByText("100", { exact: true }).waitFor();
-  hub.output(CHANNEL, "line 1007", "line 1008");
-  await viewer.sees("line 1007");
-  assert.match(page.url(), /#process:web\?filter=7%24&regex=1$/);
+test(
+  "filtering hides lines, finding marks and steps, and the link contains both",
+  { skip },
+  async (t) => {
+    const { hub, viewer, page } = await setUp(t, { lines: 1_000 });
+    await viewer.sees("line 1000");
+    await page.keyboard.press("/");
+    await page.keyboard.type("7$");
+    await page.getByText("Nothing matches").waitFor();
+    await page.click("#find-regex");
+    await viewer.sees("line 997");
+    assert.ok((await viewer.texts()).every((text) => text.endsWith("7")));
+    await page.locator("#find-count").getByText("100", { exact: true }).waitFor();
+    hub.output(CHANNEL, "line 1007", "line 1008");
+    await viewer.sees("line 1007");
+    assert.match(page.url(), /#process:web\?filter=7%24&regex=1$/);
 
-  await page.click("#find-hides");
-  await viewer.sees("line 1008");
-  await page.locator("#find-text").press("Enter");
-  await page.locator(".found mark").waitFor();
-  await page.locator("#find-text").press("Enter");
-  await page.getByText("100 of 101", { exact: true }).waitFor();
-  // The count is there at once, the row with the next frame.
-  await page.locator(".found .text", { hasText: /^line 997$/ }).waitFor();
-  await page.fill("#find-text", "(");
-  await page.getByText("not a regular expression").waitFor();
-  await page.locator("#find-text").press("Escape");
-  assert.match(page.url(), /#process:web$/);
-});
+    await page.click("#find-hides");
+    await viewer.sees("line 1008");
+    await page.locator("#find-text").press("Enter");
+    await page.locator(".found mark").waitFor();
+    await page.locator("#find-text").press("Enter");
+    await page.getByText("100 of 101", { exact: true }).waitFor();
+    // The count changes at once, the row with the next frame.
+    await page.locator(".found .text", { hasText: /^line 997$/ }).waitFor();
+    await page.fill("#find-text", "(");
+    await page.getByText("not a regular expression").waitFor();
+    await page.locator("#find-text").press("Escape");
+    assert.match(page.url(), /#process:web$/);
+  },
+);
 
 test(
-  "a link to a line shows it in its place, and a click on a number makes one",
+  "a link to a line shows that line, and a click on a number makes such a link",
   { skip },
   async (t) => {
     const { viewer, page } = await setUp(t, { lines: 2_000, hash: `#${CHANNEL}:777` });
@@ -196,7 +205,7 @@ test(
     await page.getByText("778", { exact: true }).click();
     assert.match(page.url(), /#process:web:778$/);
     await page.getByText("781", { exact: true }).click({ modifiers: ["Shift"] });
-    // The rows show it with the next frame.
+    // The rows change with the next frame.
     await chosen.nth(3).waitFor();
     assert.equal(await chosen.count(), 4);
     await page.keyboard.press("c");
@@ -206,7 +215,7 @@ test(
   },
 );
 
-test("JSON is folded until one unfolds it, one line or all", { skip }, async (t) => {
+test("JSON is folded until it is unfolded, in one line or in all", { skip }, async (t) => {
   const { hub, viewer, page } = await setUp(t);
   hub.output(CHANNEL, '{"a":1,"b":{"c":[1,2]}}', '{"d":12345678901234567890}', "tail");
   await viewer.sees("tail");
@@ -226,7 +235,7 @@ test("JSON is folded until one unfolds it, one line or all", { skip }, async (t)
 });
 
 test(
-  "wrapped lines of any length scroll without jumps, and the end is the end",
+  "wrapped lines of any length scroll without jumps, and scrolling down reaches the end",
   { skip },
   async (t) => {
     const { hub, viewer, page } = await setUp(t);
@@ -235,7 +244,7 @@ test(
     await viewer.sees("399: ");
     await page.keyboard.press("w");
     await page.mouse.move(700, 400);
-    // Wherever one stands, one wheel step up and one down again leads back to the same place.
+    // From any position, one wheel step up and one down again lead back to it.
     const place = () =>
       page.evaluate(() => {
         const top = document.querySelector("#lines").getBoundingClientRect().top;
@@ -275,7 +284,7 @@ test(
   },
 );
 
-test("a download has all lines that are shown, without escapes", { skip }, async (t) => {
+test("a download contains all shown lines, without escapes", { skip }, async (t) => {
   const { hub, viewer } = await setUp(t);
   hub.output(CHANNEL, "\x1b[31mred\x1b[0m", "plain");
   await viewer.sees("plain");
@@ -283,7 +292,7 @@ test("a download has all lines that are shown, without escapes", { skip }, async
 });
 
 test(
-  "an expression that would never end is stopped; meanwhile the page goes on, and the next expression works",
+  "an endless expression is stopped while the page keeps working, and the next expression works",
   { skip },
   async (t) => {
     const { hub, viewer, page } = await setUp(t);
@@ -291,7 +300,7 @@ test(
     await viewer.sees("fine");
     await page.click("#find-regex");
     await page.fill("#find-text", "(a+)+$");
-    // While the expression is at it: lines come, and keys are answered.
+    // Meanwhile lines arrive, and keys work.
     hub.output(CHANNEL, "and on it goes");
     await page.locator("#lines").focus();
     await page.keyboard.press("n");
@@ -313,7 +322,7 @@ test(
 );
 
 test(
-  "an expression finds what it finds through all that comes, goes and is fetched",
+  "an expression keeps finding its matches while lines arrive, are dropped and are fetched",
   { skip },
   async (t) => {
     const { hub, viewer, page } = await setUp(t, {
@@ -334,7 +343,7 @@ test(
   },
 );
 
-test("a filter that nothing matches says so, and hides no gap", { skip }, async (t) => {
+test("a filter without matches says so, and hides no gap", { skip }, async (t) => {
   const { hub, viewer, page } = await setUp(t, { lines: 5 });
   await viewer.sees("line 5");
   hub.skip(CHANNEL, "lost");

@@ -1,4 +1,5 @@
-// A server that wants a token, in a browser: `OUTRACE_BIN=target/release/outrace npm run e2e`.
+// Tests a server that requires a token, in a browser: `OUTRACE_BIN=target/release/outrace npm run
+// e2e`.
 
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
@@ -15,7 +16,7 @@ const skip = typeof browser === "string" ? browser : false;
 after(async () => skip || browser.close());
 
 test(
-  "a server with a token file is looked at with a token, which is in no address",
+  "a server with a token file shows its lines for a token, which appears in no address",
   { skip },
   async (t) => {
     const tokens = join(await folder(t), "tokens");
@@ -42,7 +43,7 @@ test(
     await viewer.sees("and live");
     await page.locator(`li[data-channel="${CHANNEL}"]`).getByText("2 messages").waitFor();
     assert.ok(!page.url().includes(token));
-    // An address that brings its token is rid of it at once.
+    // The page removes a token from its address at once.
     const other = await openViewer(t, browser, `${server.url}?token=${token}#${CHANNEL}`);
     await other.sees("behind the gate");
     assert.equal(other.page.url(), `${server.url}#${CHANNEL}`);

@@ -1,4 +1,4 @@
-// The supervisor's processes in a browser: `OUTRACE_BIN=target/release/outrace npm run e2e`.
+// Tests the supervisor's processes in a browser: `OUTRACE_BIN=target/release/outrace npm run e2e`.
 
 import assert from "node:assert/strict";
 import { writeFile } from "node:fs/promises";
@@ -14,7 +14,7 @@ const skip = typeof browser === "string" ? browser : false;
 after(async () => skip || browser.close());
 
 test(
-  "the supervisor's processes are one view, and are stopped, started and restarted from the page",
+  "the supervisor's processes are one view, and the page stops, starts and restarts them",
   { skip },
   async (t) => {
     const command = (text) => [
@@ -31,7 +31,7 @@ test(
     const server = await startBinary(t, ["run", "-f", procfile, "--control", "--stay"]);
     const viewer = await openViewer(t, browser, server.url);
     const { page } = viewer;
-    // Who only opens the address sees all of them.
+    // An address that names no channel shows all processes.
     await viewer.sees("web is up");
     await viewer.sees("worker is up");
     await page.getByRole("link", { name: "worker" }).click();
@@ -57,7 +57,7 @@ test(
   },
 );
 
-test("without --control there is nothing to control a process with", { skip }, async (t) => {
+test("without --control the page has no buttons to control a process", { skip }, async (t) => {
   const server = await startBinary(t, [
     "run",
     "--id",
@@ -69,7 +69,7 @@ test("without --control there is nothing to control a process with", { skip }, a
     "console.log('up')",
   ]);
   const { page } = await openViewer(t, browser, `${server.url}#${CHANNEL}`);
-  // A second look at the processes has come back.
+  // The list of processes was requested a second time.
   for (let looks = 0; looks < 2; looks += 1)
     await page.waitForResponse((response) => response.url().endsWith("/api/processes"));
   await page.locator("#badge", { hasText: "exited 0" }).waitFor();

@@ -1,6 +1,7 @@
-// The viewer that the binary serves, in a browser: `OUTRACE_BIN=target/release/outrace npm run e2e`.
-// Skipped with a line where there is no binary, no Chromium or no playwright-core.
-// SCREENSHOTS=docs writes the pictures of the README there. FLOOD_SECONDS makes the flood longer or shorter (20).
+// Tests the viewer that the binary serves, in a browser: `OUTRACE_BIN=target/release/outrace npm
+// run e2e`. A test is skipped with a message where there is no binary, no Chromium or no
+// playwright-core. SCREENSHOTS=docs writes the pictures of the README there. FLOOD_SECONDS sets the
+// length of the flood (20).
 
 import assert from "node:assert/strict";
 import { createServer } from "node:http";
@@ -19,8 +20,8 @@ const skip = typeof browser === "string" ? browser : false;
 after(async () => skip || browser.close());
 
 /**
- * A command that says `ready`, and once it is told to go prints `rate` numbered lines a second for `seconds`, in bursts of ten
- * milliseconds.
+ * Returns a command that prints `ready`. Once told to go, it prints `rate` numbered lines a second
+ * for `seconds`, in bursts of ten milliseconds.
  */
 function flood(rate, seconds) {
   const script = `
@@ -42,7 +43,10 @@ function flood(rate, seconds) {
   return [process.execPath, "-e", script];
 }
 
-/** Waits until all that was published is accounted for; returns `{ received, skipped, before, published }`. */
+/**
+ * Waits until every published message is accounted for. Returns `{ received, skipped, before,
+ * published }`.
+ */
 async function account(viewer, server, { timeout = 30_000 } = {}) {
   const until = performance.now() + timeout;
   for (;;) {
@@ -58,7 +62,10 @@ async function account(viewer, server, { timeout = 30_000 } = {}) {
   }
 }
 
-/** How much of the main thread's time was taken while `during` ran: the browser's own account. */
+/**
+ * Returns the share of the main thread's time that was used while `during` ran, as the browser
+ * measures it.
+ */
 async function mainThreadShare(page, during) {
   const session = await page.context().newCDPSession(page);
   await session.send("Performance.enable");
@@ -72,7 +79,7 @@ async function mainThreadShare(page, during) {
   return (now.TaskDuration - before.TaskDuration) / (now.Timestamp - before.Timestamp);
 }
 
-/** Bytes of the page's heap after a collection. */
+/** Returns the bytes of the page's heap after a collection. */
 async function heapUsed(page) {
   const session = await page.context().newCDPSession(page);
   await session.send("HeapProfiler.enable");
@@ -90,7 +97,8 @@ test(
     const page = await context.newPage();
     const errors = [];
     page.on("pageerror", (error) => errors.push(String(error)));
-    // The way go-ws's documentation has it: parse each event, subscribe by `data`, tell the types apart.
+    // As in the documentation of go-ws: parse each event, subscribe by `data`, and branch on the
+    // type.
     const html = `<!doctype html><span id="badge"></span><pre id="output"></pre><script>
     const socket = new WebSocket("${server.ws}");
     socket.onopen = () => {
@@ -170,13 +178,13 @@ test(
       `${JSON.stringify(counted)}; heap ${(bytes / 1e6).toFixed(1)} MB with ${kept} lines kept`,
     );
     assert.ok(bytes < 200e6, `${bytes} bytes of heap`);
-    // Its lines, "ready", that it runs, and that it has ended.
+    // Its lines, "ready", the status `running` and the final status.
     assert.equal(counted.published, all + 3);
     assert.equal(counted.before, 0);
   },
 );
 
-test("a tab that stalls is told what it missed, to the unit", { skip }, async (t) => {
+test("a tab that stalls learns exactly how many messages it missed", { skip }, async (t) => {
   const server = await startBinary(t, [
     "run",
     "--id",
@@ -195,7 +203,7 @@ test("a tab that stalls is told what it missed, to the unit", { skip }, async (t
     const until = performance.now() + 5_000;
     while (performance.now() < until);
   });
-  // The last lines may be skipped, how it ended is not.
+  // The last lines may be skipped, but never the final status.
   await viewer.page.locator("#badge", { hasText: "exited 0" }).waitFor({ timeout: 60_000 });
   const { skipped } = await account(viewer, server);
   assert.ok(skipped > 0, "the queue was to overflow, or this shows nothing");
@@ -206,12 +214,12 @@ test("a tab that stalls is told what it missed, to the unit", { skip }, async (t
   assert.ok(told > 0);
 });
 
-test("a gap is fetched back while the server has it", { skip }, async (t) => {
+test("a gap is fetched while the server keeps its messages", { skip }, async (t) => {
   const server = await startBinary(t, ["serve", "--queue", "64"]);
   const viewer = await openViewer(t, browser, `${server.url}#${CHANNEL}`);
   await output(server.url, "web", "first");
   await viewer.sees("first");
-  // More at once than the queue has room for, and no more than is kept.
+  // More messages at once than the queue holds, but no more than the history keeps.
   await output(server.url, "web", ...Array.from({ length: 600 }, (_, i) => `line ${i}`));
   await output(server.url, "web", "last");
   const { skipped } = await account(viewer, server);
@@ -236,7 +244,7 @@ test("a gap is fetched back while the server has it", { skip }, async (t) => {
   assert.deepEqual(lines, ["first", ...Array.from({ length: 600 }, (_, i) => `line ${i}`), "last"]);
 });
 
-test("a server that is killed and started again is found again", { skip }, async (t) => {
+test("the page reconnects to a server that is killed and started again", { skip }, async (t) => {
   const first = await startBinary(t, ["serve"]);
   const viewer = await openViewer(t, browser, `${first.url}#${CHANNEL}`);
   await output(first.url, "web", "before");
@@ -250,9 +258,13 @@ test("a server that is killed and started again is found again", { skip }, async
   assert.ok((await viewer.texts()).includes("before"));
 });
 
-test("hostile output is text: no element, no script, and the page goes on", { skip }, async (t) => {
-  // Waits for a word, so that the page is there before the megabyte has pushed all else out of what is kept.
-  const script = `
+test(
+  "hostile output stays text: it makes no element and no script, and the page keeps working",
+  { skip },
+  async (t) => {
+    // Waits for a word, so that the page has subscribed before the megabyte evicts everything else
+    // from the history.
+    const script = `
     const out = (line) => process.stdout.write(line + "\\n");
     out("ready");
     process.stdin.once("data", () => {
@@ -267,53 +279,50 @@ test("hostile output is text: no element, no script, and the page goes on", { sk
     process.stdout.write(Buffer.from([0xff, 0xfe, 0x00, 0x1b, 0x0a]));
     out("the end");
     process.stdin.destroy(); });`;
-  const server = await startBinary(t, [
-    "run",
-    "--id",
-    "web",
-    "--stay",
-    "--",
-    process.execPath,
-    "-e",
-    script,
-  ]);
-  const viewer = await openViewer(t, browser, `${server.url}#${CHANNEL}`);
-  await viewer.sees("ready");
-  server.process.stdin.write("go\n");
-  await viewer.sees("the end", { timeout: 30_000 });
-  await viewer.page.keyboard.press("g");
-  await viewer.sees("<script>");
-  const found = await viewer.page.evaluate(() => ({
-    owned: window.owned,
-    strange: document.querySelectorAll("#lines :is(script, img, svg, b, a:not(.num))").length,
-  }));
-  assert.deepEqual(found, { owned: undefined, strange: 0 });
-});
-
-test(
-  "the server's policy is the one that the tests in a browser have, on every file",
-  { skip },
-  async (t) => {
-    const server = await startBinary(t, ["serve"]);
-    await output(server.url, "web", "a line to look through");
-    const asked = [];
-    const { page } = await openViewer(t, browser, "about:blank", { expected: /^asked for/ });
-    page.on("response", (response) => asked.push(response));
-    await page.goto(`${server.url}#${CHANNEL}?filter=x&regex=1`);
-    await page.getByText("live", { exact: true }).waitFor();
-    await until(() => asked.some((response) => response.url().endsWith("search-worker.js")));
-    const files = asked.filter((response) => !response.url().includes("/api/"));
-    assert.ok(files.length > 20);
-    for (const response of files) {
-      const headers = await response.allHeaders();
-      assert.equal(headers["content-security-policy"], POLICY, response.url());
-      assert.equal(headers["x-content-type-options"], "nosniff");
-    }
+    const server = await startBinary(t, [
+      "run",
+      "--id",
+      "web",
+      "--stay",
+      "--",
+      process.execPath,
+      "-e",
+      script,
+    ]);
+    const viewer = await openViewer(t, browser, `${server.url}#${CHANNEL}`);
+    await viewer.sees("ready");
+    server.process.stdin.write("go\n");
+    await viewer.sees("the end", { timeout: 30_000 });
+    await viewer.page.keyboard.press("g");
+    await viewer.sees("<script>");
+    const found = await viewer.page.evaluate(() => ({
+      owned: window.owned,
+      strange: document.querySelectorAll("#lines :is(script, img, svg, b, a:not(.num))").length,
+    }));
+    assert.deepEqual(found, { owned: undefined, strange: 0 });
   },
 );
 
+test("the server sends the policy of the browser tests with every file", { skip }, async (t) => {
+  const server = await startBinary(t, ["serve"]);
+  await output(server.url, "web", "a line to look through");
+  const asked = [];
+  const { page } = await openViewer(t, browser, "about:blank", { expected: /^asked for/ });
+  page.on("response", (response) => asked.push(response));
+  await page.goto(`${server.url}#${CHANNEL}?filter=x&regex=1`);
+  await page.getByText("live", { exact: true }).waitFor();
+  await until(() => asked.some((response) => response.url().endsWith("search-worker.js")));
+  const files = asked.filter((response) => !response.url().includes("/api/"));
+  assert.ok(files.length > 20);
+  for (const response of files) {
+    const headers = await response.allHeaders();
+    assert.equal(headers["content-security-policy"], POLICY, response.url());
+    assert.equal(headers["x-content-type-options"], "nosniff");
+  }
+});
+
 test(
-  "processes that nobody opened have their status in the list, and all are one view",
+  "the list has the status of processes that are not shown, and all processes are one view",
   { skip },
   async (t) => {
     const server = await startBinary(t, ["serve"]);
@@ -350,7 +359,7 @@ test(
   },
 );
 
-test("filter, follow and a link to a line, on the real thing", { skip }, async (t) => {
+test("filtering, following and a link to a line work with the real server", { skip }, async (t) => {
   const server = await startBinary(t, ["serve"]);
   await output(server.url, "web", ...Array.from({ length: 800 }, (_, i) => `line ${i + 1}`));
   const viewer = await openViewer(t, browser, `${server.url}#${CHANNEL}:400`);
@@ -366,7 +375,7 @@ test("filter, follow and a link to a line, on the real thing", { skip }, async (
 const PLACES = process.env.SCREENSHOTS;
 
 test(
-  "pictures for the README",
+  "the pictures for the README are taken",
   { skip: skip || (!PLACES && "SCREENSHOTS names no folder to put them in") },
   async (t) => {
     const server = await startBinary(t, ["serve"]);
@@ -395,7 +404,7 @@ test(
         await viewer.page.getByRole("button", { name: "Unfold" }).nth(-2).click();
       await viewer.page.mouse.move(640, 790);
       await viewer.page.evaluate(() => document.activeElement.blur());
-      // What became of the others is in the list, and the rate of the past has gone from the bar.
+      // The list has the status of the other processes, and the rate of the past has left the bar.
       await viewer.page
         .locator('li[data-channel="process:worker"] .badge', { hasText: "crashed 101" })
         .waitFor({ state: "attached" });

@@ -11,7 +11,7 @@ import { describe, pieces, MAX_SHOWN } from "../viewer/line.js";
 import { formatLink, parseLink } from "../viewer/links.js";
 import { GAP, LINE, NOTICE, STATUS, Store, UNFOLDED } from "../viewer/store.js";
 
-/** Numbers that look random and are the same every time. */
+/** Returns pseudorandom numbers that are the same in every run. */
 function random(seed) {
   let state = seed;
   return (below) => {
@@ -25,11 +25,11 @@ function styles(text) {
   return runs.map(({ from, to, classes, fg, bg }) => [plain.slice(from, to), classes, fg, bg]);
 }
 
-test("ANSI: text without control characters is itself", () => {
+test("ANSI: text without control characters stays as it is", () => {
   assert.deepEqual(parseAnsi("plain\ttext ✓"), { text: "plain\ttext ✓", runs: [] });
 });
 
-test("ANSI: 16, 256 and true colors, styles, and their ends", () => {
+test("ANSI: 16, 256 and true colors and styles begin and end where they should", () => {
   assert.deepEqual(styles("\x1b[31mred\x1b[0m plain \x1b[1;92mok\x1b[22m green\x1b[39m."), [
     ["red", "a-fg1", null, null],
     ["ok", "a-bold a-fg10", null, null],
@@ -47,7 +47,7 @@ test("ANSI: 16, 256 and true colors, styles, and their ends", () => {
   ]);
 });
 
-test("ANSI: inverse swaps what is there, and what is not", () => {
+test("ANSI: inverse swaps the colors, including default ones", () => {
   assert.deepEqual(styles("\x1b[7mx\x1b[31my\x1b[42mz"), [
     ["x", "a-fgback a-bgtext", null, null],
     ["y", "a-fgback on-dark a-bg1", null, null],
@@ -55,14 +55,14 @@ test("ANSI: inverse swaps what is there, and what is not", () => {
   ]);
 });
 
-test("ANSI: other sequences vanish, text between them stays", () => {
+test("ANSI: other sequences are removed, and the text between them stays", () => {
   assert.equal(
     plainText("a\x1b[2Jb\x1b]0;title\x07c\x1b]8;;http://x\x1b\\d\x1bP1$r\x1b\\e\x1b(Bf\x07\x00g"),
     "abcdefg",
   );
 });
 
-test("ANSI: a sequence that never ends hides nothing but itself", () => {
+test("ANSI: a sequence without an end hides no text after it", () => {
   assert.equal(plainText("\x1b]0;never ends"), "0;never ends");
   assert.equal(plainText("\x1b[31"), "31");
   assert.equal(plainText("end\x1b"), "end");
@@ -77,7 +77,7 @@ test("ANSI: a progress line shows what a terminal would show at its end", () => 
   assert.deepEqual(styles("\x1b[31mred\x1b[0m\rgr"), [["d", "a-fg1", null, null]]);
 });
 
-test("ANSI: a bomb costs no more than a bounded number of runs, and no time to speak of", () => {
+test("ANSI: a bomb makes a bounded number of runs, in little time", () => {
   const bombs = [
     "\x1b[31mx\x1b[0m".repeat(100_000),
     "\x1b]".repeat(500_000),
@@ -99,7 +99,7 @@ test("ANSI: a bomb costs no more than a bounded number of runs, and no time to s
   }
 });
 
-test("ANSI: whatever comes, what is shown has no control character and the runs lie inside of it, in order", () => {
+test("ANSI: for any input, the text has no control character and the runs lie inside it, in order", () => {
   const next = random(7);
   const pieces = [
     "\x1b",
@@ -137,7 +137,7 @@ test("ANSI: whatever comes, what is shown has no control character and the runs 
   }
 });
 
-test("levels: as loggers write them, and nothing where nothing is said", () => {
+test("levels: the usual formats are found, and a line without a level has none", () => {
   const lines = {
     "2026-01-01T00:00:00Z ERROR it broke": ERROR,
     "[warn] careful": WARN,
@@ -154,13 +154,13 @@ test("levels: as loggers write them, and nothing where nothing is said", () => {
   for (const [line, level] of Object.entries(lines)) assert.equal(levelOf(line), level, line);
 });
 
-test("JSON: only objects and arrays with something in them", () => {
+test("JSON: only objects and arrays that are not empty count", () => {
   for (const line of ['{"a":1}', " [1, 2] ", '{"a":{"b":[]}}']) assert.ok(isJson(line), line);
   for (const line of ["{}", "[]", "1", "text", '{"a":1', '{"a":1} tail', "[ERROR] x]", ""])
     assert.ok(!isJson(line), line);
 });
 
-test("JSON: laid out it is the same value with the same digits; folded it is the same text", () => {
+test("JSON: unfolding keeps the value and its digits, and folding keeps the text", () => {
   const line =
     '{"id":12345678901234567890,"a":[1,{"b":"x,\\"}{"}],"e":{},"f":[],"n":null, "t":true}';
   const { text, runs } = unfoldedJson(line);
@@ -179,14 +179,14 @@ test("JSON: laid out it is the same value with the same digits; folded it is the
   assert.equal(foldedJson(line).text, line);
 });
 
-test("JSON: a deep or a long value is bounded", () => {
+test("JSON: the layout of a deep or a long value is bounded", () => {
   const deep = "[".repeat(3_000) + "1" + "]".repeat(3_000);
   assert.ok(unfoldedJson(deep).text.split("\n").length <= 2_000);
   assert.ok(unfoldedJson(`[${"1,".repeat(40_000)}1]`).text.split("\n").length <= 2_000);
   assert.ok(!isJson(`[${"1,".repeat(100_000)}1]`));
 });
 
-test("a line is shown in part until all of it is asked for; of a progress line it is the end", () => {
+test("a long line is shown in part until all of it is requested; a progress line shows its end", () => {
   const long = "x".repeat(MAX_SHOWN + 100);
   assert.deepEqual([describe(long).text.length, describe(long).rest], [MAX_SHOWN, 100]);
   assert.deepEqual(
@@ -200,7 +200,7 @@ test("a line is shown in part until all of it is asked for; of a progress line i
   assert.ok(!describe("{not json}").isJson);
 });
 
-test("runs and marks cut a line into pieces that are the line again, each of one look", () => {
+test("runs and marks cut a line into pieces of one style each, which join to the line again", () => {
   const next = random(13);
   const spans = (length) => {
     const found = [];
@@ -232,7 +232,7 @@ test("runs and marks cut a line into pieces that are the line again, each of one
   }
 });
 
-test("links: what is written is read again", () => {
+test("links: parsing returns what was formatted", () => {
   const links = [
     { channels: ["process:web"], line: null, filter: null },
     { channels: ["process:web"], line: { channel: "process:web", seq: 1234 }, filter: null },
@@ -256,7 +256,7 @@ test("links: what is written is read again", () => {
   for (const link of links) assert.deepEqual(parseLink(formatLink(link)), link, formatLink(link));
   assert.deepEqual(parseLink("#process:web:1234").line, { channel: "process:web", seq: 1234 });
   assert.deepEqual(parseLink("#process:1234").channels, ["process:1234"]);
-  // All processes have each of them among them.
+  // All processes include each of them.
   assert.deepEqual(parseLink("#process:a,x,process:*,process:b:3"), {
     channels: ["x", "process:*"],
     line: { channel: "process:b", seq: 3 },
@@ -264,7 +264,7 @@ test("links: what is written is read again", () => {
   });
 });
 
-test("links: nonsense names nothing", () => {
+test("links: an invalid link names nothing", () => {
   for (const hash of [
     "",
     "#",
@@ -298,7 +298,7 @@ test("the store keeps the newest rows, bounded in rows and in characters", () =>
   assert.equal(store.characters, 32);
 });
 
-test("the store does as a plain array does, whatever is pushed and replaced", () => {
+test("the store behaves like a plain array under any pushes and replacements", () => {
   const next = random(3);
   const capacity = 50;
   const store = new Store({ capacity });
@@ -329,7 +329,7 @@ test("the store does as a plain array does, whatever is pushed and replaced", ()
   assert.ok(replaced > 100);
 });
 
-test("a channel that is opened later is merged by time, flags and all, and taken out again", () => {
+test("a channel that is opened later is merged by time with its flags, and can be removed again", () => {
   const store = new Store({ capacity: 10 });
   for (const time of [10, 20, 30, 40]) store.push(LINE, "a", time, time, `a${time}`);
   store.toggleFlag(store.first + 2, UNFOLDED);
@@ -342,7 +342,7 @@ test("a channel that is opened later is merged by time, flags and all, and taken
   assert.deepEqual(texts(store), ["b15", "b30", "b45"]);
 });
 
-test("a line is found by its number, alone or in the gap that has it", () => {
+test("a line is found by its number, itself or the gap that contains it", () => {
   const store = new Store({ capacity: 10 });
   store.push(LINE, "a", 1, 0, "one");
   store.push(GAP, "a", 2, 0, { from: 2, to: 5 });
@@ -353,7 +353,7 @@ test("a line is found by its number, alone or in the gap that has it", () => {
   assert.equal(store.findSeq("a", 7), -1);
 });
 
-test("matching: text and regular expressions, with and without case, through colors", () => {
+test("matching: text and regular expressions match with and without case, regardless of colors", () => {
   const find = (options, line) => makeMatcher(options).matches(line);
   assert.ok(find({ text: "WARN" }, "a warning"));
   assert.ok(!find({ text: "WARN", isCaseSensitive: true }, "a warning"));
@@ -389,7 +389,7 @@ function matchesAreFound(isElsewhere, hides) {
   let pending = null;
   const advance = (isTimeUp) => {
     if (!isElsewhere) return matches.advance(isTimeUp);
-    // The answer to one piece comes when others have been pushed, evicted or replaced.
+    // The result of a piece arrives after other rows were pushed, evicted or replaced.
     if (pending)
       matches.take(
         pending,
@@ -431,7 +431,7 @@ function matchesAreFound(isElsewhere, hides) {
   }
 }
 
-test("a filter looks through statuses and notices as through lines", () => {
+test("a filter searches statuses and notices as well as lines", () => {
   const store = new Store({ capacity: 10 });
   store.push(STATUS, "c", 1, 0, { status: "exited", exitCode: 3, name: "web" });
   store.push(NOTICE, "c", 2, 0, { text: "deploy 42" });
@@ -443,7 +443,7 @@ test("a filter looks through statuses and notices as through lines", () => {
   assert.deepEqual(["exited 3", "web", "deploy", "4", "no"].map(count), [1, 1, 1, 1, 0]);
 });
 
-test("colors: as far apart as there are colors, the same for a name, and kept when others come", () => {
+test("colors: they repeat only when all are used, depend on the name, and stay when channels are added", () => {
   const names = Array.from({ length: 20 }, (_, i) => `process:${i}`);
   const few = assignColors(names.slice(0, 8));
   assert.equal(new Set(few.values()).size, 8);
@@ -457,7 +457,7 @@ test("colors: as far apart as there are colors, the same for a name, and kept wh
   assert.deepEqual(assignColors(["process:web"]), assignColors(["process:web"]));
 });
 
-test("all rows are a view too", () => {
+test("all rows form a view too", () => {
   const store = new Store({ capacity: 2 });
   for (const text of ["a", "b", "c"]) store.push(LINE, "x", 1, 0, text);
   const view = new AllRows(store);
@@ -467,7 +467,7 @@ test("all rows are a view too", () => {
   );
 });
 
-test("heights: offsets and rows agree with plain sums, over pushes, drops and corrections", () => {
+test("heights: offsets and rows agree with plain sums after any pushes, drops and corrections", () => {
   const next = random(5);
   const heights = new Heights(1_000);
   heights.clear(12_345);

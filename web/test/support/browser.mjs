@@ -1,4 +1,4 @@
-// A headless Chromium to test in, where there is one.
+// Starts a headless Chromium, if there is one.
 
 import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
@@ -20,7 +20,7 @@ const ARGUMENTS = [
   "--disable-sync",
 ];
 
-/** A browser, or the sentence that says why there is none. */
+/** Returns a browser, or a text that says why there is none. */
 export async function launch() {
   const executablePath = PATHS.find((path) => path && existsSync(path));
   if (!executablePath) return "no Chromium here: install it, or name it in CHROMIUM";
@@ -34,8 +34,8 @@ export async function launch() {
 }
 
 /**
- * A page with the viewer, as somebody who looks at it would have it. Fails the test at its end if the page reported an error
- * that is not `expected`, if the policy forbade it something, or if it asked for anything from elsewhere.
+ * Opens a page with the viewer. The test fails at its end if the page reported an error that is not
+ * `expected`, if the policy forbade it something, or if it requested anything from another origin.
  */
 export async function openViewer(
   t,
@@ -52,7 +52,7 @@ export async function openViewer(
   const complaints = [];
   page.on("pageerror", (error) => complaints.push(error.stack ?? String(error)));
   page.on("console", (message) => {
-    // What the browser itself says of a server that is gone is no mistake of the page.
+    // The browser's own reports of a server that is gone are no faults of the page.
     const isNetwork = /WebSocket connection to|Failed to load resource|ERR_CONNECTION/.test(
       message.text(),
     );
@@ -72,13 +72,13 @@ export async function openViewer(
   return new Viewer(page);
 }
 
-/** The viewer as one sees it: rows from top to bottom, and what the status bar counts. */
+/** The viewer as a user sees it: rows from top to bottom, and the figures of the status bar. */
 export class Viewer {
   constructor(page) {
     this.page = page;
   }
 
-  /** The visible rows: `{ number, text, classes }`. */
+  /** Returns the visible rows: `{ number, text, classes }`. */
   rows() {
     return this.page.evaluate(() =>
       Array.from(document.querySelectorAll(".row:not([hidden])"), (row) => ({
@@ -93,7 +93,7 @@ export class Viewer {
     return (await this.rows()).map(({ text }) => text);
   }
 
-  /** Waits until nothing scrolls any more. */
+  /** Waits until scrolling has ended. */
   rests() {
     return this.page.waitForFunction(() => !("moving" in document.querySelector("#lines").dataset));
   }
@@ -112,8 +112,8 @@ export class Viewer {
   }
 
   /**
-   * What the download button gives: `{ name, text }`. Of a hundred downloads Chromium cancelled one, on a machine that was busy with
-   * other things, and says of it no more than that: then the button is pressed again.
+   * Presses the download button. Returns `{ name, text }`. On a busy machine, Chromium canceled one
+   * of a hundred downloads without giving a reason. The button is then pressed again.
    */
   async download() {
     for (let left = 2; ; left -= 1) {
@@ -132,11 +132,14 @@ export class Viewer {
     }
   }
 
-  /** Waits until `isThere(texts of the visible rows, argument)`; it runs in the page. */
+  /**
+   * Waits until `isThere(texts of the visible rows, argument)` returns true. The function runs in
+   * the page.
+   */
   async until(isThere, argument, { timeout = 15_000 } = {}) {
     const source = `(argument) => (${isThere})(
       Array.from(document.querySelectorAll(".row:not([hidden]) .text"), (text) => text.textContent), argument)`;
-    // Not `waitForFunction` with a string of its own, which the page's policy forbids it to evaluate.
+    // The page's policy forbids `waitForFunction` to evaluate a string, so this loop polls instead.
     const until = performance.now() + timeout;
     for (;;) {
       if (await this.page.evaluate(`(${source})(${JSON.stringify(argument)})`)) return;

@@ -1,5 +1,5 @@
-// A small hub that speaks the wire: what the clients' tests talk to where they need a server that stalls, breaks or lies at
-// a moment they choose. Not a model of the real one's speed or queues.
+// A small hub that speaks the wire protocol. Tests of clients use it where a server has to stall,
+// break or lie at a chosen moment. It does not model the speed or the queues of the real one.
 
 import { listen } from "./websocket.mjs";
 
@@ -10,7 +10,7 @@ export class Hub {
   #epoch;
   #keeps;
   #hasExtensions;
-  /** What clients sent, parsed, oldest first. */
+  /** The parsed messages from clients, oldest first. */
   received = [];
   #waiters = [];
 
@@ -46,19 +46,22 @@ export class Hub {
     return this.#server.stop();
   }
 
-  /** Breaks every connection, as a network does. */
+  /** Breaks every connection, as a network failure does. */
   breakAll() {
     for (const peer of this.#server.peers) peer.destroy();
   }
 
-  /** Begins another sequence, as a server that was restarted. */
+  /** Begins another epoch, like a restarted server. */
   restart(epoch) {
     this.#epoch = epoch;
     this.#channels.clear();
     this.breakAll();
   }
 
-  /** Waits until a client has sent something of which `matches` is true; each message counts once. */
+  /**
+   * Waits until a client has sent a message for which `matches` returns true. Each message counts
+   * once.
+   */
   heard(matches) {
     const at = this.received.findIndex(matches);
     if (at >= 0) return Promise.resolve(this.received.splice(at, 1)[0]);
@@ -101,7 +104,7 @@ export class Hub {
     this.#publish(name, [{ type, data }]);
   }
 
-  /** Publishes lines that no subscriber gets: those that asked for gaps are told. */
+  /** Publishes lines that no subscriber gets. Those that asked for gaps are sent one. */
   skip(name, ...lines) {
     const channel = this.channel(name);
     const from = channel.seq + 1;
@@ -112,7 +115,7 @@ export class Hub {
     }
   }
 
-  /** To all, of no channel. */
+  /** Sends a message without a channel to all clients. */
   toAll(type, data) {
     for (const peer of this.#clients.keys()) say(peer, { type, data });
   }

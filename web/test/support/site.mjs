@@ -1,4 +1,4 @@
-// Serves the viewer as the binary does, over the small hub.
+// Serves the viewer as the binary does, with the small hub behind it.
 
 import { readFile } from "node:fs/promises";
 import { extname, join, normalize } from "node:path";
@@ -22,8 +22,9 @@ const TYPES = {
 };
 
 /**
- * `{ hub, url, stop, actions, … }`; `options` are the hub's. `processes` is what it says of them (none: as a server without a
- * supervisor), and `actions` what it was asked to do. With a `token` it wants that from everyone but for the page itself.
+ * Returns `{ hub, url, stop, actions, … }`. `options` are those of the hub. `processes` is the
+ * server's answer about processes; without it, the server has no supervisor. `actions` collects the
+ * requested actions. With a `token`, the server requires it for everything but the page's files.
  */
 export async function serveViewer({ token = "", processes, ...options } = {}) {
   let hub;
@@ -66,7 +67,10 @@ export async function serveViewer({ token = "", processes, ...options } = {}) {
   return Object.assign(site, { hub, url: `http://127.0.0.1:${hub.port}/`, stop: () => hub.stop() });
 }
 
-/** The viewer of a small hub, opened: with `lines` lines in `process:web`, at `search` and `hash`. Other options are the page's. */
+/**
+ * Opens the viewer of a small hub at `search` and `hash`, with `lines` lines in `process:web`. The
+ * other options are those of the page.
+ */
 export async function setUp(
   t,
   browser,
@@ -80,11 +84,11 @@ export async function setUp(
   return { ...site, viewer, page: viewer.page };
 }
 
-/** Waits until `isThere()`, which is asked every `interval` milliseconds. */
-export async function until(isThere, patience = 15_000, interval = 20) {
-  const end = performance.now() + patience;
+/** Waits until `isThere()` returns true. It is called every `intervalMs` milliseconds. */
+export async function until(isThere, timeoutMs = 15_000, intervalMs = 20) {
+  const end = performance.now() + timeoutMs;
   while (!(await isThere())) {
-    if (performance.now() > end) throw new Error(`Not within ${patience} ms: ${isThere}`);
-    await new Promise((resolve) => setTimeout(resolve, interval));
+    if (performance.now() > end) throw new Error(`Not within ${timeoutMs} ms: ${isThere}`);
+    await new Promise((resolve) => setTimeout(resolve, intervalMs));
   }
 }

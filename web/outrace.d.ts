@@ -38,12 +38,12 @@ export interface Position {
 
 export interface SubscribeOptions {
   /**
-   * Whether the server reports skipped messages (default true). Without it, only batches carry the
+   * If true (default), the server reports skipped messages. Without it, only batches carry the
    * numbers of their lines, and the subscription does not resume.
    */
   gaps?: boolean;
   /**
-   * Whether runs of lines come as one message (default true), which takes fewer bytes and less
+   * If true (default), runs of lines come as one message, which takes fewer bytes and less
    * work. The events are the same.
    */
   batch?: boolean;
@@ -61,7 +61,7 @@ interface Origin {
   processId: string | null;
   /** The server's time in UTC: RFC 3339 with milliseconds. */
   timestamp: string | null;
-  /** Whether the message answers a `refetch`, and is therefore out of order. */
+  /** True if the message answers a `refetch`, and is therefore out of order. */
   refetched: boolean;
 }
 
@@ -90,7 +90,7 @@ export interface Gap {
   to: number;
   count: number;
   /**
-   * Whether the server may still have the messages. False if it has reported them as lost to a
+   * True if the server may still have the messages. False if it has reported them as lost to a
    * resumed subscription.
    */
   isKept: boolean;
@@ -114,7 +114,7 @@ export interface Subscribed {
 }
 
 export interface Reconnected extends Subscribed {
-  /** Whether the numbering started again because the server was restarted, or null if unknown. */
+  /** True if the numbering started again because the server was restarted; null if unknown. */
   epochChanged: boolean | null;
 }
 

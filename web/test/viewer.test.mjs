@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { readFile } from "node:fs/promises";
 import { test } from "node:test";
 
 import { parseAnsi, plainText } from "../viewer/ansi.js";
@@ -373,14 +374,15 @@ test("matching: text and regular expressions match with and without case, regard
 for (const [where, hides] of [
   ["here", true],
   ["here", false],
-  ["elsewhere", true],
-  ["elsewhere", false],
+  ["in a worker", true],
+  ["in a worker", false],
 ]) {
-  const title = `the index of matches, made ${where}, ${hides ? "hiding the rest" : "among the rest"}, is what a scan of the store finds`;
-  test(`${title}, however the work is sliced`, () => matchesAreFound(where === "elsewhere", hides));
+  const index = `the index of matches made ${where}, ${hides ? "hiding" : "showing"} other lines`;
+  test(`${index}, equals a scan of the store, however the work is sliced`, () =>
+    matchesAreFound(where === "in a worker", hides));
 }
 
-function matchesAreFound(isElsewhere, hides) {
+function matchesAreFound(isInWorker, hides) {
   const next = random(11);
   const store = new Store({ capacity: 400 });
   const matcher = makeMatcher({ text: "7" });
@@ -388,7 +390,7 @@ function matchesAreFound(isElsewhere, hides) {
   store.onReplace = (id) => matches.rewind(id);
   let pending = null;
   const advance = (isTimeUp) => {
-    if (!isElsewhere) return matches.advance(isTimeUp);
+    if (!isInWorker) return matches.advance(isTimeUp);
     // The result of a piece arrives after other rows were pushed, evicted or replaced.
     if (pending)
       matches.take(
@@ -500,4 +502,23 @@ test("heights: offsets and rows agree with plain sums after any pushes, drops an
     });
   }
   assert.equal(heights.rowAt(1e9).ordinal, heights.end - 1);
+});
+
+test("the page preloads exactly the modules that main.js imports, directly or not", async () => {
+  const page = new URL("../index.html", import.meta.url);
+  const html = await readFile(page, "utf8");
+  const links = html.matchAll(/<link rel="modulepreload"[^>]* href="([^"]+)"/g);
+  const preloaded = Array.from(links, ([, href]) => new URL(href, page).href);
+  const imported = new Set();
+  const follow = async (url) => {
+    const source = await readFile(new URL(url), "utf8");
+    for (const [, specifier] of source.matchAll(/^(?:import|\}) .*from "([^"]+)";$/gm)) {
+      const next = new URL(specifier, url).href;
+      if (imported.has(next)) continue;
+      imported.add(next);
+      await follow(next);
+    }
+  };
+  await follow(new URL("viewer/main.js", page).href);
+  assert.deepEqual(preloaded.sort(), [...imported].sort());
 });

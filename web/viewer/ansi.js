@@ -16,7 +16,7 @@ const MAX_RUNS = 400;
  */
 const MAX_CELLS = 8192;
 
-// Of a sequence without an end, only the ESC is removed.
+// A sequence without an end loses only its ESC.
 const CONTROL_PARTS = [
   /\x1b\[([0-?]*)([ -/]*)([@-~])/, // CSI
   /\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)/, // OSC
@@ -207,7 +207,7 @@ function color(code, prefix, classes) {
   return indexedColor(code);
 }
 
-/** Those of the sixteen colors that are dark as a background. */
+/** The numbers of the sixteen colors that are dark as a background. */
 const DARK_BACKGROUNDS = new Set([0, 1, 2, 3, 4, 5, 6, 8]);
 
 /** Returns whether bright text has more contrast to this background than dark text has. */

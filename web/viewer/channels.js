@@ -7,7 +7,7 @@ import { ALL, formatLink, isProcess } from "./links.js";
 /** The time between two requests for the channels. */
 const POLL_INTERVAL_MS = 2_000;
 
-/** The most channels that are listed: nobody reads a longer list. */
+/** The most channels that are listed. A longer list is of no use. */
 const MAX_LISTED = 500;
 
 const NAME_ORDER = new Intl.Collator("en", { numeric: true });

@@ -103,7 +103,7 @@ export class Find {
     return this.#matches ? this.#matches.count : null;
   }
 
-  /** Whether all lines have been searched. */
+  /** True if all lines have been searched. */
   get isComplete() {
     return !this.#matches || this.#matches.isComplete;
   }
@@ -113,7 +113,7 @@ export class Find {
     const matches = this.#matches;
     if (!matches || this.#scanning === matches) return;
     this.#scanning = matches;
-    if (this.#matcher.isCostly) this.#scanElsewhere(matches);
+    if (this.#matcher.isCostly) this.#scanInWorker(matches);
     else this.#scanHere(matches);
   }
 
@@ -126,7 +126,7 @@ export class Find {
     else requestAnimationFrame(() => this.#scanHere(matches));
   }
 
-  async #scanElsewhere(matches) {
+  async #scanInWorker(matches) {
     try {
       while (!matches.isComplete) {
         const piece = matches.piece();
@@ -190,7 +190,7 @@ export class Find {
     const matcher = filter && makeMatcher(filter);
     const error = matcher?.error;
     this.#startSearch(error ? null : matcher, filter);
-    this.#complain(error ? "not a regular expression" : "", error);
+    this.#showError(error ? "not a regular expression" : "", error);
     this.onApply(this.view, this.#marking());
   }
 
@@ -220,7 +220,7 @@ export class Find {
     return this.#marks ?? this.#matcher;
   }
 
-  #complain(text, why = "") {
+  #showError(text, why = "") {
     const { box, count: counter } = this.#elements;
     box.classList.toggle("wrong", text !== "");
     if (text || !this.#matches) counter.textContent = text;
@@ -230,7 +230,7 @@ export class Find {
   #giveUp(error) {
     const isSlow = error instanceof SearchTimeout;
     this.#startSearch(null, null);
-    this.#complain(isSlow ? "takes too long" : "failed", error.message);
+    this.#showError(isSlow ? "takes too long" : "failed", error.message);
     this.onApply(this.view, null);
     this.onGivenUp(
       isSlow ? "The search took too long and was stopped: all lines are shown" : error.message,

@@ -43,7 +43,7 @@ const givenToken = takeTokenFromAddress();
 if (givenToken !== null) server.token = givenToken;
 const client = connect(() => server.socket, { maxDelay: 10_000 });
 
-// What is known.
+// The data, without elements.
 
 const store = new Store({ capacity: capacityFromAddress() });
 const feed = new Feed(client, store);
@@ -52,7 +52,7 @@ const selection = new Selection();
 const shown = new ShownChannels();
 const context = new RowContext(navigation, selection);
 
-// What is on the page.
+// The parts of the page.
 
 const lines = $("lines");
 const find = new Find(store, {
@@ -246,7 +246,7 @@ setInterval(() => {
 }, FIGURES_INTERVAL_MS);
 
 function chooseLine(id, event) {
-  // The browser opens the link elsewhere.
+  // With these keys the browser opens the link in another tab.
   if (event.ctrlKey || event.metaKey) return;
   event.preventDefault();
   const line = { channel: store.channel(id), seq: store.seq(id) };

@@ -43,7 +43,7 @@ export class Row {
   ordinal = -1;
   id = -1;
   version = -1;
-  /** Whether the row may be higher than one line without wrapping. */
+  /** True if the row may be higher than one line without wrapping. */
   isTall = false;
   #number = document.createElement("a");
   #time = document.createElement("span");

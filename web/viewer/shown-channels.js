@@ -9,7 +9,7 @@ const MIN_NAME_WIDTH = 4;
 const MAX_NAME_WIDTH = 24;
 
 export class ShownChannels {
-  /** Whether they are shown as "all processes". */
+  /** True if they are shown as "all processes". */
   showsAll = false;
   names = [];
   /** The color number of each channel. */
@@ -38,7 +38,7 @@ export class ShownChannels {
     return true;
   }
 
-  /** Whether each line is to say which channel it is from. */
+  /** True if each line has to show its channel. */
   get needNames() {
     return this.names.length > 1 || this.showsAll;
   }

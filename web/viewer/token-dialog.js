@@ -1,9 +1,12 @@
-// Asks for the token that a server wants.
+// The dialog that asks for a token.
 
-export class Gate {
+export class TokenDialog {
   #elements;
   #server;
-  /** Tries the token that the server has now; returns a text that says why it did not work, or an empty one. */
+  /**
+   * Tries the server's current token. Resolves to a text that says why it failed, or to an empty
+   * text.
+   */
   onTry = async () => "";
 
   constructor(elements, server) {
@@ -14,7 +17,7 @@ export class Gate {
       event.preventDefault();
       this.#submit();
     });
-    // There is nothing behind it to go back to.
+    // The page is of no use without a token: Escape does not close the dialog.
     dialog.addEventListener("cancel", (event) => event.preventDefault());
   }
 

@@ -69,8 +69,10 @@ pub struct Distribution {
     /// What they add up to.
     pub sum: f64,
     /// How many there were up to each bound, and above the one before.
+    #[serde(rename = "within")]
     pub buckets: Vec<Bucket>,
     /// How many were above the last bound.
+    #[serde(rename = "beyond")]
     pub overflow: u64,
 }
 

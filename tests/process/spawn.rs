@@ -21,6 +21,13 @@ fn final_status(status: &str, code: i64) -> Vec<(String, i64)> {
     vec![("running".into(), 0), (status.into(), code)]
 }
 
+/// Returns a shell that runs `script` when its piped standard input has ended.
+fn waits_for_end_of_input(script: &str) -> tokio::process::Command {
+    let mut command = sh(&format!("cat > /dev/null; {script}"));
+    command.stdin(std::process::Stdio::piped());
+    command
+}
+
 /// Runs `script`. Returns the lines and statuses that a subscriber sees.
 async fn watched(script: &str) -> (Vec<String>, Vec<(String, i64)>) {
     bounded(async {
@@ -223,8 +230,10 @@ async fn a_signal_reaches_the_whole_group() {
     bounded(async {
         let hub = Hub::new();
         let mut client = JsonClient::subscribed(&serve(&hub).await, "process:it").await;
-        let script =
-            r#"sh -c 'trap "echo heard; exit" TERM; echo ready; while :; do sleep 0.05; done' & wait"#;
+        let script = concat!(
+            r#"sh -c 'trap "echo heard; exit" TERM; echo ready; "#,
+            "while :; do sleep 0.05; done' & wait",
+        );
         let process = hub.spawn("it", sh(script)).unwrap();
         client.until_line("ready").await;
         process.signal(Signal::Terminate).unwrap();
@@ -280,7 +289,12 @@ async fn dropping_the_handle_kills_only_when_asked_to() {
     bounded(async {
         let hub = Hub::new();
         let mut client = JsonClient::subscribed(&serve(&hub).await, "process:it").await;
-        drop(hub.spawn("it", sh("sleep 0.2; echo still here")).unwrap());
+        let mut process = hub
+            .spawn("it", waits_for_end_of_input("echo still here"))
+            .unwrap();
+        let stdin = process.take_stdin();
+        drop(process);
+        drop(stdin);
         let (lines, statuses) = client.until_final_status().await;
         assert_eq!(lines, ["still here"]);
         assert_eq!(statuses, final_status("exited", 0));
@@ -304,13 +318,15 @@ async fn dropping_the_handle_kills_only_when_asked_to() {
 async fn waiting_can_be_dropped_and_shared() {
     bounded(async {
         let hub = Hub::new();
-        let process = hub.spawn("it", sh("sleep 0.2; exit 9")).unwrap();
+        let mut process = hub.spawn("it", waits_for_end_of_input("exit 9")).unwrap();
+        let stdin = process.take_stdin();
         assert_eq!(process.report(), None);
         assert!(
             tokio::time::timeout(Duration::from_millis(1), process.wait())
                 .await
                 .is_err()
         );
+        drop(stdin);
         let (one, other) = tokio::join!(process.wait(), process.wait());
         assert_eq!(one.code, 9);
         assert_eq!(one, other);

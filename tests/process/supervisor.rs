@@ -166,7 +166,9 @@ async fn what_fails_is_started_again_until_it_succeeds_and_its_channel_tells_the
     bounded(async {
         let scratch = Scratch::new();
         let count = scratch.path("count");
-        let script = format!("echo run >> {count}; echo run $(wc -l < {count}); [ $(wc -l < {count}) -ge 3 ]");
+        let script = format!(
+            "echo run >> {count}; echo run $(wc -l < {count}); [ $(wc -l < {count}) -ge 3 ]"
+        );
         let hub = Hub::builder().history(1000).history_bytes(1 << 20).build().unwrap();
         let mut client = JsonClient::subscribed(&serve(&hub).await, "process:it").await;
         let supervisor = Supervisor::builder()
@@ -181,10 +183,16 @@ async fn what_fails_is_started_again_until_it_succeeds_and_its_channel_tells_the
             let message = client.message_or_end().await.unwrap();
             story.push(match message["data"].as_str() {
                 Some(line) => line.to_owned(),
-                None => format!("{} {}", message["data"]["status"].as_str().unwrap(), message["data"]["exitCode"]),
+                None => format!(
+                    "{} {}",
+                    message["data"]["status"].as_str().unwrap(),
+                    message["data"]["exitCode"]
+                ),
             });
         }
-        let expected = "running 0,run 1,exited 1,restarting 0,running 0,run 2,exited 1,restarting 0,running 0,run 3,exited 0";
+        let expected = "running 0,run 1,exited 1,restarting 0,\
+                        running 0,run 2,exited 1,restarting 0,\
+                        running 0,run 3,exited 0";
         assert_eq!(story.join(","), expected);
         // One numbering for all runs: three lines and eight statuses.
         assert_eq!(hub.channels().next().unwrap().seq, 11);
@@ -320,7 +328,11 @@ async fn after_the_grace_the_whole_group_is_killed() {
     bounded(async {
         let scratch = Scratch::new();
         let child = scratch.path("child");
-        let script = format!("trap '' TERM; (trap '' TERM; sh -c 'echo $PPID' > {child}; while :; do sleep 0.01; done) & {STUBBORN}");
+        let script = format!(
+            "trap '' TERM; \
+             (trap '' TERM; sh -c 'echo $PPID' > {child}; while :; do sleep 0.01; done) & \
+             {STUBBORN}"
+        );
         let hub = Hub::new();
         let supervisor = Supervisor::builder()
             .process(shell("it", &script))
@@ -343,7 +355,8 @@ async fn the_grace_is_for_the_whole_group_though_its_leader_ends_at_once() {
         let (up, bye) = (scratch.path("up"), scratch.path("bye"));
         // The signal ends the shell. Its child cleans up first, and writes elsewhere.
         let child = format!(
-            "trap 'sleep 0.3; echo bye > {bye}; exit 0' TERM; echo up > {up}; while :; do sleep 0.02; done"
+            "trap 'sleep 0.3; echo bye > {bye}; exit 0' TERM; echo up > {up}; \
+             while :; do sleep 0.02; done"
         );
         let script = format!("sh -c \"{child}\" > /dev/null 2>&1; echo never");
         let hub = Hub::new();
@@ -364,7 +377,8 @@ async fn what_a_run_has_left_behind_is_ended_before_the_next() {
         // The second run reports whether the child of the first run is still alive.
         let script = format!(
             "if [ -e {children} ]; then kill -0 $(cat {children}) 2>/dev/null && \
-             ! grep -q 'State:.Z' /proc/$(cat {children})/status && echo runs > {again} || echo gone > {again}; \
+             ! grep -q 'State:.Z' /proc/$(cat {children})/status && \
+             echo runs > {again} || echo gone > {again}; \
              exit 0; fi; sleep 1000 > /dev/null 2>&1 & echo $! > {children}; exit 1"
         );
         let hub = Hub::new();

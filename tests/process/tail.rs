@@ -425,11 +425,21 @@ impl Writer {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { max_shrink_iters: 50, failure_persistence: None, ..ProptestConfig::with_cases(24) })]
+    #![proptest_config(ProptestConfig {
+        max_shrink_iters: 50,
+        failure_persistence: None,
+        ..ProptestConfig::with_cases(24)
+    })]
 
     #[test]
-    fn every_line_comes_once_and_in_order_through_any_rotations_and_truncations(steps in steps()) {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    fn every_line_comes_once_and_in_order_through_any_rotations_and_truncations(
+        steps in steps(),
+    ) {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .unwrap();
         runtime.block_on(bounded(async {
             let scratch = Log::new();
             let file = scratch.append();

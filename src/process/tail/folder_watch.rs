@@ -16,8 +16,9 @@ mod linux {
     use std::sync::Arc;
 
     use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
-    use tokio::io::Interest;
     use tokio::io::unix::AsyncFd;
+
+    use crate::descriptor::register_readable;
 
     /// The changes that may be news of a followed file.
     const CHANGES: WatchFlags = WatchFlags::MODIFY

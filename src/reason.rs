@@ -231,7 +231,7 @@ impl fmt::Display for RefusalReason {
 pub enum PauseReason {
     /// The process or the system had no descriptor or no memory left for a connection.
     Descriptors,
-    /// As many requests as there may be were under way: see `server::Options`.
+    /// As many requests as there may be were under way: see `server::ServeOptions`.
     Requests,
 }
 

@@ -1,4 +1,4 @@
-//! The viewer: the page at `/`, its modules, and `/outrace.js`, embedded in the program.
+//! The viewer, embedded in the program: the page at `/`, its modules, and `/outrace.js`.
 
 use axum::Router;
 use axum::http::header::{
@@ -8,8 +8,8 @@ use axum::http::header::{
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
-/// Nothing but what this server itself gives; no inline script or style, no frame around it, and no way to make markup or a
-/// script of a text.
+/// The Content-Security-Policy. It allows resources of this server only, and no inline script or style.
+/// It forbids embedding in a frame, and turning a string into markup or a script.
 const POLICY: &str = "default-src 'none'; script-src 'self'; worker-src 'self'; style-src 'self'; \
     connect-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; \
     require-trusted-types-for 'script'; trusted-types outrace";
@@ -19,8 +19,8 @@ const CSS: &str = "text/css; charset=utf-8";
 const JS: &str = "text/javascript; charset=utf-8";
 
 macro_rules! files {
-    ($($path:literal: $kind:ident = $file:literal,)*) => {
-        &[$(($path, $kind, include_bytes!(concat!("../../web/", $file)))),*]
+    ($($path:literal: $content_type:ident = $file:literal,)*) => {
+        &[$(($path, $content_type, include_bytes!(concat!("../../web/", $file)))),*]
     };
 }
 
@@ -55,8 +55,10 @@ const FILES: &[(&str, &str, &[u8])] = files! {
     "/viewer/viewer.css": CSS = "viewer/viewer.css",
 };
 
-/// The routes of the viewer, to be merged with [`Hub::router`](crate::Hub::router): a page at `/` that shows the hub's channels live. It needs
-/// nothing from elsewhere, and works offline.
+/// Returns the routes of the viewer, to be merged with [`Hub::router`](crate::Hub::router).
+///
+/// The page at `/` shows the hub's channels live. It loads nothing from other servers, and works
+/// offline.
 ///
 /// ```no_run
 /// # let hub = outrace::Hub::new();
@@ -65,18 +67,18 @@ const FILES: &[(&str, &str, &[u8])] = files! {
 pub fn viewer() -> Router {
     FILES
         .iter()
-        .fold(Router::new(), |router, &(path, kind, body)| {
-            router.route(path, get(move || async move { file(kind, body) }))
+        .fold(Router::new(), |router, &(path, content_type, body)| {
+            router.route(path, get(move || async move { file(content_type, body) }))
         })
 }
 
-fn file(kind: &'static str, body: &'static [u8]) -> Response {
+fn file(content_type: &'static str, body: &'static [u8]) -> Response {
     let headers = [
-        (CONTENT_TYPE, HeaderValue::from_static(kind)),
+        (CONTENT_TYPE, HeaderValue::from_static(content_type)),
         (CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY)),
         (X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
         (REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
-        // The program may be another one tomorrow.
+        // The next version of the program may bring other files under the same paths.
         (CACHE_CONTROL, HeaderValue::from_static("no-cache")),
     ];
     (headers, body).into_response()
@@ -101,7 +103,7 @@ mod tests {
             .map(|(path, ..)| (*path).to_owned())
             .filter(|path| path.starts_with("/viewer/"));
         assert_eq!(served.collect::<BTreeSet<_>>(), written);
-        // The router refuses a path that is listed twice.
+        // The router panics on a path that is listed twice.
         let _ = viewer();
     }
 }

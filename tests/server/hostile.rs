@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use outrace::server::Options;
+use outrace::server::ServeOptions;
 use outrace::{Hub, HubBuilder};
 use outrace_testkit::socket::{BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, handshake, masked};
 use outrace_testkit::{Server, Socket, TIMEOUT, http, join, labelled, until};
@@ -147,11 +147,7 @@ fn until_refused(stream: &mut TcpStream, piece: &[u8]) -> usize {
 
 #[test]
 fn half_handshakes_end_with_their_peer_or_with_their_time() {
-    let options = {
-        let mut options = Options::default();
-        options.header_timeout = Duration::from_millis(400);
-        options
-    };
+    let options = ServeOptions::new().header_timeout(Duration::from_millis(400));
     let hub = Siege::hub().build().unwrap();
     let router = hub.router();
     let siege = Siege::of(Server::with_router(hub, router, options));
@@ -523,8 +519,7 @@ fn a_peer_that_says_everything_byte_by_byte_is_served_like_any_other() {
 
 #[test]
 fn a_handshake_that_drips_has_no_longer_than_any_other() {
-    let mut options = Options::default();
-    options.header_timeout = Duration::from_millis(300);
+    let options = ServeOptions::new().header_timeout(Duration::from_millis(300));
     let hub = Siege::hub().build().unwrap();
     let router = hub.router();
     let siege = Siege::of(Server::with_router(hub, router, options));

@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::thread;
 use std::time::Duration;
 
-use outrace::server::Options;
+use outrace::server::ServeOptions;
 use outrace::{Hub, PeerAddress};
 use outrace_testkit::socket::{CLOSE, CONTINUATION, PING, PONG, TEXT, handshake, masked};
 use outrace_testkit::{Server, Socket, TIMEOUT, eventually, http, serve_in_memory, until};
@@ -86,10 +86,8 @@ fn knock(address: SocketAddr, more: &str) -> http::Response {
     http::exchange(address, handshake(more).as_bytes())
 }
 
-/// Serves a hub with changed bounds on requests.
-fn bounded(set: impl FnOnce(&mut Options)) -> Server {
-    let mut options = Options::default();
-    set(&mut options);
+/// Serves a hub with these bounds on requests.
+fn bounded(options: ServeOptions) -> Server {
     let hub = Hub::new();
     Server::with_router(hub.clone(), hub.router(), options)
 }
@@ -201,7 +199,7 @@ async fn a_handshake_whose_answer_is_not_taken_is_waited_for_so_long_and_its_pla
 
 #[test]
 fn a_header_over_the_bound_is_answered_431_and_counted() {
-    let server = bounded(|options| options.header_bytes = 8 * 1024);
+    let server = bounded(ServeOptions::new().header_bytes(8 * 1024));
     let more = format!("X-Long: {}\r\n", "x".repeat(7000));
     assert_eq!(knock(server.address, &more).status, 101);
     let answer = knock(server.address, &more.replace("Long", "Longer").repeat(2));
@@ -227,7 +225,7 @@ fn a_header_over_the_bound_is_answered_431_and_counted() {
 
 #[test]
 fn a_header_that_does_not_come_is_waited_for_so_long_and_counted() {
-    let server = bounded(|options| options.header_timeout = Duration::from_millis(200));
+    let server = bounded(ServeOptions::new().header_timeout(Duration::from_millis(200)));
     let mut silent = TcpStream::connect(server.address).unwrap();
     let mut half = TcpStream::connect(server.address).unwrap();
     half.write_all(&handshake("").as_bytes()[..50]).unwrap();
@@ -255,7 +253,7 @@ fn a_header_that_does_not_come_is_waited_for_so_long_and_counted() {
 
 #[test]
 fn half_open_requests_are_bounded_and_neither_clients_nor_streams_are_among_them() {
-    let server = bounded(|options| options.max_requests = 3);
+    let server = bounded(ServeOptions::new().max_requests(3));
     // Many more than three clients and streams connect: they are no requests any more.
     let mut sockets: Vec<Socket> = (0..6).map(|_| server.subscriber("c")).collect();
     let _streams: Vec<TcpStream> = (0..6)
@@ -615,36 +613,16 @@ fn a_silent_stream_is_asked_after_by_the_system() {
 
 #[test]
 fn options_out_of_range_are_refused_before_anything_is_accepted() {
-    for (set, setting) in [
-        (
-            Box::new(|options: &mut Options| options.header_bytes = 8191)
-                as Box<dyn Fn(&mut Options)>,
-            "header_bytes",
-        ),
-        (
-            Box::new(|options| options.header_bytes = usize::MAX),
-            "header_bytes",
-        ),
-        (
-            Box::new(|options| options.header_timeout = Duration::ZERO),
-            "header_timeout",
-        ),
-        (
-            Box::new(|options| options.header_timeout = Duration::MAX),
-            "header_timeout",
-        ),
-        (
-            Box::new(|options| options.request_timeout = Duration::ZERO),
-            "request_timeout",
-        ),
-        (Box::new(|options| options.max_requests = 0), "max_requests"),
-        (
-            Box::new(|options| options.max_requests = usize::MAX),
-            "max_requests",
-        ),
+    let default = ServeOptions::new;
+    for (options, setting) in [
+        (default().header_bytes(8191), "header_bytes"),
+        (default().header_bytes(usize::MAX), "header_bytes"),
+        (default().header_timeout(Duration::ZERO), "header_timeout"),
+        (default().header_timeout(Duration::MAX), "header_timeout"),
+        (default().request_timeout(Duration::ZERO), "request_timeout"),
+        (default().max_requests(0), "max_requests"),
+        (default().max_requests(usize::MAX), "max_requests"),
     ] {
-        let mut options = Options::default();
-        set(&mut options);
         assert!(
             options
                 .check()
@@ -715,11 +693,12 @@ fn a_peer_that_never_reads_costs_its_queue_and_nothing_more() {
 
 #[test]
 fn a_request_whose_answer_is_not_read_is_cut_off_and_its_place_is_free_and_a_stream_is_not() {
-    let server = bounded(|options| {
-        options.max_requests = 1;
-        options.header_timeout = Duration::from_millis(100);
-        options.request_timeout = Duration::from_millis(300);
-    });
+    let server = bounded(
+        ServeOptions::new()
+            .max_requests(1)
+            .header_timeout(Duration::from_millis(100))
+            .request_timeout(Duration::from_millis(300)),
+    );
     let mut stream = open_stream(server.address, "/api/channels/c/stream", "");
     until("the stream is there", || server.hub.client_count() == 1);
     let unread = TcpStream::connect(server.address).unwrap();

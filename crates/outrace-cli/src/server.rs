@@ -49,7 +49,9 @@ impl Server {
             .collect();
         options.access.check_exposure(&options.listen, &addresses)?;
         let (hub, mut bounds) = (options.hub(&access)?, options.server()?);
-        bounds.tls = access.tls.clone();
+        if let Some(tls) = &access.tls {
+            bounds = bounds.tls(tls.clone());
+        }
         let listener = TcpListener::bind(&addresses[..]).await.map_err(failed)?;
         let has_tls = access.tls.is_some();
         // Before the address is printed: until then a SIGHUP ends the program.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use outrace::server::Options;
+use outrace::server::ServeOptions;
 use outrace::{Client, Hub, HubBuilder};
 use tokio::io::DuplexStream;
 use tokio::net::TcpListener;
@@ -63,11 +63,11 @@ impl Server {
     /// Serves a hub with its own router and the default bounds.
     pub fn start(hub: Hub) -> Self {
         let router = hub.router();
-        Self::with_router(hub, router, Options::default())
+        Self::with_router(hub, router, ServeOptions::default())
     }
 
     /// Serves a hub behind `router`, with the bounds of `options`.
-    pub fn with_router(hub: Hub, router: axum::Router, options: Options) -> Self {
+    pub fn with_router(hub: Hub, router: axum::Router, options: ServeOptions) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .enable_all()

@@ -1,5 +1,6 @@
 //! The options that say who may connect, and their files, which SIGHUP reads again.
 
+use std::error::Error as _;
 use std::fs;
 use std::io;
 use std::net::SocketAddr;
@@ -210,11 +211,15 @@ impl AccessOptions {
                 .display()
                 .to_string()
         };
-        Failure::usage(format!(
+        let mut sentence = format!(
             "{} and {}: {error}",
             shown(&self.tls_cert),
             shown(&self.tls_key)
-        ))
+        );
+        if let Some(source) = error.source() {
+            sentence.push_str(&format!(": {source}"));
+        }
+        Failure::usage(sentence)
     }
 }
 

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use clap::Args;
-use outrace::{HubBuilder, server};
+use outrace::HubBuilder;
+use outrace::server::ServeOptions;
 
 use crate::flags::values::{bytes, duration};
 
@@ -118,13 +119,12 @@ impl Limits {
         }
     }
 
-    /// Returns the bounds of the accept loop.
-    pub(crate) fn server(&self) -> server::Options {
-        let mut options = server::Options::default();
-        options.header_timeout = self.header_timeout;
-        options.header_bytes = self.header_bytes;
-        options.max_requests = self.max_requests;
-        options.request_timeout = self.request_timeout;
-        options
+    /// Returns the limits of the accept loop.
+    pub(crate) fn server(&self) -> ServeOptions {
+        ServeOptions::new()
+            .header_timeout(self.header_timeout)
+            .header_bytes(self.header_bytes)
+            .max_requests(self.max_requests)
+            .request_timeout(self.request_timeout)
     }
 }

@@ -94,8 +94,8 @@ impl ServerOptions {
         self.limits.apply(hub).build().map_err(out_of_range)
     }
 
-    /// Returns the bounds of the accept loop.
-    pub(crate) fn server(&self) -> Result<server::Options, Failure> {
+    /// Returns the limits of the accept loop.
+    pub(crate) fn server(&self) -> Result<server::ServeOptions, Failure> {
         let options = self.limits.server();
         options.check().map_err(out_of_range)?;
         Ok(options)

@@ -1,33 +1,36 @@
-//! The end of an identity's validity, in the middle of a connection.
+//! The expiry of an identity while its client is connected.
 
 use std::time::{Duration, SystemTime};
 
 use super::Identity;
 
-/// How often the clock on the wall is looked at again: it may be set, and a timer follows another one.
-const LOOK: Duration = Duration::from_secs(30);
+/// The longest sleep before the system clock is read again. The timer follows a monotonic clock,
+/// and the system clock may be set meanwhile.
+const CLOCK_CHECK_INTERVAL: Duration = Duration::from_secs(30);
 
-/// Whether the moment has yet to come.
-pub(super) fn is_ahead(moment: SystemTime) -> bool {
+/// Whether the moment is in the future.
+pub(super) fn is_future(moment: SystemTime) -> bool {
     SystemTime::now() < moment
 }
 
-/// Ready when an identity is not valid any more; never, for one that always is. A clock that is set meanwhile is noticed within half a minute.
+/// Completes when the identity expires; never, if it does not expire.
+///
+/// A change of the system clock takes effect within [`CLOCK_CHECK_INTERVAL`].
 ///
 /// # Cancel safety
-/// Dropping it loses nothing.
+/// Dropping the future loses nothing.
 pub(crate) async fn expired(identity: Identity) {
     expired_by(identity, SystemTime::now).await;
 }
 
-/// As [`expired`], with the wall clock as an argument.
+/// Does the same as [`expired`], with the system clock as an argument.
 async fn expired_by(identity: Identity, now: impl Fn() -> SystemTime) {
     let Some(moment) = identity.expiry() else {
         return std::future::pending().await;
     };
     while let Ok(left) = moment.duration_since(now()) {
-        // Whole milliseconds, and never none: the timer is no finer.
-        tokio::time::sleep(left.clamp(Duration::from_millis(1), LOOK)).await;
+        // At least 1 ms, the timer's resolution: a shorter sleep would spin.
+        tokio::time::sleep(left.clamp(Duration::from_millis(1), CLOCK_CHECK_INTERVAL)).await;
     }
 }
 

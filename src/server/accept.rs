@@ -31,7 +31,8 @@ const PAUSE_WITHOUT_DESCRIPTORS: Duration = Duration::from_millis(50);
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(1);
 
 /// The minimum difference between the timeout of a request and that of a header. The header's
-/// timeout has to expire first, because it also closes a connection that waits for its next request.
+/// timeout has to expire first, because it also closes a connection that waits for its next
+/// request.
 const REQUEST_TIMEOUT_MARGIN: Duration = Duration::from_secs(1);
 
 /// Serves [`Hub::router`] on a listener until `stop` completes, with the default [`ServeOptions`].

@@ -21,8 +21,8 @@ use super::processes::{self, Processes};
 /// The response has one result for each action, in order: an object for an object, an array for an
 /// array. An invalid or forbidden action refuses the whole request before any action is executed.
 ///
-/// The content type has to be JSON. A foreign page cannot send it without a CORS preflight, because a
-/// "simple request" may not have this type. The gate refuses pages of other sites in any case.
+/// The content type has to be JSON. A foreign page cannot send it without a CORS preflight, because
+/// a "simple request" may not have this type. The gate refuses pages of other sites in any case.
 pub(super) async fn actions(
     State(hub): State<Hub>,
     admitted: AdmittedPeer,

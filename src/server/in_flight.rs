@@ -1,5 +1,5 @@
-//! The account of a connection that is neither a WebSocket nor a stream: its permit, and the time of
-//! its current request.
+//! The account of a connection that is neither a WebSocket nor a stream: its permit, and the time
+//! of its current request.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -9,8 +9,8 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 /// A connection on which a plain request may be in flight. Clones share one account.
 ///
-/// It counts against [`ServeOptions::max_requests`](super::ServeOptions::max_requests) until it ends
-/// or becomes a WebSocket or a stream.
+/// It counts against [`ServeOptions::max_requests`](super::ServeOptions::max_requests) until it
+/// ends or becomes a WebSocket or a stream.
 #[derive(Debug, Clone)]
 pub(super) struct InFlight(Arc<Mutex<RequestAccount>>);
 

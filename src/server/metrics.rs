@@ -190,8 +190,8 @@ fn counter(out: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: u64) 
     counter.encode(out.encode_descriptor(name, help, None, counter.metric_type())?)
 }
 
-/// Encodes one counter for each reason, including those that are still 0: a series that appears with
-/// its first event hides that event from `rate()`.
+/// Encodes one counter for each reason, including those that are still 0: a series that appears
+/// with its first event hides that event from `rate()`.
 fn counters(
     out: &mut DescriptorEncoder<'_>,
     name: &str,

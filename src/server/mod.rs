@@ -1,7 +1,8 @@
-//! The HTTP server: the routes of a hub, and an accept loop that serves them.
+//! The HTTP server: the routes of a hub, and an accept loop.
 //!
-//! [`Hub::router`] is an axum router, to mount in an application or to serve by itself. [`serve`] and
-//! [`serve_with`] serve it within the limits of [`ServeOptions`]; any other server for axum works too.
+//! [`Hub::router`] is an axum router, to mount in an application or to serve by itself. [`serve`]
+//! and [`serve_with`] serve it within the limits of [`ServeOptions`]; any other server for axum
+//! works too.
 
 mod accept;
 mod api;
@@ -45,16 +46,16 @@ impl Hub {
     /// | `POST /api/actions` | one action or an array of them, as JSON |
     /// | `GET /api/stats` | [`Hub::stats`] |
     /// | `GET /api/channels` | [`Hub::channels`] |
-    /// | `GET /api/channels/{channel}/stream` | its lines as text; with `?tail=N`, the last N first |
+    /// | `GET /api/channels/{channel}/stream` | its lines as text; `?tail=N`: the last N first |
     /// | `GET /api/channels/{channel}/events` | Server-Sent Events, resumed by `Last-Event-ID` |
     /// | `GET /api/processes` | the processes of a supervisor, with a `Processes` layer |
     /// | `GET /metrics` | the same figures for Prometheus, with feature `metrics` |
     /// | `GET /healthz` | `ok`, or 503 when stopping |
     ///
-    /// Any other path is answered with 404 and a text that lists these. All routes but `/healthz` are
-    /// behind the hub's [gate](crate::access): a page of another site can neither connect nor publish,
-    /// and a hub with an authenticator admits only identified users. `/api/channels` lists the channels
-    /// that the caller may subscribe to.
+    /// Any other path is answered with 404 and a text that lists these. All routes but `/healthz`
+    /// are behind the hub's [gate](crate::access): a page of another site can neither connect nor
+    /// publish, and a hub with an authenticator admits only identified users. `/api/channels` lists
+    /// the channels that the caller may subscribe to.
     ///
     /// ```no_run
     /// # async fn run() -> std::io::Result<()> {
@@ -98,7 +99,8 @@ async fn health(State(hub): State<Hub>) -> Response {
 async fn not_found() -> Response {
     const HELP: &str = "Not found. Here are:\n\
         GET  /ws            WebSocket: {\"type\":\"subscribe\",\"channel\":\"process:ID\"}\n\
-        POST /api/actions   publish, as JSON: {\"action\":\"ws.send_process_output\",\"process_id\":\"ID\",\"output\":\"line\"}\n\
+        POST /api/actions   publish, as JSON: \
+        {\"action\":\"ws.send_process_output\",\"process_id\":\"ID\",\"output\":\"line\"}\n\
         GET  /api/stats     counters\n\
         GET  /api/channels  the channels that have subscribers, a history or a status\n\
         GET  /api/channels/CHANNEL/stream?tail=N  the lines as text, for curl\n\

@@ -90,8 +90,9 @@ mod supervised {
     /// The processes of a supervisor, as a layer for the [router](crate::Hub::router).
     ///
     /// With this [layer](Self::layer), `GET /api/processes` lists the processes. If they are
-    /// [controllable](Self::new), `POST /api/actions` also accepts `process.start`, `process.stop` and
-    /// `process.restart` from callers that may [control](crate::access::Grants::control) the process.
+    /// [controllable](Self::new), `POST /api/actions` also accepts `process.start`, `process.stop`
+    /// and `process.restart` from callers that may [control](crate::access::Grants::control) the
+    /// process.
     ///
     /// ```no_run
     /// # async fn example(hub: outrace::Hub) -> Result<(), Box<dyn std::error::Error>> {
@@ -111,8 +112,8 @@ mod supervised {
     }
 
     impl Processes {
-        /// Wraps the control of a supervisor. `controllable` says whether clients may start and stop its
-        /// processes.
+        /// Wraps the control of a supervisor. `controllable` says whether clients may start and
+        /// stop its processes.
         pub fn new(control: Control, controllable: bool) -> Self {
             Self {
                 control,

@@ -92,9 +92,10 @@ impl ServeOptions {
     /// default, from 1 ms to a year.
     ///
     /// The effective timeout is at least one second longer than
-    /// [`header_timeout`](Self::header_timeout). A connection that exceeds it is cut, because a peer
-    /// that does not read its response would hold the connection forever. The limit does not apply
-    /// to the streams of a hub. It does apply to an endless response of the application's router.
+    /// [`header_timeout`](Self::header_timeout). A connection that exceeds it is cut, because a
+    /// peer that does not read its response would hold the connection forever. The limit does not
+    /// apply to the streams of a hub. It does apply to an endless response of the application's
+    /// router.
     #[must_use]
     pub fn request_timeout(mut self, timeout: Duration) -> Self {
         self.request_timeout = timeout;

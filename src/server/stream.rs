@@ -1,7 +1,7 @@
 //! The plain HTTP streams of a channel: text lines for curl, Server-Sent Events for browsers.
 //!
-//! A stream is a client like a WebSocket: it gets the same blocks in another encoding, through the same
-//! kind of outbox, under the same rules.
+//! A stream is a client like a WebSocket: it gets the same blocks in another encoding, through the
+//! same kind of outbox, under the same rules.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -41,11 +41,12 @@ pub(super) struct StreamQuery {
     tail: Option<u64>,
 }
 
-/// The interval at which a silent event stream sends a comment. Proxies close silent connections, and
-/// a vanished reader is found only by writing.
+/// The interval at which a silent event stream sends a comment. Proxies close silent connections,
+/// and a vanished reader is found only by writing.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
-/// `GET /api/channels/{channel}/stream`: the lines, each followed by `\n`. A gap is a line of its own.
+/// `GET /api/channels/{channel}/stream`: the lines, each followed by `\n`. A gap is a line of its
+/// own.
 pub(super) async fn text(
     State(hub): State<Hub>,
     admitted: AdmittedPeer,
@@ -64,8 +65,8 @@ pub(super) async fn text(
     )
 }
 
-/// `GET /api/channels/{channel}/events`: Server-Sent Events. Each has the id `EPOCH:SEQ`, from which a
-/// browser resumes by itself.
+/// `GET /api/channels/{channel}/events`: Server-Sent Events. Each has the id `EPOCH:SEQ`, from
+/// which a browser resumes by itself.
 pub(super) async fn events(
     State(hub): State<Hub>,
     admitted: AdmittedPeer,

@@ -14,7 +14,10 @@ use tokio_rustls::rustls::{self, ServerConfig};
 /// Supports TLS 1.2 and 1.3. Clones share one certificate, so that renewing one renews all.
 ///
 /// ```no_run
-/// # async fn run(hub: outrace::Hub, listener: tokio::net::TcpListener) -> Result<(), Box<dyn std::error::Error>> {
+/// # use outrace::Hub;
+/// # use tokio::net::TcpListener;
+/// # type Result = std::result::Result<(), Box<dyn std::error::Error>>;
+/// # async fn run(hub: Hub, listener: TcpListener) -> Result {
 /// use outrace::server::{ServeOptions, Tls, serve_with};
 ///
 /// let tls = Tls::from_pem(&std::fs::read("cert.pem")?, &std::fs::read("key.pem")?)?;
@@ -57,7 +60,8 @@ impl Tls {
         Ok(Self(Arc::new(RwLock::new(config(certificates, key)?))))
     }
 
-    /// Replaces the certificate and the key. New connections use them; existing ones are unaffected.
+    /// Replaces the certificate and the key. New connections use them; existing ones are
+    /// unaffected.
     ///
     /// # Errors
     /// Returns the same errors as [`Tls::from_pem`]. The old certificate then remains in use.

@@ -8,10 +8,11 @@ use axum::http::header::{
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
-/// The Content-Security-Policy. It allows resources of this server only, and no inline script or style.
-/// It forbids embedding in a frame, and turning a string into markup or a script.
+/// The Content-Security-Policy. It allows resources of this server only, and no inline script or
+/// style. It forbids embedding in a frame, and turning a string into markup or a script.
 const POLICY: &str = "default-src 'none'; script-src 'self'; worker-src 'self'; style-src 'self'; \
-    connect-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; \
+    connect-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none'; \
+    frame-ancestors 'none'; \
     require-trusted-types-for 'script'; trusted-types outrace";
 
 const HTML: &str = "text/html; charset=utf-8";

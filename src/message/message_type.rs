@@ -1,4 +1,4 @@
-//! What a message is: the `type` of the wire.
+//! The type of a message, as on the wire.
 
 use std::fmt;
 
@@ -16,28 +16,29 @@ pub enum MessageType {
     ProcessOutput,
     /// `process_status`: a process started or ended.
     ProcessStatus,
-    /// `event`: something an application tells all its clients.
+    /// `event`: an event of the application, for all clients.
     Event,
-    /// `error`: an error text, or a refusal to one client.
+    /// `error`: an error text, or a refusal for one client.
     Error,
     /// `pong`: the reply to `ping`.
     Pong,
-    /// `ping`: from a client.
+    /// `ping`: a client's request for a `pong`.
     Ping,
-    /// `subscribe`: from a client.
+    /// `subscribe`: a client's request to receive a channel.
     Subscribe,
-    /// `unsubscribe`: from a client.
+    /// `unsubscribe`: a client's request to receive a channel no longer.
     Unsubscribe,
     /// `subscribed`: the reply to a `subscribe` with options.
     Subscribed,
-    /// `gap`: messages were skipped here.
+    /// `gap`: messages were skipped for this client.
     Gap,
-    /// Any other type, of the application's own.
+    /// Any other type, defined by the application.
     Other(Box<str>),
 }
 
 impl MessageType {
-    /// The type as it stands on the wire (before JSON escaping, which only [`Other`](Self::Other) can need).
+    /// Returns the type as on the wire, before JSON escaping. Only [`Other`](Self::Other) can need
+    /// escaping.
     pub fn as_str(&self) -> &str {
         match self {
             Self::ProcessOutput => "process_output",
@@ -85,7 +86,7 @@ mod tests {
 
     #[test]
     fn every_type_reads_back_from_its_own_name() {
-        for kind in [
+        for message_type in [
             MessageType::ProcessOutput,
             MessageType::ProcessStatus,
             MessageType::Event,
@@ -98,7 +99,7 @@ mod tests {
             MessageType::Gap,
             MessageType::Other("deploy".into()),
         ] {
-            assert_eq!(MessageType::from(kind.as_str()), kind);
+            assert_eq!(MessageType::from(message_type.as_str()), message_type);
         }
     }
 }

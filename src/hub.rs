@@ -23,8 +23,7 @@ use crate::connection::{self, Addresses, UpgradeBody};
 use crate::encode::{Encoding, Envelope, single};
 use crate::error::ConfigError;
 use crate::message::{
-    Action, ChannelName, Lines, Message, MessageType, NameError, ProcessChannelName, ProcessEvent,
-    ProcessId, Status,
+    Action, ChannelName, Lines, Message, MessageType, NameError, ProcessEvent, ProcessId, Status,
 };
 use crate::protocol::{ClientMessage, Command, Range, SubscribeOptions, SubscribeRefusal};
 use crate::reason::{CloseReason, RefusalReason};
@@ -825,10 +824,15 @@ impl Inner {
 
     /// The channel of a process, if anybody listens to it or what is published is kept. No allocation for one that exists.
     fn process_channel(&self, process_id: &str) -> Result<Option<Target>, NameError> {
-        let Some(name) = ProcessChannelName::new(process_id) else {
+        const PREFIX: &[u8] = b"process:";
+        let mut name = [0; 8 + 128];
+        let Some(name) = name.get_mut(..PREFIX.len() + process_id.len()) else {
             return ProcessId::parse(process_id).map(|_| None);
         };
-        self.channel(name.as_str())
+        name[..PREFIX.len()].copy_from_slice(PREFIX);
+        name[PREFIX.len()..].copy_from_slice(process_id.as_bytes());
+        let name = std::str::from_utf8(name).expect("two texts, one after the other");
+        self.channel(name)
             .or_else(|_| ProcessId::parse(process_id).map(|_| None))
     }
 

@@ -68,7 +68,7 @@ impl Credentials {
         percent_decoded(token).filter(|token| !token.is_empty())
     }
 
-    /// Returns the token of [`bearer`](Self::bearer), or else of [`query_token`](Self::query_token).
+    /// Returns the [`bearer`](Self::bearer) token, or else the [`query_token`](Self::query_token).
     pub fn token(&self) -> Option<Cow<'_, str>> {
         self.bearer()
             .map(Cow::Borrowed)

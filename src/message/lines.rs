@@ -2,8 +2,6 @@
 
 use bytes::Bytes;
 
-use super::terminated_lines;
-
 /// A run of lines without their terminators: one text, and the byte range of each line in it.
 ///
 /// A publisher can make one `Lines` of each read from a pipe, and publish it with one call. The
@@ -100,9 +98,14 @@ impl Lines {
         let end_of_text = offset(text.len());
         let mut spans = Vec::new();
         let mut start = 0;
-        for line in terminated_lines(&text, 0) {
-            spans.push((start, offset(line.end)));
-            start = offset(line.next);
+        for newline in memchr::memchr_iter(b'\n', &text) {
+            let end = if newline > start as usize && text[newline - 1] == b'\r' {
+                newline - 1
+            } else {
+                newline
+            };
+            spans.push((start, offset(end)));
+            start = offset(newline) + 1;
         }
         if start < end_of_text {
             spans.push((start, end_of_text));

@@ -6,7 +6,6 @@
 mod action;
 mod compact;
 mod event;
-mod line_ends;
 mod lines;
 mod message_type;
 mod name;
@@ -19,10 +18,8 @@ use serde_json::value::RawValue;
 pub use action::{Action, ActionError, Actions, ProcessOrder};
 use compact::compact;
 pub use event::ProcessEvent;
-pub(crate) use line_ends::terminated_lines;
 pub use lines::Lines;
 pub use message_type::MessageType;
-pub(crate) use name::ProcessChannelName;
 pub use name::{ChannelName, NameError, ProcessId};
 pub use status::{Status, StatusReport};
 

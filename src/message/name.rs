@@ -131,34 +131,6 @@ impl ProcessId {
     }
 }
 
-/// The name of a process's channel, on the stack: a lookup by process id allocates nothing.
-///
-/// Only the length of the id is checked. A lookup by an invalid id finds no channel.
-pub(crate) struct ProcessChannelName {
-    bytes: [u8; PROCESS_PREFIX.len() + MAX_PROCESS_BYTES],
-    len: usize,
-}
-
-impl ProcessChannelName {
-    /// Returns `None` if the text is longer than a process id may be.
-    pub(crate) fn new(process_id: &str) -> Option<Self> {
-        let mut bytes = [0; PROCESS_PREFIX.len() + MAX_PROCESS_BYTES];
-        let (prefix, rest) = bytes.split_at_mut(PROCESS_PREFIX.len());
-        prefix.copy_from_slice(PROCESS_PREFIX.as_bytes());
-        rest.get_mut(..process_id.len())?
-            .copy_from_slice(process_id.as_bytes());
-        Some(Self {
-            bytes,
-            len: PROCESS_PREFIX.len() + process_id.len(),
-        })
-    }
-
-    /// Returns the name as text.
-    pub(crate) fn as_str(&self) -> &str {
-        str::from_utf8(&self.bytes[..self.len]).expect("two texts in sequence are UTF-8")
-    }
-}
-
 fn is_process_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-')
 }
@@ -294,17 +266,6 @@ mod tests {
             ProcessId::from_command("./ümlaut".as_ref()).as_str(),
             "-mlaut"
         );
-    }
-
-    #[test]
-    fn the_name_on_the_stack_is_that_of_the_channel() {
-        for id in ["w", "web-1", &"x".repeat(128)] {
-            let channel = ChannelName::process(&ProcessId::parse(id).unwrap());
-            let name = ProcessChannelName::new(id).unwrap();
-            assert_eq!(name.as_str(), channel.as_str());
-        }
-        assert!(ProcessChannelName::new(&"x".repeat(129)).is_none());
-        assert_eq!(ProcessChannelName::new("").unwrap().as_str(), "process:");
     }
 
     proptest! {

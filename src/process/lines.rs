@@ -16,7 +16,7 @@ use std::fmt;
 
 use bytes::{Bytes, BytesMut};
 
-use crate::message::{Lines, terminated_lines};
+use crate::message::Lines;
 
 /// The longest line that is delivered in one piece, in bytes without its terminator.
 pub const MAX_LINE: usize = 64 * 1024;
@@ -190,13 +190,19 @@ impl fmt::Debug for LineSplitter {
 /// begins. There is no `\n` before `searched`.
 fn spans_of(text: &[u8], searched: usize, spans: &mut Vec<(u32, u32)>) -> usize {
     let mut start = 0;
-    for line in terminated_lines(text, searched) {
-        if line.end - line.start <= MAX_LINE {
-            spans.push((line.start as u32, line.end as u32));
+    for found in memchr::memchr_iter(b'\n', &text[searched..]) {
+        let newline = searched + found;
+        let end = if newline > start && text[newline - 1] == b'\r' {
+            newline - 1
         } else {
-            push_pieces(text, line.start, line.end, spans);
+            newline
+        };
+        if end - start <= MAX_LINE {
+            spans.push((start as u32, end as u32));
+        } else {
+            push_pieces(text, start, end, spans);
         }
-        start = line.next;
+        start = newline + 1;
     }
     while let Some(piece) = overlong_piece(&text[start..]) {
         spans.push((start as u32, (start + piece) as u32));

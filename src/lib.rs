@@ -68,6 +68,8 @@ pub mod access;
 mod channel;
 mod config;
 mod connection;
+#[cfg(target_os = "linux")]
+mod descriptor;
 #[allow(unreachable_pub)]
 mod encode;
 mod error;

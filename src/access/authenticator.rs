@@ -2,7 +2,9 @@
 
 use std::future::{Future, ready};
 use std::pin::Pin;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
 
 use super::{Credentials, Identity};
 
@@ -136,7 +138,19 @@ where
 /// Returns an authenticator that asks several in order, and returns the first identity found.
 ///
 /// When all refuse, it returns the most specific of their errors: [`AuthError::Forbidden`], then
-/// `Expired`, `NotYetValid`, `Failed`, `Invalid` and `Missing`.
+/// `Expired`, `NotYetValid`, `Failed`, `Invalid` and `Missing`. Without any authenticator, it
+/// refuses every request with `Missing`.
+///
+/// ```
+/// use outrace::access::{self, ApiKeys, Authenticator, TokenTable};
+///
+/// let authenticators: [Box<dyn Authenticator>; 2] = [
+///     Box::new(TokenTable::parse("alice 0123456789abcdef")?),
+///     Box::new(ApiKeys::new().key("4f9d0c6e51b2ce83", "deployer")),
+/// ];
+/// let hub = outrace::Hub::builder().authenticator(access::any_of(authenticators)).build()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn any_of(
     authenticators: impl IntoIterator<Item = Box<dyn Authenticator>>,
 ) -> impl Authenticator {
@@ -174,22 +188,22 @@ pub fn any_of(
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug)]
-pub struct Reloadable<A>(RwLock<Arc<A>>);
+pub struct Reloadable<A>(ArcSwap<A>);
 
 impl<A: Authenticator> Reloadable<A> {
     /// Wraps the first authenticator.
     pub fn new(authenticator: A) -> Self {
-        Self(RwLock::new(Arc::new(authenticator)))
+        Self(ArcSwap::from_pointee(authenticator))
     }
 
     /// Replaces the authenticator. It applies to later requests; connected clients stay connected.
     pub fn replace(&self, authenticator: A) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(authenticator);
+        self.0.store(Arc::new(authenticator));
     }
 
     /// Returns the current authenticator.
     pub fn current(&self) -> Arc<A> {
-        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+        self.0.load_full()
     }
 }
 

@@ -20,7 +20,7 @@ use http::Extensions;
 pub struct PeerAddress(pub SocketAddr);
 
 impl PeerAddress {
-    /// The one among a request's extensions.
+    /// Returns the address among a request's extensions.
     pub(crate) fn of(extensions: &Extensions) -> Option<SocketAddr> {
         extensions.get().map(|&Self(address)| address)
     }
@@ -35,7 +35,7 @@ impl PeerAddress {
 pub struct LocalAddress(pub SocketAddr);
 
 impl LocalAddress {
-    /// The one among a request's extensions.
+    /// Returns the address among a request's extensions.
     pub(crate) fn of(extensions: &Extensions) -> Option<SocketAddr> {
         extensions.get().map(|&Self(address)| address)
     }

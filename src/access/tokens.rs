@@ -78,6 +78,16 @@ pub enum TokenFault {
 impl TokenTable {
     /// Parses the text of a token file. Does no I/O.
     ///
+    /// ```
+    /// use outrace::access::TokenTable;
+    ///
+    /// let table = TokenTable::parse("alice 0123456789abcdef subscribe=process:*")?;
+    /// assert_eq!(table.len(), 1);
+    /// let error = TokenTable::parse("# nothing wrong here\nbob short").unwrap_err();
+    /// assert_eq!(error.line, 2);
+    /// # Ok::<(), outrace::access::TokenFileError>(())
+    /// ```
+    ///
     /// # Errors
     /// Returns the error of the first faulty line.
     pub fn parse(text: &str) -> Result<Self, TokenFileError> {

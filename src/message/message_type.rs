@@ -14,7 +14,7 @@ use std::fmt;
 pub enum MessageType {
     /// `process_output`: one line of a process.
     ProcessOutput,
-    /// `process_status`: a process started or ended.
+    /// `process_status`: the status of a process that has started or ended.
     ProcessStatus,
     /// `event`: an event of the application, for all clients.
     Event,

@@ -1,11 +1,13 @@
 //! The account of a connection that is neither a WebSocket nor a stream: its permit, and the time
 //! of its current request.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, sleep, sleep_until};
+
+use crate::sync::lock;
 
 /// A connection on which a plain request may be in flight. Clones share one account.
 ///
@@ -66,8 +68,7 @@ impl InFlight {
         }
     }
 
-    /// Locks the account. Nothing panics while the lock is held, so a poisoned lock is intact.
     fn account(&self) -> MutexGuard<'_, RequestAccount> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }

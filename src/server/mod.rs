@@ -49,7 +49,7 @@ impl Hub {
     /// | `GET /api/channels/{channel}/stream` | its lines as text; `?tail=N`: the last N first |
     /// | `GET /api/channels/{channel}/events` | Server-Sent Events, resumed by `Last-Event-ID` |
     /// | `GET /api/processes` | the processes of a supervisor, with a `Processes` layer |
-    /// | `GET /metrics` | the same figures for Prometheus, with feature `metrics` |
+    /// | `GET /metrics` | the counters for Prometheus, with feature `metrics` |
     /// | `GET /healthz` | `ok`, or 503 when stopping |
     ///
     /// Any other path is answered with 404 and a text that lists these. All routes but `/healthz`

@@ -1,8 +1,9 @@
 //! TLS for the accept loop. The certificate can be replaced while the loop runs.
 
 use std::fmt;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::crypto::ring::default_provider;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
@@ -30,7 +31,7 @@ use tokio_rustls::rustls::{self, ServerConfig};
 /// # }
 /// ```
 #[derive(Clone)]
-pub struct Tls(Arc<RwLock<Arc<ServerConfig>>>);
+pub struct Tls(Arc<ArcSwap<ServerConfig>>);
 
 /// An error in a certificate or a key.
 #[derive(Debug, thiserror::Error)]
@@ -57,7 +58,7 @@ impl Tls {
     /// Returns a [`TlsError`] when a part is missing, malformed or unusable, or when the key is not
     /// the certificate's.
     pub fn from_pem(certificates: &[u8], key: &[u8]) -> Result<Self, TlsError> {
-        Ok(Self(Arc::new(RwLock::new(config(certificates, key)?))))
+        Ok(Self(Arc::new(ArcSwap::new(config(certificates, key)?))))
     }
 
     /// Replaces the certificate and the key. New connections use them; existing ones are
@@ -66,16 +67,13 @@ impl Tls {
     /// # Errors
     /// Returns the same errors as [`Tls::from_pem`]. The old certificate then remains in use.
     pub fn renew(&self, certificates: &[u8], key: &[u8]) -> Result<(), TlsError> {
-        let config = config(certificates, key)?;
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = config;
+        self.0.store(config(certificates, key)?);
         Ok(())
     }
 
     /// Returns an acceptor with the current certificate.
     pub(super) fn acceptor(&self) -> TlsAcceptor {
-        TlsAcceptor::from(Arc::clone(
-            &self.0.read().unwrap_or_else(PoisonError::into_inner),
-        ))
+        TlsAcceptor::from(self.0.load_full())
     }
 }
 

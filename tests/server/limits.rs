@@ -86,7 +86,7 @@ fn knock(address: SocketAddr, more: &str) -> http::Response {
     http::exchange(address, handshake(more).as_bytes())
 }
 
-/// Serves a hub with other bounds on requests.
+/// Serves a hub with these bounds on requests.
 fn bounded(options: ServeOptions) -> Server {
     let hub = Hub::new();
     Server::with_router(hub.clone(), hub.router(), options)

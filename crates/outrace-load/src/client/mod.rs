@@ -1,0 +1,9 @@
+//! The clients: what each one accounts for, and the threads that hold their connections.
+
+pub(crate) mod account;
+pub(crate) mod announced;
+pub(crate) mod ledger;
+pub(crate) mod load_client;
+pub(crate) mod receiver;
+mod server_message;
+mod slot;

@@ -244,7 +244,7 @@ mod tests {
 
     fn disconnected() -> Event {
         Event::Disconnected {
-            reason: DisconnectReason::Silent,
+            reason: DisconnectReason::IdleTimeout,
             retry_in: None,
         }
     }

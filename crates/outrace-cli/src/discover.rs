@@ -67,7 +67,7 @@ async fn ask(lister: ChannelLister, patterns: Vec<Pattern>, tell: mpsc::Sender<S
                 }
             }
             // That there is no connection is told by who watches; that there is one without a list is not.
-            Err(ListError::Connection(_) | ListError::Silent) => {}
+            Err(ListError::Connection(_) | ListError::Timeout) => {}
             Err(error) => {
                 if !std::mem::replace(&mut complained, true) {
                     eprintln!("outrace: cannot list the channels: {error}");

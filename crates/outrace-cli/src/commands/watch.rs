@@ -79,7 +79,7 @@ impl Watch {
             builder = builder.token(token);
         }
         if let Some(path) = &self.ca {
-            builder = builder.authorities(read(path)?);
+            builder = builder.root_certificates(read(path)?);
         }
         if let Some(lines) = self.tail {
             builder = builder.tail(lines);
@@ -232,13 +232,13 @@ impl Printer<'_> {
             Event::Status {
                 channel,
                 status,
-                code,
+                exit_code,
                 ..
             } => {
                 self.out.flush()?;
                 match status {
                     outrace::Status::Exited | outrace::Status::Crashed => {
-                        eprintln!("outrace: {channel} {status} with code {code}");
+                        eprintln!("outrace: {channel} {status} with code {exit_code}");
                     }
                     status => eprintln!("outrace: {channel} {status}"),
                 }
@@ -257,7 +257,7 @@ impl Printer<'_> {
                 }
                 self.skipped(channel.as_str(), lost)?;
             }
-            Event::Error { text } => eprintln!("outrace: the server says: {text}"),
+            Event::Error { message } => eprintln!("outrace: the server says: {message}"),
             Event::Connected if self.away => {
                 self.away = false;
                 eprintln!("outrace: {}: connected", self.url);

@@ -194,7 +194,7 @@ fn only_the_access_rules_hash_and_compare_secrets() {
 #[test]
 fn only_the_ends_of_connections_know_tls() {
     for word in ["rustls", "tokio_rustls"] {
-        only_in(word, &["server/tls.rs", "client/dial.rs"]);
+        only_in(word, &["server/tls.rs", "client/tls.rs"]);
     }
 }
 

@@ -362,7 +362,7 @@ async fn a_server_that_is_merely_idle_is_not_given_up() {
             watcher.next().await,
             Some(Event::Subscribed { seq: 0, .. })
         ));
-        // Four times its idle_timeout, without a message: only pongs.
+        // Four times the idle timeout, without a message: only pongs.
         assert!(
             tokio::time::timeout(4 * idle_timeout, watcher.next())
                 .await

@@ -169,14 +169,21 @@ async fn what_fails_is_started_again_until_it_succeeds_and_its_channel_tells_the
         let script = format!(
             "echo run >> {count}; echo run $(wc -l < {count}); [ $(wc -l < {count}) -ge 3 ]"
         );
-        let hub = Hub::builder().history(1000).history_bytes(1 << 20).build().unwrap();
+        let hub = Hub::builder()
+            .history(1000)
+            .history_bytes(1 << 20)
+            .build()
+            .unwrap();
         let mut client = JsonClient::subscribed(&serve(&hub).await, "process:it").await;
         let supervisor = Supervisor::builder()
             .process(shell("it", &script).restart(Restart::OnFailure))
             .start(&hub)
             .unwrap();
         let all = supervisor.wait().await;
-        assert_eq!((all[0].status.clone(), all[0].code, all[0].restarts), (Status::Exited, 0, 2));
+        assert_eq!(
+            (all[0].status.clone(), all[0].code, all[0].restarts),
+            (Status::Exited, 0, 2)
+        );
         assert_eq!(supervisor.first_failure(), None, "it was started again");
         let mut story = Vec::new();
         while story.last().is_none_or(|last| last != "exited 0") {
@@ -360,11 +367,18 @@ async fn the_grace_is_for_the_whole_group_though_its_leader_ends_at_once() {
         );
         let script = format!("sh -c \"{child}\" > /dev/null 2>&1; echo never");
         let hub = Hub::new();
-        let supervisor =
-            Supervisor::builder().process(shell("it", &script)).grace_period(AN_HOUR).start(&hub).unwrap();
+        let supervisor = Supervisor::builder()
+            .process(shell("it", &script))
+            .grace_period(AN_HOUR)
+            .start(&hub)
+            .unwrap();
         written(&up).await;
         supervisor.stop().await;
-        assert_eq!(std::fs::read_to_string(&bye).unwrap(), "bye\n", "the child was not waited for");
+        assert_eq!(
+            std::fs::read_to_string(&bye).unwrap(),
+            "bye\n",
+            "the child was not waited for"
+        );
     })
     .await;
 }
@@ -382,8 +396,10 @@ async fn what_a_run_has_left_behind_is_ended_before_the_next() {
              exit 0; fi; sleep 1000 > /dev/null 2>&1 & echo $! > {children}; exit 1"
         );
         let hub = Hub::new();
-        let supervisor =
-            Supervisor::builder().process(shell("it", &script).restart(Restart::OnFailure)).start(&hub).unwrap();
+        let supervisor = Supervisor::builder()
+            .process(shell("it", &script).restart(Restart::OnFailure))
+            .start(&hub)
+            .unwrap();
         let all = supervisor.wait().await;
         assert_eq!((all[0].code, all[0].restarts), (0, 1));
         assert_eq!(written(&again).await, "gone");

@@ -38,12 +38,7 @@ mod linux {
     impl FolderWatch {
         pub(in crate::process) fn new() -> Self {
             let events = inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC).ok();
-            // The deprecation concerns types whose descriptor can change. An `OwnedFd` always
-            // returns the same open descriptor. The replacement is `unsafe`, which this crate
-            // avoids.
-            #[allow(deprecated)]
-            let events =
-                events.and_then(|events| AsyncFd::with_interest(events, Interest::READABLE).ok());
+            let events = events.and_then(|events| register_readable(events).ok());
             Self {
                 events: events.map(Arc::new),
             }

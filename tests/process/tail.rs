@@ -445,7 +445,13 @@ proptest! {
             let file = scratch.append();
             let mut watched = Watched::start(Tail::builder(scratch.log())).await;
             watched.event(TailEvent::Opened).await;
-            let mut writer = Writer { scratch, file, written: Vec::new(), piece: String::new(), before: 0 };
+            let mut writer = Writer {
+                scratch,
+                file,
+                written: Vec::new(),
+                piece: String::new(),
+                before: 0,
+            };
             for step in &steps {
                 writer.step(step, &mut watched).await;
             }

@@ -375,7 +375,7 @@ async fn a_server_that_is_merely_idle_is_not_given_up() {
 }
 
 #[tokio::test]
-async fn pauses_grow_while_the_server_only_says_goodbye_and_start_over_after_a_message() {
+async fn pauses_grow_while_the_server_only_closes_and_start_over_after_a_message() {
     bounded(async {
         let pauses = async |frames| {
             let url = crude_server(frames).await;

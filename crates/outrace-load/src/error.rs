@@ -2,7 +2,7 @@
 
 use crate::run::error::RunError;
 use crate::wire::target::TargetError;
-use crate::workload::WorkloadError;
+use crate::workload_error::WorkloadError;
 use std::path::PathBuf;
 
 /// The reason why nothing could be measured or reported.

@@ -60,6 +60,7 @@ mod suite;
 mod verify;
 mod wire;
 mod workload;
+mod workload_error;
 
 pub use error::{LoadError, MeasurementError};
 pub use options::{LoadMode, LoadOptions};
@@ -68,7 +69,8 @@ pub use server::floor::{FloorError, FloorOptions, serve_floor};
 pub use server::program::Program;
 pub use server::system::System;
 pub use wire::target::TargetError;
-pub use workload::{Rate, SlowReaders, SubscribeOptions, Workload, WorkloadError};
+pub use workload::{Rate, SlowReaders, SubscribeOptions, Workload};
+pub use workload_error::WorkloadError;
 
 use progress::Progress;
 use report::{html, machine, markdown::markdown, table};

@@ -1,6 +1,7 @@
 //! The messages of a server that are not lines. They are rare.
 
-use super::ledger::{GapNotice, Ledger, LedgerFault, SubscribedReply};
+use super::ledger::{GapNotice, Ledger, SubscribedReply};
+use super::ledger_fault::LedgerFault;
 use memchr::memmem;
 use serde::Deserialize;
 

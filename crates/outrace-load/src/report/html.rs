@@ -11,31 +11,59 @@ use crate::server::system::System;
 use crate::workload::Rate;
 
 const STYLE: &str = "
-:root { color-scheme: light dark; --ink: #1c2330; --paper: #fbfbfa; --faint: #d9dce1; --quiet: #667085;
-  --engine: #1666c5; --baseline: #c2571a; --floor: #3b8a4b; --server: #7a4fb5; }
-@media (prefers-color-scheme: dark) { :root { --ink: #e4e7ec; --paper: #14181f; --faint: #2c3440; --quiet: #98a2b3;
-  --engine: #6db1ff; --baseline: #f2935c; --floor: #7fce8f; --server: #b79cf0; } }
-body { margin: 2rem auto; max-width: 1040px; padding: 0 1rem; font: 15px/1.5 system-ui, sans-serif; color: var(--ink);
-  background: var(--paper); }
-h1 { font-size: 1.5rem; } h2 { font-size: 1.15rem; margin-top: 2.5rem; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .85rem; }
-th, td { padding: .3rem .6rem; border-bottom: 1px solid var(--faint); text-align: right; vertical-align: bottom; }
-table { margin: 1rem 0; max-width: 100%; } td { white-space: nowrap; }
-th:first-child, td:first-child { text-align: left; } .suite td, .suite th { text-align: left; white-space: normal; }
-p.machine, figcaption, .legend { color: var(--quiet); font-size: .85rem; } p.fault { color: #d92d20; }
-figure { margin: 1.5rem 0; } svg { width: 100%; height: auto; } .legend span { margin-right: 1.5rem; }
+:root {
+  color-scheme: light dark;
+  --ink: #1c2330; --paper: #fbfbfa; --faint: #d9dce1; --quiet: #667085;
+  --engine: #1666c5; --baseline: #c2571a; --floor: #3b8a4b; --server: #7a4fb5;
+}
+@media (prefers-color-scheme: dark) {
+  :root {
+    --ink: #e4e7ec; --paper: #14181f; --faint: #2c3440; --quiet: #98a2b3;
+    --engine: #6db1ff; --baseline: #f2935c; --floor: #7fce8f; --server: #b79cf0;
+  }
+}
+body {
+  margin: 2rem auto; max-width: 1040px; padding: 0 1rem;
+  font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper);
+}
+h1 { font-size: 1.5rem; }
+h2 { font-size: 1.15rem; margin-top: 2.5rem; }
+table {
+  margin: 1rem 0; border-collapse: collapse;
+  font-variant-numeric: tabular-nums; font-size: .85rem;
+}
+th, td { padding: .3rem .6rem; border-bottom: 1px solid var(--faint); text-align: right; }
+th { vertical-align: bottom; }
+td { white-space: nowrap; }
+th:first-child, td:first-child { text-align: left; }
+.suite td, .suite th { text-align: left; vertical-align: top; white-space: normal; }
+p.machine, figcaption, .legend { color: var(--quiet); font-size: .85rem; }
+p.fault { color: #d92d20; }
+figure { margin: 1.5rem 0; }
+svg { width: 100%; height: auto; }
+.legend span { margin-right: 1.5rem; }
 .legend svg { width: 24px; height: 8px; margin-right: .4rem; }
-polyline { fill: none; stroke-width: 2; stroke-linejoin: round; } .dashed { stroke-dasharray: 5 4; }
-.grid { stroke: var(--faint); stroke-width: 1; } text.axis { fill: var(--quiet); font: 11px system-ui, sans-serif; }
-.engine { stroke: var(--engine); } .baseline { stroke: var(--baseline); } .floor { stroke: var(--floor); }
-.server { stroke: var(--server); } circle { stroke-width: 0; } circle.engine { fill: var(--engine); }
-circle.baseline { fill: var(--baseline); } circle.floor { fill: var(--floor); } circle.server { fill: var(--server); }
+polyline { fill: none; stroke-width: 2; stroke-linejoin: round; }
+.dashed { stroke-dasharray: 5 4; }
+.grid { stroke: var(--faint); stroke-width: 1; }
+text.axis { fill: var(--quiet); font: 11px system-ui, sans-serif; }
+.engine { stroke: var(--engine); }
+.baseline { stroke: var(--baseline); }
+.floor { stroke: var(--floor); }
+.server { stroke: var(--server); }
+circle { stroke-width: 0; }
+circle.engine { fill: var(--engine); }
+circle.baseline { fill: var(--baseline); }
+circle.floor { fill: var(--floor); }
+circle.server { fill: var(--server); }
+@media print { figure, tr { break-inside: avoid; } }
 ";
 
 /// Returns the page. `suite` is the table of the suite, and is empty if another mode ran.
 pub(crate) fn page(comparisons: &[Comparison], suite: &[Vec<String>]) -> String {
     let mut out = format!(
-        "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\">\
+        "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
+         <meta name=\"viewport\" content=\"width=device-width\">\
          <title>outrace load</title><style>{STYLE}</style></head><body>\n<h1>outrace load</h1>\n\
          <p class=\"machine\">outrace {} · {}</p>\n",
         env!("CARGO_PKG_VERSION"),

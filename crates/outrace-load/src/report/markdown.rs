@@ -1,7 +1,8 @@
 //! Markdown tables, which are readable on a terminal too.
 
-/// Formats aligned rows. The first row is the head. The first column is aligned to the left, and the
-/// others to the right.
+/// Formats aligned rows.
+///
+/// The first row is the head. The first column is aligned to the left, and the others to the right.
 pub(crate) fn markdown(rows: &[Vec<String>]) -> String {
     let columns = rows.first().map_or(0, Vec::len);
     let width = |i: usize| {

@@ -200,7 +200,8 @@ fn check_skip_counts(
         if clients != server && !(churn && server > clients) {
             tally.fault(|| {
                 format!(
-                    "clients miss {clients} lines {place}, but the server counted {server} as skipped"
+                    "clients miss {clients} lines {place}, \
+                     but the server counted {server} as skipped"
                 )
             });
         }

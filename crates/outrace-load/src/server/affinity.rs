@@ -7,9 +7,7 @@ use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 pub(crate) enum AffinityError {
     #[error("could not read the cores of this program: {0}")]
     Read(rustix::io::Errno),
-    #[error(
-        "could not pin to core {core}: {error}; leave out `pin` where there are fewer than two cores"
-    )]
+    #[error("could not pin to core {core}: {error}; pinning needs at least two cores")]
     Pin {
         core: usize,
         error: rustix::io::Errno,

@@ -83,7 +83,7 @@ impl Disturbers {
         let thread = thread.spawn(move || {
             let mut log = ActionLog::default();
             for turn in 0.. {
-                // Relaxed: the flag only says when to end. The log is passed when the thread is joined.
+                // Relaxed: the flag only says when to end. The join of the thread passes the log.
                 if stop.load(Relaxed) {
                     break;
                 }

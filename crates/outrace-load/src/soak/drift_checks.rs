@@ -113,8 +113,8 @@ fn latency(samples: &[&Sample]) -> Check {
         NAME,
         last <= first * ratio || last - first <= MAX_LATENCY_DIFFERENCE_US,
         format!(
-            "p99 {:.1} ms in the first third, {:.1} ms in the last; up to x {ratio:.1} is no drift, \
-             since the machine's own delays changed x {machine:.1}",
+            "p99 {:.1} ms in the first third, {:.1} ms in the last; \
+             up to x {ratio:.1} is no drift, since the machine's own delays changed x {machine:.1}",
             first / 1e3,
             last / 1e3
         ),

@@ -46,7 +46,8 @@ impl FinalState<'_> {
                 after.stats.channels == before.stats.channels
                     && after.known_channels <= before.known_channels + SIDE_CHANNELS,
                 format!(
-                    "{} with subscribers, {} before; {} known, {} before and {SIDE_CHANNELS} side channels",
+                    "{} with subscribers, {} before; \
+                     {} known, {} before and {SIDE_CHANNELS} side channels",
                     after.stats.channels,
                     before.stats.channels,
                     after.known_channels,
@@ -104,7 +105,8 @@ impl FinalState<'_> {
                 "overflows",
                 stats.closed_for("queue overflow") >= *overflows,
                 format!(
-                    "{overflows} clients had no room for a broadcast, {} counted including the disturbers'",
+                    "{overflows} clients had no room for a broadcast, \
+                     {} counted including the disturbers'",
                     stats.closed_for("queue overflow")
                 ),
             ),

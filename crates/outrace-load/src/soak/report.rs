@@ -114,7 +114,8 @@ fn table(samples: &[Sample]) -> String {
 pub(super) fn line(sample: &Sample, overflows: u64) -> String {
     let time = |us: Option<u64>| or_dash(us.map(|us| us as f64), milliseconds);
     format!(
-        "{:.0} KiB, {} descriptors, {} clients, p50 {}, p99 {}, {} skipped, {overflows} disconnected and back",
+        "{:.0} KiB, {} descriptors, {} clients, p50 {}, p99 {}, {} skipped, \
+         {overflows} disconnected and back",
         sample.anonymous as f64 / 1024.0,
         sample.descriptors,
         sample.clients,

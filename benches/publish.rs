@@ -248,7 +248,7 @@ fn go_ws(c: &mut Criterion) {
         &ChannelName::parse(CHANNEL).expect("the name is valid"),
     ));
     let timestamp = Timestamp::from_unix_millis(1_771_495_200_123);
-    let encoded_bytes = single(&envelope, &message(), &timestamp).byte_len();
+    let encoded_bytes = single(&envelope, &message(), &timestamp).len();
     group.throughput(Throughput::Bytes(encoded_bytes as u64));
     group.bench_function("MarshalMessage", |b| {
         let message = message();

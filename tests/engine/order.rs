@@ -217,8 +217,8 @@ fn nothing_of_a_channel_comes_after_the_pong_that_follows_its_unsubscribe() {
         let publishing = {
             let turn = Arc::clone(&turn);
             thread::spawn(move || {
-                // The run is large enough to be sealed by this call, and slow to encode, so that the
-                // unsubscribe arrives during the seal.
+                // The run is large enough to be sealed by this call, and slow to encode, so that
+                // the unsubscribe arrives during the seal.
                 let line = "\"\u{1}".repeat(500);
                 for _ in 0..TURNS {
                     turn.wait();

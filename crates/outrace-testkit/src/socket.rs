@@ -289,8 +289,8 @@ impl Socket {
         serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"))
     }
 
-    /// Sends a ping and returns the texts before its pong. All that the server has sent until then is
-    /// among them.
+    /// Sends a ping and returns the texts before its pong. All that the server has sent until then
+    /// is among them.
     #[track_caller]
     pub fn ping(&mut self) -> Vec<String> {
         self.send_text(r#"{"type":"ping"}"#);

@@ -132,8 +132,8 @@ fn kill(process: &Process) -> Ending {
     }
 }
 
-/// Returns whether our group is in the terminal's foreground. A SIGINT then comes from the terminal,
-/// and the command has received it too. Otherwise it was sent to this process alone.
+/// Returns whether our group is in the terminal's foreground. A SIGINT then comes from the
+/// terminal, and the command has received it too. Otherwise it was sent to this process alone.
 fn in_foreground() -> bool {
     rustix::termios::tcgetpgrp(std::io::stdin())
         .is_ok_and(|group| group == rustix::process::getpgrp())

@@ -57,8 +57,8 @@ impl ChannelLister {
         Self { endpoint }
     }
 
-    /// Returns the channels that exist now and that this client may see, sorted by name. Every
-    /// call makes a connection of its own.
+    /// Returns the channels that exist now and that this client may see. The server sorts them by
+    /// name. Every call makes a connection of its own.
     ///
     /// # Errors
     /// If the connection fails, the response does not come within 10 s, or it is not a list of

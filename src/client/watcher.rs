@@ -101,8 +101,9 @@ impl Watcher {
 
     /// Returns the next event, or `None` after the last one.
     ///
-    /// Only a watcher that stops to [retry](super::WatcherBuilder::retry) has a last event, which
-    /// is an [`Event::Disconnected`]. The first call connects.
+    /// The first call connects. A watcher has a last event, an [`Event::Disconnected`], only if it
+    /// does not [retry](super::WatcherBuilder::retry) or reaches its
+    /// [limit](super::WatcherBuilder::retry_limit).
     ///
     /// # Cancel safety
     /// This method is cancel safe. No event is lost if the future is dropped: an attempt to connect

@@ -23,13 +23,13 @@ pub(crate) async fn expired(identity: Identity) {
     expired_by(identity, SystemTime::now).await;
 }
 
-/// Like [`expired`], with the wall clock as an argument.
+/// Does the same as [`expired`], with the system clock as an argument.
 async fn expired_by(identity: Identity, now: impl Fn() -> SystemTime) {
     let Some(moment) = identity.expiry() else {
         return std::future::pending().await;
     };
     while let Ok(left) = moment.duration_since(now()) {
-        // At least 1 ms, the resolution of the timer: a shorter sleep would spin.
+        // At least 1 ms, the timer's resolution: a shorter sleep would spin.
         tokio::time::sleep(left.clamp(Duration::from_millis(1), CLOCK_CHECK_INTERVAL)).await;
     }
 }

@@ -150,7 +150,7 @@ async fn authenticate(
     authenticator: &dyn Authenticator,
     credentials: &Credentials,
 ) -> Result<Identity, AuthError> {
-    /// Completes when a poll panics. The inner future is not polled again.
+    /// Fails when a poll of the inner future panics. The caller does not poll it again.
     struct CatchPanic<'a>(AuthFuture<'a>);
 
     impl Future for CatchPanic<'_> {

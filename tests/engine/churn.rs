@@ -81,7 +81,7 @@ impl Dice {
 }
 
 #[test]
-fn coming_and_going_under_fire_leaves_nobody_behind() {
+fn clients_that_come_and_go_during_a_flood_leave_no_subscription_behind() {
     let connected = Arc::new(AtomicUsize::new(0));
     let disconnected = Arc::new(AtomicUsize::new(0));
     let (up, down) = (Arc::clone(&connected), Arc::clone(&disconnected));
@@ -192,7 +192,7 @@ fn server_may_be_silent(dice: &mut Dice) -> bool {
 }
 
 #[test]
-fn who_stays_gets_everything_once_or_has_it_counted_while_others_come_and_go() {
+fn a_client_that_stays_gets_each_message_once_or_has_it_counted_while_others_come_and_go() {
     let server = Server::with(Hub::builder().queue(2048));
     let stop = Arc::new(AtomicBool::new(false));
     let residents: Vec<_> = CHANNELS

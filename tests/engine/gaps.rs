@@ -114,7 +114,7 @@ async fn a_status_is_not_lost_behind_a_flood_and_the_gap_stands_before_it() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn without_the_option_nobody_is_told_of_gaps() {
+async fn gaps_are_reported_only_to_clients_that_ask_for_them() {
     bounded(async {
         let hub = Hub::builder().queue(4).build().unwrap();
         let url = serve(&hub).await;
@@ -138,7 +138,7 @@ async fn without_the_option_nobody_is_told_of_gaps() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_a_gap_skipped_can_be_had_again_while_it_is_kept() {
+async fn skipped_messages_can_be_fetched_while_the_history_keeps_them() {
     bounded(async {
         let hub = Hub::builder()
             .queue(8)

@@ -421,7 +421,7 @@ async fn the_channels_used_the_longest_ago_forget_first() {
 }
 
 #[tokio::test]
-async fn a_channel_goes_when_its_history_is_too_old_unless_somebody_is_on_it() {
+async fn a_channel_ends_when_its_history_is_too_old_unless_it_has_a_subscriber() {
     bounded(async {
         let hub = Hub::builder()
             .history(1000)

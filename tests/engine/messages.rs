@@ -19,7 +19,7 @@ fn echo() -> HubBuilder {
 }
 
 #[test]
-fn the_application_gets_what_is_no_command_and_the_hub_what_is() {
+fn the_hub_gets_the_commands_and_the_application_all_other_messages() {
     let heard = Arc::new(Mutex::new(Vec::new()));
     let ears = Arc::clone(&heard);
     let server = Server::with(Hub::builder().on_message(move |client, message| {
@@ -80,7 +80,7 @@ fn a_panic_over_a_message_ends_that_connection_alone_and_handles_no_more_of_it()
 }
 
 #[test]
-fn what_is_sent_to_one_client_arrives_there_whole_and_in_order_among_all_else() {
+fn messages_to_one_client_arrive_whole_and_in_order_among_all_others() {
     let server = Server::with(Hub::builder().queue(10_000));
     let (mut socket, mut other) = (
         server.subscriber("process:p"),
@@ -158,7 +158,7 @@ fn a_client_that_does_not_read_is_spared_and_one_that_is_gone_gets_nothing_and_a
 }
 
 #[test]
-fn what_was_said_before_a_close_or_a_mistake_is_answered_before_it() {
+fn messages_before_a_close_or_a_violation_are_answered_before_it() {
     let server = Server::with(echo());
     for (last, code) in [
         (masked(0x88, &1000_u16.to_be_bytes()), 1000),

@@ -120,7 +120,7 @@ fn subscribers_see_one_order_however_often_the_hub_flushes() {
 }
 
 #[test]
-fn nobody_comes_between_the_lines_of_a_run() {
+fn the_lines_of_a_run_stay_together() {
     const RUNS: usize = 40;
     const LINES: usize = 20;
     let server = Server::with(Hub::builder().queue(1 << 14));
@@ -163,7 +163,7 @@ fn messages_to_all_have_one_order_too() {
 }
 
 #[test]
-fn a_subscriber_gets_all_from_its_first_message_on() {
+fn a_subscriber_gets_every_message_after_its_first() {
     let server = Server::with(Hub::builder().queue(1 << 16));
     let publisher = server.hub.publisher("c").unwrap();
     let sent = Arc::new(std::sync::atomic::AtomicUsize::new(0));

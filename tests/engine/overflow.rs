@@ -91,7 +91,7 @@ fn a_client_that_does_not_read_is_skipped_stays_and_gets_the_next_when_it_reads_
 }
 
 #[test]
-fn others_do_not_notice_a_client_that_does_not_read() {
+fn a_client_that_does_not_read_does_not_affect_the_others() {
     let server = Server::with(Hub::builder().queue(64));
     let slow = server.narrow_subscriber("process:p");
     let slow_client = server.client(&slow);
@@ -350,7 +350,7 @@ fn a_status_right_behind_runs_of_lines_arrives_while_others_publish_too() {
 }
 
 #[test]
-fn a_message_to_all_disconnects_who_has_no_room_and_nobody_else() {
+fn a_message_to_all_disconnects_only_clients_without_room() {
     let server = Server::with(Hub::builder().queue(30));
     let mut slow = server.narrow_subscriber("process:p");
     let mut fast = server.connect();
@@ -384,7 +384,7 @@ fn a_message_to_all_disconnects_who_has_no_room_and_nobody_else() {
 }
 
 #[test]
-fn a_flood_to_all_disconnects_who_does_not_read_and_reaches_who_does() {
+fn a_flood_to_all_disconnects_clients_that_do_not_read_and_reaches_the_others() {
     let server = Server::with(Hub::builder().queue(100));
     let mut slow = Socket::connect_narrow(server.address);
     slow.ping();

@@ -28,7 +28,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn whatever_is_set_is_refused_or_works(
+    fn any_value_of_a_setting_is_refused_or_works(
         which in 0..18usize,
         numbers in prop::collection::vec(number(), 3),
         times in prop::collection::vec(time(), 2),

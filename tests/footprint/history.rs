@@ -1,4 +1,4 @@
-//! The memory of histories, against what the hub says it is.
+//! The memory that histories take, against the number that the hub reports.
 
 use outrace::{Hub, Lines};
 use outrace_testkit::resident_bytes;

@@ -1,4 +1,4 @@
-//! What a whole process uses: memory, allocations, descriptors, tasks.
+//! The footprint of a whole process: memory, allocations, descriptors, tasks.
 //!
 //! Nothing else may run in a process that is measured. So this program has no test harness: it
 //! starts itself again for each test, one after another, and shows what the test prints.

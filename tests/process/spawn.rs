@@ -119,7 +119,7 @@ async fn a_process_that_a_signal_ends_has_crashed() {
 }
 
 #[tokio::test]
-async fn lines_that_nobody_watches_are_counted() {
+async fn lines_without_subscribers_are_counted() {
     bounded(async {
         let hub = Hub::new();
         let publisher = hub.publisher("process:it").unwrap();
@@ -139,7 +139,7 @@ async fn lines_that_nobody_watches_are_counted() {
 }
 
 #[tokio::test]
-async fn what_cannot_start_has_crashed_with_the_codes_of_a_shell() {
+async fn a_program_that_cannot_start_has_crashed_with_the_codes_of_a_shell() {
     bounded(async {
         let hub = Hub::new();
         let mut client = JsonClient::subscribed(&serve(&hub).await, "process:it").await;
@@ -217,7 +217,7 @@ async fn a_descendant_that_never_stops_writing_does_not_hold_up_the_report() {
 }
 
 #[tokio::test]
-async fn what_a_descendant_writes_just_after_the_end_is_before_the_final_status() {
+async fn output_of_a_descendant_just_after_the_end_comes_before_the_final_status() {
     // `kill -0 $$` succeeds until the parent of the subshell has been reaped.
     let (lines, statuses) =
         watched("(while kill -0 $$ 2>/dev/null; do :; done; echo late) & echo early").await;
@@ -336,7 +336,7 @@ async fn waiting_can_be_dropped_and_shared() {
 }
 
 #[tokio::test]
-async fn its_standard_input_can_be_written_until_it_is_dropped() {
+async fn the_standard_input_of_a_process_can_be_written_until_it_is_dropped() {
     bounded(async {
         let hub = Hub::new();
         let mut client = JsonClient::subscribed(&serve(&hub).await, "process:it").await;

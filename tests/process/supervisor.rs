@@ -90,7 +90,7 @@ async fn status(control: &Control, id: &str, status: &str) {
 }
 
 #[tokio::test]
-async fn they_start_in_order_and_are_stopped_in_the_reverse() {
+async fn processes_start_in_order_and_stop_in_the_reverse() {
     bounded(async {
         let hub = Hub::new();
         let builder = ["a", "b", "c"]
@@ -162,7 +162,7 @@ fn two_of_one_id_and_an_order_that_cannot_be_are_refused() {
 }
 
 #[tokio::test]
-async fn what_fails_is_started_again_until_it_succeeds_and_its_channel_tells_the_story() {
+async fn a_failing_process_is_restarted_until_it_succeeds_and_its_channel_has_every_status() {
     bounded(async {
         let scratch = Scratch::new();
         let count = scratch.path("count");
@@ -231,7 +231,7 @@ async fn the_numbering_goes_on_from_run_to_run_without_a_history_or_subscribers(
 }
 
 #[tokio::test]
-async fn what_cannot_be_started_has_crashed_and_is_tried_again_by_its_policy() {
+async fn a_process_that_cannot_be_started_has_crashed_and_is_tried_again_by_its_policy() {
     bounded(async {
         let hub = Hub::new();
         let missing = |id, restart| {
@@ -266,7 +266,7 @@ async fn what_cannot_be_started_has_crashed_and_is_tried_again_by_its_policy() {
 }
 
 #[tokio::test]
-async fn one_that_is_stopped_stays_stopped_and_can_be_started_again() {
+async fn a_stopped_process_stays_stopped_and_can_be_started_again() {
     bounded(async {
         let hub = Hub::new();
         let mut client = JsonClient::subscribed(&serve(&hub).await, "process:it").await;
@@ -384,7 +384,7 @@ async fn the_grace_is_for_the_whole_group_though_its_leader_ends_at_once() {
 }
 
 #[tokio::test]
-async fn what_a_run_has_left_behind_is_ended_before_the_next() {
+async fn processes_that_a_run_left_behind_end_before_the_next() {
     bounded(async {
         let scratch = Scratch::new();
         let (children, again) = (scratch.path("children"), scratch.path("again"));
@@ -498,8 +498,8 @@ async fn orders_that_cannot_be_carried_out_are_refused_by_name() {
 }
 
 #[tokio::test]
-async fn dropping_it_leaves_the_processes_running_and_starts_none_again_unless_it_is_to_kill_them()
-{
+async fn dropping_the_supervisor_leaves_its_processes_running_and_restarts_none_unless_it_is_to_kill_them()
+ {
     bounded(async {
         let hub = Hub::new();
         let url = serve(&hub).await;

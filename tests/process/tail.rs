@@ -122,7 +122,7 @@ impl Watched {
 }
 
 #[tokio::test]
-async fn it_begins_with_the_last_lines_and_the_unfinished_one() {
+async fn a_tail_begins_with_the_last_lines_and_the_unfinished_one() {
     bounded(async {
         for (lines, expected) in [
             (0, &["five and more"][..]),
@@ -221,7 +221,7 @@ async fn a_file_that_is_written_anew_to_its_old_length_is_read_from_its_beginnin
 }
 
 #[tokio::test]
-async fn what_a_truncation_loses_was_written_just_before_it_and_nothing_is_doubled() {
+async fn a_truncation_loses_only_lines_written_just_before_it_and_doubles_none() {
     bounded(async {
         let scratch = Log::new();
         let mut file = scratch.append();

@@ -51,7 +51,7 @@ fn sole_client(hub: &Hub) -> Arc<Client> {
 }
 
 #[test]
-fn every_door_is_shut_to_who_shows_nothing_and_each_refusal_is_counted() {
+fn every_path_refuses_a_client_without_credentials_and_each_refusal_is_counted() {
     let failures = Arc::new(Mutex::new(Vec::new()));
     let told = Arc::clone(&failures);
     let server = Server::with(Hub::builder().authenticator(table()).on_auth_failure(
@@ -122,7 +122,7 @@ fn every_door_is_shut_to_who_shows_nothing_and_each_refusal_is_counted() {
 }
 
 #[test]
-fn a_client_shows_who_it_is_in_any_way_and_the_hub_knows_it() {
+fn credentials_are_accepted_in_each_place_and_the_hub_knows_the_identity() {
     let server = Server::with(Hub::builder().authenticator(table()));
     for (path, header) in [
         ("/ws".to_owned(), bearer(ALICE)),
@@ -250,7 +250,7 @@ fn a_refused_batch_of_actions_publishes_none_of_them() {
 }
 
 #[test]
-fn api_keys_and_functions_and_several_at_once_let_in_whom_they_know() {
+fn api_keys_and_functions_and_several_at_once_accept_the_clients_they_know() {
     let keys = ApiKeys::new()
         .key("key-of-the-deployer", "deployer")
         .key("other", Identity::new("other"));
@@ -318,7 +318,7 @@ fn api_keys_and_functions_and_several_at_once_let_in_whom_they_know() {
 }
 
 #[test]
-fn keys_that_are_replaced_count_from_then_on() {
+fn replaced_keys_count_from_then_on() {
     let tokens = Arc::new(Reloadable::new(table()));
     let server = Server::with(Hub::builder().authenticator(Arc::clone(&tokens)));
     let ask = |token| get_with(server.address, "/api/stats", &bearer(token)).status;
@@ -328,7 +328,7 @@ fn keys_that_are_replaced_count_from_then_on() {
 }
 
 #[test]
-fn a_panic_in_whoever_decides_denies() {
+fn a_panic_in_an_authenticator_denies() {
     let server = Server::with(
         Hub::builder()
             .authenticator(Bearer::with(|token| {

@@ -5,7 +5,7 @@ use outrace_testkit::{Server, until, without_timestamp};
 use serde_json::json;
 
 #[test]
-fn each_action_does_what_it_says() {
+fn each_action_has_its_documented_effect() {
     let server = Server::new();
     let mut socket = server.subscriber("process:web");
     socket.subscribe("news");
@@ -186,7 +186,7 @@ fn a_missing_key_is_named() {
 }
 
 #[test]
-fn what_is_no_action_is_refused() {
+fn a_request_that_is_no_action_is_refused() {
     let server = Server::new();
     for body in [
         "",

@@ -267,7 +267,10 @@ async fn messages_joined_in_one_frame_are_told_apart() {
         };
         assert_eq!(lines, ["1", "2", "3"]);
         let expected = Event::Disconnected {
-            reason: DisconnectReason::Closed(1005, String::new()),
+            reason: DisconnectReason::Closed {
+                code: 1005,
+                reason: String::new(),
+            },
             retry_in: None,
         };
         assert_eq!(end, expected);
@@ -326,14 +329,14 @@ async fn a_server_that_falls_silent_is_given_up() {
         });
         let mut watcher = Watcher::builder(&url)
             .channel("process:a")
-            .patience(Duration::from_millis(300))
+            .idle_timeout(Duration::from_millis(300))
             .backoff(Backoff::default())
             .build()
             .unwrap();
         assert_eq!(watcher.next().await, Some(Event::Connected));
         match watcher.next().await {
             Some(Event::Disconnected {
-                reason: DisconnectReason::Silent,
+                reason: DisconnectReason::IdleTimeout,
                 retry_in: Some(_),
             }) => {}
             other => panic!("{other:?}"),
@@ -348,10 +351,10 @@ async fn a_server_that_is_merely_idle_is_not_given_up() {
     bounded(async {
         let hub = Hub::new();
         let url = serve(&hub).await;
-        let patience = Duration::from_millis(500);
+        let idle_timeout = Duration::from_millis(500);
         let mut watcher = Watcher::builder(&url)
             .channel("process:a")
-            .patience(patience)
+            .idle_timeout(idle_timeout)
             .build()
             .unwrap();
         assert_eq!(watcher.next().await, Some(Event::Connected));
@@ -359,9 +362,9 @@ async fn a_server_that_is_merely_idle_is_not_given_up() {
             watcher.next().await,
             Some(Event::Subscribed { seq: 0, .. })
         ));
-        // Four times its patience, without a message: only pongs.
+        // Four times the idle timeout, without a message: only pongs.
         assert!(
-            tokio::time::timeout(4 * patience, watcher.next())
+            tokio::time::timeout(4 * idle_timeout, watcher.next())
                 .await
                 .is_err()
         );
@@ -372,7 +375,7 @@ async fn a_server_that_is_merely_idle_is_not_given_up() {
 }
 
 #[tokio::test]
-async fn pauses_grow_while_the_server_only_says_goodbye_and_start_over_after_a_message() {
+async fn pauses_grow_while_the_server_only_closes_and_start_over_after_a_message() {
     bounded(async {
         let pauses = async |frames| {
             let url = crude_server(frames).await;

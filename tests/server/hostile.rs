@@ -303,7 +303,7 @@ fn a_frame_that_breaks_a_rule_is_answered_with_the_code_for_it_and_nothing_more(
 }
 
 #[test]
-fn a_close_frame_is_answered_as_it_deserves_and_what_comes_after_it_is_nobodys() {
+fn a_close_frame_is_answered_with_a_valid_code_and_frames_after_it_are_ignored() {
     let siege = Siege::begin();
     let close = |payload: &[u8]| masked(FIN | CLOSE, payload);
     for code in [
@@ -498,7 +498,7 @@ fn deep_nesting_is_ignored_and_counted_and_the_connection_stays() {
 }
 
 #[test]
-fn a_peer_that_says_everything_byte_by_byte_is_served_like_any_other() {
+fn a_peer_that_sends_byte_by_byte_is_served_like_any_other() {
     let siege = Siege::begin();
     let mut stream = siege.connect();
     let ping = masked(FIN | TEXT, br#"{"type":"ping"}"#);
@@ -518,7 +518,7 @@ fn a_peer_that_says_everything_byte_by_byte_is_served_like_any_other() {
 }
 
 #[test]
-fn a_handshake_that_drips_has_no_longer_than_any_other() {
+fn a_handshake_that_drips_has_the_same_timeout_as_any_other() {
     let options = ServeOptions::new().header_timeout(Duration::from_millis(300));
     let hub = Siege::hub().build().unwrap();
     let router = hub.router();
@@ -540,7 +540,7 @@ fn a_handshake_that_drips_has_no_longer_than_any_other() {
 }
 
 #[test]
-fn what_comes_with_the_handshake_is_the_first_of_what_comes_after_it_wherever_it_is_cut() {
+fn bytes_that_come_with_the_handshake_are_read_first_wherever_they_are_cut() {
     let siege = Siege::begin();
     let subscribe = masked(FIN | TEXT, br#"{"type":"subscribe","channel":"early"}"#);
     let ping = masked(FIN | TEXT, br#"{"type":"ping"}"#);

@@ -106,7 +106,7 @@ impl Guarded {
 }
 
 #[test]
-fn a_signed_token_says_who_it_is_and_the_rest_are_claims() {
+fn a_signed_token_names_its_user_and_the_rest_are_claims() {
     let door = Guarded::by(Jwt::from_secret(SECRET).unwrap());
     let exp = now() + 600;
     let (_socket, client) = door.client(&hs256(
@@ -173,7 +173,7 @@ fn each_kind_of_key_checks_its_own_algorithm() {
 }
 
 #[test]
-fn what_a_token_says_of_its_algorithm_convinces_nobody() {
+fn the_algorithm_that_a_token_names_is_not_trusted() {
     let claims = json!({"sub": "alice", "exp": now() + 600});
     let none = |algorithm: &str| {
         jwt(&json!({"alg": algorithm, "typ": "JWT"}), &claims, |_| {
@@ -312,7 +312,7 @@ fn a_token_grants_what_its_claims_say() {
 }
 
 #[test]
-fn what_is_no_key_to_check_tokens_with_is_refused() {
+fn a_key_that_cannot_check_tokens_is_refused() {
     assert_eq!(
         Jwt::from_secret(&SECRET[1..]).unwrap_err(),
         JwtKeyError::Short(31)

@@ -216,7 +216,7 @@ fn a_client_closed_by_the_application_gets_what_waits_and_1008() {
 }
 
 #[test]
-fn callbacks_tell_who_came_and_why_they_left() {
+fn callbacks_report_each_client_and_the_reason_of_its_end() {
     let seen: Arc<Mutex<Vec<String>>> = Arc::default();
     let (up, down) = (Arc::clone(&seen), Arc::clone(&seen));
     let server = Server::with(

@@ -86,14 +86,14 @@ fn knock(address: SocketAddr, more: &str) -> http::Response {
     http::exchange(address, handshake(more).as_bytes())
 }
 
-/// Serves a hub with other bounds on requests.
+/// Serves a hub with these bounds on requests.
 fn bounded(options: ServeOptions) -> Server {
     let hub = Hub::new();
     Server::with_router(hub.clone(), hub.router(), options)
 }
 
 #[test]
-fn one_address_has_so_many_connections_and_streams_and_others_have_theirs() {
+fn connections_and_streams_are_bounded_for_each_address() {
     let hub = Hub::builder()
         .max_connections_per_address(2)
         .build()
@@ -174,7 +174,7 @@ fn a_place_is_given_back_when_a_callback_panics() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_handshake_whose_answer_is_not_taken_is_waited_for_so_long_and_its_place_is_free_again() {
+async fn a_handshake_whose_response_is_not_read_times_out_and_frees_its_place() {
     let hub = Hub::builder()
         .max_connections(1)
         .handshake_timeout(Duration::from_millis(50))
@@ -224,7 +224,7 @@ fn a_header_over_the_bound_is_answered_431_and_counted() {
 }
 
 #[test]
-fn a_header_that_does_not_come_is_waited_for_so_long_and_counted() {
+fn a_header_that_does_not_come_times_out_and_is_counted() {
     let server = bounded(ServeOptions::new().header_timeout(Duration::from_millis(200)));
     let mut silent = TcpStream::connect(server.address).unwrap();
     let mut half = TcpStream::connect(server.address).unwrap();
@@ -303,7 +303,7 @@ fn half_open_requests_are_bounded_and_neither_clients_nor_streams_are_among_them
 }
 
 #[test]
-fn a_body_over_the_bound_is_refused_in_our_words_whether_it_is_announced_or_not() {
+fn a_body_over_the_bound_is_refused_in_plain_text_whether_its_length_is_announced_or_not() {
     let hub = Hub::builder()
         .max_body(2000)
         .body_timeout(TIMEOUT)
@@ -334,7 +334,7 @@ fn a_body_over_the_bound_is_refused_in_our_words_whether_it_is_announced_or_not(
 }
 
 #[test]
-fn a_body_that_does_not_come_is_waited_for_so_long() {
+fn a_body_that_does_not_come_times_out() {
     let hub = Hub::builder()
         .max_body(2000)
         .body_timeout(Duration::from_millis(100))
@@ -393,7 +393,7 @@ fn an_inbound_message_has_as_many_bytes_as_was_configured() {
 }
 
 #[test]
-fn a_message_has_so_many_fragments_and_an_endless_one_is_closed_with_1008() {
+fn the_fragments_of_a_message_are_bounded_and_one_without_end_is_closed_with_1008() {
     let server = Server::with(Hub::builder().max_fragments(8));
     let mut socket = server.connect();
     // Eight fragments are allowed, and pings between them do not count. The count starts again with
@@ -423,7 +423,7 @@ fn a_message_has_so_many_fragments_and_an_endless_one_is_closed_with_1008() {
 }
 
 #[test]
-fn who_sends_more_than_it_may_is_closed_with_1008_and_others_are_not() {
+fn a_client_over_its_rate_is_closed_with_1008_and_others_are_not() {
     let flood_of = |frame: Vec<u8>| {
         let server = Server::with(Hub::builder().message_rate(1).message_burst(50));
         let mut calm = server.subscriber("c");
@@ -490,7 +490,7 @@ fn a_client_may_subscribe_to_all_it_may_at_once_and_again() {
 }
 
 #[test]
-fn there_are_so_many_channels_and_one_more_is_refused_until_one_is_gone() {
+fn one_channel_too_many_is_refused_until_another_ends() {
     let hub = Hub::builder()
         .max_channels(2)
         .history(10)
@@ -547,7 +547,7 @@ fn there_are_so_many_channels_and_one_more_is_refused_until_one_is_gone() {
 }
 
 #[test]
-fn the_seventeenth_range_that_waits_is_refused_and_not_forgotten_in_silence() {
+fn the_seventeenth_waiting_range_is_refused_with_an_error() {
     let hub = Hub::builder()
         .history(100_000)
         .history_bytes(100 << 20)
@@ -586,7 +586,7 @@ fn the_seventeenth_range_that_waits_is_refused_and_not_forgotten_in_silence() {
 }
 
 #[test]
-fn a_silent_stream_is_asked_after_by_the_system() {
+fn the_system_probes_a_silent_stream() {
     let server = Server::new();
     let stream = open_stream(server.address, "/api/channels/c/stream", "");
     until("it is there", || server.hub.client_count() == 1);
@@ -640,7 +640,7 @@ fn options_out_of_range_are_refused_before_anything_is_accepted() {
 }
 
 #[test]
-fn a_peer_that_does_not_answer_a_close_is_cut_off_after_so_long() {
+fn a_peer_that_does_not_answer_a_close_is_cut_off_after_the_timeout() {
     let server = Server::with(
         Hub::builder()
             .close_timeout(Duration::from_millis(200))

@@ -152,7 +152,7 @@ fn the_distributions_of_the_statistics_add_up_to_their_counters() {
 }
 
 #[test]
-fn skips_are_told_by_reason_and_a_full_queue_by_its_depth() {
+fn skips_are_reported_by_reason_and_a_full_queue_by_its_depth() {
     let server = Server::with(Hub::builder().queue(4));
     let _stalled = server.narrow_subscriber("a");
     let line = "x".repeat(60_000);
@@ -183,7 +183,7 @@ fn skips_are_told_by_reason_and_a_full_queue_by_its_depth() {
 }
 
 #[test]
-fn what_a_channel_itself_cannot_take_is_told_apart() {
+fn skips_by_the_channel_have_a_reason_of_their_own() {
     let server = Server::with(Hub::builder().queue(1));
     let _stalled = server.narrow_subscriber("process:a");
     let lines = outrace::Lines::split("line\n".repeat(1000));

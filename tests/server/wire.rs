@@ -406,7 +406,7 @@ fn commands_in_one_packet_are_handled_in_order() {
 }
 
 #[test]
-fn what_is_sent_with_the_handshake_is_not_lost() {
+fn messages_sent_with_the_handshake_are_not_lost() {
     let server = Server::new();
     let mut stream = std::net::TcpStream::connect(server.address).unwrap();
     let mut packet = handshake("").into_bytes();
@@ -457,7 +457,7 @@ fn subscribing_twice_is_free_and_unsubscribing_from_nothing_is_a_no_op() {
 }
 
 #[test]
-fn what_is_no_command_is_ignored_and_counted_and_the_connection_stays() {
+fn a_message_that_is_no_command_is_ignored_and_counted_and_the_connection_stays() {
     let server = Server::new();
     let mut socket = server.connect();
     let silent = [
@@ -810,7 +810,7 @@ fn a_close_is_answered_with_its_code() {
     });
 }
 
-// Section 4: what HTTP refuses before the upgrade.
+// Section 4: refusals over HTTP before the upgrade.
 
 #[test]
 fn refused_handshakes_are_answered_in_plain_text() {
@@ -842,7 +842,7 @@ fn refused_handshakes_are_answered_in_plain_text() {
 }
 
 #[test]
-fn requests_that_are_no_handshake_are_told_so() {
+fn requests_that_are_no_handshake_are_refused_as_such() {
     let server = Server::new();
     let plain = "text/plain; charset=utf-8";
     for (request, status) in [
@@ -909,7 +909,7 @@ fn handshakes_while_stopping_are_refused_with_503() {
 }
 
 #[test]
-fn everything_else_is_404_and_says_what_there_is() {
+fn every_other_path_is_404_and_lists_the_paths_there_are() {
     let server = Server::new();
     for path in ["/", "/ws/more", "/api", "/favicon.ico"] {
         let answer = http::get(server.address, path);

@@ -35,11 +35,16 @@ enum Command {
     Serve(serve::Serve),
     /// Print the lines of channels as they come
     Watch(watch::Watch),
-    #[command(flatten)]
-    Load(outrace_load::Command),
-    /// The engine with several channels, as a child of `load`
+    Load(Box<load::LoadArgs>),
+    /// Serve several channels with the engine, as a child of `load`
     #[command(hide = true)]
     LoadServer(Box<load_server::EngineServerArgs>),
+    /// Serve with a server written by hand, as a child of `load`
+    #[command(hide = true)]
+    LoadBaseline(load::BaselineArgs),
+    /// Serve by bare writes, as a child of `load`
+    #[command(hide = true)]
+    LoadFloor(load::FloorArgs),
 }
 
 fn main() -> ExitCode {
@@ -57,8 +62,10 @@ fn main() -> ExitCode {
 
 fn start(command: Command) -> Result<u8, Failure> {
     match command {
-        Command::Load(command) => return load::run(command),
+        Command::Load(args) => return load::run(*args),
         Command::LoadServer(args) => return load_server::run(&args).map(|()| 0),
+        Command::LoadBaseline(args) => return load::run_baseline(args),
+        Command::LoadFloor(args) => return load::run_floor(&args),
         _ => {}
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -72,7 +79,10 @@ fn start(command: Command) -> Result<u8, Failure> {
             Command::Tail(tail) => tail.start().await,
             Command::Serve(serve) => serve.start().await,
             Command::Watch(watch) => watch.start().await,
-            Command::Load(_) | Command::LoadServer(_) => {
+            Command::Load(_)
+            | Command::LoadServer(_)
+            | Command::LoadBaseline(_)
+            | Command::LoadFloor(_) => {
                 unreachable!("these commands build a runtime of their own and returned above")
             }
         }

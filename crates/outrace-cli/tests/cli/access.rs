@@ -39,7 +39,7 @@ fn watch(arguments: &[&str], token: Option<&str>) -> tokio::process::Command {
 }
 
 #[tokio::test]
-async fn a_token_file_says_who_may_watch_and_publish_what() {
+async fn a_token_file_grants_watching_and_publishing() {
     bounded(async {
         let folder = Scratch::new();
         let tokens = folder.file(
@@ -105,7 +105,7 @@ async fn a_token_file_says_who_may_watch_and_publish_what() {
 }
 
 #[tokio::test]
-async fn a_signed_token_says_who_may_watch_and_publish_what() {
+async fn a_signed_token_grants_watching_and_publishing() {
     bounded(async {
         const SECRET: &str = "SECRET0123456789abcdef0123456789";
         let signed = |claims: &str| {
@@ -158,7 +158,7 @@ async fn a_signed_token_says_who_may_watch_and_publish_what() {
 }
 
 #[tokio::test]
-async fn listening_for_other_machines_without_a_word_about_access_is_refused() {
+async fn listening_for_other_machines_without_an_option_about_access_is_refused() {
     bounded(async {
         let folder = Scratch::new();
         let tokens = folder.file("tokens", format!("alice {ALICE}\n"));
@@ -187,7 +187,7 @@ async fn listening_for_other_machines_without_a_word_about_access_is_refused() {
 }
 
 #[tokio::test]
-async fn what_cannot_say_who_may_come_in_ends_it_with_a_sentence() {
+async fn a_bad_option_about_access_ends_the_program_with_one_sentence() {
     bounded(async {
         let folder = Scratch::new();
         let bad_tokens = folder.file("bad-tokens", "alice SECRET\n");
@@ -357,7 +357,7 @@ async fn a_file_of_secrets_that_others_can_read_is_warned_of() {
 }
 
 #[tokio::test]
-async fn a_loopback_server_answers_to_other_names_and_pages_only_when_told() {
+async fn a_loopback_server_serves_other_names_and_pages_only_when_allowed() {
     bounded(async {
         let foreign =
             "GET /api/channels HTTP/1.1\r\nHost: app.example:80\r\nOrigin: https://pages.example\r\n\r\n";
@@ -399,7 +399,7 @@ impl Authority {
 }
 
 #[tokio::test]
-async fn tls_serves_who_trusts_its_authority_and_takes_a_new_certificate_on_sighup() {
+async fn tls_serves_clients_that_trust_its_authority_and_reloads_the_certificate_on_sighup() {
     bounded(async {
         let folder = Scratch::new();
         let (first, second) = (Authority::new(), Authority::new());
@@ -485,7 +485,7 @@ async fn tls_serves_who_trusts_its_authority_and_takes_a_new_certificate_on_sigh
 }
 
 #[tokio::test]
-async fn a_peer_that_never_finishes_its_tls_handshake_holds_nobody_up() {
+async fn a_peer_that_never_finishes_its_tls_handshake_does_not_delay_others() {
     bounded(async {
         let folder = Scratch::new();
         let authority = Authority::new();

@@ -43,7 +43,7 @@ fn descriptors(server: &Blocking, limit: usize) -> usize {
 }
 
 #[test]
-fn without_descriptors_streams_go_on_accepting_waits_without_spinning_and_recovers() {
+fn without_descriptors_streams_continue_and_accepting_waits_without_spinning_and_recovers() {
     let mut server = Blocking::limited("-n 48", &["pipe", "--id", "p"]);
     let mut subscriber = Socket::connect(server.address);
     subscriber.subscribe("process:p");
@@ -275,8 +275,7 @@ impl Publishing {
 }
 
 #[test]
-fn a_herd_that_is_reset_at_once_comes_back_while_publishing_goes_on_and_nothing_is_lost_for_who_stayed()
- {
+fn a_herd_that_is_reset_reconnects_during_publishing_and_a_client_that_stays_loses_nothing() {
     let clients = herd();
     // No client reads before the end, so none answers a ping.
     let patient = Hub::builder()

@@ -11,7 +11,7 @@ use tokio_tungstenite::tungstenite::Message;
 use crate::program::{Outrace, not_executable, outrace};
 
 #[tokio::test]
-async fn what_is_written_is_streamed_and_the_end_is_the_exit() {
+async fn standard_input_is_streamed_and_its_end_is_the_exit() {
     bounded(async {
         let mut server = Outrace::serving(&["pipe", "--id", "it"]).await;
         let mut client = JsonClient::subscribed(&server.url, "process:it").await;
@@ -33,7 +33,7 @@ async fn what_is_written_is_streamed_and_the_end_is_the_exit() {
 }
 
 #[tokio::test]
-async fn who_joins_in_the_middle_of_a_line_gets_the_whole_line() {
+async fn a_client_that_joins_in_the_middle_of_a_line_gets_the_whole_line() {
     bounded(async {
         let mut server = Outrace::serving(&["pipe", "--id", "it"]).await;
         server.say("begun while nobody watched, ").await;
@@ -113,7 +113,7 @@ async fn a_directory_is_refused_in_one_sentence() {
 }
 
 #[tokio::test]
-async fn a_signal_ends_it_after_what_was_written() {
+async fn a_signal_ends_the_pipe_after_the_lines_already_written() {
     bounded(async {
         let mut server = Outrace::serving(&["pipe", "--id", "it"]).await;
         let mut client = JsonClient::subscribed(&server.url, "process:it").await;
@@ -129,7 +129,7 @@ async fn a_signal_ends_it_after_what_was_written() {
 }
 
 #[tokio::test]
-async fn its_standard_input_stays_in_blocking_mode() {
+async fn the_programs_standard_input_stays_in_blocking_mode() {
     bounded(async {
         let (reader, writer) = std::io::pipe().unwrap();
         let ours = reader.try_clone().unwrap();

@@ -119,7 +119,7 @@ async fn the_exit_code_is_the_commands() {
 }
 
 #[tokio::test]
-async fn quiet_says_nothing_but_what_the_command_says() {
+async fn quiet_prints_only_the_output_of_the_command() {
     bounded(async {
         let (_, stdout, stderr) = run(&quiet(&["sh", "-c", "echo out; echo err >&2"])).await;
         assert_eq!((stdout.as_str(), stderr.as_str()), ("out\n", "err\n"));
@@ -222,7 +222,7 @@ async fn signals_go_to_the_command_whose_end_is_awaited() {
 }
 
 #[tokio::test]
-async fn what_does_not_end_within_the_grace_is_killed_with_its_group() {
+async fn a_command_that_does_not_end_within_the_grace_is_killed_with_its_group() {
     bounded(async {
         let script =
             "trap '' TERM; sleep 3600 & read go; echo ready; wait; while :; do sleep 0.05; done";

@@ -62,7 +62,7 @@ fn pipe(option: &str, value: &str) -> (Option<i32>, String) {
 }
 
 #[test]
-fn whatever_an_option_is_set_to_is_refused_with_one_sentence_or_works() {
+fn any_value_of_an_option_is_refused_with_one_sentence_or_works() {
     let cases = [
         (
             &NUMBERS[..],
@@ -135,7 +135,7 @@ fn whatever_an_option_is_set_to_is_refused_with_one_sentence_or_works() {
 }
 
 #[test]
-fn the_options_of_the_binary_say_the_defaults_of_the_library() {
+fn the_options_of_the_program_show_the_defaults_of_the_library() {
     let output = Command::new(program::PATH)
         .args(["serve", "--help"])
         .output()

@@ -389,7 +389,7 @@ async fn without_a_supervisor_there_are_no_processes() {
 }
 
 #[tokio::test]
-async fn it_stays_for_latecomers_if_asked_to() {
+async fn with_stay_the_program_serves_latecomers() {
     bounded(async {
         let mut server = Outrace::serving(&["run", "--stay", "a=echo past", "b=exit 3"]).await;
         while server.complaint().await != "outrace: all processes have ended, still serving" {}
@@ -450,7 +450,7 @@ async fn names_are_coloured_in_a_terminal_that_may_have_colours() {
 }
 
 #[tokio::test]
-async fn a_pattern_watches_all_processes_those_too_that_come_later() {
+async fn a_pattern_watches_all_processes_and_those_that_come_later() {
     bounded(async {
         let server = Outrace::serving(&["serve"]).await;
         let publish = async |id: &str, line: &str| {
@@ -495,7 +495,7 @@ async fn a_pattern_watches_all_processes_those_too_that_come_later() {
 }
 
 #[tokio::test]
-async fn with_tokens_processes_are_seen_by_who_may_subscribe_and_controlled_by_who_has_the_right() {
+async fn with_tokens_processes_are_listed_for_subscribers_and_controlled_by_holders_of_the_right() {
     use std::os::unix::fs::OpenOptionsExt;
 
     bounded(async {

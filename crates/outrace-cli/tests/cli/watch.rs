@@ -91,7 +91,7 @@ async fn json_is_every_message_as_it_came() {
 }
 
 #[tokio::test]
-async fn it_is_there_again_after_the_server_was_gone() {
+async fn a_watcher_reconnects_after_the_server_was_gone() {
     bounded(async {
         let (hub, address, stop, serving) = serve_until("127.0.0.1:0").await;
         let mut watcher = Outrace::start(&["watch", &format!("ws://{address}/ws"), "process:a"]);
@@ -195,7 +195,7 @@ async fn a_wrong_address_or_name_ends_with_2() {
 }
 
 #[tokio::test]
-async fn a_reader_that_has_enough_ends_it_quietly() {
+async fn a_reader_that_closes_the_pipe_ends_the_watcher_quietly() {
     bounded(async {
         let hub = Hub::new();
         let Outrace {
@@ -214,7 +214,7 @@ async fn a_reader_that_has_enough_ends_it_quietly() {
 }
 
 #[tokio::test]
-async fn ctrl_c_ends_it_with_130() {
+async fn ctrl_c_ends_the_watcher_with_130() {
     bounded(async {
         let hub = Hub::new();
         let mut watcher = Outrace::start(&["watch", &serve(&hub).await, "process:a"]);

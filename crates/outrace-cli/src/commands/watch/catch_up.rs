@@ -245,7 +245,7 @@ mod tests {
 
     fn disconnected() -> Event {
         Event::Disconnected {
-            reason: DisconnectReason::Silent,
+            reason: DisconnectReason::IdleTimeout,
             retry_in: None,
         }
     }

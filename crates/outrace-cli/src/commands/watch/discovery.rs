@@ -75,7 +75,7 @@ async fn list_repeatedly(
                 }
             }
             // The watcher reports a lost connection. It does not report a server without a list.
-            Err(ListError::Connection(_) | ListError::Silent) => {}
+            Err(ListError::Connection(_) | ListError::Timeout) => {}
             Err(error) => {
                 if !std::mem::replace(&mut has_reported, true) {
                     notice!("cannot list the channels: {error}");

@@ -83,7 +83,7 @@ impl Watch {
             builder = builder.token(token);
         }
         if let Some(path) = &self.ca {
-            builder = builder.authorities(read(path)?);
+            builder = builder.root_certificates(read(path)?);
         }
         if let Some(lines) = self.tail {
             builder = builder.tail(lines);

@@ -29,13 +29,13 @@ impl Printer<'_> {
             Event::Status {
                 channel,
                 status,
-                code,
+                exit_code,
                 ..
             } => {
                 self.out.flush()?;
                 match status {
                     outrace::Status::Exited | outrace::Status::Crashed => {
-                        notice!("{channel} {status} with code {code}");
+                        notice!("{channel} {status} with code {exit_code}");
                     }
                     status => notice!("{channel} {status}"),
                 }
@@ -54,7 +54,7 @@ impl Printer<'_> {
                 }
                 self.skipped(channel.as_str(), lost)?;
             }
-            Event::Error { text } => notice!("the server says: {text}"),
+            Event::Error { message } => notice!("the server says: {message}"),
             Event::Connected if self.is_away => {
                 self.is_away = false;
                 notice!("{}: connected", self.url);

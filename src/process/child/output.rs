@@ -15,10 +15,10 @@ use super::target::SignalTarget;
 use crate::Publisher;
 use crate::message::Status;
 
-/// How long a pipe that outlives its process may be silent before reading ends.
+/// The longest silence of a pipe that outlives its process. Reading ends after it.
 pub const DRAIN_IDLE_TIMEOUT: Duration = Duration::from_millis(200);
 
-/// How long a pipe that outlives its process is read at most.
+/// The longest time for which a pipe that outlives its process is read.
 ///
 /// The time that a slow [tee](super::Spawn::tee) takes is not counted, so that all output of the
 /// process itself is read.

@@ -1,4 +1,4 @@
-//! How a process ended.
+//! The report of a process's end.
 
 use std::io;
 use std::os::unix::process::ExitStatusExt;
@@ -6,7 +6,7 @@ use std::process::ExitStatus;
 
 use crate::message::Status;
 
-/// How a process ended, as published in its final status.
+/// The end of a process, as published in its final status.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ExitReport {
     /// [`Status::Exited`], or [`Status::Crashed`] if a signal ended the process, or

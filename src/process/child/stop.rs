@@ -8,8 +8,8 @@ use super::output::DRAIN_TIMEOUT;
 use super::{ExitReport, Process, Signal};
 use crate::message::Status;
 
-/// How long a killed process may take to be gone, including its output. If it takes longer, a tee
-/// does not take the output.
+/// The longest wait for the end of a killed process and its output. If it takes longer, a tee does
+/// not take the output.
 const KILL_TIMEOUT: Duration = DRAIN_TIMEOUT.saturating_add(Duration::from_secs(1));
 
 /// The pauses between looks at a group that still has members.

@@ -18,11 +18,11 @@ use crate::sync::lock;
 pub(super) struct SignalTarget {
     pid: Pid,
     leads_group: bool,
-    /// Whether the process was reaped. Locked while a signal is sent and while the process is
+    /// Set once the process was reaped. Locked while a signal is sent and while the process is
     /// reaped, so no signal goes to a pid that the system may have given to another process.
     reaped: Mutex<bool>,
     exited: watch::Sender<bool>,
-    /// Whether a stop was requested, which makes the final status `stopped`.
+    /// Set once a stop was requested, which makes the final status `stopped`.
     stop_requested: AtomicBool,
 }
 

@@ -9,7 +9,7 @@ use super::{LineSender, LineSplitter};
 /// A read of at least this many bytes is followed by the next read without a delay.
 const SMALL_READ_BYTES: usize = 8 * 1024;
 
-/// How long to collect more input after a small read.
+/// The time to collect more input after a small read.
 const COALESCE_DELAY: Duration = Duration::from_millis(1);
 
 /// Publishes the lines of one byte stream to one channel.

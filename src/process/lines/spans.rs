@@ -1,4 +1,4 @@
-//! Where the lines of a text are. Pure functions over byte slices.
+//! Finds and counts the lines of a text. Pure functions over byte slices.
 //!
 //! The rules:
 //! - `\n` and `\r\n` terminate a line and are dropped. Any other `\r` belongs to its line.

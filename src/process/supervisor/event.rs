@@ -1,4 +1,4 @@
-//! What a supervisor reports of its processes.
+//! The events that a supervisor reports.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ pub enum SupervisorEvent<'a> {
     },
     /// The process ended, and all its output is published.
     Ended {
-        /// How the process ended.
+        /// The exit code and final status.
         report: &'a ExitReport,
     },
     /// The process will be started again.

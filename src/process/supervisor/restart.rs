@@ -1,4 +1,4 @@
-//! Whether and when a process that ended is started again.
+//! The restart policy: the condition for a restart, and the delay before it.
 
 use std::time::Duration;
 

@@ -9,7 +9,7 @@ use crate::process::Signal;
 /// The number of orders that may wait for one process.
 pub(super) const MAX_QUEUED_ORDERS: usize = 16;
 
-/// Whether and how all processes are to end.
+/// The requested end of all processes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Shutdown {
     /// The processes run.

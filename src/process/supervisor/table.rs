@@ -47,7 +47,7 @@ pub(super) enum RunPhase {
 pub(super) struct TableEntry {
     pub(super) info: ProcessInfo,
     pub(super) phase: RunPhase,
-    /// Whether the first start was attempted, which lets the next processes start.
+    /// Set once the first start was attempted, which lets the next processes start.
     pub(super) attempted: bool,
 }
 

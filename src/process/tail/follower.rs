@@ -45,7 +45,7 @@ pub(super) enum CheckOutcome {
 
 pub(super) struct Follower {
     path: PathBuf,
-    /// Where to begin in the first file. `None` after the first check.
+    /// The place to begin in the first file. `None` after the first check.
     start: Option<StartPosition>,
     /// A check ends after it has read at least this many bytes.
     max_check_bytes: usize,

@@ -12,8 +12,8 @@ const MARK_BYTES: usize = 64;
 /// The number of bytes that one backward read takes in search of the last lines.
 const BACKWARD_READ_BYTES: usize = 64 * 1024;
 
-/// Where to begin in a file that exists at the first check. A file that appears later is read from
-/// its beginning.
+/// The place to begin in a file that exists at the first check. A file that appears later is read
+/// from its beginning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum StartPosition {
     Beginning,

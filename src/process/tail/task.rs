@@ -10,7 +10,7 @@ use super::follower::{CheckOutcome, Follower, TailEvent};
 use crate::message::Status;
 use crate::process::LinePublisher;
 
-/// How long to collect more content after a change. The writer of a file does not notice the delay,
+/// The time to collect more content after a change. The writer of a file does not notice the delay,
 /// and a file that changes often takes few reads.
 const COALESCE_DELAY: Duration = Duration::from_millis(2);
 

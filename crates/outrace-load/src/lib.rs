@@ -39,8 +39,8 @@
 //! Each layer uses only those above it in this list:
 //!
 //! - `wire`: HTTP, WebSocket frames and stamped lines.
-//! - `server`: the servers, how they are started, and what they cost.
-//! - `measure`: what the threads of a round share and count.
+//! - `server`: the servers, their start, and their CPU time and memory.
+//! - `measure`: the state and the counts that the threads of a round share.
 //! - `client`: the clients and the threads that hold them.
 //! - `run`: one round, and rounds in turns.
 //! - `report`: tables and the page with plots.

@@ -11,14 +11,14 @@ use std::time::Duration;
 pub struct LoadOptions {
     /// The program that runs the servers.
     pub program: Program,
-    /// What is measured.
+    /// The kind of measurement.
     pub mode: LoadMode,
     /// The clients, the lines and the settings of the server.
     ///
     /// The modes other than [`LoadMode::Compare`] have workloads of their own and take only a few
     /// settings from here. Each mode names them.
     pub workload: Workload,
-    /// How often each system is measured. Reports show medians. 0 counts as 1.
+    /// The number of times that each system is measured. Reports show medians. 0 counts as 1.
     pub rounds: usize,
     /// The bytes that the floor writes at once. The default is what the engine wrote in the same
     /// run.
@@ -28,11 +28,11 @@ pub struct LoadOptions {
     /// The file to which an HTML page with plots is written. [`LoadMode::Verify`] and
     /// [`LoadMode::Soak`] write none.
     pub report: Option<PathBuf>,
-    /// Whether the progress is shown on standard error if that is a terminal.
+    /// Shows the progress on standard error if that is a terminal.
     pub show_progress: bool,
 }
 
-/// What is measured.
+/// The kind of measurement.
 #[derive(Clone, Debug)]
 pub enum LoadMode {
     /// The workload, on one or several systems that this program starts.

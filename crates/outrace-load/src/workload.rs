@@ -1,9 +1,9 @@
-//! The workload: how many clients listen to what, how the lines arrive, and for how long.
+//! The workload: the clients and their channels, the lines and their schedule.
 
 use serde::Serialize;
 use std::time::Duration;
 
-/// How fast lines are fed.
+/// The speed at which lines are fed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Rate {
@@ -90,7 +90,7 @@ pub struct Workload {
     /// Channels to which each client subscribes.
     #[serde(rename = "per_client")]
     pub channels_per_client: usize,
-    /// How fast lines are fed.
+    /// The speed at which lines are fed.
     pub rate: Rate,
     /// The length of a line in bytes, without its end. A line holds at least the stamp of 35 bytes.
     pub line_bytes: usize,
@@ -113,11 +113,11 @@ pub struct Workload {
     /// The time after which a stalled client reads for a while. Without it, a stalled client reads
     /// nothing while lines flow.
     pub stall: Option<Duration>,
-    /// Whether there are broadcasts, which disconnect a client whose queue is full. Such a client
+    /// There are broadcasts, which disconnect a client whose queue is full. Such a client
     /// reconnects, and its disconnection is no fault.
     #[serde(rename = "comes_back")]
     pub reconnects: bool,
-    /// Whether the server runs on core 0 and the generator on core 1.
+    /// The server runs on core 0 and the generator on core 1.
     pub pin: bool,
     /// Messages that may wait for one client, in the engine and in the baseline.
     #[serde(rename = "queue")]
@@ -132,7 +132,7 @@ pub struct Workload {
     /// The options with which every client subscribes.
     #[serde(rename = "wish")]
     pub subscribe_options: SubscribeOptions,
-    /// Whether clients subscribe with each combination of options in turn, instead of with
+    /// Clients subscribe with each combination of options in turn, instead of with
     /// `subscribe_options`.
     #[serde(rename = "mix")]
     pub mixed_subscriptions: bool,

@@ -1,4 +1,4 @@
-//! What one client knows about the lines of one publisher.
+//! The account that one client keeps of the lines of one publisher.
 //!
 //! The account counts how many lines arrived and how many are missing, and notices a line that
 //! arrives twice or out of order. It is exact without storing every line.

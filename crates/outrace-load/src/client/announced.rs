@@ -1,6 +1,6 @@
-//! Totals of what servers announced.
+//! The totals of the announcements of servers.
 
-/// What servers announced for one subscription, or for many.
+/// The announcements for one subscription, or for many.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub(crate) struct AnnouncedTotals {
     /// Announced gaps.

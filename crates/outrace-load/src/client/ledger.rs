@@ -276,7 +276,7 @@ mod tests {
         ledger
     }
 
-    /// What happens to one line.
+    /// The fate of one line.
     #[derive(Clone, Copy, Debug, PartialEq)]
     enum Fate {
         Comes,

@@ -1,4 +1,4 @@
-//! What a ledger finds wrong with the announcements of a server.
+//! The faults that a ledger finds in the announcements of a server.
 
 /// A contradiction between what a server announced and what arrived.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -1,4 +1,4 @@
-//! One client: its upgrade, its subscriptions, and what it makes of each frame.
+//! One client: its upgrade, its subscriptions, and how it handles each frame.
 //!
 //! It takes and produces bytes, and does no I/O.
 
@@ -36,7 +36,7 @@ pub(crate) enum ConnectionEnd {
     Invalid(String),
 }
 
-/// What a client needs to receive bytes.
+/// The data that a client needs to receive bytes.
 pub(crate) struct ReceiveContext<'a> {
     /// The time of the read.
     pub(crate) now_ns: u64,
@@ -45,7 +45,7 @@ pub(crate) struct ReceiveContext<'a> {
     pub(crate) tally: &'a mut ReceiverTally,
 }
 
-/// What the bytes of one read contained.
+/// The content of the bytes of one read.
 #[derive(Debug, Default)]
 pub(crate) struct ReadSummary {
     /// The bytes of complete frames. The rest has to precede the next read.
@@ -69,7 +69,7 @@ pub(crate) struct LoadClient {
     subscribe_options: SubscribeOptions,
     /// The subscriptions of this connection that the server has answered.
     subscribed_replies: usize,
-    /// Whether the ping after the subscriptions of this connection was answered.
+    /// True if the ping after the subscriptions of this connection was answered.
     ponged: bool,
     /// Per channel, the lines known to have been published before this connection subscribed.
     published: Box<[u64]>,

@@ -1,4 +1,4 @@
-//! The clients: what each one accounts for, and the threads that hold their connections.
+//! The clients with their accounts, and the threads that hold their connections.
 
 pub(crate) mod account;
 pub(crate) mod announced;

@@ -1,6 +1,6 @@
 //! One thread of many clients: their sockets, an epoll set, and one read buffer for all of them.
 //!
-//! The thread must not be the bottleneck. A read takes everything that waits, up to [`READ_BYTES`].
+//! The thread must not be the bottleneck. A read takes all waiting bytes, up to [`READ_BYTES`].
 //! Frames are parsed and checked in the read buffer. Only the incomplete frame at the end of a read
 //! is copied, and precedes the next read.
 
@@ -30,7 +30,7 @@ const READ_BYTES: usize = 256 * 1024;
 /// The most upgrades under way at once per thread. It is well below any listen backlog.
 const MAX_PENDING_JOINS: usize = 64;
 
-/// How often timers are checked and slow clients read.
+/// The interval at which timers are checked and slow clients read.
 const TICK_NS: u64 = 20 * NS_PER_MS;
 
 /// The reason why a receiver thread gave up.

@@ -1,4 +1,4 @@
-//! What the threads of a round share and count.
+//! The state and the counts that the threads of a round share.
 
 pub(crate) mod control;
 pub(crate) mod histogram;

@@ -1,4 +1,4 @@
-//! What one receiver thread counts: latencies, throughput over time, and faults.
+//! The counts of one receiver thread: latencies, throughput over time, and faults.
 
 use super::histogram::empty_histogram;
 use super::interval::LatencyInterval;

@@ -8,7 +8,7 @@ pub(crate) const BUCKET_NS: u64 = 100 * NS_PER_MS;
 /// The longest run has a day of buckets.
 const MAX_BUCKETS: usize = (86_400 * NS_PER_SECOND / BUCKET_NS) as usize;
 
-/// What arrived within [`BUCKET_NS`].
+/// The deliveries within [`BUCKET_NS`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Bucket {
     pub(crate) delivered: u64,
@@ -22,7 +22,7 @@ pub(crate) struct Timeline {
 }
 
 impl Timeline {
-    /// Adds what arrived at `at_ns` after the first line.
+    /// Adds deliveries at `at_ns` after the first line.
     pub(crate) fn add(&mut self, at_ns: u64, delivered: u64, skipped: u64) {
         let index = (at_ns / BUCKET_NS) as usize;
         if index >= self.buckets.len() {

@@ -1,6 +1,6 @@
-//! The axes of a plot: where a value stands, and which values are labeled.
+//! The axes of a plot: the positions of values, and the labels.
 
-/// How values are distributed over an axis.
+/// The distribution of values over an axis.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Scale {
     Linear,

@@ -49,7 +49,7 @@ impl RoundMeasurements {
             tally.merge(thread.tally);
             clients.extend(thread.clients);
         }
-        // Nobody knows which lines a churner should have received.
+        // The lines that a churner should have received are unknown.
         clients.retain(|client| client.role != ClientRole::Churner);
         for fault in self.faults {
             tally.fault(|| fault);

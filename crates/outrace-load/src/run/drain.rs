@@ -24,7 +24,7 @@ const END_TIMEOUT: Duration = Duration::from_secs(15);
 /// The longest time until every client has the exit status after the server has ended.
 const STATUS_TIMEOUT_NS: u64 = 5 * NS_PER_SECOND;
 
-/// What did not come to its end.
+/// A part of a round that did not come to its end.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum DrainFault {
     #[error(

@@ -17,7 +17,7 @@ use std::thread::JoinHandle;
 /// A feeder that is further behind its schedule at the end gives up on the remaining lines.
 const MAX_BEHIND_NS: u64 = NS_PER_SECOND;
 
-/// How often a window without room is checked again.
+/// The interval at which a window without room is checked again.
 const WINDOW_POLL_NS: u64 = NS_PER_MS / 5;
 
 /// After so many checks without room, one line is sent anyway.

@@ -1,4 +1,4 @@
-//! Where the feeder writes lines.
+//! The destination of the feeder's lines.
 
 use super::feeder::FeederError;
 use crate::wire::http::HttpConnection;
@@ -6,7 +6,7 @@ use crate::wire::target::Target;
 use std::io::Write;
 use std::process::ChildStdin;
 
-/// Where lines go.
+/// The destination of lines.
 pub(crate) enum LineSink {
     /// The standard input of a server with one channel. Lines are written as they are.
     Lines(ChildStdin),
@@ -22,7 +22,7 @@ impl LineSink {
         Ok(LineSink::Actions(HttpConnection::connect(target)?))
     }
 
-    /// Returns what precedes and what follows a line of the process `id`.
+    /// Returns the text before and the text after a line of the process `id`.
     pub(super) fn frame(&self, id: &str) -> (String, &'static str) {
         match self {
             LineSink::Lines(_) => (String::new(), "\n"),

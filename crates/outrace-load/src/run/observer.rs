@@ -7,7 +7,7 @@ use crate::progress::Progress;
 use crate::server::process::ServerProcess;
 use crate::wire::target::Target;
 
-/// What an observer sees of a round.
+/// The parts of a round that an observer sees.
 pub(crate) struct RoundView<'a> {
     /// The server, if it is a child.
     pub(crate) server: Option<&'a ServerProcess>,
@@ -18,7 +18,7 @@ pub(crate) struct RoundView<'a> {
 
 /// A round calls its observer at certain points, on its own thread.
 pub(crate) trait RoundObserver {
-    /// Returns how often [`RoundObserver::running`] is called.
+    /// Returns the interval at which [`RoundObserver::running`] is called.
     fn step_ns(&self) -> u64 {
         100 * NS_PER_MS
     }

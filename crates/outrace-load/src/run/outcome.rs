@@ -23,7 +23,7 @@ pub(crate) struct Outcome {
     pub(crate) server_skipped: Option<u64>,
     /// The connections that churners made and ended.
     pub(crate) visits: u64,
-    /// What the server announced to the clients that asked for it. Their own counts agree.
+    /// The server's announcements to the clients that asked for them. Their own counts agree.
     pub(crate) announced: AnnouncedTotals,
     /// Lines x clients that arrived within the measured time. The figures from here to
     /// `feeder_late_us` are of that time.
@@ -67,7 +67,7 @@ pub(crate) struct LatencySummary {
     pub(crate) lines: u64,
 }
 
-/// How late writes ended, in microseconds.
+/// The lateness of writes in microseconds.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub(crate) struct LatenessSummary {
     pub(crate) p99: u64,

@@ -46,7 +46,7 @@ pub(crate) struct ServerUnderTest<'a> {
     pub(crate) block_bytes: usize,
 }
 
-/// What is read from the server when the measured time begins and when it ends.
+/// A reading of the server and the generator, at the begin or at the end of the measured time.
 pub(super) struct UsageReading {
     pub(super) server: Option<CpuUsage>,
     /// The resident memory of the server in bytes.

@@ -24,7 +24,7 @@ use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 pub struct BaselineOptions {
     /// The number of messages that may wait for one client.
     pub queue_messages: usize,
-    /// Whether each line of standard input is `processId<TAB>line`.
+    /// Each line of standard input is `processId<TAB>line`.
     pub framed: bool,
     /// The process of the lines if they are not framed.
     pub process_id: String,

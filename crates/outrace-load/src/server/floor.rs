@@ -205,7 +205,7 @@ struct FloorClient {
     block: u64,
     /// The bytes of that block that the kernel has taken.
     offset: usize,
-    /// Whether the kernel took less than it was offered.
+    /// True if the kernel took less than it was offered.
     full: bool,
 }
 

@@ -1,4 +1,4 @@
-//! The servers that can be measured: how each is started, and what it costs.
+//! The servers that can be measured, their start, and their CPU time and memory.
 
 pub(crate) mod affinity;
 pub(crate) mod baseline;

@@ -51,7 +51,7 @@ impl ActionLog {
     }
 }
 
-/// What a disturber knows about the run.
+/// The data of the run that a disturber needs.
 pub(super) struct DisturberContext {
     pub(super) target: Target,
     pub(super) workload: Workload,

@@ -17,7 +17,7 @@ use hdrhistogram::Histogram;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How often the machine's own lateness is measured.
+/// The interval at which the machine's own lateness is measured.
 const STEP_NS: u64 = 5 * NS_PER_MS;
 
 /// The number of samples, unless their interval would be out of its bounds.
@@ -53,7 +53,7 @@ pub(super) struct SoakObserver {
     after: Option<ServerLevel>,
     open: u64,
     overflows: u64,
-    /// What could not be measured.
+    /// The measurements that failed.
     pub(super) trouble: Vec<String>,
 }
 

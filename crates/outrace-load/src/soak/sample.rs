@@ -97,7 +97,7 @@ pub(super) struct Sample {
     /// Latencies in microseconds of the lines to clients that read as fast as they can.
     pub(super) p50: Option<u64>,
     pub(super) p99: Option<u64>,
-    /// How late the generator's own sleeps ended, in microseconds. The machine adds as much to each
+    /// The lateness of the generator's own sleeps in microseconds. The machine adds as much to each
     /// step of a line.
     pub(super) late_p99: Option<u64>,
 }

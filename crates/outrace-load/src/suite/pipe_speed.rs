@@ -1,4 +1,4 @@
-//! How fast `outrace pipe` reads without subscribers, beside `wc -l` and `cat` with the same input.
+//! The speed of `outrace pipe` without subscribers, beside `wc -l` and `cat` with the same input.
 
 use crate::run::error::RunError;
 use crate::server::process::ServerProcess;

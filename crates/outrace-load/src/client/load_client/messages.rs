@@ -1,4 +1,4 @@
-//! What a client makes of messages that are no lines, and of control frames.
+//! Handles the messages that are no lines, and the control frames.
 
 use super::{ClientState, ConnectionEnd, LoadClient, ReadSummary, ReceiveContext};
 use crate::client::server_message::{

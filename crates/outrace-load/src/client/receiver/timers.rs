@@ -1,4 +1,4 @@
-//! What clients do at certain times: slow clients read, stalled ones wake up, churners leave.
+//! The timed actions of clients: slow clients read, stalled ones wake up, churners leave.
 
 use super::connection::JOIN_TIMEOUT_NS;
 use super::{Receiver, ReceiverError, TICK_NS};
@@ -8,7 +8,7 @@ use crate::measure::control::Phase;
 use crate::wire::frame::{PONG, push_client_frame};
 use crate::workload::ClientRole;
 
-/// How often a client that does not read sends a pong.
+/// The interval at which a client that does not read sends a pong.
 ///
 /// The network thread of a browser does the same for a page that hangs. Without it, the server
 /// would consider the client gone.
@@ -40,7 +40,7 @@ impl Receiver {
         }
     }
 
-    /// Lets all stalled and slow clients read what waits for them, since the feeding is over.
+    /// Lets all stalled and slow clients read their waiting bytes, since the feeding is over.
     pub(super) fn poll_all_sleepers(&mut self) -> Result<(), ReceiverError> {
         for index in self.sleepers() {
             self.set_polled(index, true)?;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::SystemTime;
 
 use super::shared::HubShared;
@@ -13,7 +13,7 @@ use crate::encode::{binary_frame, text_frame};
 use crate::message::ChannelName;
 use crate::outbox::{Limits, Offered, Outbox};
 use crate::reason::CloseReason;
-use crate::sync::{AtomicBool, AtomicU64, Ordering, fence};
+use crate::sync::{AtomicBool, AtomicU64, Ordering, fence, lock};
 
 /// Names a client for the life of its hub.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -229,9 +229,7 @@ impl Client {
 
     /// A panic while this lock was held leaves a map that is still whole: each change is one insertion or removal.
     pub(crate) fn lock(&self) -> MutexGuard<'_, BTreeMap<ChannelName, Arc<Subscription>>> {
-        self.subscriptions
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        lock(&self.subscriptions)
     }
 }
 

@@ -4,7 +4,7 @@
 //! what was skipped before the next message it gets, and while it replays the history, new blocks reach it from there, so that the
 //! seam between old and live has neither loss nor repetition. All of this is the sealer's work; nothing here waits.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use super::block::Block;
 use super::history::{self, History};
@@ -16,6 +16,7 @@ use crate::message::Message;
 use crate::outbox::Offered;
 use crate::protocol::SubscribeRefusal;
 use crate::reason::CloseReason;
+use crate::sync::lock;
 
 /// What became of the messages fanned out, in messages x subscribers.
 #[derive(Default)]
@@ -339,10 +340,7 @@ impl Channel {
             return false;
         }
         let mut none = History::default();
-        let mut kept = self
-            .history
-            .as_ref()
-            .map(|history| history.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut kept = self.history.as_ref().map(lock);
         let history = kept.as_deref_mut().unwrap_or(&mut none);
         let mut change = 0;
         let done = 'given: {
@@ -562,12 +560,7 @@ impl Channel {
         let oldest = self
             .history
             .as_ref()
-            .and_then(|history| {
-                history
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .oldest(self.core.keep)
-            })
+            .and_then(|history| lock(history).oldest(self.core.keep))
             .unwrap_or(next);
         let tail = tracked
             .tail

@@ -3,14 +3,14 @@
 use std::collections::HashMap;
 use std::ops::Range;
 use std::pin::pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use super::ingest::Waiting;
 use super::{Channel, Client, ClientId, Publisher};
 use crate::message::Lines;
 use crate::outbox::Used;
-use crate::sync::{AtomicBool, Ordering};
+use crate::sync::{AtomicBool, Ordering, lock};
 
 /// Room that appears before all is written is found at the latest after this, and only while somebody is waited for.
 const LOOK: Duration = Duration::from_millis(5);
@@ -243,10 +243,7 @@ impl Lossless {
 
     fn stalls(&self) -> MutexGuard<'_, HashMap<ClientId, Stall>> {
         // A panic while it was held leaves a map of hints.
-        self.shared
-            .blocked
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        lock(&self.shared.blocked)
     }
 }
 

@@ -26,12 +26,12 @@ mod subscription;
 mod ticker;
 
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use crate::encode::Envelope;
 use crate::message::{ChannelName, Message, StatusReport};
 use crate::protocol::{Range, SubscribeRefusal};
-use crate::sync::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use crate::sync::{AtomicBool, AtomicU64, AtomicUsize, Ordering, lock};
 
 pub use client::{Client, ClientId};
 pub use lossless::Lossless;
@@ -192,15 +192,12 @@ impl Channel {
 
     /// The last status published, among those of several publishers the one that came here last.
     pub(crate) fn status(&self) -> Option<StatusReport> {
-        self.status
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        lock(&self.status).clone()
     }
 
     fn note_status(&self, message: &Message) {
         if let Some(report) = message.status_report() {
-            *self.status.lock().unwrap_or_else(PoisonError::into_inner) = Some(report);
+            *lock(&self.status) = Some(report);
         }
     }
 
@@ -377,12 +374,7 @@ impl Channel {
 
     fn lock_history(&self) -> Option<MutexGuard<'_, History>> {
         // A panic while it was held leaves a history that is still whole: each change is one insertion or removal.
-        Some(
-            self.history
-                .as_ref()?
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner),
-        )
+        self.history.as_ref().map(lock)
     }
 
     /// Changes the history, as the sealer. A channel with a history stays; one without, nobody on it and nobody publishing goes.

@@ -1,13 +1,13 @@
 //! One client's subscription to one channel.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::Channel;
 use super::client::Client;
 use crate::encode::Encoding;
 use crate::protocol::{Range, Since, SubscribeOptions};
-use crate::sync::{AtomicBool, AtomicUsize, Ordering};
+use crate::sync::{AtomicBool, AtomicUsize, Ordering, lock};
 
 /// One client's subscription to one channel, from its join to its leave.
 #[derive(Debug)]
@@ -157,6 +157,6 @@ impl Subscription {
 impl Tracked {
     /// For the sealer alone. A panic while it was held leaves numbers that still add up.
     pub(crate) fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 }

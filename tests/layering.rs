@@ -155,7 +155,7 @@ fn nothing_that_waits_or_expires_looks_at_the_clock_on_the_wall() {
         &[
             "channel/alarm.rs",
             "channel/history.rs",
-            "channel/look.rs",
+            "channel/pass.rs",
             "channel/lossless.rs",
             "channel/mod.rs",
             "channel/pace.rs",

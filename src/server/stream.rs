@@ -1,7 +1,6 @@
 //! Plain HTTP streams of a channel: text lines for curl, Server-Sent Events for browsers. Other encodings of the same blocks, through the same
 //! outbox, under the same rules.
 
-use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -28,7 +27,7 @@ use crate::connection::Slot;
 use crate::encode::Encoding;
 use crate::hub::Inner;
 use crate::message::ChannelName;
-use crate::outbox::{Parcel, Used};
+use crate::outbox::{OutboxReader, Parcel, Used};
 use crate::protocol::{Since, SubscribeOptions, SubscribeRefusal};
 use crate::reason::{CloseReason, RefusalReason};
 
@@ -153,7 +152,7 @@ fn answer(
     let body = Stream {
         membership: inner.welcome(&client),
         client,
-        waiting: VecDeque::new(),
+        reader: OutboxReader::default(),
         given: Used::default(),
         encoding,
         silence: Box::pin(tokio::time::sleep(KEEP_ALIVE)),
@@ -195,8 +194,8 @@ fn answer(
 struct Stream {
     client: Arc<Client>,
     membership: Arc<Subscription>,
-    /// Taken from the outbox; still on the client's account.
-    waiting: VecDeque<Parcel>,
+    /// What is taken from the outbox and not yet handed to the HTTP connection.
+    reader: OutboxReader,
     /// Handed to the HTTP connection and not yet given back: it asks for more when it has written that.
     given: Used,
     encoding: Encoding,
@@ -214,26 +213,26 @@ impl Stream {
     fn settle(&mut self) {
         let given = std::mem::take(&mut self.given);
         if given.messages > 0 {
-            self.client.outbox.release(given);
-            self.client.count_written(given.messages as u64);
+            self.reader.release(&self.client.outbox, given);
             self.hub()
                 .core()
-                .totals
-                .count_write(given.messages as u64, given.bytes as u64);
+                .recorder
+                .written(given.messages, given.bytes);
         }
     }
 
     fn next(&mut self) -> Option<Parcel> {
-        if self.waiting.is_empty() && !self.client.outbox.take_or_sleep(&mut self.waiting) {
-            if self.client.take_awaited() {
+        if !self.reader.take_or_sleep(&self.client.outbox) {
+            let drained = self.reader.drained(&self.client.outbox);
+            if drained.awaited {
                 self.hub().core().room.notify_waiters();
             }
-            if self.client.take_owed() {
+            if drained.pending {
                 self.hub().resume(&self.client);
-                self.client.outbox.take_or_sleep(&mut self.waiting);
+                self.reader.take_or_sleep(&self.client.outbox);
             }
         }
-        self.waiting.pop_front()
+        self.reader.pop()
     }
 }
 
@@ -325,7 +324,7 @@ mod tests {
                 .poll(&mut Context::from_waker(Waker::noop()))
                 .is_ready()
         };
-        client.await_room();
+        client.outbox.await_room();
         hub.send_to_channel("c", crate::Message::output("line"))
             .expect("a valid name");
         hub.inner().flush();

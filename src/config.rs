@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::error::ConfigError;
-use crate::outbox::{Limits, MAX_BYTES, MAX_MESSAGES};
+use crate::outbox::{MAX_BYTES, MAX_MESSAGES, QueueLimits};
 
 /// The settings of a hub, as [`HubBuilder`](crate::HubBuilder) checked them.
 #[derive(Debug, Clone)]
@@ -158,8 +158,8 @@ impl Config {
         self.message_burst.unwrap_or(twice_all as u32)
     }
 
-    pub(crate) fn limits(&self) -> Limits {
-        Limits {
+    pub(crate) fn limits(&self) -> QueueLimits {
+        QueueLimits {
             messages: self.queue,
             bytes: self.queue_bytes,
         }

@@ -652,7 +652,7 @@ impl Hub {
     /// # Panics
     /// Outside a tokio runtime with I/O and time enabled.
     pub fn start(&self) {
-        self.inner.core.start();
+        self.inner.registry.start_ticker();
     }
 
     /// Whether [`Hub::shutdown`] has been called.
@@ -929,7 +929,7 @@ impl Inner {
             visitor,
             self.config().limits(),
             speaks,
-            Arc::downgrade(&self.core),
+            Arc::downgrade(&self.core.totals),
         ))
     }
 
@@ -989,7 +989,7 @@ impl Inner {
 
     /// Makes a client one of all.
     pub(crate) fn welcome(&self, client: &Arc<Client>) -> Arc<Subscription> {
-        self.core.start();
+        self.registry.start_ticker();
         self.core.totals.count_connected();
         let membership = Arc::new(Subscription::new(
             Arc::clone(client),
@@ -1085,7 +1085,7 @@ impl Inner {
 
     fn answer(&self, client: &Client, message: Message) {
         let frame = single(&Envelope::new(None), &message, &HubShared::timestamp());
-        client.count_single(&self.core, client.outbox.offer_reserved(frame));
+        client.count_single(&self.core.totals, client.outbox.offer_reserved(frame));
     }
 
     /// Subscribes a client, as it asks. Again is free; again with options is a new subscription in the old one's place, or, when a range is asked
@@ -1110,7 +1110,7 @@ impl Inner {
             let Some(options) = options else {
                 return Ok(());
             };
-            if let (Some(range), Some(_)) = (&range, known.tracked()) {
+            if let (Some(range), true) = (&range, known.is_tracked()) {
                 known.channel.refetch(&known, range.clone());
                 return Ok(());
             }
@@ -1170,7 +1170,7 @@ impl Inner {
 
     /// Gives a client what it is owed, now that its writer has written everything.
     pub(crate) fn resume(&self, client: &Client) {
-        for subscription in client.owed_subscriptions() {
+        for subscription in client.take_pending() {
             subscription.channel.resume(&subscription);
         }
     }

@@ -1,7 +1,8 @@
 //! A timer that is precise below a millisecond.
 //!
-//! The runtime's own timers tick in whole milliseconds and fire up to one late; flush intervals go down to a few hundred
-//! microseconds. On Linux a timerfd, waited for like a socket, is exact; elsewhere the runtime's timer serves.
+//! The runtime's own timers tick in whole milliseconds and fire up to one millisecond late, but flush
+//! intervals go down to a few hundred microseconds. On Linux a timerfd, waited for like a socket, is
+//! exact. Elsewhere the runtime's timer serves.
 
 use std::time::Duration;
 

@@ -215,7 +215,7 @@ impl Connection {
                 .poll_flush(&mut self.socket, &self.client, self.hub.core(), cx)
             {
                 Poll::Ready(Err(_)) => return Poll::Ready(()),
-                Poll::Ready(Ok(Flushed::Owed)) => self.hub.resume(&self.client),
+                Poll::Ready(Ok(Flushed::Pending)) => self.hub.resume(&self.client),
                 Poll::Ready(Ok(Flushed::All)) | Poll::Pending => return Poll::Pending,
                 Poll::Ready(Ok(Flushed::Some)) => break,
             }
@@ -290,7 +290,7 @@ impl Connection {
                 return Poll::Pending;
             }
             // Nothing is owed to one who has left every channel.
-            Poll::Ready(Ok(Flushed::All | Flushed::Owed)) => {}
+            Poll::Ready(Ok(Flushed::All | Flushed::Pending)) => {}
         }
         if !framed {
             // Nothing may follow the close frame: a seal that began before this client left may still offer its block.

@@ -3,7 +3,6 @@
 //! A stream is a client like a WebSocket: it gets the same blocks in another encoding, through the
 //! same kind of outbox, under the same rules.
 
-use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -30,7 +29,7 @@ use crate::connection::Slot;
 use crate::encode::Encoding;
 use crate::hub::Inner;
 use crate::message::ChannelName;
-use crate::outbox::{Parcel, Used};
+use crate::outbox::{OutboxReader, Parcel, Used};
 use crate::protocol::{Since, SubscribeOptions, SubscribeRefusal};
 use crate::reason::{CloseReason, RefusalReason};
 
@@ -160,7 +159,7 @@ fn open(
     let body = ChannelStream {
         membership: inner.welcome(&client),
         client,
-        waiting: VecDeque::new(),
+        reader: OutboxReader::default(),
         given: Used::default(),
         encoding,
         silence: Box::pin(tokio::time::sleep(KEEP_ALIVE)),
@@ -203,7 +202,7 @@ struct ChannelStream {
     client: Arc<Client>,
     membership: Arc<Subscription>,
     /// Parcels taken from the outbox. They still count against the client's queue.
-    waiting: VecDeque<Parcel>,
+    reader: OutboxReader,
     /// The weight of the parcel that the HTTP connection is writing. It polls again after it has
     /// written the parcel.
     given: Used,
@@ -223,27 +222,27 @@ impl ChannelStream {
     fn settle(&mut self) {
         let given = std::mem::take(&mut self.given);
         if given.messages > 0 {
-            self.client.outbox.release(given);
-            self.client.count_written(given.messages as u64);
+            self.reader.release(&self.client.outbox, given);
             self.hub()
                 .core()
-                .totals
-                .count_write(given.messages as u64, given.bytes as u64);
+                .recorder
+                .written(given.messages, given.bytes);
         }
     }
 
     /// Returns the next parcel. Without one, the outbox will wake the registered task.
     fn next(&mut self) -> Option<Parcel> {
-        if self.waiting.is_empty() && !self.client.outbox.take_or_sleep(&mut self.waiting) {
-            if self.client.take_awaited() {
+        if !self.reader.take_or_sleep(&self.client.outbox) {
+            let drained = self.reader.drained(&self.client.outbox);
+            if drained.awaited {
                 self.hub().core().room.notify_waiters();
             }
-            if self.client.take_owed() {
+            if drained.pending {
                 self.hub().resume(&self.client);
-                self.client.outbox.take_or_sleep(&mut self.waiting);
+                self.reader.take_or_sleep(&self.client.outbox);
             }
         }
-        self.waiting.pop_front()
+        self.reader.pop()
     }
 }
 
@@ -335,7 +334,7 @@ mod tests {
                 .poll(&mut Context::from_waker(Waker::noop()))
                 .is_ready()
         };
-        client.await_room();
+        client.outbox.await_room();
         hub.send_to_channel("c", crate::Message::output("line"))
             .expect("a valid name");
         hub.inner().flush();

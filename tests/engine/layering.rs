@@ -166,7 +166,7 @@ fn nothing_that_waits_or_expires_reads_the_wall_clock() {
         &[
             "channel/alarm.rs",
             "channel/history.rs",
-            "channel/look.rs",
+            "channel/pass.rs",
             "channel/lossless.rs",
             "channel/mod.rs",
             "channel/pace.rs",

@@ -1,6 +1,6 @@
 //! Peers that connect and are reset at once, thousands of times.
 //!
-//! `OUTRACE_RESETS=200000 cargo test --release --test footprint resets` takes a night.
+//! `OUTRACE_RESETS=200000 cargo test --release --test footprint resets` resets more connections.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};

@@ -49,11 +49,11 @@ impl Audience {
         clients: usize,
         options: Option<SubscribeOptions>,
     ) -> Self {
-        let inner = hub.inner();
+        let inner = hub.engine();
         let members = (0..clients)
             .map(|_| {
                 let client = inner.make_client(PeerInfo::default(), ClientKind::WebSocket);
-                let membership = inner.welcome(&client);
+                let membership = inner.register(&client);
                 for channel in channels {
                     let _ = inner.command(
                         &client,
@@ -92,7 +92,7 @@ impl Audience {
             }
             outbox.release(taken);
             if member.client.take_owed() {
-                self.hub.inner().resume(&member.client);
+                self.hub.engine().resume(&member.client);
             }
             total.0 += taken.messages as u64;
             total.1 += taken.bytes as u64;
@@ -112,7 +112,7 @@ impl Audience {
 impl Drop for Audience {
     fn drop(&mut self) {
         for member in &self.members {
-            self.hub.inner().unregister(member, CloseReason::PeerGone);
+            self.hub.engine().unregister(member, CloseReason::PeerGone);
         }
     }
 }
@@ -130,11 +130,11 @@ impl Peer {
     /// Connects. To be called within a tokio runtime.
     pub fn connect(hub: &Hub) -> Self {
         let client = hub
-            .inner()
+            .engine()
             .make_client(PeerInfo::default(), ClientKind::WebSocket);
         Self {
             hub: hub.clone(),
-            membership: hub.inner().welcome(&client),
+            membership: hub.engine().register(&client),
             in_flight: VecDeque::new(),
         }
     }
@@ -146,7 +146,7 @@ impl Peer {
 
     /// Does what it asks for.
     pub fn command(&self, command: Command<'_>) {
-        self.hub.inner().command(self.client(), command);
+        self.hub.engine().command(self.client(), command);
     }
 
     /// Writes so many parcels as a socket that then takes no more: the frames of each, together. Once nothing waits the client is given what it is owed,
@@ -163,13 +163,12 @@ impl Peer {
             client.outbox.release(weight);
             client.count_written(weight.messages as u64);
             self.hub
-                .inner()
-                .core()
-                .totals
+                .engine()
+                .totals()
                 .count_write(weight.messages as u64, weight.bytes as u64);
         }
         if self.in_flight.is_empty() && client.take_owed() {
-            self.hub.inner().resume(&client);
+            self.hub.engine().resume(&client);
         }
         written.into_iter().map(|parcel| parcel.bytes).collect()
     }
@@ -181,7 +180,7 @@ impl Peer {
 
     /// Ends the connection, with all that waits.
     pub fn disconnect(self, reason: CloseReason) {
-        self.hub.inner().unregister(&self.membership, reason);
+        self.hub.engine().unregister(&self.membership, reason);
     }
 }
 
@@ -220,7 +219,7 @@ impl Queue {
 
 /// Serves one client over any stream, its handshake done, to the end of the connection. To be called within a tokio runtime with I/O and time.
 pub async fn converse(hub: &Hub, stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) {
-    let inner = hub.inner();
+    let inner = hub.engine();
     let client = inner.make_client(PeerInfo::default(), ClientKind::WebSocket);
     connection::run(
         Arc::clone(inner),
@@ -232,5 +231,5 @@ pub async fn converse(hub: &Hub, stream: impl AsyncRead + AsyncWrite + Send + Un
 
 /// Seals and fans out all that waits, as the flush clock would at its next tick.
 pub fn flush(hub: &Hub) {
-    hub.inner().flush();
+    hub.engine().flush();
 }

@@ -65,6 +65,7 @@
 //! | `cli` (default) | all of these and what the binary needs; embedders say `default-features = false` |
 
 pub mod access;
+mod callback;
 mod channel;
 mod config;
 mod connection;

@@ -163,7 +163,7 @@ fn nothing_that_waits_or_expires_looks_at_the_clock_on_the_wall() {
             "client/",
             "config.rs",
             "connection/",
-            "hub.rs",
+            "hub/",
             "outbox/",
             "process/restart.rs",
             "server/accept.rs",
@@ -203,7 +203,8 @@ fn lower_layers_do_not_know_the_higher_ones() {
         &["encode/", "message/"],
     );
     never_in(&["crate::encode"], &["message/", "protocol.rs"]);
-    never_in(&["axum", "crate::server"], &["connection/", "hub.rs"]);
+    never_in(&["axum", "crate::server"], &["connection/", "hub/"]);
+    never_in(&["crate::connection", "tungstenite"], &["hub/"]);
     never_in(&TOP, &["access/"]);
     never_in(
         &[

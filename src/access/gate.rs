@@ -1,7 +1,6 @@
 //! The one gate through which every request has to pass that may see or change anything.
 
 use std::future::Future;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -12,6 +11,7 @@ use super::{
     AuthError, AuthFuture, Authenticator, Credentials, Hosts, Identity, LocalAddress, Origins,
     PeerAddress,
 };
+use crate::callback::catch_callback;
 use crate::reason::RefusalReason;
 
 /// How long an authenticator may take.
@@ -162,17 +162,6 @@ async fn ask(
                 PATIENCE.as_secs()
             );
             Err(AuthError::Failed)
-        }
-    }
-}
-
-/// Calls into the application. A panic there is logged, and is the answer `None`.
-pub(crate) fn catch_callback<T>(callback: &'static str, call: impl FnOnce() -> T) -> Option<T> {
-    match catch_unwind(AssertUnwindSafe(call)) {
-        Ok(answer) => Some(answer),
-        Err(_) => {
-            tracing::error!(callback, "a callback of the application panicked");
-            None
         }
     }
 }

@@ -1,7 +1,8 @@
-//! Stage 6: one writer owns the socket's sending half.
+//! Stage 6 of a line's path: the writer owns the socket's sending half.
 //!
-//! It takes all that waits and hands it to the kernel in as few vectored writes as possible. Pongs and close frames go through it too,
-//! between two parcels, never within one.
+//! It takes everything that waits in the outbox and passes it to the kernel in as few vectored writes
+//! as possible. Pongs and close frames are sent through it too, between two parcels and never within
+//! one.
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
@@ -14,41 +15,43 @@ use super::socket::Socket;
 use crate::channel::{Client, HubShared};
 use crate::outbox::{Parcel, Used};
 
-/// The most parcels one write takes.
+/// The maximum number of parcels in one write.
 const MAX_SLICES: usize = 64;
-/// About the most bytes one write takes: more would keep other clients' writers waiting.
-const MAX_BYTES: usize = 256 * 1024;
-/// Writes before the task lets others run.
-const WRITES_IN_A_ROW: usize = 4;
-/// Control frames that may wait for a socket that takes none; a peer that pings on without reading is answered no further.
+/// The approximate maximum size of one write. Larger writes would delay the writers of other clients.
+const MAX_WRITE_BYTES: usize = 256 * 1024;
+/// The number of writes before the task lets other tasks run.
+const MAX_WRITES_IN_A_ROW: usize = 4;
+/// The size of control frames that may wait for a socket that takes none. The pings of a peer that does
+/// not read are not answered beyond that.
 const MAX_CONTROL_BYTES: usize = 4096;
 
-/// What is being written to one client.
+/// The writer of one connection.
 #[derive(Debug, Default)]
 pub(crate) struct Writer {
-    /// Taken from the outbox and not yet fully written; still on the client's account.
+    /// Parcels taken from the outbox and not yet written in full. Their room is not released yet.
     in_flight: VecDeque<Parcel>,
-    /// How much of the first of them has been written.
-    written: usize,
-    /// Control frames, to go at the next boundary between parcels.
+    /// How many bytes of the first parcel are written.
+    written_bytes: usize,
+    /// Control frames that are sent at the next boundary between parcels.
     control: Vec<u8>,
-    /// What is in flight has been counted as discarded.
+    /// Whether the parcels in flight are counted as discarded.
     abandoned: bool,
 }
 
-/// Why a flush stopped.
+/// The result of a flush.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Flushed {
-    /// Everything is with the kernel.
-    All,
-    /// There is more, but others have to run first: poll again.
-    Some,
-    /// Everything is with the kernel, and a subscription is owed more: give it that, and poll again.
-    Owed,
+pub(crate) enum FlushOutcome {
+    /// The kernel has taken everything.
+    Complete,
+    /// More waits, but other tasks have to run first. The caller polls again.
+    Yielded,
+    /// The kernel has taken everything, and a subscription has more pending. The caller has it
+    /// delivered and polls again.
+    MorePending,
 }
 
 impl Writer {
-    /// Queues a control frame (RFC 6455 section 5.5).
+    /// Queues a control frame (RFC 6455 section 5.5). Drops a pong for which there is no room.
     pub(crate) fn push_control(&mut self, frame: &[u8]) {
         const PONG: u8 = 0x8a;
         if frame.first() == Some(&PONG) && self.control.len() + frame.len() > MAX_CONTROL_BYTES {
@@ -57,65 +60,68 @@ impl Writer {
         self.control.extend_from_slice(frame);
     }
 
-    /// Drops what has not begun to be written, and counts nothing of the rest: the account was closed. Control frames stay: the answer to the peer's
-    /// close frame may be among them.
+    /// Drops every parcel of which nothing is written yet. A partly written parcel is finished, but no
+    /// longer counted: the caller counts it as discarded. Control frames stay, because the answer to
+    /// the peer's close frame may be among them.
     pub(crate) fn abandon(&mut self) {
         self.abandoned = true;
-        let mut begun = self.written > 0;
+        let mut begun = self.written_bytes > 0;
         self.in_flight
             .retain(|parcel| std::mem::take(&mut begun) || parcel.messages == 0);
     }
 
-    /// Writes until nothing waits or the socket takes no more. In the end `All` leaves the outbox ready to wake the task for what comes next.
+    /// Writes until nothing waits or the socket takes no more. After [`FlushOutcome::Complete`] the next
+    /// push to the outbox wakes the task.
     pub(crate) fn poll_flush(
         &mut self,
         socket: &mut Socket,
         client: &Client,
-        core: &HubShared,
+        shared: &HubShared,
         cx: &mut Context<'_>,
-    ) -> Poll<io::Result<Flushed>> {
-        for _ in 0..WRITES_IN_A_ROW {
+    ) -> Poll<io::Result<FlushOutcome>> {
+        for _ in 0..MAX_WRITES_IN_A_ROW {
             if !self.gather(client) {
-                // Nothing kept for a client that is idle.
+                // An idle client keeps no memory here.
                 self.in_flight = VecDeque::new();
                 if client.take_awaited() {
-                    core.room.notify_waiters();
+                    shared.room.notify_waiters();
                 }
                 return Poll::Ready(Ok(if client.take_owed() {
-                    Flushed::Owed
+                    FlushOutcome::MorePending
                 } else {
-                    Flushed::All
+                    FlushOutcome::Complete
                 }));
             }
             let mut slices = [IoSlice::new(&[]); MAX_SLICES];
             let mut count = 0;
             let mut bytes = 0;
-            let mut skip = self.written;
+            let mut skip = self.written_bytes;
             for parcel in self.in_flight.iter().take(MAX_SLICES) {
                 slices[count] = IoSlice::new(&parcel.bytes[skip..]);
                 bytes += parcel.bytes.len() - skip;
                 count += 1;
                 skip = 0;
-                if bytes >= MAX_BYTES {
+                if bytes >= MAX_WRITE_BYTES {
                     break;
                 }
             }
             let start = Instant::now();
             let n = ready!(socket.poll_write(cx, &slices[..count]))?;
             let took = start.elapsed().as_nanos() as u64;
-            core.ticker.pace.wrote(took);
-            core.totals.count_write_time(took);
+            shared.ticker.pace.wrote(took);
+            shared.totals.count_write_time(took);
             if n == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
-            self.advance(n, client, core);
+            self.advance(n, client, shared);
         }
-        Poll::Ready(Ok(Flushed::Some))
+        Poll::Ready(Ok(FlushOutcome::Yielded))
     }
 
-    /// Takes what waits; false when there is nothing to write, and then the outbox's next push wakes the task.
+    /// Collects the parcels that wait. Returns false if there are none: then the next push to the outbox
+    /// wakes the task.
     fn gather(&mut self, client: &Client) -> bool {
-        // One parcel of control frames at a time: the rest stays where it is bounded.
+        // One parcel of control frames at a time: the others stay in `control`, which is bounded.
         if !self.control.is_empty()
             && self
                 .in_flight
@@ -123,7 +129,7 @@ impl Writer {
                 .take(2)
                 .all(|parcel| parcel.messages > 0)
         {
-            let place = usize::from(self.written > 0);
+            let place = usize::from(self.written_bytes > 0);
             let frames = Bytes::from(std::mem::take(&mut self.control));
             self.in_flight.insert(
                 place,
@@ -142,9 +148,9 @@ impl Writer {
         !self.in_flight.is_empty()
     }
 
-    /// Takes off what the kernel took.
-    fn advance(&mut self, n: usize, client: &Client, core: &HubShared) {
-        let mut end = self.written + n;
+    /// Removes the `n` bytes that the kernel has taken.
+    fn advance(&mut self, n: usize, client: &Client, shared: &HubShared) {
+        let mut end = self.written_bytes + n;
         let mut done = Used::default();
         while let Some(parcel) = self.in_flight.front()
             && end >= parcel.bytes.len()
@@ -157,7 +163,7 @@ impl Writer {
             }
             self.in_flight.pop_front();
         }
-        self.written = end;
+        self.written_bytes = end;
         if self.abandoned {
             done = Used::default();
         }
@@ -165,6 +171,6 @@ impl Writer {
             client.outbox.release(done);
             client.count_written(done.messages as u64);
         }
-        core.totals.count_write(done.messages as u64, n as u64);
+        shared.totals.count_write(done.messages as u64, n as u64);
     }
 }

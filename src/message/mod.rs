@@ -19,6 +19,7 @@ use compact::compact;
 pub use event::ProcessEvent;
 pub use kind::MessageType;
 pub use lines::Lines;
+pub(crate) use name::ProcessChannelName;
 pub use name::{ChannelName, NameError, ProcessId};
 pub use status::{Status, StatusReport};
 

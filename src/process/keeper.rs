@@ -1,12 +1,12 @@
 //! The task that keeps one process: starts it, starts it again, stops it.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{sleep, timeout};
 
+use crate::callback::catch_callback;
 use crate::message::{ProcessId, ProcessOrder, Status};
 use crate::{Hub, Publisher};
 
@@ -370,10 +370,9 @@ impl Keeper {
     }
 
     fn event(&self, event: SupervisorEvent<'_>) {
-        if let Some(on_event) = &self.rules.on_event
-            && catch_unwind(AssertUnwindSafe(|| on_event(&self.plan.id, event))).is_err()
-        {
-            tracing::error!(process = %self.plan.id, "on_event panicked");
+        if let Some(on_event) = &self.rules.on_event {
+            let span = tracing::error_span!("supervisor", process = %self.plan.id);
+            span.in_scope(|| catch_callback("on_event", || on_event(&self.plan.id, event)));
         }
     }
 }

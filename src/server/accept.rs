@@ -18,7 +18,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
 use super::in_flight::InFlight;
-use crate::config::{MAX_DURATION, lasts, within};
+use crate::config::{MAX_DURATION, check_duration, check_range};
 use crate::reason::{PauseReason, RefusalReason};
 use crate::{ConfigError, Hub, LocalAddress, PeerAddress};
 
@@ -66,15 +66,15 @@ impl Options {
     /// One is not.
     pub fn check(&self) -> Result<(), ConfigError> {
         // Below 8 KiB the HTTP server does not go.
-        within("header_bytes", self.header_bytes, 8 * 1024, 1 << 20)?;
-        within("max_requests", self.max_requests, 1, Semaphore::MAX_PERMITS)?;
-        lasts(
+        check_range("header_bytes", self.header_bytes, 8 * 1024, 1 << 20)?;
+        check_range("max_requests", self.max_requests, 1, Semaphore::MAX_PERMITS)?;
+        check_duration(
             "header_timeout",
             self.header_timeout,
             Duration::from_millis(1),
             MAX_DURATION,
         )?;
-        lasts(
+        check_duration(
             "request_timeout",
             self.request_timeout,
             Duration::from_millis(1),
@@ -119,7 +119,7 @@ pub async fn serve_with(
     let (stopping, _) = watch::channel(());
     let mut requests = JoinSet::new();
     let room = Arc::new(Semaphore::new(options.max_requests));
-    let pauses = |reason| hub.inner().core().totals.count_paused(reason);
+    let pauses = |reason| hub.engine().totals().count_paused(reason);
     let mut starved = false;
     loop {
         let permit = match Arc::clone(&room).try_acquire_owned() {
@@ -209,7 +209,7 @@ async fn serve_connection(
             Ok(Err(error)) => error,
             Err(_) => io::ErrorKind::TimedOut.into(),
         };
-        hub.inner().core().totals.count_refused(RefusalReason::Tls);
+        hub.engine().totals().count_refused(RefusalReason::Tls);
         tracing::debug!(%error, %peer, "a TLS handshake failed");
         return;
     }
@@ -251,7 +251,7 @@ async fn serve_stream(
     let served = tokio::select! {
         served = connection.as_mut() => served,
         () = watched.overdue(longest) => {
-            hub.inner().core().totals.count_refused(RefusalReason::RequestTimeout);
+            hub.engine().totals().count_refused(RefusalReason::RequestTimeout);
             tracing::debug!(peer = %peer.0, "a request took too long");
             return;
         }
@@ -270,7 +270,7 @@ async fn serve_stream(
             None
         };
         if let Some(reason) = refused {
-            hub.inner().core().totals.count_refused(reason);
+            hub.engine().totals().count_refused(reason);
         }
         tracing::debug!(%error, peer = %peer.0, "an HTTP connection failed");
     }

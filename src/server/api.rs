@@ -47,7 +47,7 @@ pub(super) async fn actions(
             );
         }
     };
-    let inner = hub.inner();
+    let inner = hub.engine();
     let client = inner.make_client(admitted.0, ClientKind::Http);
     if !actions.iter().all(|action| inner.permits(&client, action)) {
         return refuse(
@@ -88,7 +88,7 @@ pub(super) async fn channels(
     State(hub): State<Hub>,
     admitted: Admitted,
 ) -> Json<Vec<ChannelStats>> {
-    let inner = hub.inner();
+    let inner = hub.engine();
     let client = inner.make_client(admitted.0, ClientKind::Http);
     Json(
         hub.channels()

@@ -17,10 +17,10 @@ impl FromRequest<Hub> for Body {
     type Rejection = Response;
 
     async fn from_request(request: Request, hub: &Hub) -> Result<Self, Response> {
-        let inner = hub.inner();
+        let inner = hub.engine();
         let config = inner.config();
         let refuse = |status: StatusCode, reason: RefusalReason, text: String| {
-            inner.core().totals.count_refused(reason);
+            inner.totals().count_refused(reason);
             (status, text).into_response()
         };
         let too_big = || {

@@ -20,7 +20,7 @@ impl FromRequestParts<Hub> for Admitted {
 
     async fn from_request_parts(head: &mut Parts, hub: &Hub) -> Result<Self, Response> {
         complete(&mut head.extensions);
-        match hub.inner().admit(head).await {
+        match hub.engine().admit(head).await {
             Ok(identity) => Ok(Self(PeerInfo {
                 address: PeerAddress::of(&head.extensions),
                 identity,
@@ -56,6 +56,6 @@ pub(super) fn refuse(
     status: StatusCode,
     text: impl Into<String>,
 ) -> Response {
-    hub.inner().core().totals.count_refused(reason);
+    hub.engine().totals().count_refused(reason);
     (status, text.into()).into_response()
 }

@@ -24,9 +24,9 @@ use super::refusal::{Admitted, refuse};
 use crate::Hub;
 use crate::access::expired;
 use crate::channel::{Client, ClientKind, Subscription};
-use crate::connection::Slot;
+use crate::connection::HandshakeRefusal;
 use crate::encode::Encoding;
-use crate::hub::Inner;
+use crate::hub::{ConnectionSlot, Engine};
 use crate::message::ChannelName;
 use crate::outbox::{Parcel, Used};
 use crate::protocol::{Since, SubscribeOptions, SubscribeRefusal};
@@ -122,7 +122,7 @@ fn answer(
             );
         }
     };
-    let inner = hub.inner();
+    let inner = hub.engine();
     if inner.is_stopping() {
         const TEXT: &str = "The server is shutting down.";
         return refuse(
@@ -142,16 +142,16 @@ fn answer(
             text,
         );
     }
-    let slot = match Slot::take(inner, client.address()) {
+    let slot = match ConnectionSlot::take(inner, client.address()) {
         Ok(slot) => slot,
-        Err(refusal) => return refusal.counted(inner).into_response(),
+        Err(limit) => return HandshakeRefusal::Full(limit).count(inner).into_response(),
     };
     let expiring = client
         .identity()
         .filter(|identity| identity.expiry().is_some())
         .cloned();
     let body = Stream {
-        membership: inner.welcome(&client),
+        membership: inner.register(&client),
         client,
         waiting: VecDeque::new(),
         given: Used::default(),
@@ -160,8 +160,8 @@ fn answer(
         expiry: expiring.map(|identity| Box::pin(expired(identity)) as Pin<Box<_>>),
         slot,
     };
-    inner.tell_connected(&body.client);
-    if let Err(refusal) = inner.join_as(&body.client, name, encoding, Some(options), None) {
+    inner.notify_connected(&body.client);
+    if let Err(refusal) = inner.join(&body.client, name, encoding, Some(options), None) {
         return refuse(
             hub,
             refusal.reason(),
@@ -203,12 +203,12 @@ struct Stream {
     silence: Pin<Box<Sleep>>,
     /// The end of the client's identity, if it has one.
     expiry: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
-    slot: Slot,
+    slot: ConnectionSlot,
 }
 
 impl Stream {
-    fn hub(&self) -> &Arc<Inner> {
-        self.slot.hub()
+    fn hub(&self) -> &Arc<Engine> {
+        self.slot.engine()
     }
 
     fn settle(&mut self) {
@@ -217,8 +217,7 @@ impl Stream {
             self.client.outbox.release(given);
             self.client.count_written(given.messages as u64);
             self.hub()
-                .core()
-                .totals
+                .totals()
                 .count_write(given.messages as u64, given.bytes as u64);
         }
     }
@@ -226,7 +225,7 @@ impl Stream {
     fn next(&mut self) -> Option<Parcel> {
         if self.waiting.is_empty() && !self.client.outbox.take_or_sleep(&mut self.waiting) {
             if self.client.take_awaited() {
-                self.hub().core().room.notify_waiters();
+                self.hub().shared().room.notify_waiters();
             }
             if self.client.take_owed() {
                 self.hub().resume(&self.client);
@@ -318,7 +317,7 @@ mod tests {
         };
         assert!(poll().is_pending());
         let client = hub.clients().next().expect("the stream's client");
-        let mut room = pin!(hub.inner().core().room.notified());
+        let mut room = pin!(hub.engine().shared().room.notified());
         room.as_mut().enable();
         let mut is_told = || {
             room.as_mut()
@@ -328,7 +327,7 @@ mod tests {
         client.await_room();
         hub.send_to_channel("c", crate::Message::output("line"))
             .expect("a valid name");
-        hub.inner().flush();
+        hub.engine().flush();
         assert!(
             poll().is_ready() && !is_told(),
             "the line is not written yet"

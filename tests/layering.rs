@@ -3,9 +3,20 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Every source file of the crate, as (path below `src`, code without comments).
+/// Every source file of the library, as (path below `src`, code without comments).
 fn sources() -> Vec<(String, String)> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let found = sources_below("src");
+    assert!(
+        found.len() > 50,
+        "the sources were not found: {}",
+        found.len()
+    );
+    found
+}
+
+/// Every Rust file below a folder of the repository, as (path below it, code without comments).
+fn sources_below(folder: &str) -> Vec<(String, String)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
     let mut found = Vec::new();
     let mut folders = vec![root.clone()];
     while let Some(folder) = folders.pop() {
@@ -24,11 +35,6 @@ fn sources() -> Vec<(String, String)> {
             }
         }
     }
-    assert!(
-        found.len() > 50,
-        "the sources were not found: {}",
-        found.len()
-    );
     found
 }
 
@@ -122,13 +128,13 @@ fn only_the_client_commands_are_parsed_with_simd_json() {
 #[test]
 fn only_the_ends_of_connections_name_tungstenite() {
     for word in ["tungstenite", "tokio_tungstenite"] {
-        only_in(word, &["connection/", "client/", "bin/outrace/load/"]);
+        only_in(word, &["connection/", "client/"]);
     }
 }
 
 #[test]
-fn only_the_server_and_the_binary_name_axum() {
-    only_in("axum", &["server/", "bin/outrace/"]);
+fn only_the_server_names_axum() {
+    only_in("axum", &["server/"]);
 }
 
 #[test]
@@ -221,7 +227,16 @@ fn lower_layers_do_not_know_the_higher_ones() {
 
 #[test]
 fn the_binary_uses_the_public_interface_alone() {
-    never_in(&["internals"], &["bin/"]);
+    for folder in ["crates/outrace-cli/src", "crates/outrace-load/src"] {
+        let sources = sources_below(folder);
+        assert!(!sources.is_empty(), "there is nothing in {folder}");
+        for (path, code) in sources {
+            assert!(
+                !names(&code, "internals"),
+                "{folder}/{path} names internals, and must not"
+            );
+        }
+    }
 }
 
 #[test]

@@ -90,3 +90,88 @@ impl Hub {
         }
     }
 }
+
+#[cfg(all(test, not(outrace_loom)))]
+mod tests {
+    use super::*;
+    use crate::access::PeerInfo;
+    use crate::channel::ClientKind;
+    use crate::encode::Encoding;
+    use crate::message::{ChannelName, Message, ProcessId, ProcessOrder, Status};
+
+    #[tokio::test]
+    async fn an_action_replies_with_the_clients_or_subscribers_it_reached() {
+        let hub = Hub::new();
+        let engine = hub.engine();
+        let channel = ChannelName::parse("process:web").unwrap();
+        let process_id = ProcessId::parse("web").unwrap();
+        let clients =
+            [(); 3].map(|()| engine.make_client(PeerInfo::default(), ClientKind::WebSocket));
+        for client in &clients {
+            engine.register(client);
+        }
+        for client in &clients[1..] {
+            let name = channel.clone();
+            engine
+                .join(client, name, Encoding::Json, None, None)
+                .unwrap();
+        }
+        let message = || Message::output("line");
+        let sent = |subscribers| Reply::Sent { subscribers };
+        let count = |count| Reply::Count { count };
+        for (action, reply) in [
+            (
+                Action::Broadcast {
+                    channel: Some(channel.clone()),
+                    message: message(),
+                },
+                sent(3),
+            ),
+            (Action::SendEvent { message: message() }, sent(3)),
+            (Action::SendError { message: message() }, sent(3)),
+            (
+                Action::SendChannel {
+                    channel: channel.clone(),
+                    message: message(),
+                },
+                sent(2),
+            ),
+            (
+                Action::SendProcessOutput {
+                    process_id: process_id.clone(),
+                    output: "line".to_owned(),
+                },
+                sent(2),
+            ),
+            (
+                Action::SendProcessStatus {
+                    process_id: process_id.clone(),
+                    status: Status::Exited,
+                    exit_code: 0,
+                },
+                sent(2),
+            ),
+            (Action::ClientCount, count(3)),
+            (Action::ChannelCount, count(1)),
+            (Action::SubscriberCount { channel }, count(2)),
+            (
+                Action::Stats,
+                Reply::Stats {
+                    clients: 3,
+                    channels: 1,
+                    subscribers: 2,
+                },
+            ),
+            (
+                Action::OrderProcess {
+                    process_id,
+                    order: ProcessOrder::Start,
+                },
+                Reply::Ordered { accepted: false },
+            ),
+        ] {
+            let shown = format!("{action:?}");
+            assert_eq!(hub.execute(action), reply, "{shown}");
+        }
+    }
+}

@@ -56,3 +56,142 @@ impl Engine {
             && self.callbacks.allows_publication(identity, target)
     }
 }
+
+#[cfg(all(test, feature = "server", not(outrace_loom)))]
+mod tests {
+    use super::*;
+    use crate::access::{Grants, PeerInfo};
+    use crate::channel::ClientKind;
+    use crate::message::{Message, ProcessId, ProcessOrder};
+    use crate::{Hub, HubBuilder};
+
+    fn channel(name: &str) -> ChannelName {
+        ChannelName::parse(name).unwrap()
+    }
+
+    fn client(hub: &Hub, identity: Option<Identity>) -> Arc<Client> {
+        let peer = PeerInfo {
+            address: None,
+            identity,
+        };
+        hub.engine().make_client(peer, ClientKind::Http)
+    }
+
+    /// An identity that may see `process:web` and `c`, and publish to `c` and to all clients.
+    fn limited() -> Identity {
+        let grants = Grants::default()
+            .subscribe(["process:web", "c"])
+            .and_then(|grants| grants.publish(["c", "@everyone"]))
+            .unwrap();
+        Identity::new("alice").with_grants(grants)
+    }
+
+    /// One action of each kind that the rights tell apart, and its name.
+    fn actions() -> Vec<(&'static str, Action)> {
+        let message = || Message::output("line");
+        let process_id = ProcessId::parse("web").unwrap();
+        vec![
+            ("stats", Action::Stats),
+            (
+                "count c",
+                Action::SubscriberCount {
+                    channel: channel("c"),
+                },
+            ),
+            (
+                "count d",
+                Action::SubscriberCount {
+                    channel: channel("d"),
+                },
+            ),
+            ("everyone", Action::SendEvent { message: message() }),
+            (
+                "publish c",
+                Action::SendChannel {
+                    channel: channel("c"),
+                    message: message(),
+                },
+            ),
+            (
+                "output",
+                Action::SendProcessOutput {
+                    process_id: process_id.clone(),
+                    output: String::new(),
+                },
+            ),
+            (
+                "order",
+                Action::OrderProcess {
+                    process_id,
+                    order: ProcessOrder::Stop,
+                },
+            ),
+        ]
+    }
+
+    fn permitted(hub: HubBuilder, identity: Option<Identity>) -> Vec<&'static str> {
+        let hub = hub.build().unwrap();
+        let client = client(&hub, identity);
+        actions()
+            .into_iter()
+            .filter(|(_, action)| hub.engine().permits(&client, action))
+            .map(|(name, _)| name)
+            .collect()
+    }
+
+    #[test]
+    fn a_sender_without_identity_and_callbacks_may_do_everything() {
+        let all: Vec<_> = actions().into_iter().map(|(name, _)| name).collect();
+        assert_eq!(permitted(Hub::builder(), None), all);
+    }
+
+    #[test]
+    fn grants_limit_each_action_by_its_target() {
+        assert_eq!(
+            permitted(Hub::builder(), Some(limited())),
+            ["stats", "count c", "everyone", "publish c"]
+        );
+    }
+
+    #[test]
+    fn both_the_grants_and_the_callback_have_to_allow() {
+        let only_channels = || {
+            Hub::builder().authorize_publish(|identity, target| {
+                assert!(identity.is_none_or(|identity| identity.user() == "alice"));
+                matches!(target, PublishTarget::Channel(_))
+            })
+        };
+        assert_eq!(
+            permitted(only_channels(), None),
+            ["stats", "count c", "count d", "publish c", "output"]
+        );
+        assert_eq!(
+            permitted(only_channels(), Some(limited())),
+            ["stats", "count c", "publish c"]
+        );
+    }
+
+    #[test]
+    fn a_callback_that_panics_refuses() {
+        let panics = Hub::builder()
+            .authorize_publish(|_, _| panic!("on purpose"))
+            .on_subscribe(|_, _| panic!("on purpose"));
+        assert_eq!(permitted(panics, None), ["stats"]);
+    }
+
+    #[test]
+    fn a_subscription_needs_the_grant_before_the_callback_is_asked() {
+        let hub = Hub::builder()
+            .on_subscribe(|_, channel| {
+                assert_ne!(channel.as_str(), "d", "no grant covers it");
+                channel.as_str() != "process:web"
+            })
+            .build()
+            .unwrap();
+        let alice = client(&hub, Some(limited()));
+        for (name, expected) in [("c", true), ("process:web", false), ("d", false)] {
+            let authorized = hub.engine().authorizes(&alice, &channel(name));
+            assert_eq!(authorized, expected, "{name}");
+        }
+    }
+}

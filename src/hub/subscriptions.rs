@@ -141,3 +141,186 @@ impl Engine {
         self.registry.unpin(&subscription.channel);
     }
 }
+
+#[cfg(all(test, not(outrace_loom)))]
+mod tests {
+    use std::collections::VecDeque;
+
+    use super::*;
+    use crate::access::PeerInfo;
+    use crate::channel::ClientKind;
+    use crate::{Hub, HubBuilder};
+
+    /// A client without a socket, whose outbox the test reads.
+    struct Peer {
+        hub: Hub,
+        client: Arc<Client>,
+        membership: Arc<Subscription>,
+    }
+
+    impl Peer {
+        fn connect(hub: &Hub) -> Self {
+            let engine = hub.engine();
+            let client = engine.make_client(PeerInfo::default(), ClientKind::WebSocket);
+            Self {
+                membership: engine.register(&client),
+                hub: hub.clone(),
+                client,
+            }
+        }
+
+        fn subscribe(&self, channel: &str, options: Option<SubscribeOptions>) {
+            let options = Ok(options);
+            self.command(Command::Subscribe { channel, options });
+        }
+
+        fn command(&self, command: Command<'_>) {
+            self.hub.engine().command(&self.client, command);
+        }
+
+        fn subscription(&self, channel: &str) -> Option<Arc<Subscription>> {
+            self.client.lock().get(channel).cloned()
+        }
+
+        /// Everything that waits for the client, as text.
+        fn received(&self) -> String {
+            let mut parcels = VecDeque::new();
+            self.client.outbox.take(&mut parcels);
+            let bytes: Vec<u8> = parcels
+                .iter()
+                .flat_map(|parcel| parcel.bytes.to_vec())
+                .collect();
+            String::from_utf8_lossy(&bytes).into_owned()
+        }
+
+        fn leave(self) {
+            self.hub.engine().leave_all(&self.membership);
+        }
+    }
+
+    fn hub(settings: HubBuilder) -> Hub {
+        settings.build().unwrap()
+    }
+
+    fn gaps() -> Option<SubscribeOptions> {
+        Some(SubscribeOptions {
+            gaps: true,
+            ..SubscribeOptions::default()
+        })
+    }
+
+    fn range(seq: u64, epoch: &str) -> Option<SubscribeOptions> {
+        Some(SubscribeOptions {
+            range: Some(Range {
+                epoch: epoch.to_owned(),
+                from: seq,
+                to: seq,
+            }),
+            ..SubscribeOptions::default()
+        })
+    }
+
+    #[tokio::test]
+    async fn a_channel_lives_from_its_first_subscription_to_its_last() {
+        let hub = hub(Hub::builder());
+        let (a, b) = (Peer::connect(&hub), Peer::connect(&hub));
+        a.subscribe("c", None);
+        a.subscribe("c", None);
+        b.subscribe("c", None);
+        assert_eq!(
+            (hub.channel_count(), hub.channel_subscriber_count("c")),
+            (1, 2)
+        );
+        a.command(Command::Unsubscribe { channel: "c" });
+        a.command(Command::Unsubscribe { channel: "c" });
+        assert_eq!(
+            (hub.channel_count(), hub.channel_subscriber_count("c")),
+            (1, 1)
+        );
+        b.leave();
+        assert_eq!(
+            (hub.channel_count(), hub.channel_subscriber_count("c")),
+            (0, 0)
+        );
+        assert!(hub.engine().registry.find("c").is_none());
+    }
+
+    #[tokio::test]
+    async fn a_subscription_again_changes_nothing_without_options_and_is_a_new_one_with_them() {
+        let hub = hub(Hub::builder());
+        let peer = Peer::connect(&hub);
+        peer.subscribe("c", None);
+        let first = peer.subscription("c").unwrap();
+        peer.subscribe("c", None);
+        assert!(Arc::ptr_eq(&first, &peer.subscription("c").unwrap()));
+        peer.subscribe("c", gaps());
+        let second = peer.subscription("c").unwrap();
+        assert!(!Arc::ptr_eq(&first, &second) && first.has_left());
+        assert_eq!(hub.channel_subscriber_count("c"), 1);
+    }
+
+    #[tokio::test]
+    async fn a_range_is_sent_on_the_subscription_that_there_is_if_that_has_options() {
+        let hub = hub(Hub::builder().history(10));
+        let peer = Peer::connect(&hub);
+        peer.subscribe("c", gaps());
+        let first = peer.subscription("c").unwrap();
+        hub.send_to_channel("c", Message::output("once")).unwrap();
+        hub.engine().flush();
+        assert_eq!(peer.received().matches("once").count(), 1);
+        let epoch = first.channel.epoch().to_owned();
+        peer.subscribe("c", range(1, &epoch));
+        hub.engine().flush();
+        assert!(Arc::ptr_eq(&first, &peer.subscription("c").unwrap()));
+        assert_eq!(peer.received().matches("once").count(), 1);
+    }
+
+    #[tokio::test]
+    async fn each_refusal_is_counted_and_answered_and_leaves_no_subscription() {
+        let hub = hub(Hub::builder()
+            .max_subscriptions(2)
+            .max_channels(2)
+            .on_subscribe(|_, channel| channel.as_str() != "secret"));
+        let (a, b) = (Peer::connect(&hub), Peer::connect(&hub));
+        a.subscribe("c", None);
+        b.subscribe("no spaces", None);
+        b.subscribe("process:", None);
+        b.subscribe("secret", None);
+        b.command(Command::Subscribe {
+            channel: "c",
+            options: Err(crate::protocol::InvalidOptions),
+        });
+        assert_eq!(b.client.subscriptions().len(), 0);
+        b.subscribe("d", None);
+        b.subscribe("e", None);
+        b.subscribe("c", None);
+        b.subscribe("f", None);
+        let names: Vec<_> = b.client.subscriptions().collect();
+        assert_eq!(
+            names,
+            ["c", "d"].map(|name| ChannelName::parse(name).unwrap())
+        );
+        let received = b.received();
+        for refusal in [
+            SubscribeRefusal::ChannelName,
+            SubscribeRefusal::ProcessId,
+            SubscribeRefusal::Unauthorized,
+            SubscribeRefusal::Options,
+            SubscribeRefusal::Channels,
+            SubscribeRefusal::Limit,
+        ] {
+            assert_eq!(received.matches(refusal.as_str()).count(), 1, "{refusal}");
+        }
+        let refused = hub.stats().refused;
+        assert_eq!(refused.values().sum::<u64>(), 6);
+        assert_eq!(refused["invalid name"], 2);
+    }
+
+    #[tokio::test]
+    async fn a_ping_is_answered() {
+        let hub = hub(Hub::builder());
+        let peer = Peer::connect(&hub);
+        peer.command(Command::Ping);
+        assert!(peer.received().contains(r#""type":"pong""#));
+    }
+}

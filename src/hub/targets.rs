@@ -59,3 +59,49 @@ impl Engine {
         }
     }
 }
+
+#[cfg(all(test, not(outrace_loom)))]
+mod tests {
+    use super::*;
+    use crate::Hub;
+
+    #[test]
+    fn an_unknown_channel_is_no_target_unless_a_history_keeps_what_is_published() {
+        let (live, kept) = (Hub::new(), Hub::builder().history(10).build().unwrap());
+        assert!(live.engine().target("c").unwrap().is_none());
+        assert!(matches!(
+            kept.engine().target("c").unwrap(),
+            Some(Target::Kept(_))
+        ));
+        let _publisher = live.publisher("c").unwrap();
+        assert!(matches!(
+            live.engine().target("c").unwrap(),
+            Some(Target::Live(_))
+        ));
+    }
+
+    #[test]
+    fn a_history_beyond_the_channel_limit_is_not_begun_and_the_message_is_counted() {
+        let hub = Hub::builder().history(10).max_channels(1).build().unwrap();
+        hub.send_process_output("a", "line").unwrap();
+        hub.send_process_output("b", "line").unwrap();
+        assert_eq!(hub.channels().len(), 1);
+        assert_eq!(hub.stats().refused["channel limit"], 1);
+    }
+
+    #[test]
+    fn a_process_id_is_checked_in_the_same_way_whether_its_channel_exists_or_not() {
+        let long = "x".repeat(129);
+        let longest = "x".repeat(128);
+        for hub in [Hub::new(), Hub::builder().history(10).build().unwrap()] {
+            let _publisher = hub.publisher("process:web").unwrap();
+            for id in ["web", "other", &longest] {
+                assert!(hub.engine().process_target(id).is_ok(), "{id}");
+            }
+            for id in ["", "no spaces", "a:b", &long] {
+                let error = hub.engine().process_target(id).map(|_| ()).unwrap_err();
+                assert_eq!(error, ProcessId::parse(id).unwrap_err());
+            }
+        }
+    }
+}

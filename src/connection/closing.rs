@@ -48,8 +48,8 @@ impl Connection {
         self.deadline = Instant::now() + timeout;
     }
 
-    /// Discards what waits for the client, and counts it. A partly written parcel is counted too, but
-    /// is still written to its end.
+    /// Discards what waits for the client, and counts it. A partly written parcel is counted too,
+    /// but is still written to its end.
     fn discard(&mut self) {
         self.writer.abandon();
         let discarded = self.client.outbox.discard() as u64;

@@ -1,10 +1,10 @@
 //! Counts received frames by their headers (RFC 6455 section 5.2).
 //!
-//! tungstenite returns whole messages, and a message may come in any number of fragments, empty ones
-//! included. This file is pure: it has no I/O and no clock.
+//! tungstenite returns whole messages, and a message may come in any number of fragments, empty
+//! ones included. This file is pure: it has no I/O and no clock.
 
-/// Counts the frames of a byte stream that arrives in pieces of any size. Does not check whether the
-/// frames are legal.
+/// Counts the frames of a byte stream that arrives in pieces of any size. Does not check whether
+/// the frames are legal.
 #[derive(Debug)]
 pub(crate) struct FrameCounter {
     /// The received part of a header.
@@ -150,12 +150,19 @@ mod tests {
         #[test]
         fn frames_are_counted_however_they_are_cut(
             frames in prop::collection::vec(
-                (any::<u8>(), any::<bool>(), prop_oneof![0..4usize, 120..130usize, 65_530..65_540usize]),
+                (
+                    any::<u8>(),
+                    any::<bool>(),
+                    prop_oneof![0..4usize, 120..130usize, 65_530..65_540usize],
+                ),
                 0..12,
             ),
             cuts in prop::collection::vec(1..700usize, 1..40),
         ) {
-            let bytes: Vec<u8> = frames.iter().flat_map(|&(first, masked, n)| frame(first, masked, n)).collect();
+            let bytes: Vec<u8> = frames
+                .iter()
+                .flat_map(|&(first, masked, length)| frame(first, masked, length))
+                .collect();
             let mut count = FrameCounter::new(u32::MAX);
             let (mut rest, mut total, mut cuts) = (&bytes[..], 0, cuts.iter().cycle());
             while !rest.is_empty() {

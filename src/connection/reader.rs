@@ -1,5 +1,5 @@
-//! The receiving half of a connection. tungstenite checks the protocol: masks, fragments, UTF-8 and the
-//! closing handshake. This file keeps its buffers small.
+//! The receiving half of a connection. tungstenite checks the protocol: masks, fragments, UTF-8 and
+//! the closing handshake. This file keeps its buffers small.
 
 use std::io::{self, Read, Write};
 use std::task::{Context, Poll};
@@ -14,8 +14,8 @@ use super::writer::Writer;
 use crate::config::Config;
 use crate::reason::CloseReason;
 
-/// The size of the read buffer. Clients rarely send, so a larger buffer would only take memory for each
-/// of them.
+/// The size of the read buffer. Clients rarely send, so a larger buffer would only take memory for
+/// each of them.
 const READ_BUFFER_BYTES: usize = 512;
 
 /// Something that was received, or the end.
@@ -39,8 +39,8 @@ pub(crate) enum Inbound {
 pub(crate) struct Reader {
     context: WebSocketContext,
     frames: FrameCounter,
-    /// Whether any byte has come since the last call of `take_received`. A part of a message is a sign
-    /// of life too.
+    /// Whether any byte has come since the last call of `take_received`. A part of a message is a
+    /// sign of life too.
     received: bool,
 }
 
@@ -116,7 +116,8 @@ fn reason(error: &Error) -> CloseReason {
     }
 }
 
-/// The socket as tungstenite sees it. A read never blocks, and a write queues a whole frame in the writer.
+/// The socket as tungstenite sees it. A read never blocks, and a write queues a whole frame in the
+/// writer.
 struct Duplex<'a, 'cx> {
     socket: &'a mut Socket,
     writer: &'a mut Writer,

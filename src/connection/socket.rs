@@ -1,4 +1,5 @@
-//! The byte stream of a connection: a TCP socket if the server hands over one, otherwise any stream.
+//! The byte stream of a connection: a TCP socket if the server hands over one, otherwise any
+//! stream.
 
 use std::fmt;
 use std::io::{self, IoSlice};

@@ -6,7 +6,8 @@ use tokio::time::Instant;
 
 /// A token bucket, with one token for each frame, that fills at a steady rate.
 ///
-/// The bucket is stored as the moment at which it will be full again, so that no timer has to fill it.
+/// The bucket is stored as the moment at which it will be full again, so that no timer has to fill
+/// it.
 #[derive(Debug)]
 pub(crate) struct TokenBucket {
     full_at: Instant,
@@ -17,8 +18,8 @@ pub(crate) struct TokenBucket {
 }
 
 impl TokenBucket {
-    /// Creates a full bucket of `burst` tokens that gets `per_second` new ones each second. Both are at
-    /// least 1.
+    /// Creates a full bucket of `burst` tokens that gets `per_second` new ones each second. Both
+    /// are at least 1.
     pub(crate) fn new(now: Instant, per_second: u32, burst: u32) -> Self {
         let token_time = Duration::from_secs(1) / per_second;
         Self {

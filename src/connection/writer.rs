@@ -1,8 +1,8 @@
 //! Stage 6 of a line's path: the writer owns the socket's sending half.
 //!
-//! It takes everything that waits in the outbox and passes it to the kernel in as few vectored writes
-//! as possible. Pongs and close frames are sent through it too, between two parcels and never within
-//! one.
+//! It takes everything that waits in the outbox and passes it to the kernel in as few vectored
+//! writes as possible. Pongs and close frames are sent through it too, between two parcels and
+//! never within one.
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
@@ -17,12 +17,13 @@ use crate::outbox::{Parcel, Used};
 
 /// The maximum number of parcels in one write.
 const MAX_SLICES: usize = 64;
-/// The approximate maximum size of one write. Larger writes would delay the writers of other clients.
+/// The approximate maximum size of one write. Larger writes would delay the writers of other
+/// clients.
 const MAX_WRITE_BYTES: usize = 256 * 1024;
 /// The number of writes before the task lets other tasks run.
 const MAX_WRITES_IN_A_ROW: usize = 4;
-/// The size of control frames that may wait for a socket that takes none. The pings of a peer that does
-/// not read are not answered beyond that.
+/// The size of control frames that may wait for a socket that takes none. The pings of a peer that
+/// does not read are not answered beyond that.
 const MAX_CONTROL_BYTES: usize = 4096;
 
 /// The writer of one connection.
@@ -60,9 +61,9 @@ impl Writer {
         self.control.extend_from_slice(frame);
     }
 
-    /// Drops every parcel of which nothing is written yet. A partly written parcel is finished, but no
-    /// longer counted: the caller counts it as discarded. Control frames stay, because the answer to
-    /// the peer's close frame may be among them.
+    /// Drops every parcel of which nothing is written yet. A partly written parcel is finished, but
+    /// no longer counted: the caller counts it as discarded. Control frames stay, because the
+    /// answer to the peer's close frame may be among them.
     pub(crate) fn abandon(&mut self) {
         self.abandoned = true;
         let mut begun = self.written_bytes > 0;
@@ -70,8 +71,8 @@ impl Writer {
             .retain(|parcel| std::mem::take(&mut begun) || parcel.messages == 0);
     }
 
-    /// Writes until nothing waits or the socket takes no more. After [`FlushOutcome::Complete`] the next
-    /// push to the outbox wakes the task.
+    /// Writes until nothing waits or the socket takes no more. After [`FlushOutcome::Complete`] the
+    /// next push to the outbox wakes the task.
     pub(crate) fn poll_flush(
         &mut self,
         socket: &mut Socket,
@@ -118,8 +119,8 @@ impl Writer {
         Poll::Ready(Ok(FlushOutcome::Yielded))
     }
 
-    /// Collects the parcels that wait. Returns false if there are none: then the next push to the outbox
-    /// wakes the task.
+    /// Collects the parcels that wait. Returns false if there are none: then the next push to the
+    /// outbox wakes the task.
     fn gather(&mut self, client: &Client) -> bool {
         // One parcel of control frames at a time: the others stay in `control`, which is bounded.
         if !self.control.is_empty()

@@ -1,4 +1,6 @@
-"""Runs the Autobahn cases against what `.ci/conformance` has built. Fails on a failed case, and on one that did not run.
+"""Runs the Autobahn cases against the programs that `.ci/conformance` has built.
+
+Fails when a case fails or does not run.
 
 Arguments: patterns of cases to run instead of all, such as `6.*`.
 """
@@ -11,11 +13,12 @@ import sys
 
 from kosoku import FailureError, run_fuzzingclient
 
-# 9 measures speed with messages beyond the limit on what a client may say; 12 and 13 are of compression, which is not offered.
+# Group 9 measures speed with messages beyond the limit of the server. Groups 12 and 13 test
+# compression, which the server does not offer.
 GROUPS = ["1.*", "2.*", "3.*", "4.*", "5.*", "6.*", "7.*", "10.*"]
 ALL = 247
 
-# What only a server passes that sends back what it is sent.
+# The cases that only an echo server passes.
 ECHOED = [
     *["1.*", "5.3", "5.4", "5.5", "5.6", "5.7", "5.8", "5.19", "5.20", "6.1.*", "6.2.*", "6.5.*"],
     *["6.6.2", "6.6.5", "6.6.7", "6.6.9", "6.6.11", "6.7.*", "6.9.*", "6.11.1", "6.11.2", "6.11.3", "6.11.4", "6.22.*", "6.23.*"],
@@ -23,13 +26,13 @@ ECHOED = [
 ]
 NOT_ECHOED = 151
 
-# Longer than all cases together take on a busy machine; a server that hangs fails here.
-PATIENCE = 240
+# Seconds; more than all cases take on a busy machine. A server that hangs fails here.
+TIMEOUT = 240
 
 
 @contextlib.asynccontextmanager
 async def serving(*command):
-    """Starts a server that prints the address it has taken; stops it in the end, which it has to survive until then."""
+    """Starts a server, yields the address that it prints, and stops it. Fails if it ended before."""
     server = await asyncio.create_subprocess_exec(
         *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
     )
@@ -53,10 +56,10 @@ async def serving(*command):
 
 
 async def run(name, include, exclude, expected, *command):
-    """Runs the cases against one server; answers whether all have run and none has failed."""
+    """Runs the cases against one server. Returns whether all ran and none failed."""
     async with serving(*command) as address:
         try:
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(TIMEOUT):
                 results = await run_fuzzingclient(address, include, exclude, concurrency=2)
         except FailureError as failure:
             results = failure.results

@@ -1,4 +1,7 @@
-//! From a publisher to the last byte in every client, over loopback, sockets and kernel included.
+//! The whole path over loopback: from the publisher through sockets and kernel to the last byte in
+//! every client.
+//!
+//! A measurement ends when all clients have read all bytes.
 
 use std::time::{Duration, Instant};
 
@@ -9,10 +12,13 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
 
-const LINE: &str = "2026-11-22 12:00:00.000 INFO  request completed method=GET path=/api/users status=200 duration=12ms 0001";
+const LINE: &str = "2026-11-22 12:00:00.000 INFO  request completed method=GET \
+                    path=/api/users status=200 duration=12ms 0001";
 const CHANNEL: &str = "process:web";
+const RUN_LINES: usize = 64;
 
-/// The frame of `LINE`: header, envelope, line, timestamp. Every line is the same length, so counting bytes counts deliveries.
+/// Returns the size of the frame of `LINE`: header, envelope, line and timestamp. All frames have
+/// the same size, so that the bytes read give the number of deliveries.
 fn frame_bytes() -> usize {
     let json = format!(
         r#"{{"type":"process_output","channel":"{CHANNEL}","processId":"web","data":"{LINE}","timestamp":"2026-02-19T10:00:00.123Z"}}"#
@@ -20,7 +26,7 @@ fn frame_bytes() -> usize {
     4 + json.len()
 }
 
-/// A text frame as a client sends it, with a mask of zeros (RFC 6455 section 5.3).
+/// Returns a client's text frame, with a mask of zeros (RFC 6455, section 5.3).
 fn masked(text: &str) -> Vec<u8> {
     assert!(text.len() < 126);
     let mut frame = vec![0x81, 0x80 | text.len() as u8, 0, 0, 0, 0];
@@ -28,7 +34,7 @@ fn masked(text: &str) -> Vec<u8> {
     frame
 }
 
-/// Connects, subscribes, and proves it with a ping and its pong.
+/// Connects and subscribes. The pong to a ping proves that the subscription is in place.
 async fn subscriber(address: std::net::SocketAddr) -> TcpStream {
     let mut socket = TcpStream::connect(address)
         .await
@@ -40,10 +46,10 @@ async fn subscriber(address: std::net::SocketAddr) -> TcpStream {
     socket
         .write_all(request.as_bytes())
         .await
-        .expect("a request is sent");
+        .expect("the server reads the request");
     let mut answer = Vec::new();
     while !answer.ends_with(b"\r\n\r\n") {
-        answer.push(socket.read_u8().await.expect("an answer"));
+        answer.push(socket.read_u8().await.expect("the server answers"));
     }
     assert!(answer.starts_with(b"HTTP/1.1 101"));
     socket
@@ -51,36 +57,48 @@ async fn subscriber(address: std::net::SocketAddr) -> TcpStream {
             r#"{{"type":"subscribe","channel":"{CHANNEL}"}}"#
         )))
         .await
-        .expect("sent");
+        .expect("the server reads the command");
     socket
         .write_all(&masked(r#"{"type":"ping"}"#))
         .await
-        .expect("sent");
+        .expect("the server reads the command");
     let mut header = [0; 2];
-    socket.read_exact(&mut header).await.expect("a pong");
+    socket
+        .read_exact(&mut header)
+        .await
+        .expect("the server answers the ping");
     let mut pong = vec![0; header[1] as usize];
-    socket.read_exact(&mut pong).await.expect("a pong");
+    socket
+        .read_exact(&mut pong)
+        .await
+        .expect("the server answers the ping");
     assert!(pong.starts_with(br#"{"type":"pong""#));
     socket
 }
 
-struct Stage {
+/// A server whose clients read everything at once.
+struct Fixture {
     hub: Hub,
-    /// Bytes that clients have read, as they read them.
-    read: mpsc::UnboundedReceiver<usize>,
+    /// The number of bytes of each read of a client.
+    read_bytes: mpsc::UnboundedReceiver<usize>,
 }
 
-fn stage(runtime: &Runtime, clients: usize) -> Stage {
+fn fixture(runtime: &Runtime, clients: usize) -> Fixture {
     runtime.block_on(async {
-        let hub = Hub::builder().queue(8192).build().expect("valid settings");
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-        let address = listener.local_addr().expect("an address");
+        let hub = Hub::builder()
+            .queue(8192)
+            .build()
+            .expect("the settings are valid");
+        let listener = TcpListener::bind("127.0.0.1:0")
+            .await
+            .expect("a port is free");
+        let address = listener.local_addr().expect("a listener has an address");
         tokio::spawn(outrace::server::serve(
             listener,
             hub.clone(),
             std::future::pending(),
         ));
-        let (report, read) = mpsc::unbounded_channel();
+        let (report, read_bytes) = mpsc::unbounded_channel();
         for _ in 0..clients {
             let mut socket = subscriber(address).await;
             let report = report.clone();
@@ -93,14 +111,18 @@ fn stage(runtime: &Runtime, clients: usize) -> Stage {
                 }
             });
         }
-        Stage { hub, read }
+        Fixture { hub, read_bytes }
     })
 }
 
-impl Stage {
-    fn until_read(&mut self, mut bytes: usize) {
+impl Fixture {
+    /// Waits until the clients have read this many bytes.
+    fn wait_until_read(&mut self, mut bytes: usize) {
         while bytes > 0 {
-            bytes -= self.read.blocking_recv().expect("clients read on");
+            bytes -= self
+                .read_bytes
+                .blocking_recv()
+                .expect("the clients do not end");
         }
     }
 }
@@ -110,49 +132,54 @@ fn end_to_end(c: &mut Criterion) {
         .worker_threads(2)
         .enable_all()
         .build()
-        .expect("a runtime");
+        .expect("a runtime can be built");
     let mut group = c.benchmark_group("end to end");
     let frame = frame_bytes();
 
-    let mut one = stage(&runtime, 1);
-    // The counterpart of go-ws's WebSocketEndToEnd: one message to one client, and wait for it.
+    let mut one = fixture(&runtime, 1);
+    // The counterpart of go-ws's benchmark of this name: sends one message to one client and waits
+    // until it is read.
+    group.throughput(Throughput::Elements(1));
     group.bench_function("WebSocketEndToEnd", |b| {
         b.iter(|| {
             assert_eq!(
                 one.hub
                     .send_process_output("web", LINE)
-                    .expect("a valid id"),
+                    .expect("the id is valid"),
                 1
             );
-            one.until_read(frame);
+            one.wait_until_read(frame);
         });
     });
 
     for clients in [10usize, 100] {
-        let mut stage = stage(&runtime, clients);
-        let publisher = stage.hub.publisher(CHANNEL).expect("a valid name");
-        let run: Lines = std::iter::repeat_n(LINE, 64).collect();
-        group.throughput(Throughput::Elements(64 * clients as u64));
+        let mut fixture = fixture(&runtime, clients);
+        let publisher = fixture.hub.publisher(CHANNEL).expect("the name is valid");
+        let run: Lines = std::iter::repeat_n(LINE, RUN_LINES).collect();
+        group.throughput(Throughput::Elements((RUN_LINES * clients) as u64));
         group.bench_function(BenchmarkId::new("64 lines to all", clients), |b| {
             b.iter_custom(|iterations| {
                 let start = Instant::now();
                 for _ in 0..iterations {
                     assert_eq!(publisher.send_lines(run.clone()), clients);
-                    stage.until_read(64 * clients * frame);
+                    fixture.wait_until_read(RUN_LINES * clients * frame);
                 }
                 start.elapsed()
             });
         });
-        let stats = stage.hub.stats();
-        assert_eq!(stats.skipped, 0, "the figure would be of skipped messages");
-        runtime.block_on(stage.hub.shutdown());
+        let stats = fixture.hub.stats();
+        assert_eq!(stats.skipped, 0, "skipped messages cost nothing");
+        runtime.block_on(fixture.hub.shutdown());
     }
     group.finish();
 }
 
 criterion_group! {
     name = benches;
-    config = Criterion::default().warm_up_time(Duration::from_millis(500)).measurement_time(Duration::from_secs(2)).sample_size(20);
+    config = Criterion::default()
+        .warm_up_time(Duration::from_millis(500))
+        .measurement_time(Duration::from_secs(2))
+        .sample_size(20);
     targets = end_to_end
 }
 criterion_main!(benches);

@@ -1,7 +1,9 @@
-//! What publishing costs: the push, the seals it causes, the encoding and the fan-out into every subscriber's queue.
+//! The cost of publishing: the push, the seals it causes, the encoding, and the fan-out into the
+//! queue of every subscriber.
 //!
-//! Each measured round publishes a fixed number of messages and flushes. Between rounds, outside the measured time, every queue is emptied,
-//! every delivery counted, and none may have been skipped.
+//! Each round publishes a fixed number of messages and flushes. After the round, outside the
+//! measured time, all queues are drained. A figure counts only if every message was delivered and
+//! none was skipped.
 
 use std::hint::black_box;
 use std::sync::Barrier;
@@ -10,68 +12,92 @@ use std::time::{Duration, Instant};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use outrace::internals::{Audience, Envelope, Timestamp, flush, single};
 use outrace::{ChannelName, Hub, Lines, Message, Publisher};
+use tokio::runtime::Runtime;
 
-const LINE: &str = "2026-11-22 12:00:00.000 INFO  request completed method=GET path=/api/users status=200 duration=12ms 0001";
-const ROUND: u64 = 4096;
-const QUEUE: usize = 8192;
+const LINE: &str = "2026-11-22 12:00:00.000 INFO  request completed method=GET \
+                    path=/api/users status=200 duration=12ms 0001";
+const CHANNEL: &str = "process:web";
+/// The number of messages that are published before the queues are drained.
+const ROUND_MESSAGES: u64 = 4096;
+/// A queue holds two rounds, so that nothing is skipped.
+const QUEUE_MESSAGES: usize = 8192;
+const RUN_LINES: u64 = 64;
 
 fn hub() -> Hub {
     Hub::builder()
-        .queue(QUEUE)
+        .queue(QUEUE_MESSAGES)
         .queue_bytes(64 << 20)
         .build()
-        .expect("valid settings")
+        .expect("the settings are valid")
 }
 
-fn measure(
-    hub: &Hub,
-    audience: &Audience,
-    subscribers: usize,
-    per_round: u64,
-    iterations: u64,
-    mut round: impl FnMut(u64),
-) -> Duration {
-    let mut spent = Duration::ZERO;
-    let mut left = iterations;
-    while left > 0 {
-        let n = left.min(per_round);
-        let start = Instant::now();
-        round(n);
-        flush(hub);
-        spent += start.elapsed();
-        let mut delivered = 0;
-        let expected = n * subscribers as u64;
-        while delivered < expected {
-            delivered += audience.drain().0;
-        }
-        assert_eq!(delivered, expected);
-        left -= n;
-    }
-    assert_eq!(
-        audience.skipped(),
-        0,
-        "the figure would be of skipped messages"
-    );
-    spent
-}
-
-fn publish(c: &mut Criterion) {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
+/// The runtime that the hub's flush clock needs.
+fn runtime() -> Runtime {
+    tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()
         .build()
-        .expect("a runtime");
+        .expect("a runtime can be built")
+}
+
+/// Subscribers without sockets, and the hub that they watch.
+struct Fixture {
+    hub: Hub,
+    audience: Audience,
+    subscribers: u64,
+}
+
+impl Fixture {
+    fn new(channels: &[&str], subscribers: usize) -> Self {
+        let hub = hub();
+        let audience = Audience::join(&hub, channels, subscribers);
+        Self {
+            hub,
+            audience,
+            subscribers: subscribers as u64,
+        }
+    }
+
+    /// Publishes `messages` in rounds and returns the time that the rounds took. `publish` is
+    /// called with the number of messages of each round.
+    fn measure(&self, messages: u64, mut publish: impl FnMut(u64)) -> Duration {
+        let mut spent = Duration::ZERO;
+        let mut left = messages;
+        while left > 0 {
+            let n = left.min(ROUND_MESSAGES);
+            let start = Instant::now();
+            publish(n);
+            flush(&self.hub);
+            spent += start.elapsed();
+            self.drain(n * self.subscribers);
+            left -= n;
+        }
+        assert_eq!(self.audience.skipped(), 0, "skipped messages cost nothing");
+        spent
+    }
+
+    /// Drains the queues until `expected` messages were delivered.
+    fn drain(&self, expected: u64) {
+        let mut delivered = 0;
+        while delivered < expected {
+            delivered += self.audience.drain().0;
+        }
+        assert_eq!(delivered, expected);
+    }
+}
+
+fn publish(c: &mut Criterion) {
+    let runtime = runtime();
     let _guard = runtime.enter();
 
     let mut group = c.benchmark_group("publish/one line");
     group.throughput(Throughput::Elements(1));
     for subscribers in [0, 1, 10, 100, 1_000, 10_000] {
-        let hub = hub();
-        let publisher = hub.publisher("process:web").expect("a valid name");
-        let audience = Audience::join(&hub, &["process:web"], subscribers);
+        let fixture = Fixture::new(&[CHANNEL], subscribers);
+        let publisher = fixture.hub.publisher(CHANNEL).expect("the name is valid");
         group.bench_function(BenchmarkId::from_parameter(subscribers), |b| {
             b.iter_custom(|iterations| {
-                measure(&hub, &audience, subscribers, ROUND, iterations, |n| {
+                fixture.measure(iterations, |n| {
                     for _ in 0..n {
                         black_box(publisher.send_line(black_box(LINE)));
                     }
@@ -83,17 +109,16 @@ fn publish(c: &mut Criterion) {
 
     let mut group = c.benchmark_group("publish/run of 64 lines, per line");
     group.throughput(Throughput::Elements(1));
-    let run: Lines = std::iter::repeat_n(LINE, 64).collect();
+    let run: Lines = std::iter::repeat_n(LINE, RUN_LINES as usize).collect();
     for subscribers in [0, 1, 10, 100, 1_000, 10_000] {
-        let hub = hub();
-        let publisher = hub.publisher("process:web").expect("a valid name");
-        let audience = Audience::join(&hub, &["process:web"], subscribers);
+        let fixture = Fixture::new(&[CHANNEL], subscribers);
+        let publisher = fixture.hub.publisher(CHANNEL).expect("the name is valid");
         group.bench_function(BenchmarkId::from_parameter(subscribers), |b| {
             b.iter_custom(|iterations| {
-                // In whole runs; the time is scaled to the lines that were asked for.
-                let lines = iterations.div_ceil(64) * 64;
-                let spent = measure(&hub, &audience, subscribers, ROUND, lines, |n| {
-                    for _ in 0..n / 64 {
+                // Only whole runs are published. The time is scaled to the requested lines.
+                let lines = iterations.next_multiple_of(RUN_LINES);
+                let spent = fixture.measure(lines, |n| {
+                    for _ in 0..n / RUN_LINES {
                         black_box(publisher.send_lines(run.clone()));
                     }
                 });
@@ -106,14 +131,11 @@ fn publish(c: &mut Criterion) {
     let mut group = c.benchmark_group("publish/four threads, one line");
     group.throughput(Throughput::Elements(1));
     for subscribers in [0, 1, 100, 1_000] {
-        let hub = hub();
-        let publisher = hub.publisher("process:web").expect("a valid name");
-        let audience = Audience::join(&hub, &["process:web"], subscribers);
+        let fixture = Fixture::new(&[CHANNEL], subscribers);
+        let publisher = fixture.hub.publisher(CHANNEL).expect("the name is valid");
         group.bench_function(BenchmarkId::from_parameter(subscribers), |b| {
             b.iter_custom(|iterations| {
-                measure(&hub, &audience, subscribers, ROUND, iterations, |n| {
-                    four_threads(&publisher, n)
-                })
+                fixture.measure(iterations, |n| publish_from_four_threads(&publisher, n))
             });
         });
     }
@@ -122,16 +144,13 @@ fn publish(c: &mut Criterion) {
     let mut group = c.benchmark_group("publish/by name");
     group.throughput(Throughput::Elements(1));
     for subscribers in [0, 100] {
-        let hub = hub();
-        let audience = Audience::join(&hub, &["process:web"], subscribers);
+        let fixture = Fixture::new(&[CHANNEL], subscribers);
         group.bench_function(BenchmarkId::from_parameter(subscribers), |b| {
             b.iter_custom(|iterations| {
-                measure(&hub, &audience, subscribers, ROUND, iterations, |n| {
+                fixture.measure(iterations, |n| {
                     for _ in 0..n {
-                        black_box(
-                            hub.send_process_output("web", black_box(LINE))
-                                .expect("a valid id"),
-                        );
+                        let clients = fixture.hub.send_process_output("web", black_box(LINE));
+                        black_box(clients.expect("the id is valid"));
                     }
                 })
             });
@@ -140,7 +159,7 @@ fn publish(c: &mut Criterion) {
     group.finish();
 }
 
-fn four_threads(publisher: &Publisher, n: u64) {
+fn publish_from_four_threads(publisher: &Publisher, n: u64) {
     let barrier = Barrier::new(4);
     std::thread::scope(|scope| {
         for thread in 0..4 {
@@ -156,78 +175,67 @@ fn four_threads(publisher: &Publisher, n: u64) {
     });
 }
 
-/// The shapes of go-ws's own benchmarks, to be set beside them.
-fn counterparts(c: &mut Criterion) {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
-        .enable_all()
-        .build()
-        .expect("a runtime");
+/// The counterparts of the benchmarks of go-ws, under their names.
+fn go_ws(c: &mut Criterion) {
+    let runtime = runtime();
     let _guard = runtime.enter();
     let mut group = c.benchmark_group("go-ws");
     let message = || Message::output(LINE);
 
-    let hub1 = hub();
-    let everyone = Audience::join(&hub1, &[], 100);
+    group.throughput(Throughput::Elements(1));
+    let fixture = Fixture::new(&[], 100);
     group.bench_function("Broadcast_100", |b| {
         b.iter_custom(|iterations| {
-            measure(&hub1, &everyone, 100, ROUND, iterations, |n| {
+            fixture.measure(iterations, |n| {
                 for _ in 0..n {
-                    black_box(hub1.broadcast(message()));
+                    black_box(fixture.hub.broadcast(message()));
                 }
             })
         });
     });
     group.bench_function("Broadcast_Parallel", |b| {
         b.iter_custom(|iterations| {
-            measure(&hub1, &everyone, 100, ROUND, iterations, |n| {
-                parallel(n, || black_box(hub1.broadcast(message())));
+            fixture.measure(iterations, |n| {
+                call_from_two_threads(n, || fixture.hub.broadcast(message()));
             })
         });
     });
 
-    let hub2 = hub();
-    let fifty = Audience::join(&hub2, &["test-channel"], 50);
+    let fixture = Fixture::new(&["test-channel"], 50);
+    let send = || {
+        let clients = fixture.hub.send_to_channel("test-channel", message());
+        clients.expect("the name is valid")
+    };
     group.bench_function("SendToChannel_50", |b| {
         b.iter_custom(|iterations| {
-            measure(&hub2, &fifty, 50, ROUND, iterations, |n| {
+            fixture.measure(iterations, |n| {
                 for _ in 0..n {
-                    black_box(
-                        hub2.send_to_channel("test-channel", message())
-                            .expect("a valid name"),
-                    );
+                    black_box(send());
                 }
             })
         });
     });
     group.bench_function("SendToChannel_Parallel", |b| {
-        b.iter_custom(|iterations| {
-            measure(&hub2, &fifty, 50, ROUND, iterations, |n| {
-                parallel(n, || {
-                    black_box(
-                        hub2.send_to_channel("test-channel", message())
-                            .expect("a valid name"),
-                    )
-                });
-            })
-        });
+        b.iter_custom(|iterations| fixture.measure(iterations, |n| call_from_two_threads(n, send)));
     });
 
-    let hub3 = hub();
+    let fanout_hub = hub();
     let names: Vec<String> = (0..10).map(|i| format!("channel-{i}")).collect();
     let audiences: Vec<Audience> = names
         .iter()
-        .map(|name| Audience::join(&hub3, &[name], 10))
+        .map(|name| Audience::join(&fanout_hub, &[name], 10))
         .collect();
+    group.throughput(Throughput::Elements(names.len() as u64));
     group.bench_function("MultiChannelFanout_10x10", |b| {
         b.iter_custom(|iterations| {
             let mut spent = Duration::ZERO;
             for _ in 0..iterations {
                 let start = Instant::now();
                 for name in &names {
-                    black_box(hub3.send_to_channel(name, message()).expect("a valid name"));
+                    let clients = fanout_hub.send_to_channel(name, message());
+                    black_box(clients.expect("the name is valid"));
                 }
-                flush(&hub3);
+                flush(&fanout_hub);
                 spent += start.elapsed();
                 let delivered: u64 = audiences.iter().map(|audience| audience.drain().0).sum();
                 assert_eq!(delivered, 100);
@@ -237,31 +245,36 @@ fn counterparts(c: &mut Criterion) {
     });
 
     let envelope = Envelope::new(Some(
-        &ChannelName::parse("process:web").expect("a valid name"),
+        &ChannelName::parse(CHANNEL).expect("the name is valid"),
     ));
     let timestamp = Timestamp::from_unix_millis(1_771_495_200_123);
+    let encoded_bytes = single(&envelope, &message(), &timestamp).len();
+    group.throughput(Throughput::Bytes(encoded_bytes as u64));
     group.bench_function("MarshalMessage", |b| {
         let message = message();
         b.iter(|| black_box(single(&envelope, black_box(&message), &timestamp)));
     });
 
-    let hub4 = hub();
+    let hub = hub();
+    group.throughput(Throughput::Elements(1));
     group.bench_function("SubscribeUnsubscribe", |b| {
-        b.iter(|| drop(black_box(Audience::join(&hub4, &["test-channel"], 1))));
+        b.iter(|| drop(black_box(Audience::join(&hub, &["test-channel"], 1))));
     });
+    group.throughput(Throughput::Elements(100));
     group.bench_function("ConcurrentSubscribers_100", |b| {
-        b.iter(|| drop(black_box(Audience::join(&hub4, &["test-channel"], 100))));
+        b.iter(|| drop(black_box(Audience::join(&hub, &["test-channel"], 100))));
     });
     group.finish();
 }
 
-fn parallel<T>(n: u64, call: impl Fn() -> T + Sync) {
+/// Makes `n` calls, shared between two threads.
+fn call_from_two_threads<T>(n: u64, call: impl Fn() -> T + Sync) {
     std::thread::scope(|scope| {
         for thread in 0..2 {
             let call = &call;
             scope.spawn(move || {
                 for _ in 0..n / 2 + u64::from(thread < n % 2) {
-                    call();
+                    black_box(call());
                 }
             });
         }
@@ -269,21 +282,17 @@ fn parallel<T>(n: u64, call: impl Fn() -> T + Sync) {
 }
 
 fn join_leave(c: &mut Criterion) {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
-        .enable_all()
-        .build()
-        .expect("a runtime");
+    let runtime = runtime();
     let _guard = runtime.enter();
     let mut group = c.benchmark_group("join and leave one channel, per client");
+    group.sample_size(10);
     for clients in [100, 1_000, 10_000] {
         group.throughput(Throughput::Elements(clients as u64));
-        group.sample_size(10);
         let hub = hub();
         group.bench_function(BenchmarkId::from_parameter(clients), |b| {
             b.iter(|| {
-                let audience = Audience::join(&hub, &["process:web"], clients);
-                assert_eq!(hub.channel_subscriber_count("process:web"), clients);
+                let audience = Audience::join(&hub, &[CHANNEL], clients);
+                assert_eq!(hub.channel_subscriber_count(CHANNEL), clients);
                 drop(audience);
             });
         });
@@ -294,7 +303,10 @@ fn join_leave(c: &mut Criterion) {
 
 criterion_group! {
     name = benches;
-    config = Criterion::default().warm_up_time(Duration::from_millis(500)).measurement_time(Duration::from_secs(2)).sample_size(20);
-    targets = publish, counterparts, join_leave
+    config = Criterion::default()
+        .warm_up_time(Duration::from_millis(500))
+        .measurement_time(Duration::from_secs(2))
+        .sample_size(20);
+    targets = publish, go_ws, join_leave
 }
 criterion_main!(benches);

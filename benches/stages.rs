@@ -1,4 +1,5 @@
-//! The stages of a line's path by themselves: sealing a block, one client's queue, replaying the history.
+//! Single stages of a line's path: sealing a block, the queue of one client, and the replay of a
+//! channel's history.
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};
@@ -9,30 +10,36 @@ use outrace::internals::{
 };
 use outrace::{ChannelName, Hub};
 
-const LINE: &str = "2026-11-22 12:00:00.000 INFO  request completed method=GET path=/api/users status=200 duration=12ms 0001";
+const LINE: &str = "2026-11-22 12:00:00.000 INFO  request completed method=GET \
+                    path=/api/users status=200 duration=12ms 0001";
 const CHANNEL: &str = "process:web";
+const BLOCK_LINES: usize = 64;
+/// The bytes that may wait in a queue: more than any of these benchmarks offers.
+const QUEUE_BYTES: usize = 64 << 20;
 
+/// The runtime that the hub's flush clock needs.
 fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()
         .build()
-        .expect("a runtime")
+        .expect("a runtime can be built")
 }
 
-/// Single lines wait in the channel's queue; what is measured is turning them into one block and giving it to one subscriber.
+/// Turns the lines that wait in a channel's queue into one block and gives it to one subscriber.
+/// Publishing the lines is not measured.
 fn seal(c: &mut Criterion) {
     let runtime = runtime();
     let _guard = runtime.enter();
     let mut group = c.benchmark_group("seal, per line");
     for lines in [1u64, 16, 64, 512] {
-        // A clock that does not tick while lines are gathered, and room for all of them.
+        // The flush clock must not tick while the lines are published. The queue holds all of them.
         let hub = Hub::builder()
             .queue(8192)
             .max_flush_interval(Duration::from_secs(10))
             .build()
-            .expect("valid settings");
-        let publisher = hub.publisher(CHANNEL).expect("a valid name");
+            .expect("the settings are valid");
+        let publisher = hub.publisher(CHANNEL).expect("the name is valid");
         let audience = Audience::join(&hub, &[CHANNEL], 1);
         group.throughput(Throughput::Elements(lines));
         group.bench_function(BenchmarkId::from_parameter(lines), |b| {
@@ -54,47 +61,51 @@ fn seal(c: &mut Criterion) {
                 spent
             });
         });
-        assert_eq!(audience.skipped(), 0);
+        assert_eq!(audience.skipped(), 0, "skipped messages cost nothing");
     }
     group.finish();
 }
 
-/// One client's queue: a block offered and taken, and a block that fits only in part.
+/// The queue of one client: a block that is offered and taken, and a block that fits only in part.
 fn outbox(c: &mut Criterion) {
-    let envelope = Envelope::new(Some(&ChannelName::parse(CHANNEL).expect("a valid name")));
+    let envelope = Envelope::new(Some(
+        &ChannelName::parse(CHANNEL).expect("the name is valid"),
+    ));
     let timestamp = Timestamp::from_unix_millis(1_771_495_200_123);
-    let mut builder = FramesBuilder::with_capacity(64, 64 * LINE.len());
-    for _ in 0..64 {
+    let mut builder = FramesBuilder::with_capacity(BLOCK_LINES, BLOCK_LINES * LINE.len());
+    for _ in 0..BLOCK_LINES {
         builder.push_line(&envelope, LINE.as_bytes(), &timestamp);
     }
     let frames = builder.finish();
     let mut group = c.benchmark_group("outbox, per block of 64");
+    group.throughput(Throughput::Elements(BLOCK_LINES as u64));
     group.bench_function("offer and take", |b| {
-        let queue = Queue::new(8192, 64 << 20);
+        let queue = Queue::new(8192, QUEUE_BYTES);
         b.iter(|| {
-            assert_eq!(queue.offer(black_box(&frames)), 64);
-            assert_eq!(queue.drain(), 64);
+            assert_eq!(queue.offer(black_box(&frames)), BLOCK_LINES);
+            assert_eq!(queue.drain(), BLOCK_LINES);
         });
     });
     group.bench_function("offer 100, take all, each", |b| {
-        let queue = Queue::new(8192, 64 << 20);
+        let queue = Queue::new(8192, QUEUE_BYTES);
         b.iter_custom(|iterations| {
+            // The time is scaled to the requested blocks.
+            let blocks = iterations.next_multiple_of(100);
             let start = Instant::now();
-            for _ in 0..iterations.div_ceil(100) {
+            for _ in 0..blocks / 100 {
                 for _ in 0..100 {
                     queue.offer(black_box(&frames));
                 }
-                assert_eq!(queue.drain(), 6400);
+                assert_eq!(queue.drain(), 100 * BLOCK_LINES);
             }
-            start
-                .elapsed()
-                .mul_f64(iterations as f64 / (iterations.div_ceil(100) * 100) as f64)
+            start.elapsed().mul_f64(iterations as f64 / blocks as f64)
         });
     });
+    group.throughput(Throughput::Elements(100));
     group.bench_function("offer one that fits in part", |b| {
-        let queue = Queue::new(100, 64 << 20);
+        let queue = Queue::new(100, QUEUE_BYTES);
         b.iter(|| {
-            assert_eq!(queue.offer(black_box(&frames)), 64);
+            assert_eq!(queue.offer(black_box(&frames)), BLOCK_LINES);
             assert_eq!(queue.offer(black_box(&frames)), 36);
             assert_eq!(queue.drain(), 100);
         });
@@ -102,7 +113,7 @@ fn outbox(c: &mut Criterion) {
     group.finish();
 }
 
-/// A late joiner gets the last thousand lines, through a queue that holds fewer.
+/// A late joiner gets the last thousand lines. Its queue holds fewer, so that it is refilled.
 fn replay(c: &mut Criterion) {
     let runtime = runtime();
     let _guard = runtime.enter();
@@ -114,8 +125,8 @@ fn replay(c: &mut Criterion) {
             .history(1000)
             .history_bytes(1 << 20)
             .build()
-            .expect("valid settings");
-        let publisher = hub.publisher(CHANNEL).expect("a valid name");
+            .expect("the settings are valid");
+        let publisher = hub.publisher(CHANNEL).expect("the name is valid");
         for _ in 0..1000 {
             publisher.send_line(LINE);
         }
@@ -128,7 +139,7 @@ fn replay(c: &mut Criterion) {
         group.bench_function(name, |b| {
             b.iter(|| {
                 let audience = Audience::join_with(&hub, &[CHANNEL], 1, Some(options.clone()));
-                // The answer to the subscription is a message too.
+                // The confirmation of the subscription is a message too.
                 let mut delivered = 0;
                 while delivered < 1001 {
                     delivered += audience.drain().0;
@@ -142,7 +153,10 @@ fn replay(c: &mut Criterion) {
 
 criterion_group! {
     name = benches;
-    config = Criterion::default().warm_up_time(Duration::from_millis(500)).measurement_time(Duration::from_secs(2)).sample_size(20);
+    config = Criterion::default()
+        .warm_up_time(Duration::from_millis(500))
+        .measurement_time(Duration::from_secs(2))
+        .sample_size(20);
     targets = seal, outbox, replay
 }
 criterion_main!(benches);

@@ -1,10 +1,12 @@
-//! Sends every message back to the client it came from: for what tests servers of WebSocket, such as `.ci/conformance`.
+//! Sends every message back to its client. Test suites for WebSocket servers use it, such as
+//! `.ci/conformance`.
 //!
 //! ```text
 //! cargo run --example echo -- --listen 127.0.0.1:9001
 //! ```
 //!
-//! The address it prints is `ws://HOST:PORT/ws`; port 0 takes a free one. Only what is none of the hub's own commands is sent back.
+//! The example prints its address, `ws://HOST:PORT/ws`. Port 0 takes a free port. The hub's own
+//! commands are not sent back.
 
 use std::error::Error;
 
@@ -31,7 +33,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
             };
             if !sent {
                 eprintln!(
-                    "client {} does not read: it was spared a message",
+                    "client {} has no room: its message was not sent back",
                     client.id()
                 );
             }
@@ -40,7 +42,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let listener = TcpListener::bind(&address).await?;
     println!("ws://{}/ws", listener.local_addr()?);
     outrace::server::serve(listener, hub, async {
-        // Without a handler for Ctrl-C there is nothing to wait for but being killed.
+        // If the handler for Ctrl-C cannot be installed, only a signal ends the server.
         let _ = tokio::signal::ctrl_c().await;
     })
     .await?;

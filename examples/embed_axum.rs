@@ -1,12 +1,12 @@
-//! An axum application with a hub in it: its own routes, and the hub's under `/live`.
+//! An axum application with routes of its own, and the routes of a hub under `/live`.
 //!
 //! ```text
 //! cargo run --example embed_axum
 //! outrace watch ws://127.0.0.1:8080/live/ws process:job clock
-//! curl -N http://127.0.0.1:8080/live/api/channels/process:job/stream?tail=10
+//! curl -N 'http://127.0.0.1:8080/live/api/channels/process:job/stream?tail=10'
 //! ```
 //!
-//! A task publishes to a channel of its own through a handle, and a child process publishes what it writes.
+//! A task publishes to a channel of its own through a handle. A child process publishes its output.
 
 use std::error::Error;
 use std::time::Duration;
@@ -21,7 +21,7 @@ use tokio::process::Command;
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    // History is off in the library unless it is asked for: here 1,000 messages or 1 MiB a channel.
+    // The library keeps no history by default. This keeps up to 1,000 messages and 1 MiB a channel.
     let hub = Hub::builder()
         .history(1000)
         .history_bytes(1 << 20)
@@ -63,9 +63,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
     );
     axum::serve(listener, app)
         .with_graceful_shutdown(async move {
-            // Without a handler for Ctrl-C there is nothing to wait for but being killed.
+            // If the handler for Ctrl-C cannot be installed, only a signal ends the server.
             let _ = tokio::signal::ctrl_c().await;
-            // Before the server stops waiting for connections: these end only when the hub ends them.
+            // The server waits for its connections, and only the hub ends these.
             hub.shutdown().await;
         })
         .await?;

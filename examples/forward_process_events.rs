@@ -1,13 +1,14 @@
-//! A process manager that knows nothing of WebSockets: it emits [`ProcessEvent`]s, and a hub forwards them.
+//! A process manager without knowledge of WebSockets. It emits [`ProcessEvent`]s, which a hub
+//! forwards.
 //!
 //! ```text
 //! cargo run --example forward_process_events
 //! outrace watch ws://127.0.0.1:8080/ws process:worker-1 process:worker-2
 //! ```
 //!
-//! The manager here runs two shell loops. One in a supervisor, a job queue or a test runner has the same one line to add:
-//! `hub.forward(events)`. Where the processes are yours to start, `hub.spawn` does all of it, and faster: it publishes
-//! runs of lines, not lines.
+//! This manager runs two shell loops. A supervisor, a job queue or a test runner adds the same one
+//! line, `hub.forward(events)`. An application that starts its processes itself should prefer
+//! `hub.spawn`. It does all of this and is faster, since it publishes runs of lines.
 
 use std::error::Error;
 use std::pin::Pin;
@@ -30,7 +31,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         listener.local_addr()?
     );
 
-    // Bounded: it holds what the manager emits between two polls of `forward`, which never waits for a client.
+    // The channel holds the events between two polls of `forward`, which never waits for a client.
     let (emit, events) = mpsc::channel(1024);
     for name in ["worker-1", "worker-2"] {
         tokio::spawn(manage(ProcessId::parse(name)?, emit.clone()));
@@ -42,14 +43,14 @@ async fn main() -> Result<(), Box<dyn Error>> {
     });
 
     outrace::server::serve(listener, hub, async {
-        // Without a handler for Ctrl-C there is nothing to wait for but being killed.
+        // If the handler for Ctrl-C cannot be installed, only a signal ends the server.
         let _ = tokio::signal::ctrl_c().await;
     })
     .await?;
     Ok(())
 }
 
-/// The manager: runs a process and tells what becomes of it. Ends when nobody listens to it any more.
+/// Runs a process and emits its events. Ends early when the receiver is dropped.
 async fn manage(id: ProcessId, emit: mpsc::Sender<ProcessEvent>) {
     let script = "for i in $(seq 1 60); do echo step $i; sleep 1; done; exit 3";
     let spawned = Command::new("sh")
@@ -90,7 +91,7 @@ async fn manage(id: ProcessId, emit: mpsc::Sender<ProcessEvent>) {
     let _ = emit.send(end).await;
 }
 
-/// The receiving end of a channel as a [`Stream`].
+/// Makes a [`Stream`] of the receiving end of a channel.
 struct Events(mpsc::Receiver<ProcessEvent>);
 
 impl Stream for Events {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::error::ConfigError;
-use crate::outbox::{Limits, MAX_BYTES, MAX_MESSAGES};
+use crate::outbox::{MAX_BYTES, MAX_MESSAGES, QueueLimits};
 
 /// The settings of a hub. [`HubBuilder`](crate::HubBuilder) has a setter of the same name for each
 /// field, and documents it.
@@ -145,8 +145,8 @@ impl Config {
     }
 
     /// Returns the bounds of each client's queue.
-    pub(crate) fn limits(&self) -> Limits {
-        Limits {
+    pub(crate) fn limits(&self) -> QueueLimits {
+        QueueLimits {
             messages: self.queue,
             bytes: self.queue_bytes,
         }

@@ -73,8 +73,10 @@ pub struct Distribution {
     pub sum: f64,
     /// The buckets, in ascending order. Each holds the values above the previous bucket's bound, up
     /// to its own.
+    #[serde(rename = "within")]
     pub buckets: Vec<Bucket>,
     /// The number of values above the last bound.
+    #[serde(rename = "beyond")]
     pub overflow: u64,
 }
 

@@ -1,7 +1,6 @@
-//! What this package's own benches and fuzz targets reach into. Not part of the interface: anything here may change or go at any
-//! time.
+//! Access to private parts for this package's own benches and fuzz targets. Not part of the interface:
+//! anything here may change or go at any time.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -11,7 +10,7 @@ use crate::Hub;
 use crate::access::PeerInfo;
 use crate::channel::{Client, ClientKind, Subscription};
 use crate::connection;
-use crate::outbox::{Limits, Offered, Outbox, Parcel, Used};
+use crate::outbox::{Offered, Outbox, OutboxReader, QueueLimits, Used};
 use crate::protocol::Command;
 use crate::reason::CloseReason;
 
@@ -23,7 +22,7 @@ pub use crate::protocol::{
     Command as ClientCommand, Ignored, InvalidOptions, Range, Since, SubscribeOptions, parse,
 };
 
-/// Subscribers without sockets: their queues are emptied by whoever holds them.
+/// Subscribers without sockets, whose queues the holder empties.
 #[derive(Debug)]
 pub struct Audience {
     hub: Hub,
@@ -31,7 +30,8 @@ pub struct Audience {
 }
 
 impl Audience {
-    /// So many clients, each subscribed to these channels. To be called within a tokio runtime, where the hub's flush clock will run.
+    /// Connects this many clients and subscribes each to these channels. To be called within a tokio
+    /// runtime, in which the hub's flush clock then runs.
     ///
     /// # Panics
     /// If the hub refuses one of the channels.
@@ -39,23 +39,23 @@ impl Audience {
         Self::join_with(hub, channels, clients, None)
     }
 
-    /// As [`Audience::join`], with options for each subscription.
+    /// Does the same as [`Audience::join`], with options for each subscription.
     ///
     /// # Panics
-    /// As [`Audience::join`].
+    /// If the hub refuses one of the channels.
     pub fn join_with(
         hub: &Hub,
         channels: &[&str],
         clients: usize,
         options: Option<SubscribeOptions>,
     ) -> Self {
-        let inner = hub.engine();
+        let engine = hub.engine();
         let members = (0..clients)
             .map(|_| {
-                let client = inner.make_client(PeerInfo::default(), ClientKind::WebSocket);
-                let membership = inner.register(&client);
+                let client = engine.make_client(PeerInfo::default(), ClientKind::WebSocket);
+                let membership = engine.register(&client);
                 for channel in channels {
-                    let _ = inner.command(
+                    let _ = engine.command(
                         &client,
                         Command::Subscribe {
                             channel,
@@ -77,30 +77,24 @@ impl Audience {
         }
     }
 
-    /// Takes all that waits for each of them, as a writer whose socket takes everything; answers how many messages and bytes that were.
+    /// Takes all that waits for each client, as a writer whose socket takes everything. Returns the
+    /// number of messages and bytes.
     pub fn drain(&self) -> (u64, u64) {
-        let mut total = (0, 0);
+        let mut total = Used::default();
         for member in &self.members {
             let outbox = &member.client.outbox;
-            let mut taken = Used::default();
-            let mut parcels = VecDeque::new();
-            outbox.take(&mut parcels);
-            for parcel in parcels {
-                let weight = parcel.weight();
-                taken.messages += weight.messages;
-                taken.bytes += weight.bytes;
-            }
-            outbox.release(taken);
-            if member.client.take_owed() {
+            let mut reader = OutboxReader::default();
+            let taken = take_all(&mut reader, outbox);
+            reader.release(outbox, taken);
+            total += taken;
+            if reader.drained(outbox).pending {
                 self.hub.engine().resume(&member.client);
             }
-            total.0 += taken.messages as u64;
-            total.1 += taken.bytes as u64;
         }
-        total
+        (total.messages as u64, total.bytes as u64)
     }
 
-    /// Messages they were spared.
+    /// Returns the number of messages that were skipped for the clients.
     pub fn skipped(&self) -> u64 {
         self.members
             .iter()
@@ -117,17 +111,16 @@ impl Drop for Audience {
     }
 }
 
-/// One client without a socket, whose messages and writes happen when they are told to.
+/// One client without a socket, whose commands and writes happen when the caller says so.
 #[derive(Debug)]
 pub struct Peer {
     hub: Hub,
     membership: Arc<Subscription>,
-    /// Taken from the outbox, and still on the client's account.
-    in_flight: VecDeque<Parcel>,
+    reader: OutboxReader,
 }
 
 impl Peer {
-    /// Connects. To be called within a tokio runtime.
+    /// Connects a client. To be called within a tokio runtime.
     pub fn connect(hub: &Hub) -> Self {
         let client = hub
             .engine()
@@ -135,45 +128,45 @@ impl Peer {
         Self {
             hub: hub.clone(),
             membership: hub.engine().register(&client),
-            in_flight: VecDeque::new(),
+            reader: OutboxReader::default(),
         }
     }
 
-    /// The hub's side of it.
+    /// Returns the hub's side of the client.
     pub fn client(&self) -> &Arc<Client> {
         &self.membership.client
     }
 
-    /// Does what it asks for.
+    /// Carries out a command of the client.
     pub fn command(&self, command: Command<'_>) {
         self.hub.engine().command(self.client(), command);
     }
 
-    /// Writes so many parcels as a socket that then takes no more: the frames of each, together. Once nothing waits the client is given what it is owed,
-    /// as far as there is room.
+    /// Writes this many parcels, as a socket that then takes no more, and returns the frames of each.
+    /// Once nothing waits, the client is given what is pending for it, as far as there is room.
     pub fn write(&mut self, parcels: usize) -> Vec<Bytes> {
         let client = Arc::clone(self.client());
-        client.outbox.take(&mut self.in_flight);
-        let written: Vec<_> = self
-            .in_flight
-            .drain(..parcels.min(self.in_flight.len()))
-            .collect();
-        for parcel in &written {
+        self.reader.take(&client.outbox);
+        let mut written = Vec::new();
+        while written.len() < parcels
+            && let Some(parcel) = self.reader.pop()
+        {
             let weight = parcel.weight();
-            client.outbox.release(weight);
-            client.count_written(weight.messages as u64);
+            self.reader.release(&client.outbox, weight);
             self.hub
                 .engine()
-                .totals()
-                .count_write(weight.messages as u64, weight.bytes as u64);
+                .shared()
+                .recorder
+                .written(weight.messages, weight.bytes);
+            written.push(parcel.bytes);
         }
-        if self.in_flight.is_empty() && client.take_owed() {
+        if self.reader.is_empty() && self.reader.drained(&client.outbox).pending {
             self.hub.engine().resume(&client);
         }
-        written.into_iter().map(|parcel| parcel.bytes).collect()
+        written
     }
 
-    /// Why the hub wants the connection to end, if it does.
+    /// Returns the reason why the hub wants the connection to end, if it does.
     pub fn close_asked(&self) -> Option<CloseReason> {
         self.client().outbox.close_asked()
     }
@@ -184,17 +177,17 @@ impl Peer {
     }
 }
 
-/// One client's queue by itself: what offering it a block and taking everything costs.
+/// One client's queue by itself, to measure the cost of offering it a block and taking everything.
 #[derive(Debug)]
 pub struct Queue(Outbox);
 
 impl Queue {
-    /// A queue of so many messages and bytes.
+    /// Makes a queue with these bounds.
     pub fn new(messages: usize, bytes: usize) -> Self {
-        Self(Outbox::new(Limits { messages, bytes }))
+        Self(Outbox::new(QueueLimits { messages, bytes }))
     }
 
-    /// Offers a whole block; answers how many of its frames were accepted.
+    /// Offers a whole block. Returns how many of its frames were accepted.
     pub fn offer(&self, frames: &Frames) -> usize {
         match self.0.offer(frames, 0..frames.len()) {
             Offered::Accepted { frames, .. } => frames,
@@ -202,34 +195,39 @@ impl Queue {
         }
     }
 
-    /// Takes everything; answers how many messages that were.
+    /// Takes everything. Returns the number of messages.
     pub fn drain(&self) -> usize {
-        let mut parcels = VecDeque::new();
-        self.0.take(&mut parcels);
-        let mut taken = Used::default();
-        for parcel in &parcels {
-            let weight = parcel.weight();
-            taken.messages += weight.messages;
-            taken.bytes += weight.bytes;
-        }
-        self.0.release(taken);
+        let mut reader = OutboxReader::default();
+        let taken = take_all(&mut reader, &self.0);
+        reader.release(&self.0, taken);
         taken.messages
     }
 }
 
-/// Serves one client over any stream, its handshake done, to the end of the connection. To be called within a tokio runtime with I/O and time.
+/// Takes everything that waits, and returns its weight.
+fn take_all(reader: &mut OutboxReader, outbox: &Outbox) -> Used {
+    reader.take(outbox);
+    let mut taken = Used::default();
+    while let Some(parcel) = reader.pop() {
+        taken += parcel.weight();
+    }
+    taken
+}
+
+/// Serves one client over any stream, after its handshake, to the end of the connection. To be called
+/// within a tokio runtime with I/O and time.
 pub async fn converse(hub: &Hub, stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) {
-    let inner = hub.engine();
-    let client = inner.make_client(PeerInfo::default(), ClientKind::WebSocket);
+    let engine = hub.engine();
+    let client = engine.make_client(PeerInfo::default(), ClientKind::WebSocket);
     connection::run(
-        Arc::clone(inner),
+        Arc::clone(engine),
         client,
         connection::Socket::from_stream(stream),
     )
     .await;
 }
 
-/// Seals and fans out all that waits, as the flush clock would at its next tick.
+/// Seals and fans out all that waits, as the flush clock does at its next tick.
 pub fn flush(hub: &Hub) {
     hub.engine().flush();
 }

@@ -284,6 +284,8 @@ mod callback;
 mod channel;
 mod config;
 mod connection;
+#[cfg(target_os = "linux")]
+mod descriptor;
 #[allow(unreachable_pub)]
 mod encode;
 mod error;

@@ -1,4 +1,4 @@
-//! What clients say: commands, parsed from untrusted bytes. The only file that names simd_json.
+//! The commands of clients, parsed from untrusted bytes. Only this file uses simd_json.
 
 use std::fmt;
 
@@ -8,27 +8,28 @@ use simd_json::tape::Value;
 use crate::message::NameError;
 use crate::reason::RefusalReason;
 
-/// A client's command. Names are as sent: the hub judges them.
+/// A command of a client. Names are not yet validated; the hub does that.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command<'a> {
-    /// Deliver this channel from now on.
+    /// Subscribes to a channel.
     Subscribe {
-        /// The channel; empty if none was named, which no channel name is.
+        /// The channel. Empty, and thereby invalid, if the command names none.
         channel: &'a str,
-        /// What beyond the plain protocol the client asks for; `None` if it asked for nothing, so that it must
-        /// not be answered either.
+        /// The options beyond the plain protocol. `None` if the command has none, in which case the
+        /// client gets no `subscribed` reply.
         options: Result<Option<SubscribeOptions>, InvalidOptions>,
     },
-    /// Deliver this channel no more.
+    /// Unsubscribes from a channel.
     Unsubscribe {
         /// The channel, not empty.
         channel: &'a str,
     },
-    /// Answer with a `pong`.
+    /// Requests a `pong`.
     Ping,
 }
 
-/// A whole message of a client, as it came: what [`HubBuilder::on_message`](crate::HubBuilder::on_message) is handed.
+/// A complete message of a client as received, for
+/// [`HubBuilder::on_message`](crate::HubBuilder::on_message).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClientMessage<'a> {
     /// A text message.
@@ -38,7 +39,7 @@ pub enum ClientMessage<'a> {
 }
 
 impl<'a> ClientMessage<'a> {
-    /// Its bytes.
+    /// Returns the message's bytes.
     pub fn as_bytes(self) -> &'a [u8] {
         match self {
             Self::Text(text) => text.as_bytes(),
@@ -47,62 +48,64 @@ impl<'a> ClientMessage<'a> {
     }
 }
 
-/// The options of a subscription. Those that were not given are off.
+/// The options of a subscription. An option that is not given is off.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SubscribeOptions {
-    /// Say where messages were skipped.
+    /// Whether to send a `gap` where messages were skipped.
     pub gaps: bool,
-    /// First replay up to so many of the last messages kept.
+    /// The maximum number of messages to replay from the end of the history.
     pub tail: Option<u64>,
-    /// First replay what came after this.
+    /// The position after which to replay the history.
     pub since: Option<Since>,
-    /// Send runs of lines as one message.
+    /// Whether to send runs of lines as one message.
     pub batch: bool,
-    /// Send these again, on a subscription that there is already.
+    /// The messages to send again, on an existing subscription.
     pub range: Option<Range>,
 }
 
-/// Where a client left off.
+/// The position up to which a client has received a channel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Since {
-    /// The numbering `seq` belongs to.
+    /// The epoch that `seq` belongs to.
     pub epoch: String,
-    /// The last message the client has.
+    /// The last message that the client has.
     pub seq: u64,
 }
 
-/// Messages a client asks for again, first and last included: what a gap skipped.
+/// A range of messages that a client requests again, usually those of a gap. Both ends are
+/// included.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Range {
-    /// The numbering both belong to.
+    /// The epoch that both numbers belong to.
     pub epoch: String,
-    /// The first, at least 1.
+    /// The first message, at least 1.
     pub from: u64,
-    /// The last, at least `from`.
+    /// The last message, at least `from`.
     pub to: u64,
 }
 
-/// `options` is not an object, or a known option has a wrong type, or a range is none.
+/// The error for `options` that are not an object, have a known option of the wrong type, or have
+/// an invalid range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct InvalidOptions;
 
-/// Why a message was ignored.
+/// The reason why a message was ignored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Ignored {
-    /// Not JSON, or nested deeper than 1024 levels.
+    /// The message is not JSON, or is nested deeper than 1024 levels.
     BadJson,
-    /// JSON, but not an object.
+    /// The message is JSON, but not an object.
     NotAnObject,
-    /// No `type`, or one that is not a client's.
+    /// The `type` is missing, or not one that clients send.
     UnknownType,
-    /// `type` or `channel` is not a string.
+    /// The `type` or the `channel` is not a string.
     WrongFieldType,
-    /// An `unsubscribe` that names no channel.
+    /// An `unsubscribe` names no channel.
     MissingChannel,
 }
 
 impl Ignored {
-    /// A name for counters.
+    /// Returns the reason's name for counters.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::BadJson => "bad_json",
@@ -114,27 +117,28 @@ impl Ignored {
     }
 }
 
-/// Why a `subscribe` was refused: the `data` of the `error` the client gets.
+/// The reason why a `subscribe` was refused. Its text is the `data` of the `error` that the client
+/// gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum SubscribeRefusal {
-    /// The channel is missing or breaks the rule for names.
+    /// The channel is missing, or not a valid name.
     ChannelName,
-    /// A `process:` channel that does not go on with a process id.
+    /// No valid process id follows `process:`.
     ProcessId,
-    /// The application does not let this client have the channel.
+    /// The client may not subscribe to the channel.
     Unauthorized,
-    /// The client has as many subscriptions as it may.
+    /// The client has the maximum number of subscriptions.
     Limit,
-    /// A known option has a wrong type.
+    /// The options are not valid ([`InvalidOptions`]).
     Options,
-    /// The channel does not exist, and there are as many others as there may be.
+    /// The channel does not exist, and the number of channels is at its maximum.
     Channels,
-    /// As many ranges of this subscription wait as may.
+    /// The maximum number of ranges of this subscription is pending.
     Ranges,
 }
 
 impl SubscribeRefusal {
-    /// The text on the wire.
+    /// Returns the text on the wire.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::ChannelName => "Subscribe: invalid channel name",
@@ -147,7 +151,7 @@ impl SubscribeRefusal {
         }
     }
 
-    /// As what it is counted.
+    /// Returns the counter that this refusal increments.
     pub(crate) fn reason(self) -> RefusalReason {
         match self {
             Self::ChannelName | Self::ProcessId => RefusalReason::Name,
@@ -175,25 +179,26 @@ impl fmt::Display for SubscribeRefusal {
     }
 }
 
-/// Reads one message. Linear in it, whatever it is; the bytes are overwritten, what is returned borrows them.
+/// Parses one message. Linear in its length for any input.
 ///
-/// The channel is the non-empty `channel` field, else `data` if that is a string. `null` counts as absent, as
-/// in go-ws; of a key given twice the last counts; unknown keys are ignored.
+/// The parser overwrites the bytes, and the command borrows them. The channel is the non-empty
+/// field `channel`, or else `data` if that is a string. As in go-ws, `null` counts as absent. If a
+/// key occurs twice, the later one counts. Unknown keys are ignored.
 ///
 /// # Errors
-/// Why the message is to be ignored and counted.
+/// Returns the reason why the message has to be ignored, and counted.
 pub fn parse(message: &mut [u8]) -> Result<Command<'_>, Ignored> {
-    // A tape is flat: neither making nor dropping it recurses.
+    // A tape is flat, so neither building nor dropping it recurses.
     let tape = simd_json::to_tape(message).map_err(|_| Ignored::BadJson)?;
     let root = tape.as_value();
     let object = root.as_object().ok_or(Ignored::NotAnObject)?;
-    let mut kind = "";
+    let mut command = "";
     let mut channel = "";
     let mut data = "";
     let mut options = Ok(None);
     for (key, value) in &object {
         match key {
-            "type" => kind = text_or_null(value)?,
+            "type" => command = text_or_null(value)?,
             "channel" => channel = text_or_null(value)?,
             "data" => data = value.into_string().unwrap_or_default(),
             "options" => options = parse_options(value),
@@ -203,7 +208,7 @@ pub fn parse(message: &mut [u8]) -> Result<Command<'_>, Ignored> {
     if channel.is_empty() {
         channel = data;
     }
-    match kind {
+    match command {
         "subscribe" => Ok(Command::Subscribe { channel, options }),
         "unsubscribe" if channel.is_empty() => Err(Ignored::MissingChannel),
         "unsubscribe" => Ok(Command::Unsubscribe { channel }),
@@ -212,7 +217,7 @@ pub fn parse(message: &mut [u8]) -> Result<Command<'_>, Ignored> {
     }
 }
 
-/// A string, or an empty one for `null`.
+/// Returns a string, which is empty for `null`.
 fn text_or_null<'a>(value: Value<'_, 'a>) -> Result<&'a str, Ignored> {
     if value.is_null() {
         Ok("")
@@ -221,7 +226,8 @@ fn text_or_null<'a>(value: Value<'_, 'a>) -> Result<&'a str, Ignored> {
     }
 }
 
-/// `null` is no options; in options, it is a wrong type like any other.
+/// Parses the options. `null` in place of the object means no options. A `null` for one option is a
+/// wrong type.
 fn parse_options(value: Value<'_, '_>) -> Result<Option<SubscribeOptions>, InvalidOptions> {
     if value.is_null() {
         return Ok(None);
@@ -288,7 +294,7 @@ mod tests {
     use proptest::prelude::*;
     use std::time::{Duration, Instant};
 
-    /// Parses a copy that lives as long as the test.
+    /// Parses a leaked copy of the message.
     fn read(message: impl Into<Vec<u8>>) -> Result<Command<'static>, Ignored> {
         parse(message.into().leak())
     }
@@ -405,7 +411,8 @@ mod tests {
         );
         assert_eq!(
             options(
-                r#"{"gaps":true,"tail":0,"since":{"epoch":"e","seq":18446744073709551615,"x":1},"batch":true}"#
+                r#"{"gaps":true,"tail":0,"since":{"epoch":"e","seq":18446744073709551615,"x":1},
+                    "batch":true}"#
             ),
             Ok(Some(SubscribeOptions {
                 gaps: true,
@@ -508,14 +515,19 @@ mod tests {
         }
 
         #[test]
-        fn a_channel_is_read_as_it_was_written(channel in ".{1,300}", other: String, in_data: bool) {
+        fn a_channel_is_read_as_it_was_written(
+            channel in ".{1,300}",
+            other: String,
+            in_data: bool,
+        ) {
             let message = if in_data {
                 serde_json::json!({"type": "subscribe", "data": channel, "other": other})
             } else {
                 serde_json::json!({"type": "subscribe", "channel": channel, "data": other})
             };
             let mut message = serde_json::to_vec(&message).unwrap();
-            prop_assert_eq!(parse(&mut message), Ok(Command::Subscribe { channel: &channel, options: Ok(None) }));
+            let expected = Command::Subscribe { channel: &channel, options: Ok(None) };
+            prop_assert_eq!(parse(&mut message), Ok(expected));
         }
     }
 }

@@ -245,7 +245,7 @@ impl fmt::Display for RefusalReason {
 pub enum PauseReason {
     /// The process or the system had no descriptor or no memory left for another connection.
     Descriptors,
-    /// As many requests were under way as the options of the server (`server::Options`) allow.
+    /// As many requests were under way as the options of the server (`server::ServeOptions`) allow.
     Requests,
 }
 

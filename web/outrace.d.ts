@@ -1,66 +1,84 @@
-/** What can be set when connecting. Times are in milliseconds. */
+/** Options for connecting. Times are in milliseconds. */
 export interface ConnectOptions {
-  /** The longest wait before the first attempt to reconnect (default 1,000). Half of each wait is chance. */
+  /**
+   * The maximum delay before the first attempt to reconnect (default 1,000). Half of each delay is
+   * random.
+   */
   initialDelay?: number;
-  /** How much longer each further wait may be (default 2). */
+  /** The factor by which the maximum delay grows with each attempt (default 2). */
   factor?: number;
-  /** The longest any wait may be (default 30,000). */
+  /** The upper bound of all delays (default 30,000). */
   maxDelay?: number;
-  /** Attempts in a row that may fail before the client closes for good (default: no limit). */
+  /**
+   * The number of attempts in a row that may fail before the client closes for good (default: no
+   * limit).
+   */
   retries?: number;
-  /** How often a `ping` is sent; a connection on which nothing came between two of them is given up (default 30,000). */
+  /**
+   * The interval of `ping` messages (default 30,000). A connection without any message between two
+   * pings is given up.
+   */
   heartbeat?: number;
-  /** How long a connection may take to open (default 15,000). */
+  /** The most time that opening a connection may take (default 15,000). */
   connectTimeout?: number;
-  /** How long a refetch waits for the next sign of its answer (default 15,000). */
+  /** The most time that a refetch waits for the next part of its answer (default 15,000). */
   refetchTimeout?: number;
-  /** The class to connect with, where there is no global `WebSocket` (Node before 22: that of the package `ws`). */
+  /**
+   * The WebSocket class, for environments without a global `WebSocket` (Node before 22: the class
+   * of the package `ws`).
+   */
   WebSocket?: new (url: string) => any;
 }
 
-/** A message's place: its number, and the name of the sequence it is a number of. */
+/** The position of a message: its number, and the name of the sequence of numbers. */
 export interface Position {
   epoch: string;
   seq: number;
 }
 
 export interface SubscribeOptions {
-  /** Be told what was skipped (default true). Without it, lines have a number only in batches, and nothing is resumed. */
+  /**
+   * If true (default), the server reports skipped messages. Without it, only batches carry the
+   * numbers of their lines, and the subscription does not resume.
+   */
   gaps?: boolean;
-  /** Take runs of lines as one message: fewer bytes, less work (default true). The events are the same. */
+  /**
+   * If true (default), runs of lines come as one message, which takes fewer bytes and less
+   * work. The events are the same.
+   */
   batch?: boolean;
-  /** First replay up to this many of the last messages kept. */
+  /** The maximum number of past messages to replay first. */
   tail?: number;
-  /** First replay what came after this. */
+  /** The position after which to replay messages first. */
   since?: Position;
 }
 
 export type State = "connecting" | "open" | "waiting" | "closed";
 
-/** What all that comes of a channel has in common. */
+/** The properties that all messages of a channel share. */
 interface Origin {
   channel: string;
   processId: string | null;
-  /** RFC 3339, in UTC, with milliseconds, set by the server. */
+  /** The server's time in UTC: RFC 3339 with milliseconds. */
   timestamp: string | null;
-  /** Whether it is an answer to `refetch`, and not in its place in the order of arrival. */
+  /** True if the message answers a `refetch`, and is therefore out of order. */
   refetched: boolean;
 }
 
 export interface Line extends Origin {
   text: string;
-  /** Its number in the channel; null from servers that don't number. */
+  /** The number in the channel, or null if the server does not number messages. */
   seq: number | null;
 }
 
 export interface Lines extends Origin {
   texts: string[];
-  /** The number of the first; the others follow without a hole. */
+  /** The number of the first line. The others follow without a hole. */
   seq: number | null;
 }
 
 export interface Status extends Origin {
-  /** `running`, `exited`, `crashed`, `stopped`, or the publisher's own. */
+  /** `running`, `exited`, `crashed`, `stopped`, or a status of the publisher's own. */
   status: string;
   exitCode: number;
   seq: number | null;
@@ -71,7 +89,10 @@ export interface Gap {
   from: number;
   to: number;
   count: number;
-  /** Whether the server may still have them. False for what a resumed subscription was told is gone. */
+  /**
+   * True if the server may still have the messages. False if it has reported them as lost to a
+   * resumed subscription.
+   */
   isKept: boolean;
   refetched: boolean;
   timestamp: string | null;
@@ -79,21 +100,25 @@ export interface Gap {
 
 export interface Subscribed {
   channel: string;
-  /** The position before the first message to come; both null from a server without extensions. */
+  /**
+   * The position before the first message to come. Both are null with a server without extensions.
+   */
   epoch: string | null;
   seq: number | null;
-  /** How many messages of the past come first. */
+  /** The number of past messages that come first. */
   replayed: number;
-  /** How many are gone for good since the position that was resumed from; null where that can't be known. */
+  /**
+   * The number of messages lost for good since the position of the resumption, or null if unknown.
+   */
   lost: number | null;
 }
 
 export interface Reconnected extends Subscribed {
-  /** Whether the numbering began again (the server was restarted); null where that can't be known. */
+  /** True if the numbering started again because the server was restarted; null if unknown. */
   epochChanged: boolean | null;
 }
 
-/** Anything else: `event` and other messages to all, types of the publisher's own. */
+/** Any other message: `event` and other broadcasts, and types of the publisher's own. */
 export interface OtherMessage {
   type: string;
   channel: string | null;
@@ -106,8 +131,9 @@ export interface OtherMessage {
 
 export interface Failure {
   /**
-   * `connection`: it broke or could not be made, an attempt follows; `gave-up`: none follows; `refused`: a subscription was;
-   * `server`: the server's own `error` message; `protocol`: a message that makes no sense, and was ignored.
+   * `connection`: the connection broke or could not be opened, and an attempt follows. `gave-up`:
+   * no attempt follows. `refused`: a subscription was refused. `server`: the server sent an `error`
+   * message. `protocol`: a message was invalid, and was ignored.
    */
   kind: "connection" | "gave-up" | "refused" | "server" | "protocol";
   message: string;
@@ -116,15 +142,15 @@ export interface Failure {
 
 export interface StateChange {
   state: State;
-  /** Attempts that failed since a connection last worked. */
+  /** The number of failed attempts since a connection last worked. */
   attempt: number;
-  /** Milliseconds until the next attempt, when `waiting`; `Infinity` when paused. */
+  /** Milliseconds until the next attempt when `waiting`, `Infinity` when paused, or else null. */
   delay: number | null;
 }
 
 export interface Events {
   line: Line;
-  /** The same lines, a run at a time: cheaper for whoever takes very many. */
+  /** The same lines in runs, which is cheaper for very many lines. */
   lines: Lines;
   status: Status;
   gap: Gap;
@@ -135,33 +161,44 @@ export interface Events {
   state: StateChange;
 }
 
-/** Where to connect to; a function is asked at every attempt, for tokens that change. */
+/** The URL to connect to. A function is called at every attempt, for tokens that change. */
 export type Address = string | URL | (() => string | URL);
 
 export class Outrace {
   constructor(url?: Address, options?: ConnectOptions);
   readonly state: State;
-  /** What is connected to, or was last. */
+  /** The URL of the current or the last connection. */
   readonly url: string;
-  /** Calls `handler` for each `event`; returns a function that ends that. */
+  /** Calls `handler` for each `event`. Returns a function that removes the handler. */
   on<E extends keyof Events>(event: E, handler: (detail: Events[E]) => void): () => void;
-  /** Subscribes, now and after every break. A channel that is subscribed to already stays as it is. */
+  /**
+   * Subscribes now and after every break. Does nothing for a channel that is already subscribed.
+   */
   subscribe(channel: string, options?: SubscribeOptions): void;
   unsubscribe(channel: string): void;
-  /** Where a channel stands, to resume from later; null while that is not known. */
+  /** Returns the position of a channel, to resume from later, or null while it is unknown. */
   position(channel: string): Position | null;
   /**
-   * Asks for messages again. They come as events marked `refetched`, before the promise is fulfilled: `from` to `to` came
-   * (none if `to < from`), `lost` of those asked for are no longer kept. Rejected if the connection breaks.
+   * Requests messages again. They are emitted, marked `refetched`, before the promise resolves. The
+   * range `from` to `to` came (none if `to < from`), and the server no longer keeps `lost` of the
+   * requested messages. The promise is rejected if the connection breaks, or if the server does not
+   * support it.
    */
-  refetch(channel: string, from: number, to: number): Promise<{ from: number; to: number; lost: number }>;
-  /** Breaks off, and makes no attempt until `reconnect`; what is subscribed to is kept. */
+  refetch(
+    channel: string,
+    from: number,
+    to: number,
+  ): Promise<{ from: number; to: number; lost: number }>;
+  /** Disconnects and makes no attempt until `reconnect`. The subscriptions are kept. */
   pause(): void;
-  /** Does not wait for the next attempt. */
+  /** Starts the next attempt at once. */
   reconnect(): void;
-  /** Ends it. */
+  /** Closes the client for good. */
   close(code?: number, reason?: string): void;
 }
 
-/** Connects to an Outrace (or go-ws) server; without a URL, to the `ws` beside this module. */
+/**
+ * Connects to an Outrace (or go-ws) server. Without a URL, it connects to the `ws` beside this
+ * module.
+ */
 export function connect(url?: Address, options?: ConnectOptions): Outrace;

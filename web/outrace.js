@@ -4,14 +4,19 @@
 //
 //   const outrace = connect("ws://127.0.0.1:8080/ws");
 //   outrace.on("line", ({ channel, seq, text }) => console.log(channel, seq, text));
-//   outrace.on("gap", ({ channel, from, to }) => outrace.refetch(channel, from, to).catch(console.warn));
-//   outrace.on("status", ({ channel, status, exitCode }) => console.log(channel, status, exitCode));
+//   outrace.on("gap", ({ channel, from, to }) => {
+//     outrace.refetch(channel, from, to).catch(console.warn);
+//   });
+//   outrace.on("status", ({ channel, status, exitCode }) => {
+//     console.log(channel, status, exitCode);
+//   });
 //   outrace.subscribe("process:web", { tail: 100 });
 //
-// It connects, subscribes again and resumes after a break by itself, and knows the number of every message to the unit:
-// for each channel and epoch, received + skipped (`gap`) = published. It keeps no messages. Nothing a server sends makes it throw.
+// It connects, and after a break it reconnects, subscribes again and resumes by itself. It knows
+// the number of every message exactly: for each channel and epoch, received + skipped (`gap`) =
+// published. It keeps no messages. Nothing that a server sends makes it throw.
 
-/** What can be set when connecting. Times are in milliseconds. */
+/** The defaults of the options. Times are in milliseconds. */
 const DEFAULTS = Object.freeze({
   initialDelay: 1_000,
   factor: 2,
@@ -22,12 +27,15 @@ const DEFAULTS = Object.freeze({
   refetchTimeout: 15_000,
 });
 
-/** The most `refetch` calls that may wait for one channel. */
-const MOST_REFETCHES = 64;
+/** The most `refetch` calls that may wait in one channel. */
+const MAX_REFETCHES = 64;
 
 const OPEN = 1;
 
-/** Types that only ever speak of a channel that was subscribed to: of another channel they are stale, and ignored. */
+/**
+ * Message types that only concern subscribed channels. For any other channel they are stale, and
+ * are ignored.
+ */
 const CHANNEL_TYPES = new Set([
   "process_output",
   "process_output_batch",
@@ -41,10 +49,10 @@ const CHANNEL_TYPES = new Set([
 const REFUSAL = /^(Subscribe: |subscription limit exceeded)/;
 
 /**
- * Connects to an Outrace (or go-ws) server. Without a URL, to the `ws` beside this module. A function is asked for the URL at
- * every attempt: for tokens that change.
+ * Connects to an Outrace (or go-ws) server. Without a URL, it connects to the `ws` beside this
+ * module. A function is called for the URL at every attempt, for tokens that change.
  *
- * @throws {TypeError} if the URL is none, or if there is no WebSocket class.
+ * @throws {TypeError} if the URL is invalid, or if there is no WebSocket class.
  */
 export function connect(url, options) {
   return new Outrace(url, options);
@@ -52,7 +60,7 @@ export function connect(url, options) {
 
 export class Outrace {
   #url;
-  #addressOf;
+  #urlSource;
   #options;
   #WebSocket;
   #state = "closed";
@@ -60,13 +68,13 @@ export class Outrace {
   #handlers = new Map();
   #channels = new Map();
 
-  // What was asked and not yet answered, in order. A ping follows each request, so a `pong` without an answer before it
-  // tells that this server has none to give.
-  #asked = [];
+  // The requests without an answer so far, in order. A ping follows each request. A `pong` that
+  // comes before an answer therefore shows that this server sends none.
+  #requests = [];
 
-  #isExtended = false;
+  #hasExtensions = false;
   #isProven = false;
-  #wasSeen = false;
+  #hasReceived = false;
   #failures = 0;
   #retryTimer;
   #openTimer;
@@ -74,8 +82,8 @@ export class Outrace {
   #isPaused = false;
   #wake = () => this.#isPaused || this.reconnect();
 
-  constructor(url = besideThisModule(), options = {}) {
-    this.#addressOf = typeof url === "function" ? url : () => url;
+  constructor(url = defaultUrl(), options = {}) {
+    this.#urlSource = typeof url === "function" ? url : () => url;
     this.#url = typeof url === "function" ? "" : webSocketUrl(url);
     this.#options = { ...DEFAULTS, ...withoutUndefined(options) };
     this.#WebSocket = options.WebSocket ?? globalThis.WebSocket;
@@ -86,17 +94,20 @@ export class Outrace {
     this.#open();
   }
 
-  /** `connecting`, `open`, `waiting` (for the next attempt) or `closed`. */
+  /** The state: `connecting`, `open`, `waiting` (for the next attempt) or `closed`. */
   get state() {
     return this.#state;
   }
 
-  /** What is connected to, or was last. */
+  /** The URL of the current or the last connection. */
   get url() {
     return this.#url;
   }
 
-  /** Calls `handler` for each `event`; returns a function that ends that. What a handler throws is reported, and harms nothing. */
+  /**
+   * Calls `handler` for each `event`. Returns a function that removes the handler. An exception of
+   * a handler is reported and has no other effect.
+   */
   on(event, handler) {
     if (typeof handler !== "function") throw new TypeError("A handler is a function");
     let handlers = this.#handlers.get(event);
@@ -105,9 +116,12 @@ export class Outrace {
     return () => handlers.delete(handler);
   }
 
-  /** Subscribes, now and after every break. A channel that is subscribed to already stays as it is. */
+  /**
+   * Subscribes now and after every break. Does nothing for a channel that is already subscribed.
+   */
   subscribe(channel, options = {}) {
-    if (typeof channel !== "string" || channel === "") throw new TypeError("A channel is a non-empty string");
+    if (typeof channel !== "string" || channel === "")
+      throw new TypeError("A channel is a non-empty string");
     if (this.#state === "closed") throw new Error("The client is closed");
     if (this.#channels.has(channel)) return;
     const { gaps = true, batch = true, tail, since } = options;
@@ -125,7 +139,7 @@ export class Outrace {
       refetches: [],
     };
     this.#channels.set(channel, subscription);
-    if (this.#socket?.readyState === OPEN) this.#ask(subscription);
+    if (this.#socket?.readyState === OPEN) this.#sendSubscribe(subscription);
   }
 
   unsubscribe(channel) {
@@ -136,7 +150,10 @@ export class Outrace {
     this.#send({ type: "unsubscribe", channel });
   }
 
-  /** Where a channel stands: `{ epoch, seq }` to resume from later (`since`), or null while it is not known. */
+  /**
+   * Returns the position of a channel, `{ epoch, seq }`, from which a later subscription can resume
+   * (`since`). Returns null while it is unknown.
+   */
   position(channel) {
     const subscription = this.#channels.get(channel);
     if (!subscription || subscription.seq === null || subscription.epoch === null) return null;
@@ -144,27 +161,33 @@ export class Outrace {
   }
 
   /**
-   * Asks for messages `from` to `to` again. They come as events like any other, marked `refetched`, before the promise is
-   * fulfilled with `{ from, to, lost }`: what came (nothing if `to < from`), and how many are no longer kept.
+   * Requests the messages `from` to `to` again. They are emitted like all others, marked
+   * `refetched`, and before the promise resolves. It resolves to `{ from, to, lost }`: the range
+   * that came (none if `to < from`), and how many messages the server no longer keeps.
    *
-   * The promise is rejected if the connection breaks, or if the server can't do it.
+   * The promise is rejected if the connection breaks, or if the server does not support it.
    */
   refetch(channel, from, to) {
     const subscription = this.#channels.get(channel);
     const refuse = (text) => Promise.reject(new Error(text));
-    if (!isCount(from) || !isCount(to) || from < 1 || to < from) return refuse("The range is not one");
+    if (!isCount(from) || !isCount(to) || from < 1 || to < from)
+      return refuse("The range is not one");
     if (!subscription || subscription.isAwaiting || this.#socket?.readyState !== OPEN) {
       return refuse("The channel is not subscribed now");
     }
     if (subscription.epoch === null) return refuse("This server does not number its messages");
-    if (subscription.refetches.length >= MOST_REFETCHES) return refuse("Too many ranges were asked for at once");
+    if (subscription.refetches.length >= MAX_REFETCHES)
+      return refuse("Too many ranges were asked for at once");
     return new Promise((resolve, reject) => {
       subscription.refetches.push({ from, to, resolve, reject, timer: undefined });
-      if (subscription.refetches.length === 1) this.#askRange(subscription);
+      if (subscription.refetches.length === 1) this.#sendRange(subscription);
     });
   }
 
-  /** Breaks off, and makes no attempt until `reconnect`; what is subscribed to is kept. Nothing, when closed. */
+  /**
+   * Disconnects and makes no attempt until `reconnect`. The subscriptions are kept. Does nothing
+   * when closed.
+   */
   pause() {
     if (this.#state === "closed") return;
     this.#drop(1000, "");
@@ -172,12 +195,12 @@ export class Outrace {
     this.#enter("waiting", Infinity);
   }
 
-  /** Does not wait for the next attempt. Nothing, unless `waiting`. */
+  /** Starts the next attempt at once. Does nothing unless `waiting`. */
   reconnect() {
     if (this.#state === "waiting") this.#open();
   }
 
-  /** Ends it: no event comes after this but the `state` event itself. */
+  /** Closes the client. After this call, only the `state` event is emitted. */
   close(code = 1000, reason = "") {
     if (this.#state === "closed") return;
     this.#drop(code, reason);
@@ -193,9 +216,13 @@ export class Outrace {
     if (this.#state !== "connecting") return;
     let socket;
     try {
-      socket = new this.#WebSocket((this.#url = webSocketUrl(this.#addressOf())));
+      socket = new this.#WebSocket((this.#url = webSocketUrl(this.#urlSource())));
     } catch (error) {
-      this.#emit("error", { kind: "connection", message: String(error?.message ?? error), channel: null });
+      this.#emit("error", {
+        kind: "connection",
+        message: String(error?.message ?? error),
+        channel: null,
+      });
       this.#retry();
       return;
     }
@@ -203,59 +230,81 @@ export class Outrace {
     const ifCurrent = (handle) => (event) => {
       if (this.#socket === socket) handle(event);
     };
-    socket.addEventListener("open", ifCurrent(() => this.#opened()));
-    socket.addEventListener("message", ifCurrent((event) => this.#received(event.data)));
-    socket.addEventListener("close", ifCurrent((event) => this.#lost(event)));
-    // Says nothing of its own: a `close` follows, and tells what there is to tell.
+    socket.addEventListener(
+      "open",
+      ifCurrent(() => this.#opened()),
+    );
+    socket.addEventListener(
+      "message",
+      ifCurrent((event) => this.#received(event.data)),
+    );
+    socket.addEventListener(
+      "close",
+      ifCurrent((event) => this.#connectionLost(event)),
+    );
+    // An error has no details of its own. The `close` that follows reports them.
     socket.addEventListener("error", () => {});
-    this.#openTimer = setTimeout(() => this.#lost({ reason: "no answer" }), this.#options.connectTimeout);
+    this.#openTimer = setTimeout(
+      () => this.#connectionLost({ reason: "no answer" }),
+      this.#options.connectTimeout,
+    );
   }
 
   #opened() {
     clearTimeout(this.#openTimer);
-    this.#asked = [];
-    this.#isExtended = false;
+    this.#requests = [];
+    this.#hasExtensions = false;
     this.#isProven = false;
-    this.#wasSeen = true;
+    this.#hasReceived = true;
     const socket = this.#socket;
     this.#enter("open");
     if (this.#socket !== socket) return;
-    for (const subscription of this.#channels.values()) this.#ask(subscription);
-    this.#beat();
-    this.#heartbeatTimer = setInterval(() => this.#beat(), this.#options.heartbeat);
+    for (const subscription of this.#channels.values()) this.#sendSubscribe(subscription);
+    this.#heartbeat();
+    this.#heartbeatTimer = setInterval(() => this.#heartbeat(), this.#options.heartbeat);
     this.#heartbeatTimer.unref?.();
   }
 
-  // A connection that is dead without having been closed shows in nothing but silence. What counts is whether anything came
-  // between two beats, not the clock: a page that was frozen must not blame the server.
-  #beat() {
-    if (!this.#wasSeen) {
-      this.#lost({ reason: "no sign of life" });
+  // Only silence reveals a connection that is dead without having been closed. The test is whether
+  // anything came between two beats. It does not use the clock, so that a page that was frozen does
+  // not blame the server.
+  #heartbeat() {
+    if (!this.#hasReceived) {
+      this.#connectionLost({ reason: "no sign of life" });
       return;
     }
-    this.#wasSeen = false;
-    this.#asked.push({ kind: "ping" });
+    this.#hasReceived = false;
+    this.#requests.push({ kind: "ping" });
     this.#send({ type: "ping" });
   }
 
-  #lost({ code, reason }) {
+  #connectionLost({ code, reason }) {
     const wasOpen = this.#state === "open";
     this.#drop(1000, "");
     const why = [code, reason].filter(Boolean).join(" ");
     const what = wasOpen ? "The connection broke" : "Could not connect";
-    this.#emit("error", { kind: "connection", message: why ? `${what}: ${why}` : what, channel: null });
+    this.#emit("error", {
+      kind: "connection",
+      message: why ? `${what}: ${why}` : what,
+      channel: null,
+    });
     if (this.#state !== "closed") this.#retry();
   }
 
   #retry() {
     const { initialDelay, factor, maxDelay, retries } = this.#options;
     if (this.#failures >= retries) {
-      this.#emit("error", { kind: "gave-up", message: `Gave up after ${retries} attempts`, channel: null });
+      this.#emit("error", {
+        kind: "gave-up",
+        message: `Gave up after ${retries} attempts`,
+        channel: null,
+      });
       if (this.#state !== "closed") this.#enterClosed();
       return;
     }
     const most = Math.min(maxDelay, initialDelay * factor ** this.#failures);
-    // Half of it is chance, so that a server that comes back is not met by everybody at once.
+    // Half of the delay is random, so that the clients do not all return to a restarted server at
+    // once.
     const delay = most * (0.5 + Math.random() / 2);
     this.#failures += 1;
     this.#retryTimer = setTimeout(() => this.#open(), delay);
@@ -268,7 +317,7 @@ export class Outrace {
     clearInterval(this.#heartbeatTimer);
     const socket = this.#socket;
     this.#socket = null;
-    this.#asked = [];
+    this.#requests = [];
     for (const subscription of this.#channels.values()) {
       subscription.isAwaiting = true;
       subscription.replay = null;
@@ -277,7 +326,7 @@ export class Outrace {
     try {
       socket?.close(code, reason);
     } catch {
-      // A code that may not be sent: the socket still has to go.
+      // The code may not be sent. The socket is closed without it.
       socket.close();
     }
   }
@@ -299,35 +348,39 @@ export class Outrace {
     try {
       this.#socket.send(JSON.stringify(message));
     } catch {
-      // Between two states: the `close` that follows says so.
+      // The socket is changing its state. The `close` that follows handles it.
     }
   }
 
   // Requests.
 
-  #ask(subscription) {
+  #sendSubscribe(subscription) {
     const { channel, gaps, batch, tail, since, epoch, seq } = subscription;
     const options = { gaps, batch };
-    // Without `gaps` the position is a guess, so it is not resumed from.
+    // Without `gaps` the position is an estimate, so the subscription does not resume from it.
     if (epoch !== null && seq !== null && (gaps || since)) options.since = { epoch, seq };
     else if (tail !== undefined) options.tail = tail;
     subscription.isAwaiting = true;
-    this.#asked.push({ kind: "subscribe", subscription, isAnswered: false });
+    this.#requests.push({ kind: "subscribe", subscription, isAnswered: false });
     this.#send({ type: "subscribe", channel, options });
     this.#send({ type: "ping" });
   }
 
-  #askRange(subscription) {
+  #sendRange(subscription) {
     const refetch = subscription.refetches[0];
     const { channel, epoch } = subscription;
-    this.#asked.push({ kind: "range", subscription, refetch, isAnswered: false });
-    this.#watch(subscription, refetch);
-    this.#send({ type: "subscribe", channel, options: { range: { epoch, from: refetch.from, to: refetch.to } } });
+    this.#requests.push({ kind: "range", subscription, refetch, isAnswered: false });
+    this.#restartTimeout(subscription, refetch);
+    this.#send({
+      type: "subscribe",
+      channel,
+      options: { range: { epoch, from: refetch.from, to: refetch.to } },
+    });
     this.#send({ type: "ping" });
   }
 
-  /** Gives a refetch up when nothing of it has come for a while. */
-  #watch(subscription, refetch) {
+  /** Gives up a refetch after some time without any part of its answer. */
+  #restartTimeout(subscription, refetch) {
     if (subscription.refetches[0] !== refetch) return;
     clearTimeout(refetch.timer);
     refetch.timer = setTimeout(
@@ -341,15 +394,15 @@ export class Outrace {
     subscription.refetches.shift();
     clearTimeout(refetch.timer);
     refetch.reject(new Error(text));
-    if (subscription.refetches.length > 0) this.#askRange(subscription);
+    if (subscription.refetches.length > 0) this.#sendRange(subscription);
   }
 
   // Messages.
 
   #received(frame) {
-    this.#wasSeen = true;
+    this.#hasReceived = true;
     if (typeof frame !== "string") {
-      this.#complain("A binary message");
+      this.#reportProtocolError("A binary message");
       return;
     }
     const whole = parse(frame);
@@ -357,12 +410,13 @@ export class Outrace {
       this.#dispatch(whole);
       return;
     }
-    // go-ws joins messages that wait with newlines. Inside of JSON there is no raw newline, so they part again.
+    // go-ws joins waiting messages with newlines. JSON contains no raw newline, so they can be
+    // split.
     const socket = this.#socket;
     for (const line of frame.split("\n")) {
       if (line.trim() === "") continue;
       const message = parse(line);
-      if (message === undefined) this.#complain("A message that is not JSON");
+      if (message === undefined) this.#reportProtocolError("A message that is not JSON");
       else this.#dispatch(message);
       if (this.#socket !== socket) return;
     }
@@ -370,7 +424,7 @@ export class Outrace {
 
   #dispatch(message) {
     if (message === null || typeof message !== "object" || typeof message.type !== "string") {
-      this.#complain("A message without a type");
+      this.#reportProtocolError("A message without a type");
       return;
     }
     if (!this.#isProven) {
@@ -379,17 +433,17 @@ export class Outrace {
     }
     const { type } = message;
     if (type === "pong") {
-      this.#answered();
+      this.#pong();
       return;
     }
     const channel = typeof message.channel === "string" ? message.channel : "";
     if (type === "error" && channel === "") {
-      this.#errored(message);
+      this.#serverError(message);
       return;
     }
     const subscription = channel === "" ? undefined : this.#channels.get(channel);
     if (!subscription) {
-      if (type === "subscribed") this.#skipAnswer(channel);
+      if (type === "subscribed") this.#markAnswered(channel);
       if (!CHANNEL_TYPES.has(type)) this.#other(message, channel, null, false);
       return;
     }
@@ -397,8 +451,9 @@ export class Outrace {
       this.#subscribed(subscription, message.data);
       return;
     }
-    // From before an unsubscribe that it crossed: the new subscription begins with its answer.
-    if (subscription.isAwaiting && this.#isExtended) return;
+    // The message was sent before the server handled an unsubscribe. The new subscription begins
+    // with its answer.
+    if (subscription.isAwaiting && this.#hasExtensions) return;
     switch (type) {
       case "gap":
         this.#gap(subscription, message);
@@ -410,37 +465,39 @@ export class Outrace {
         this.#replayEnds(subscription);
         break;
       case "process_output_batch":
-        this.#batch(subscription, message);
+        this.#lineBatch(subscription, message);
         break;
       default:
         this.#single(subscription, message);
     }
   }
 
-  #answered() {
-    const request = this.#asked.shift();
+  #pong() {
+    const request = this.#requests.shift();
     if (!request || request.kind !== "subscribe" || request.isAnswered) return;
     const { subscription } = request;
-    if (this.#channels.get(subscription.channel) !== subscription || !subscription.isAwaiting) return;
-    // A server without extensions: subscribed, without a number.
+    if (this.#channels.get(subscription.channel) !== subscription || !subscription.isAwaiting)
+      return;
+    // A server without extensions: the channel is subscribed, without a number.
     const wasActive = subscription.wasActive;
     subscription.isAwaiting = false;
     subscription.wasActive = true;
     subscription.epoch = null;
     subscription.seq = null;
-    this.#tellSubscribed(subscription, wasActive, { epochChanged: null, lost: null, replayed: 0 });
+    this.#emitSubscribed(subscription, wasActive, { epochChanged: null, lost: null, replayed: 0 });
   }
 
-  #skipAnswer(channel) {
-    const request = this.#asked.find(
-      (asked) => asked.kind === "subscribe" && !asked.isAnswered && asked.subscription.channel === channel,
+  #markAnswered(channel) {
+    const request = this.#requests.find(
+      (asked) =>
+        asked.kind === "subscribe" && !asked.isAnswered && asked.subscription.channel === channel,
     );
     if (request) request.isAnswered = true;
   }
 
-  #errored(message) {
+  #serverError(message) {
     const text = typeof message.data === "string" ? message.data : "";
-    const request = this.#asked[0];
+    const request = this.#requests[0];
     if (REFUSAL.test(text) && request && request.kind !== "ping" && !request.isAnswered) {
       request.isAnswered = true;
       const { subscription } = request;
@@ -454,11 +511,13 @@ export class Outrace {
   #subscribed(subscription, data) {
     const { channel } = subscription;
     if (!isObject(data) || typeof data.epoch !== "string" || !isCount(data.seq)) {
-      this.#complain("A `subscribed` without epoch and seq", channel);
+      this.#reportProtocolError("A `subscribed` without epoch and seq", channel);
       return;
     }
-    this.#isExtended = true;
-    const request = this.#asked.find((asked) => !asked.isAnswered && asked.subscription?.channel === channel);
+    this.#hasExtensions = true;
+    const request = this.#requests.find(
+      (asked) => !asked.isAnswered && asked.subscription?.channel === channel,
+    );
     if (request) request.isAnswered = true;
     if (request && request.subscription !== subscription) return;
     if (request?.kind === "range") {
@@ -476,7 +535,8 @@ export class Outrace {
       missedFrom = 1;
     } else if (epochChanged === false && resumesFrom !== null) {
       missedFrom = resumesFrom + 1;
-      if (seq < resumesFrom) this.#complain(`Numbers went back from ${resumesFrom} to ${seq}`, channel);
+      if (seq < resumesFrom)
+        this.#reportProtocolError(`Numbers went back from ${resumesFrom} to ${seq}`, channel);
     }
     const lost = missedFrom > 0 ? Math.max(0, seq - missedFrom + 1) : wasActive ? null : 0;
     subscription.isAwaiting = false;
@@ -485,7 +545,7 @@ export class Outrace {
     subscription.seq = seq;
     subscription.since = undefined;
     const replayed = isCount(data.replayed) ? data.replayed : 0;
-    this.#tellSubscribed(subscription, wasActive, { epochChanged, lost, replayed });
+    this.#emitSubscribed(subscription, wasActive, { epochChanged, lost, replayed });
     if (lost > 0) {
       this.#emit("gap", {
         channel,
@@ -499,7 +559,7 @@ export class Outrace {
     }
   }
 
-  #tellSubscribed(subscription, wasActive, { epochChanged, lost, replayed }) {
+  #emitSubscribed(subscription, wasActive, { epochChanged, lost, replayed }) {
     const { channel, epoch, seq } = subscription;
     if (wasActive) this.#emit("reconnected", { channel, epoch, seq, epochChanged, lost, replayed });
     else this.#emit("subscribed", { channel, epoch, seq, lost, replayed });
@@ -508,8 +568,14 @@ export class Outrace {
   #gap(subscription, message) {
     const { data } = message;
     const { channel } = subscription;
-    if (!isObject(data) || !isCount(data.from) || !isCount(data.to) || data.to < data.from || data.from < 1) {
-      this.#complain("A `gap` without from and to", channel);
+    if (
+      !isObject(data) ||
+      !isCount(data.from) ||
+      !isCount(data.to) ||
+      data.to < data.from ||
+      data.from < 1
+    ) {
+      this.#reportProtocolError("A `gap` without from and to", channel);
       return;
     }
     const { from, to } = data;
@@ -518,34 +584,49 @@ export class Outrace {
       subscription.replay.next = to + 1;
     } else {
       if (subscription.seq !== null && from !== subscription.seq + 1) {
-        this.#complain(`A gap from ${from} where ${subscription.seq + 1} was next`, channel);
+        this.#reportProtocolError(
+          `A gap from ${from} where ${subscription.seq + 1} was next`,
+          channel,
+        );
       }
       subscription.seq = to;
     }
     const timestamp = textOrNull(message.timestamp);
-    this.#emit("gap", { channel, from, to, count: to - from + 1, isKept: true, refetched, timestamp });
+    this.#emit("gap", {
+      channel,
+      from,
+      to,
+      count: to - from + 1,
+      isKept: true,
+      refetched,
+      timestamp,
+    });
   }
 
   /**
-   * The number of the first of `count` messages, and the cursor moved past them. Messages of a replay are counted apart:
-   * they lie behind what is live.
+   * Moves the cursor past `count` messages, and returns the number of the first. Messages of a
+   * replay have a cursor of their own, because they are behind the live ones.
    */
   #advance(subscription, count, first) {
     const { replay, channel } = subscription;
     if (replay) {
-      if (replay.refetch) this.#watch(subscription, replay.refetch);
+      if (replay.refetch) this.#restartTimeout(subscription, replay.refetch);
       const at = first ?? replay.next;
       if (at + count - 1 <= replay.to) {
         replay.next = at + count;
         return { seq: at, refetched: true };
       }
-      this.#complain(`More than was promised: a replay went beyond ${replay.to}`, channel);
+      this.#reportProtocolError(
+        `More than was promised: a replay went beyond ${replay.to}`,
+        channel,
+      );
       this.#replayEnds(subscription);
     }
     if (subscription.seq === null) return { seq: first ?? null, refetched: false };
     const next = subscription.seq + 1;
     const at = first ?? next;
-    if (at < next) this.#complain(`Numbers went back from ${next - 1} to ${at}`, channel);
+    if (at < next)
+      this.#reportProtocolError(`Numbers went back from ${next - 1} to ${at}`, channel);
     subscription.seq = at + count - 1;
     if (at > next) {
       this.#emit("gap", {
@@ -558,21 +639,22 @@ export class Outrace {
         timestamp: null,
       });
     }
-    // Skipped without being told: what a count of what came says of the number is only a guess.
+    // Messages may have been skipped without notice, so the number derived from counting is only an
+    // estimate.
     const isKnown = subscription.gaps || first !== undefined;
     return { seq: isKnown ? at : null, refetched: false };
   }
 
-  #batch(subscription, message) {
+  #lineBatch(subscription, message) {
     const { data } = message;
     const { channel } = subscription;
     if (!Array.isArray(data) || data.length === 0 || !isCount(message.seq)) {
-      this.#complain("A batch without lines or seq", channel);
+      this.#reportProtocolError("A batch without lines or seq", channel);
       return;
     }
     for (let i = 0; i < data.length; i += 1) {
       if (typeof data[i] !== "string") {
-        this.#complain("A batch with a line that is no text", channel);
+        this.#reportProtocolError("A batch with a line that is no text", channel);
         data[i] = "";
       }
     }
@@ -608,7 +690,7 @@ export class Outrace {
     this.#emit("lines", { channel, processId, texts, seq, refetched, timestamp });
     if (!this.#handlers.get("line")?.size) return;
     for (let i = 0; i < texts.length; i += 1) {
-      // A handler may have unsubscribed or closed: then the rest is not its business any more.
+      // A handler may have unsubscribed or closed. Then the remaining lines are not emitted.
       if (this.#channels.get(channel) !== subscription) return;
       const number = seq === null ? null : seq + i;
       this.#emit("line", { channel, processId, text: texts[i], seq: number, refetched, timestamp });
@@ -628,20 +710,24 @@ export class Outrace {
   }
 
   #replayBegins(subscription, data) {
-    const request = this.#asked.find((asked) => asked.kind === "range" && asked.subscription === subscription);
+    const request = this.#requests.find(
+      (asked) => asked.kind === "range" && asked.subscription === subscription,
+    );
     if (request) request.isAnswered = true;
     const refetch = subscription.refetches[0];
     if (!isObject(data) || !isCount(data.from) || !isCount(data.to)) {
-      this.#complain("A `replay` without from and to", subscription.channel);
+      this.#reportProtocolError("A `replay` without from and to", subscription.channel);
       if (refetch) this.#failRefetch(subscription, refetch, "The server's answer made no sense");
       return;
     }
     const lost = isCount(data.lost) ? data.lost : 0;
-    // The answer to a request that was given up may still come: its lines are good, but it isn't the answer to the next.
-    const isItsOwn = refetch && (data.to < data.from || (data.from >= refetch.from && data.to <= refetch.to));
+    // The answer to a request that was given up may still come. Its lines are valid, but it does
+    // not answer the next request.
+    const isItsOwn =
+      refetch && (data.to < data.from || (data.from >= refetch.from && data.to <= refetch.to));
     const answers = isItsOwn ? refetch : null;
     subscription.replay = { from: data.from, to: data.to, next: data.from, lost, refetch: answers };
-    if (answers) this.#watch(subscription, answers);
+    if (answers) this.#restartTimeout(subscription, answers);
   }
 
   #replayEnds(subscription) {
@@ -652,10 +738,10 @@ export class Outrace {
     subscription.refetches.shift();
     clearTimeout(refetch.timer);
     refetch.resolve({ from: replay.from, to: replay.next - 1, lost: replay.lost });
-    if (subscription.refetches.length > 0) this.#askRange(subscription);
+    if (subscription.refetches.length > 0) this.#sendRange(subscription);
   }
 
-  #complain(message, channel = null) {
+  #reportProtocolError(message, channel = null) {
     this.#emit("error", { kind: "protocol", message, channel });
   }
 
@@ -703,7 +789,7 @@ function withoutUndefined(options) {
   return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
 }
 
-function besideThisModule() {
+function defaultUrl() {
   return new URL("ws", import.meta.url);
 }
 
@@ -718,7 +804,9 @@ function webSocketUrl(url) {
   return parsed.href;
 }
 
-/** Not thrown on: in Node that would end the program for the mistake of one handler. */
+/**
+ * Reports an error without throwing it: in Node, an exception in one handler would end the program.
+ */
 function report(error) {
   if (typeof globalThis.reportError === "function") globalThis.reportError(error);
   else console.error(error);

@@ -1,4 +1,5 @@
-//! The command parser never panics, and reads what a plain reading of the same rules with serde_json reads.
+//! The command parser never panics, and agrees with a naive parser of the same rules that uses
+//! serde_json.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -7,9 +8,9 @@ use outrace::internals::{
 };
 use serde_json::Value;
 
-/// The command with owned texts.
+/// A command with owned strings.
 #[derive(Debug, PartialEq)]
-enum Read {
+enum OwnedCommand {
     Subscribe(String, Result<Option<SubscribeOptions>, InvalidOptions>),
     Unsubscribe(String),
     Ping,
@@ -18,20 +19,23 @@ enum Read {
 fuzz_target!(|message: &[u8]| {
     let mut bytes = message.to_vec();
     let read = parse(&mut bytes).map(|command| match command {
-        Command::Subscribe { channel, options } => Read::Subscribe(channel.to_owned(), options),
-        Command::Unsubscribe { channel } => Read::Unsubscribe(channel.to_owned()),
-        Command::Ping => Read::Ping,
+        Command::Subscribe { channel, options } => {
+            OwnedCommand::Subscribe(channel.to_owned(), options)
+        }
+        Command::Unsubscribe { channel } => OwnedCommand::Unsubscribe(channel.to_owned()),
+        Command::Ping => OwnedCommand::Ping,
     });
     match serde_json::from_slice::<Value>(message) {
-        // Of a key given twice `Value` only has the last, where the parser also checks the type of the first. It takes -0 for a float, where the parser
-        // takes it for the number it is.
+        // Two kinds of input are left out. `Value` keeps only the last of two equal keys, while the
+        // parser also checks the type of the first. `Value` reads -0 as a float, while the parser
+        // reads it as an integer.
         Ok(value)
             if !has_key_twice(message, &value) && !message.windows(2).any(|pair| pair == b"-0") =>
         {
-            // The parsers differ in which numbers they can hold and in how they take lone surrogates; whatever
-            // serde_json reads, the parser may only refuse as bad JSON.
+            // The parsers differ in the range of numbers and in lone surrogates. So the parser may
+            // refuse input that is not plain, but only as bad JSON.
             if read != Err(Ignored::BadJson) || is_plain(message) {
-                assert_eq!(read, naive(&value));
+                assert_eq!(read, parse_naively(&value));
             }
         }
         Ok(_) => {}
@@ -40,7 +44,8 @@ fuzz_target!(|message: &[u8]| {
     }
 });
 
-/// No numbers that a parser may find too large, no escaped surrogates, no nesting that a parser may find too deep.
+/// Returns whether the message has no numbers that may be too large for a parser, no escaped
+/// surrogates, and no nesting that may be too deep.
 fn is_plain(message: &[u8]) -> bool {
     let digits = message.iter().filter(|byte| byte.is_ascii_digit()).count();
     let opened = message
@@ -54,8 +59,10 @@ fn is_plain(message: &[u8]) -> bool {
             .any(|pair| pair == b"\\u" || matches!(pair, [b'0'..=b'9', b'e' | b'E']))
 }
 
-/// Whether a key of the message, its options, its `since` or its `range` may stand there twice: judged by the count of colons
-/// outside of what `Value` kept, without parsing again.
+/// Returns whether an object of the message may have two equal keys.
+///
+/// The colons outside of strings are counted. Two equal keys make them more than the keys that
+/// `Value` kept.
 fn has_key_twice(message: &[u8], value: &Value) -> bool {
     fn keys(value: &Value) -> usize {
         match value {
@@ -79,7 +86,8 @@ fn has_key_twice(message: &[u8], value: &Value) -> bool {
     colons != keys(value)
 }
 
-fn naive(value: &Value) -> Result<Read, Ignored> {
+/// Parses a command by the rules of the wire.
+fn parse_naively(value: &Value) -> Result<OwnedCommand, Ignored> {
     let object = value.as_object().ok_or(Ignored::NotAnObject)?;
     let text = |key: &str| match object.get(key) {
         None | Some(Value::Null) => Ok(""),
@@ -91,18 +99,18 @@ fn naive(value: &Value) -> Result<Read, Ignored> {
         (channel, _) => channel,
     };
     match kind {
-        "subscribe" => Ok(Read::Subscribe(
+        "subscribe" => Ok(OwnedCommand::Subscribe(
             channel.to_owned(),
-            options(object.get("options")),
+            parse_options(object.get("options")),
         )),
         "unsubscribe" if channel.is_empty() => Err(Ignored::MissingChannel),
-        "unsubscribe" => Ok(Read::Unsubscribe(channel.to_owned())),
-        "ping" => Ok(Read::Ping),
+        "unsubscribe" => Ok(OwnedCommand::Unsubscribe(channel.to_owned())),
+        "ping" => Ok(OwnedCommand::Ping),
         _ => Err(Ignored::UnknownType),
     }
 }
 
-fn options(value: Option<&Value>) -> Result<Option<SubscribeOptions>, InvalidOptions> {
+fn parse_options(value: Option<&Value>) -> Result<Option<SubscribeOptions>, InvalidOptions> {
     let object = match value {
         None | Some(Value::Null) => return Ok(None),
         Some(value) => value.as_object().ok_or(InvalidOptions)?,

@@ -1,6 +1,8 @@
-//! Bytes to a live connection, in memory: what a naive reading of RFC 6455 expects is what comes back, and nobody is left behind.
+//! Bytes to a live connection, in memory. The server answers what a naive reader of RFC 6455
+//! expects, and no client is left in the hub.
 //!
-//! The first byte chooses how the rest is taken (see [`Way`]), the second in what pieces it arrives.
+//! The first byte chooses how the rest is used (see [`InputMode`]). The second byte chooses the
+//! size of the pieces in which it arrives.
 #![no_main]
 
 use std::cell::RefCell;
@@ -17,30 +19,30 @@ use outrace::{ClientMessage, Hub};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::runtime::Runtime;
 
-/// Inbound messages over this close with 1009.
+/// A larger message closes the connection with 1009.
 const MAX_BYTES: usize = 2048;
-/// Some messages of the largest size.
+/// The size of the input: several messages of the largest size.
 const MAX_INPUT: usize = 20_000;
-/// Longer than anything here takes: it hangs.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// Any input is done long before this. A run that is not hangs.
+const TIMEOUT: Duration = Duration::from_secs(20);
 
-/// How the input is taken.
+/// How the input is used.
 #[derive(Debug, Clone, Copy, PartialEq)]
-enum Way {
-    /// Frames as they are.
+enum InputMode {
+    /// The input is frames.
     Raw,
-    /// Frames made of parts, most of them sound.
+    /// Frames are built from parts. Most of them are valid.
     Made,
-    /// A request, and whatever follows it.
+    /// The input is an HTTP request and anything after it.
     Request,
-    /// Frames behind a sound request, in one piece with it or not.
+    /// The input is frames after a valid upgrade request, perhaps in one piece with it.
     Upgraded,
 }
 
-/// One frame that may be wrong in any of its parts.
+/// A frame. Each of its parts may be invalid.
 #[derive(Arbitrary, Debug)]
-struct Part<'a> {
-    /// The low half is the opcode; the high half counts only if `odd` is 0.
+struct FrameParts<'a> {
+    /// The first byte of the frame if `odd` is 0. Otherwise it chooses the opcode.
     first: u8,
     odd: u8,
     mask: [u8; 4],
@@ -57,44 +59,53 @@ enum Payload<'a> {
     Close(u16, &'a str),
 }
 
-/// What the peer said, and what has to become of the connection.
+/// What the server has to answer to the peer's bytes, and how the connection has to end.
 #[derive(Debug, Default)]
-struct Reading {
-    /// Messages to be sent back: whether it is a text, and its bytes.
+struct Expected {
+    /// The messages that are sent back: whether each is text, and its bytes.
     echoes: Vec<(bool, Vec<u8>)>,
     pings: Vec<Vec<u8>>,
-    /// Commands that are answered.
-    answered: usize,
-    end: End,
+    /// The number of commands that are answered.
+    commands: usize,
+    end: ExpectedEnd,
 }
 
 #[derive(Debug, Default, PartialEq)]
-enum End {
-    /// Between two frames.
+enum ExpectedEnd {
+    /// The bytes end between two frames.
     #[default]
     Open,
-    /// Within a frame.
+    /// The bytes end within a frame.
     Within,
-    /// The close frame that has to come: its code, if it has one.
+    /// The server has to send a close frame, with this code if any.
     Closed(Option<u16>),
 }
 
 thread_local! {
-    static RUNTIME: RefCell<Runtime> =
-        RefCell::new(tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime"));
+    static RUNTIME: RefCell<Runtime> = RefCell::new(
+        tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .expect("a runtime can be built"),
+    );
 }
 
 fuzz_target!(|input: &[u8]| {
-    let Some((&[way, pieces], rest)) = input.split_first_chunk() else {
+    let Some((&[mode, pieces], rest)) = input.split_first_chunk() else {
         return;
     };
-    let way = [Way::Raw, Way::Made, Way::Request, Way::Upgraded][usize::from(way % 4)];
+    let mode = [
+        InputMode::Raw,
+        InputMode::Made,
+        InputMode::Request,
+        InputMode::Upgraded,
+    ][usize::from(mode % 4)];
     let narrow = pieces & 0x80 != 0;
-    let bytes = match way {
-        Way::Made => {
+    let bytes = match mode {
+        InputMode::Made => {
             let mut parts = Unstructured::new(rest);
             let parts = std::iter::from_fn(|| {
-                (!parts.is_empty()).then(|| Part::arbitrary(&mut parts).ok())?
+                (!parts.is_empty()).then(|| FrameParts::arbitrary(&mut parts).ok())?
             });
             parts
                 .take(200)
@@ -107,22 +118,22 @@ fuzz_target!(|input: &[u8]| {
     RUNTIME.with_borrow(|runtime| {
         runtime.block_on(async {
             tokio::time::timeout(
-                PATIENCE,
-                play(way, narrow, usize::from(pieces & 0x7f), bytes),
+                TIMEOUT,
+                play(mode, narrow, usize::from(pieces & 0x7f), bytes),
             )
             .await
-            .expect("it ends");
+            .expect("the connection ends in time");
         });
     });
 });
 
-async fn play(way: Way, narrow: bool, piece: usize, mut bytes: Vec<u8>) {
-    // Room for whatever there is to send back: nothing is skipped.
+async fn play(mode: InputMode, narrow: bool, piece: usize, mut bytes: Vec<u8>) {
+    // The queue holds everything that is sent back, so that nothing is skipped.
     let hub = Hub::builder()
         .queue(1 << 20)
         .queue_bytes(1 << 30)
         .max_message(MAX_BYTES)
-        // Their bounds have tests of their own; here all that is legal is to be answered.
+        // These limits have their own tests. Here everything legal has to be answered.
         .max_fragments(1 << 30)
         .message_rate(1_000_000_000)
         .on_message(|client, message| {
@@ -130,48 +141,49 @@ async fn play(way: Way, narrow: bool, piece: usize, mut bytes: Vec<u8>) {
                 ClientMessage::Text(text) => client.send_text(text),
                 ClientMessage::Binary(bytes) => client.send_binary(bytes),
             };
-            assert!(sent, "there is room");
+            assert!(sent, "the queue holds everything");
         })
         .build()
-        .expect("sound settings");
-    let mut reading = Reading::default();
-    if way != Way::Request {
-        reading = Reading::of(&bytes);
-        if reading.end == End::Open {
+        .expect("the settings are valid");
+    let mut expected = Expected::default();
+    if mode != InputMode::Request {
+        expected = Expected::of(&bytes);
+        if expected.end == ExpectedEnd::Open {
             bytes.extend_from_slice(&frame(0x88, Some([1, 2, 3, 4]), &1000_u16.to_be_bytes()));
-            reading.end = End::Closed(Some(1000));
+            expected.end = ExpectedEnd::Closed(Some(1000));
         }
     }
-    if way == Way::Upgraded {
+    if mode == InputMode::Upgraded {
         bytes.splice(
             0..0,
-            *b"GET / HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
+            *b"GET / HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+              Sec-WebSocket-Version: 13\r\n\
               Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
         );
     }
     let (client, server) = tokio::io::duplex(if narrow { 61 } else { 1 << 20 });
-    let served = match way {
-        Way::Raw | Way::Made => {
+    let served = match mode {
+        InputMode::Raw | InputMode::Made => {
             let hub = hub.clone();
             tokio::spawn(async move { converse(&hub, server).await })
         }
-        Way::Request | Way::Upgraded => tokio::spawn(serve_http(hub.clone(), server)),
+        InputMode::Request | InputMode::Upgraded => tokio::spawn(serve_http(hub.clone(), server)),
     };
     let (mut input, mut output) = tokio::io::split(client);
     let said = tokio::spawn(async move {
         let mut said = Vec::new();
-        // What came before an end that is no orderly one is kept.
+        // An error of the connection still leaves the bytes before it.
         let _ = input.read_to_end(&mut said).await;
         said
     });
-    // Some hundreds of pieces at most: each is a turn of the runtime.
+    // Each piece is a turn of the runtime, so there are a few hundred at most.
     let piece = if piece == 0 {
         bytes.len().max(1)
     } else {
         piece.max(bytes.len() / 300)
     };
     for chunk in bytes.chunks(piece) {
-        // The server may have ended the connection already.
+        // The server may have closed the connection already.
         if output.write_all(chunk).await.is_err() {
             break;
         }
@@ -180,15 +192,15 @@ async fn play(way: Way, narrow: bool, piece: usize, mut bytes: Vec<u8>) {
     let _ = output.shutdown().await;
     let said = said.await.expect("no panic");
     served.await.expect("no panic");
-    // A connection that has ended its direction still waits for the peer's end.
+    // A connection that has closed its direction still waits for the peer to close the other.
     while hub.stats().connected > hub.stats().closed.values().sum() {
         tokio::task::yield_now().await;
     }
     flush(&hub);
     check_hub(&hub);
-    match way {
-        Way::Request => check_answer(&said),
-        Way::Upgraded => {
+    match mode {
+        InputMode::Request => check_answer(&said),
+        InputMode::Upgraded => {
             let text = String::from_utf8_lossy(&said);
             assert!(text.starts_with("HTTP/1.1 101 "), "{text}");
             let end = said
@@ -196,9 +208,9 @@ async fn play(way: Way, narrow: bool, piece: usize, mut bytes: Vec<u8>) {
                 .position(|w| w == b"\r\n\r\n")
                 .expect("the end of the header")
                 + 4;
-            reading.check(&said[end..], narrow);
+            expected.check(&said[end..], narrow);
         }
-        Way::Raw | Way::Made => reading.check(&said, narrow),
+        InputMode::Raw | InputMode::Made => expected.check(&said, narrow),
     }
 }
 
@@ -208,14 +220,14 @@ async fn serve_http(hub: Hub, stream: DuplexStream) {
         async move { Ok::<_, Infallible>(hub.upgrade(request).await) }
     });
     let http = hyper::server::conn::http1::Builder::new();
-    // What is no HTTP is an error here, and has been answered.
+    // Input that is not HTTP is an error here. It was answered already.
     let _ = http
         .serve_connection(TokioIo::new(stream), service)
         .with_upgrades()
         .await;
 }
 
-/// Nobody is left behind, and all that was sent or not is accounted for.
+/// Checks that no client is left and that every message is counted.
 fn check_hub(hub: &Hub) {
     let stats = hub.stats();
     assert_eq!(
@@ -241,12 +253,12 @@ fn check_hub(hub: &Hub) {
     assert_eq!(
         stats.closed.get("internal error"),
         None,
-        "no callback has panicked"
+        "no callback panicked"
     );
     assert_eq!((stats.skipped, stats.ignored), (0, 0));
 }
 
-/// What is said before an upgrade is HTTP.
+/// Checks that an answer before an upgrade is HTTP with one of the expected statuses.
 fn check_answer(said: &[u8]) {
     let Some(status) = said
         .strip_prefix(b"HTTP/1.")
@@ -265,28 +277,28 @@ fn check_answer(said: &[u8]) {
     );
 }
 
-impl Reading {
-    /// Section 5 of the RFC, read frame by frame.
+impl Expected {
+    /// Reads the peer's bytes frame by frame, by section 5 of the RFC.
     fn of(mut bytes: &[u8]) -> Self {
-        let mut reading = Self::default();
-        // A message whose last frame has not come: whether it is a text, and what there is of it.
+        let mut expected = Self::default();
+        // A fragmented message that is not complete: whether it is text, and its bytes so far.
         let mut begun: Option<(bool, Vec<u8>)> = None;
-        reading.end = loop {
+        expected.end = loop {
             if bytes.is_empty() {
-                break End::Open;
+                break ExpectedEnd::Open;
             }
             let Some((first, masked, header, len)) = head(bytes) else {
-                break End::Within;
+                break ExpectedEnd::Within;
             };
             let (last, opcode) = (first & 0x80 != 0, first & 0x0f);
             if !matches!(opcode, 0..=2 | 8..=10) {
-                break End::Closed(Some(1002));
+                break ExpectedEnd::Closed(Some(1002));
             }
             if len > MAX_BYTES as u64 {
-                break End::Closed(Some(1009));
+                break ExpectedEnd::Closed(Some(1009));
             }
             let Some(payload) = bytes.get(header..header + len as usize) else {
-                break End::Within;
+                break ExpectedEnd::Within;
             };
             let mask: [u8; 4] = if masked {
                 bytes[header - 4..header].try_into().expect("four")
@@ -300,44 +312,45 @@ impl Reading {
                 .collect();
             bytes = &bytes[header + len as usize..];
             if !masked || first & 0x70 != 0 || (opcode >= 8 && (!last || payload.len() > 125)) {
-                break End::Closed(Some(1002));
+                break ExpectedEnd::Closed(Some(1002));
             }
             match opcode {
-                8 => break End::Closed(answer_to_close(&payload)),
-                9 => reading.pings.push(payload),
+                8 => break ExpectedEnd::Closed(answer_to_close(&payload)),
+                9 => expected.pings.push(payload),
                 10 => {}
                 _ => {
                     match (&mut begun, opcode) {
                         (None, 1 | 2) => begun = Some((opcode == 1, payload)),
                         (Some((_, message)), 0) => message.extend_from_slice(&payload),
-                        _ => break End::Closed(Some(1002)),
+                        _ => break ExpectedEnd::Closed(Some(1002)),
                     }
                     let (is_text, message) = begun.as_ref().expect("begun above");
                     if message.len() > MAX_BYTES {
-                        break End::Closed(Some(1009));
+                        break ExpectedEnd::Closed(Some(1009));
                     }
                     let error = std::str::from_utf8(message).err();
                     if *is_text && error.is_some_and(|error| last || error.error_len().is_some()) {
-                        break End::Closed(Some(1007));
+                        break ExpectedEnd::Closed(Some(1007));
                     }
                     if last {
                         let (is_text, message) = begun.take().expect("begun above");
-                        reading.message(is_text, message);
+                        expected.message(is_text, message);
                     }
                 }
             }
         };
-        reading
+        expected
     }
 
+    /// Expects the answer to a command, or the echo of any other message.
     fn message(&mut self, is_text: bool, message: Vec<u8>) {
         match parse(&mut message.clone()) {
-            Ok(_) => self.answered += 1,
+            Ok(_) => self.commands += 1,
             Err(_) => self.echoes.push((is_text, message)),
         }
     }
 
-    /// Compares with what the server has said.
+    /// Compares with the bytes that the server sent.
     fn check(&self, mut said: &[u8], narrow: bool) {
         let mut echoes = self.echoes.iter();
         let mut pings = self.pings.iter();
@@ -355,7 +368,7 @@ impl Reading {
             said = &said[header + len as usize..];
             match first & 0x0f {
                 10 => {
-                    // One that finds no room is not sent.
+                    // A pong that finds no room in a narrow pipe is not sent.
                     let known = pings.by_ref();
                     let found = if narrow {
                         known.any(|ping| ping == payload)
@@ -374,7 +387,7 @@ impl Reading {
                         echoes.next();
                         continue;
                     }
-                    let text = std::str::from_utf8(payload).expect("a text, of the hub's own");
+                    let text = std::str::from_utf8(payload).expect("a message of the hub is text");
                     let kinds = ["pong", "error", "subscribed", "replay", "replayed", "gap"];
                     let known = kinds
                         .iter()
@@ -388,13 +401,13 @@ impl Reading {
                 opcode => panic!("a frame with opcode {opcode}"),
             }
         }
-        // A subscription may be answered twice: that it is there, and with a replay.
+        // A subscription may be answered by its confirmation and by the two ends of a replay.
         assert!(
-            answers <= 3 * self.answered,
+            answers <= 3 * self.commands,
             "{answers} answers to {self:?}"
         );
         match &self.end {
-            End::Closed(code) => {
+            ExpectedEnd::Closed(code) => {
                 let (closed, expected) = (
                     closed.unwrap_or_else(|| panic!("no close frame: {self:?}")),
                     *code,
@@ -405,19 +418,18 @@ impl Reading {
                     "{closed:?} for {self:?}"
                 );
                 if !narrow {
-                    assert_eq!(
-                        echoes.next(),
-                        None,
-                        "all that was said before the end is answered"
-                    );
+                    assert_eq!(echoes.next(), None, "everything before the end is answered");
                 }
             }
-            End::Open | End::Within => assert_eq!(closed, None, "the peer has gone: {self:?}"),
+            ExpectedEnd::Open | ExpectedEnd::Within => assert_eq!(
+                closed, None,
+                "the peer left without a close frame: {self:?}"
+            ),
         }
     }
 }
 
-/// The code that answers a close frame (sections 5.5.1 and 7.4).
+/// Returns the code of the answer to a close frame (sections 5.5.1 and 7.4).
 fn answer_to_close(payload: &[u8]) -> Option<u16> {
     let Some((code, reason)) = payload.split_first_chunk() else {
         return (!payload.is_empty()).then_some(1002);
@@ -431,7 +443,8 @@ fn answer_to_close(payload: &[u8]) -> Option<u16> {
     }
 }
 
-/// A frame's first byte, whether it is masked, the length of its header and that of its payload; `None` when the header is not all there.
+/// Parses a frame's header: its first byte, whether the frame is masked, and the lengths of the
+/// header and of the payload. Returns `None` if the header is incomplete.
 fn head(bytes: &[u8]) -> Option<(u8, bool, usize, u64)> {
     let (&[first, second], rest) = bytes.split_first_chunk()?;
     let (more, len) = match second & 0x7f {
@@ -444,6 +457,7 @@ fn head(bytes: &[u8]) -> Option<(u8, bool, usize, u64)> {
     (bytes.len() >= header).then_some((first, masked, header, len))
 }
 
+/// Returns a frame with this first byte, masked if there is a mask.
 fn frame(first: u8, mask: Option<[u8; 4]>, payload: &[u8]) -> Vec<u8> {
     let bit = if mask.is_some() { 0x80 } else { 0 };
     let mut frame = vec![first];
@@ -469,7 +483,8 @@ fn frame(first: u8, mask: Option<[u8; 4]>, payload: &[u8]) -> Vec<u8> {
     frame
 }
 
-impl Part<'_> {
+impl FrameParts<'_> {
+    /// Returns the frame.
     fn bytes(&self) -> Vec<u8> {
         let opcode = [0, 1, 2, 9, 10, 1, 0, 2][usize::from(self.first & 7)];
         let (opcode, payload) = match &self.payload {

@@ -1,4 +1,5 @@
-//! Whatever is published, the frames are whole and every payload reads back as what went in.
+//! The frames of any published messages are complete, and each payload parses to the message that
+//! went in.
 #![no_main]
 
 use arbitrary::Arbitrary;
@@ -11,13 +12,13 @@ use serde_json::{Map, Value};
 struct Run<'a> {
     channel: Option<&'a str>,
     millis: i64,
-    messages: Vec<Item<'a>>,
+    messages: Vec<Published<'a>>,
 }
 
 #[derive(Arbitrary, Debug)]
-enum Item<'a> {
+enum Published<'a> {
     Line(&'a [u8]),
-    /// Repeated, to cross the limits of the frame header.
+    /// A piece and how often it is repeated, to cross the limits of the frame header's lengths.
     LongLine(&'a [u8], u16),
     Text {
         kind: &'a str,
@@ -39,11 +40,11 @@ fuzz_target!(|run: Run<'_>| {
     let mut expected = Vec::new();
     for item in &run.messages {
         let (kind, process, data) = match item {
-            Item::Line(line) => {
+            Published::Line(line) => {
                 builder.push_line(&envelope, line, &now);
                 ("process_output", None, Some(lossy(line)))
             }
-            Item::LongLine(piece, times) => {
+            Published::LongLine(piece, times) => {
                 let line = piece
                     .repeat(usize::from(*times))
                     .into_iter()
@@ -52,7 +53,7 @@ fuzz_target!(|run: Run<'_>| {
                 builder.push_line(&envelope, &line, &now);
                 ("process_output", None, Some(lossy(&line)))
             }
-            Item::Text {
+            Published::Text {
                 kind,
                 process,
                 text,
@@ -65,15 +66,15 @@ fuzz_target!(|run: Run<'_>| {
                 builder.push_message(&envelope, &message, &now);
                 (*kind, process, Some(lossy(text)))
             }
-            Item::Json { kind, text } => {
+            Published::Json { kind, text } => {
                 let value = Value::from(vec![*text]);
                 let message = Message::new(MessageType::from(*kind))
                     .with_json(&value)
-                    .expect("a text serialises");
+                    .expect("a string can be serialized");
                 builder.push_message(&envelope, &message, &now);
                 (*kind, None, Some(value))
             }
-            Item::Empty(kind) => {
+            Published::Empty(kind) => {
                 builder.push_message(&envelope, &Message::new(MessageType::from(*kind)), &now);
                 (*kind, None, None)
             }
@@ -110,12 +111,12 @@ fuzz_target!(|run: Run<'_>| {
             }
         };
         let payload = &frame[header..];
-        let shortest = match payload.len() {
+        let shortest_header = match payload.len() {
             0..=125 => 2,
             126..=0xFFFF => 4,
             _ => 10,
         };
-        assert_eq!((frame[0], header), (0x81, shortest));
+        assert_eq!((frame[0], header), (0x81, shortest_header));
         if header > 2 {
             let len = frame[2..header]
                 .iter()
@@ -130,6 +131,7 @@ fuzz_target!(|run: Run<'_>| {
     }
 });
 
+/// Returns the text with U+FFFD for each byte that is not valid UTF-8.
 fn lossy(text: &[u8]) -> Value {
     String::from_utf8_lossy(text).into()
 }

@@ -1,8 +1,9 @@
-//! Programs of clients and publishers, checked against a naive model: everything exactly once, in order, what is skipped counted, and gaps told to the
-//! unit.
+//! Operations of clients and publishers, checked against a naive model. Every message is delivered
+//! exactly once and in order, or counted as skipped. Gaps are exact.
 //!
-//! Every message of a channel carries its number, from 1. What a client without options gets is known beforehand when the hub seals at once: the
-//! model is a list with a bound. What one with options gets is checked against the rules of the wire, whatever the moment of sealing.
+//! Every message of a channel carries its number, from 1. For a client without options and a hub
+//! that seals at once, the model predicts each parcel: it is a list with a bound. For a client with
+//! options, the deliveries are checked against the rules of the wire, whenever the hub seals.
 #![no_main]
 
 use std::cell::RefCell;
@@ -18,14 +19,14 @@ use tokio::runtime::Runtime;
 
 const CHANNELS: [&str; 2] = ["process:a", "b"];
 const MAX_VIEWERS: usize = 4;
-/// Messages beyond the queue that only statuses, errors and the like may use.
-const RESERVE: usize = 16;
+/// The messages beyond the queue's bound that only statuses, errors and control messages may use.
+const RESERVE_MESSAGES: usize = 16;
 
 #[derive(Arbitrary, Debug)]
 struct Program {
     queue: u8,
     history: u8,
-    /// The hub seals when it is told to, not at once.
+    /// Whether the hub seals only when it is flushed. Otherwise it seals at once.
     paced: bool,
     steps: Vec<Step>,
 }
@@ -33,7 +34,7 @@ struct Program {
 #[derive(Arbitrary, Debug)]
 enum Step {
     Connect,
-    /// Plainly.
+    /// Subscribes without options.
     Subscribe {
         viewer: u8,
         channel: bool,
@@ -46,7 +47,7 @@ enum Step {
         tail: Option<u8>,
         since: Option<(bool, u8)>,
     },
-    /// Messages again.
+    /// Asks for messages again.
     Range {
         viewer: u8,
         channel: bool,
@@ -67,11 +68,11 @@ enum Step {
     },
     Publish {
         channel: bool,
-        way: Way,
+        method: PublishMethod,
         messages: u8,
     },
     Broadcast,
-    /// Reads so many parcels; a viewer that does not is one that stalls.
+    /// A viewer reads this many parcels. Without it, the viewer stalls.
     Write {
         viewer: u8,
         parcels: u8,
@@ -86,17 +87,17 @@ enum Step {
 }
 
 #[derive(Arbitrary, Debug, Clone, Copy)]
-enum Way {
+enum PublishMethod {
     Run,
     EachByHandle,
     EachByName,
-    /// May use the reserve.
+    /// Error messages, which may use the reserve.
     Errors,
 }
 
-/// What a viewer is sent.
+/// A message to a viewer.
 #[derive(Debug, PartialEq)]
-enum Sent {
+enum Delivery {
     Message {
         channel: usize,
         number: u64,
@@ -111,35 +112,36 @@ enum Sent {
     },
 }
 
-/// One subscription, from its join to its leave.
+/// One subscription, from its begin to its end.
 #[derive(Debug, Default)]
-struct Era {
-    /// What was published before it.
+struct SubscriptionModel {
+    /// The number of the last message before it.
     joined: u64,
-    /// What was published when it ended.
+    /// The number of the last message when it ended.
     left: Option<u64>,
     options: Option<SubscribeOptions>,
-    /// It has been told that it is subscribed; a plain one is from the beginning.
-    begun: bool,
-    /// The last message it got or was told of.
+    /// Whether the server has confirmed it. One without options counts as confirmed from the start.
+    confirmed: bool,
+    /// The number of the last message that it got or that a gap covered.
     position: u64,
-    /// A replay under way: its first, the next and the last.
+    /// The numbers of the present replay: the first, the next and the last.
     replay: Option<(u64, u64, u64)>,
-    /// What it has received and was told of, outside of replays.
+    /// The messages that it got or that gaps covered, outside of replays.
     received: u64,
 }
 
-/// A client.
+/// A client and what the model knows of it.
 struct Viewer {
     peer: Peer,
-    /// It has had no options: the model knows what it gets.
+    /// Whether it never had options, so that the model predicts what it gets.
     is_plain: bool,
-    eras: [VecDeque<Era>; CHANNELS.len()],
-    /// What waits for a plain one, if the hub seals at once.
-    waiting: VecDeque<Vec<Sent>>,
+    subscriptions: [VecDeque<SubscriptionModel>; CHANNELS.len()],
+    /// The parcels that wait for a plain viewer, if the hub seals at once.
+    waiting: VecDeque<Vec<Delivery>>,
     skipped: u64,
-    /// All that was meant for a plain one, and all it got.
+    /// The number of messages that were meant for a plain viewer.
     meant: u64,
+    /// The number of messages that it got.
     got: u64,
 }
 
@@ -154,8 +156,12 @@ struct World {
 }
 
 thread_local! {
-    static RUNTIME: RefCell<Runtime> =
-        RefCell::new(tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime"));
+    static RUNTIME: RefCell<Runtime> = RefCell::new(
+        tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .expect("a runtime can be built"),
+    );
 }
 
 fuzz_target!(|program: Program| {
@@ -163,7 +169,7 @@ fuzz_target!(|program: Program| {
         let entered = runtime.enter();
         World::new(&program).run(program.steps);
         drop(entered);
-        // The hub's task ends with it.
+        // These turns let the hub's task end.
         runtime.block_on(async {
             for _ in 0..4 {
                 tokio::task::yield_now().await;
@@ -186,9 +192,9 @@ impl World {
             .history(usize::from(program.history % 64))
             .history_bytes(1 << 20)
             .build()
-            .expect("sound settings");
+            .expect("the settings are valid");
         Self {
-            publishers: CHANNELS.map(|channel| hub.publisher(channel).expect("a name")),
+            publishers: CHANNELS.map(|channel| hub.publisher(channel).expect("the name is valid")),
             hub,
             queue,
             paced: program.paced,
@@ -201,7 +207,7 @@ impl World {
     fn run(mut self, steps: Vec<Step>) {
         for step in steps.into_iter().take(400) {
             self.step(step);
-            self.end_overflown();
+            self.disconnect_overflowed();
         }
         self.finish();
     }
@@ -219,7 +225,7 @@ impl World {
                     return;
                 };
                 self.viewers[viewer].subscribe(channel, None, None);
-                // Again is free, and changes nothing.
+                // A repeated subscription without options changes nothing.
                 if !self.viewers[viewer].is_subscribed(channel) {
                     self.begin(viewer, channel, None);
                 }
@@ -276,7 +282,7 @@ impl World {
                 };
                 let is_tracked = self.viewers[viewer]
                     .live(channel)
-                    .is_some_and(|era| era.options.is_some());
+                    .is_some_and(|subscription| subscription.options.is_some());
                 if !is_tracked {
                     self.end(viewer, channel);
                 }
@@ -300,7 +306,7 @@ impl World {
                     return;
                 };
                 self.viewers[viewer].peer.command(Command::Ping);
-                self.viewers[viewer].offer(self.queue + RESERVE, vec![Sent::Pong]);
+                self.viewers[viewer].offer(self.queue + RESERVE_MESSAGES, vec![Delivery::Pong]);
             }
             Step::Refused { viewer } => {
                 let Some(viewer) = self.pick(viewer) else {
@@ -310,21 +316,24 @@ impl World {
                     channel: "no name",
                     options: Ok(None),
                 });
-                self.viewers[viewer].offer(self.queue + RESERVE, vec![Sent::SubscribeRefusal]);
+                self.viewers[viewer].offer(
+                    self.queue + RESERVE_MESSAGES,
+                    vec![Delivery::SubscribeRefusal],
+                );
             }
             Step::Publish {
                 channel,
-                way,
+                method,
                 messages,
-            } => self.publish(usize::from(channel), way, messages % 40),
+            } => self.publish(usize::from(channel), method, messages % 40),
             Step::Broadcast => {
                 let clients = self
                     .hub
                     .send_event("notice", &7)
-                    .expect("a number serialises");
+                    .expect("a number can be serialized");
                 assert_eq!(clients, self.viewers.len());
                 for viewer in &mut self.viewers {
-                    viewer.offer(self.queue, vec![Sent::Notice]);
+                    viewer.offer(self.queue, vec![Delivery::Notice]);
                 }
             }
             Step::Write { viewer, parcels } => {
@@ -343,7 +352,7 @@ impl World {
                 let Some(viewer) = self.pick(viewer) else {
                     return;
                 };
-                // What waits unsealed would be nobody's.
+                // Unsealed messages would count for no viewer.
                 flush(&self.hub);
                 self.viewers
                     .swap_remove(viewer)
@@ -365,7 +374,7 @@ impl World {
             .unwrap_or_else(|| "another".to_owned())
     }
 
-    fn publish(&mut self, channel: usize, way: Way, messages: u8) {
+    fn publish(&mut self, channel: usize, method: PublishMethod, messages: u8) {
         let first = self.published[channel] + 1;
         let last = self.published[channel] + u64::from(messages);
         let subscribers = self
@@ -374,8 +383,8 @@ impl World {
             .filter(|viewer| viewer.is_subscribed(channel))
             .count();
         let (publisher, name) = (&self.publishers[channel], CHANNELS[channel]);
-        let sent = |number| Sent::Message { channel, number };
-        if matches!(way, Way::Run) {
+        let sent = |number| Delivery::Message { channel, number };
+        if matches!(method, PublishMethod::Run) {
             let numbers: Vec<String> = (first..=last).map(|number| number.to_string()).collect();
             assert_eq!(
                 publisher.send_lines(numbers.iter().collect::<Lines>()),
@@ -393,19 +402,21 @@ impl World {
         }
         for number in first..=last {
             let text = number.to_string();
-            let (reached, bound) = match way {
-                Way::Run | Way::EachByHandle => (publisher.send_line(text), self.queue),
-                Way::EachByName => (
+            let (reached, bound) = match method {
+                PublishMethod::Run | PublishMethod::EachByHandle => {
+                    (publisher.send_line(text), self.queue)
+                }
+                PublishMethod::EachByName => (
                     self.hub
                         .send_to_channel(name, Message::output(text))
-                        .expect("a name"),
+                        .expect("the name is valid"),
                     self.queue,
                 ),
-                Way::Errors => (
+                PublishMethod::Errors => (
                     self.hub
                         .send_to_channel(name, Message::error(text))
-                        .expect("a name"),
-                    self.queue + RESERVE,
+                        .expect("the name is valid"),
+                    self.queue + RESERVE_MESSAGES,
                 ),
             };
             assert_eq!(reached, subscribers);
@@ -420,48 +431,48 @@ impl World {
         }
     }
 
-    /// A subscription begins.
+    /// Begins a subscription in the model.
     fn begin(&mut self, viewer: usize, channel: usize, options: Option<SubscribeOptions>) {
         let joined = self.published[channel];
         let viewer = &mut self.viewers[viewer];
         viewer.is_plain &= options.is_none();
-        let begun = options.is_none();
-        viewer.eras[channel].push_back(Era {
+        let confirmed = options.is_none();
+        viewer.subscriptions[channel].push_back(SubscriptionModel {
             joined,
             options,
-            begun,
+            confirmed,
             position: joined,
-            ..Era::default()
+            ..SubscriptionModel::default()
         });
     }
 
-    /// The subscription of a viewer ends, if there is one.
+    /// Ends the subscription of a viewer in the model, if there is one.
     fn end(&mut self, viewer: usize, channel: usize) {
-        // What waits unsealed would not be for it any more.
+        // Unsealed messages would not be delivered to it any more.
         flush(&self.hub);
         if !self.viewers[viewer].is_subscribed(channel) {
             return;
         }
-        // Else it could not be told which subscription an answer is of.
+        // The confirmation must come first. Otherwise it could belong to the next subscription.
         while !self.viewers[viewer]
             .live(channel)
-            .is_some_and(|era| era.begun)
+            .is_some_and(|subscription| subscription.confirmed)
         {
             assert!(
                 self.read(viewer, usize::MAX) > 0,
-                "it is not told that it is subscribed"
+                "the subscription is never confirmed"
             );
         }
         let published = self.published[channel];
         let viewer = &mut self.viewers[viewer];
-        viewer.eras[channel]
+        viewer.subscriptions[channel]
             .back_mut()
             .expect("it is subscribed")
             .left = Some(published);
     }
 
-    /// Ends the connections of those for whom a broadcast had no room.
-    fn end_overflown(&mut self) {
+    /// Disconnects the viewers whose queue had no room for a broadcast.
+    fn disconnect_overflowed(&mut self) {
         for viewer in (0..self.viewers.len()).rev() {
             if self.viewers[viewer].peer.close_asked().is_none() {
                 continue;
@@ -479,7 +490,7 @@ impl World {
         }
     }
 
-    /// A viewer reads; answers how much.
+    /// Lets a viewer read up to this many parcels. Returns how many there were.
     fn read(&mut self, viewer: usize, parcels: usize) -> usize {
         let parcels = self.viewers[viewer].peer.write(parcels);
         for parcel in &parcels {
@@ -490,15 +501,15 @@ impl World {
                 assert_eq!(
                     viewer.waiting.pop_front().as_ref(),
                     Some(&sent),
-                    "what the model expects"
+                    "the parcel that the model expects"
                 );
             }
             for sent in sent {
                 match sent {
-                    Sent::Message { channel, number } => {
+                    Delivery::Message { channel, number } => {
                         viewer.message(channel, number, self.published[channel])
                     }
-                    Sent::Control {
+                    Delivery::Control {
                         kind,
                         channel,
                         data,
@@ -513,18 +524,18 @@ impl World {
                         }
                         viewer.control(channel, &kind, &data, self.published[channel]);
                     }
-                    Sent::Notice | Sent::Pong | Sent::SubscribeRefusal => {}
+                    Delivery::Notice | Delivery::Pong | Delivery::SubscribeRefusal => {}
                 }
             }
         }
         parcels.len()
     }
 
-    /// Lets everybody read to the end, and adds up.
+    /// Lets all viewers read to the end, and checks the totals.
     fn finish(mut self) {
         loop {
             flush(&self.hub);
-            self.end_overflown();
+            self.disconnect_overflowed();
             let read: usize = (0..self.viewers.len())
                 .map(|viewer| self.read(viewer, usize::MAX))
                 .sum();
@@ -570,7 +581,7 @@ impl Viewer {
         Self {
             peer,
             is_plain: true,
-            eras: Default::default(),
+            subscriptions: Default::default(),
             waiting: VecDeque::new(),
             skipped: 0,
             meant: 0,
@@ -586,16 +597,18 @@ impl Viewer {
         });
     }
 
-    fn live(&self, channel: usize) -> Option<&Era> {
-        self.eras[channel].back().filter(|era| era.left.is_none())
+    fn live(&self, channel: usize) -> Option<&SubscriptionModel> {
+        self.subscriptions[channel]
+            .back()
+            .filter(|subscription| subscription.left.is_none())
     }
 
     fn is_subscribed(&self, channel: usize) -> bool {
         self.live(channel).is_some()
     }
 
-    /// What the model does with a run: the first that fit wait, in one parcel.
-    fn offer(&mut self, bound: usize, mut run: Vec<Sent>) {
+    /// Offers a run to the model's queue. The messages that fit wait as one parcel.
+    fn offer(&mut self, bound: usize, mut run: Vec<Delivery>) {
         self.meant += run.len() as u64;
         let room = bound.saturating_sub(self.waiting.iter().map(Vec::len).sum());
         self.skipped += run.len().saturating_sub(room) as u64;
@@ -606,38 +619,43 @@ impl Viewer {
     }
 
     fn message(&mut self, channel: usize, number: u64, published: u64) {
-        let eras = &mut self.eras[channel];
+        let subscriptions = &mut self.subscriptions[channel];
         loop {
-            let era = eras.front_mut().expect("a message is of a subscription");
-            if era.takes(number, published) {
+            let subscription = subscriptions
+                .front_mut()
+                .expect("a message belongs to a subscription");
+            if subscription.takes(number, published) {
                 return;
             }
-            let over = era.left.is_some_and(|left| number > left);
+            let over = subscription.left.is_some_and(|left| number > left);
             assert!(
-                over && eras.len() > 1,
-                "message {number} of {published} for {eras:?}"
+                over && subscriptions.len() > 1,
+                "message {number} of {published} for {subscriptions:?}"
             );
-            eras.pop_front();
-            let next = eras.front().expect("more than one");
+            subscriptions.pop_front();
+            let next = subscriptions.front().expect("more than one");
             assert!(
                 next.options.is_none(),
-                "one with options is announced: {eras:?}"
+                "a subscription with options is confirmed first: {subscriptions:?}"
             );
         }
     }
 
     fn control(&mut self, channel: usize, kind: &str, data: &Value, published: u64) {
-        let eras = &mut self.eras[channel];
+        let subscriptions = &mut self.subscriptions[channel];
         if kind == "subscribed" {
-            while eras.front().is_some_and(|era| era.begun) {
-                let over = eras.pop_front().expect("there is one");
-                assert!(over.left.is_some(), "announced again: {over:?}");
+            while subscriptions
+                .front()
+                .is_some_and(|subscription| subscription.confirmed)
+            {
+                let over = subscriptions.pop_front().expect("there is one");
+                assert!(over.left.is_some(), "confirmed twice: {over:?}");
             }
         }
-        let era = eras
+        let subscription = subscriptions
             .front_mut()
             .unwrap_or_else(|| panic!("{kind} for no subscription"));
-        era.control(kind, data, published);
+        subscription.control(kind, data, published);
     }
 
     fn check_at_rest(&self, published: [u64; CHANNELS.len()], paced: bool) {
@@ -654,22 +672,33 @@ impl Viewer {
             }
         }
         for (channel, published) in published.into_iter().enumerate() {
-            let Some(era) = self.live(channel) else {
+            let Some(subscription) = self.live(channel) else {
                 continue;
             };
-            assert!(era.begun && era.replay.is_none(), "{era:?}");
-            if era.options.as_ref().is_some_and(|options| options.gaps) {
-                assert_eq!(era.position, published, "it knows its place: {era:?}");
+            assert!(
+                subscription.confirmed && subscription.replay.is_none(),
+                "{subscription:?}"
+            );
+            if subscription
+                .options
+                .as_ref()
+                .is_some_and(|options| options.gaps)
+            {
+                assert_eq!(
+                    subscription.position, published,
+                    "messages and gaps cover everything: {subscription:?}"
+                );
             }
         }
     }
 }
 
-impl Era {
-    /// Takes a message if it is this subscription's. Fails where it is, and is wrong.
+impl SubscriptionModel {
+    /// Takes a message and returns true if it belongs to this subscription. Panics if the message
+    /// is wrong there.
     fn takes(&mut self, number: u64, published: u64) -> bool {
         let last = self.left.unwrap_or(published);
-        if !self.begun || number > last {
+        if !self.confirmed || number > last {
             return false;
         }
         let gaps = self.options.as_ref().is_some_and(|options| options.gaps);
@@ -708,10 +737,10 @@ impl Era {
         let options = self
             .options
             .as_ref()
-            .expect("only one with options is told");
+            .expect("only a subscription with options gets control messages");
         match kind {
             "subscribed" => {
-                assert!(!self.begun);
+                assert!(!self.confirmed);
                 let (seq, replayed, lost) = (number("seq"), number("replayed"), number("lost"));
                 assert!(
                     self.joined <= seq + replayed && seq + replayed <= published,
@@ -731,10 +760,10 @@ impl Era {
                     let known = since.seq.min(seq + replayed);
                     assert_eq!(seq, known + lost, "{data} for {self:?}");
                 }
-                (self.begun, self.position) = (true, seq);
+                (self.confirmed, self.position) = (true, seq);
             }
             "gap" => {
-                assert!(self.begun && options.gaps);
+                assert!(self.confirmed && options.gaps);
                 let (from, to) = (number("from"), number("to"));
                 assert!(from <= to && to - from + 1 == number("count"), "{data}");
                 match &mut self.replay {
@@ -755,7 +784,7 @@ impl Era {
             "replay" => {
                 let (from, to) = (number("from"), number("to"));
                 assert!(
-                    self.begun
+                    self.confirmed
                         && self.replay.is_none()
                         && to + 1 >= from
                         && to <= published.max(from - 1),
@@ -764,7 +793,7 @@ impl Era {
                 self.replay = Some((from, from, to));
             }
             "replayed" => {
-                let (from, next, to) = self.replay.take().expect("a replay under way");
+                let (from, next, to) = self.replay.take().expect("a replay has begun");
                 assert_eq!((number("from"), number("to")), (from, to));
                 assert!(
                     next == to + 1 || (!options.gaps && next <= to + 1),
@@ -776,8 +805,8 @@ impl Era {
     }
 }
 
-/// The messages in a parcel of frames.
-fn decode(mut parcel: &[u8]) -> Vec<Sent> {
+/// Returns the messages in a parcel of frames.
+fn decode(mut parcel: &[u8]) -> Vec<Delivery> {
     let mut sent = Vec::new();
     while let Some((&[first, len], rest)) = parcel.split_first_chunk() {
         assert_eq!(first, 0x81);
@@ -798,15 +827,15 @@ fn decode(mut parcel: &[u8]) -> Vec<Sent> {
                 .position(|channel| *channel == name)
                 .expect("one of the channels")
         });
-        let labelled = |data: &Value| data.as_str().expect("a text").parse().expect("a number");
+        let number = |data: &Value| data.as_str().expect("a text").parse().expect("a number");
         match (kind, channel) {
-            ("pong", None) => sent.push(Sent::Pong),
-            ("event", None) => sent.push(Sent::Notice),
-            ("error", None) => sent.push(Sent::SubscribeRefusal),
+            ("pong", None) => sent.push(Delivery::Pong),
+            ("event", None) => sent.push(Delivery::Notice),
+            ("error", None) => sent.push(Delivery::SubscribeRefusal),
             ("process_output" | "error", Some(channel)) => {
-                sent.push(Sent::Message {
+                sent.push(Delivery::Message {
                     channel,
-                    number: labelled(&message["data"]),
+                    number: number(&message["data"]),
                 });
             }
             ("process_output_batch", Some(channel)) => {
@@ -814,7 +843,7 @@ fn decode(mut parcel: &[u8]) -> Vec<Sent> {
                     .as_array()
                     .expect("lines")
                     .iter()
-                    .map(labelled)
+                    .map(number)
                     .collect();
                 assert_eq!(
                     message["seq"].as_u64(),
@@ -824,12 +853,12 @@ fn decode(mut parcel: &[u8]) -> Vec<Sent> {
                 sent.extend(
                     numbers
                         .into_iter()
-                        .map(|number| Sent::Message { channel, number }),
+                        .map(|number| Delivery::Message { channel, number }),
                 );
             }
             (kind, Some(channel)) => {
                 let (kind, data) = (kind.to_owned(), message["data"].clone());
-                sent.push(Sent::Control {
+                sent.push(Delivery::Control {
                     kind,
                     channel,
                     data,

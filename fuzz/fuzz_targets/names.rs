@@ -1,4 +1,5 @@
-//! Names: what is accepted is what the rule says, everywhere where a name comes in, and nothing is changed on the way.
+//! The names of channels and processes. Every function that takes a name accepts exactly the names
+//! that the rule allows, and keeps them unchanged.
 #![no_main]
 
 use std::ffi::OsStr;
@@ -10,27 +11,27 @@ use libfuzzer_sys::fuzz_target;
 use outrace::{ChannelName, Hub, NameError, ProcessId};
 
 #[derive(Arbitrary, Debug)]
-struct Given<'a> {
-    of_a_process: bool,
+struct NameInput<'a> {
+    with_process_prefix: bool,
     text: &'a str,
-    /// To reach the limits of length.
-    times: u8,
+    /// How often the text is repeated, to reach the limits of length.
+    repetitions: u8,
     command: &'a [u8],
 }
 
 static HUB: LazyLock<Hub> = LazyLock::new(Hub::new);
 
-fuzz_target!(|given: Given<'_>| {
-    let text = given.text.repeat(usize::from(given.times % 40));
+fuzz_target!(|given: NameInput<'_>| {
+    let text = given.text.repeat(usize::from(given.repetitions % 40));
     check_process(&text);
     check_channel(&text);
-    if given.of_a_process {
+    if given.with_process_prefix {
         check_channel(&format!("process:{text}"));
     }
     let id = ProcessId::from_command(OsStr::from_bytes(given.command));
     assert!(
         is_process_id(id.as_str()),
-        "{id:?} is made of {:?}",
+        "the id {id:?} for the command {:?}",
         given.command
     );
 });
@@ -58,24 +59,24 @@ fn check_process(text: &str) {
 }
 
 fn check_channel(text: &str) {
-    let of_a_process = text.strip_prefix("process:");
-    let valid = of_a_process.map_or_else(|| is_channel(text), is_process_id);
+    let process_id = text.strip_prefix("process:");
+    let valid = process_id.map_or_else(|| is_channel(text), is_process_id);
     let parsed = ChannelName::parse(text);
     assert_eq!(parsed.is_ok(), valid, "{text:?}");
     assert_eq!(HUB.publisher(text).is_ok(), valid);
     assert_eq!(HUB.channel_subscriber_count(text), 0);
     match parsed {
         Ok(name) => {
-            assert_eq!((name.as_str(), name.process_id()), (text, of_a_process));
+            assert_eq!((name.as_str(), name.process_id()), (text, process_id));
             assert_eq!(text.parse::<ChannelName>().as_ref(), Ok(&name));
         }
-        Err(error) => check_error(&error, of_a_process.is_none()),
+        Err(error) => check_error(&error, process_id.is_none()),
     }
 }
 
-/// An error shows little of what it refuses, and nothing raw.
-fn check_error(error: &NameError, of_a_channel: bool) {
-    assert_eq!(matches!(error, NameError::Channel(_)), of_a_channel);
+/// An error shows only a part of the name, and no raw control characters.
+fn check_error(error: &NameError, is_of_channel: bool) {
+    assert_eq!(matches!(error, NameError::Channel(_)), is_of_channel);
     let shown = error.to_string();
     assert!(shown.chars().count() < 64 * 12 + 100, "{shown}");
     assert!(!shown.contains(['\n', '\r', '\u{1b}', '\0']), "{shown:?}");

@@ -1,11 +1,14 @@
-//! Keys in a header of their own.
+//! API keys in the header `X-API-Key`.
 
 use std::future::ready;
 
 use super::secret::{Digest, find};
 use super::{AuthError, AuthFuture, Authenticator, Credentials, Identity};
 
-/// Knows users by the key in `X-API-Key`. Keys are kept as SHA-256 and compared in constant time, each with all: they should be random.
+/// Identifies users by the key in `X-API-Key`.
+///
+/// Keys are stored as SHA-256. A request's key is compared with every stored key, in constant time.
+/// The hash is unsalted and fast, so keys have to be random.
 ///
 /// ```
 /// use outrace::access::{ApiKeys, Identity};
@@ -20,22 +23,22 @@ use super::{AuthError, AuthFuture, Authenticator, Credentials, Identity};
 pub struct ApiKeys(Vec<(Digest, Identity)>);
 
 impl ApiKeys {
-    /// No keys: nobody is let in.
+    /// Creates a set without keys, which admits no request.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// With one more key. Of a key given twice the last counts.
+    /// Adds a key of the given identity. A key that is added twice has the later identity.
     #[must_use]
-    pub fn key(mut self, key: impl AsRef<[u8]>, whose: impl Into<Identity>) -> Self {
-        self.0.push((Digest::of(key.as_ref()), whose.into()));
+    pub fn key(mut self, key: impl AsRef<[u8]>, identity: impl Into<Identity>) -> Self {
+        self.0.push((Digest::of(key.as_ref()), identity.into()));
         self
     }
 }
 
 impl Authenticator for ApiKeys {
-    fn authenticate<'a>(&'a self, shown: &'a Credentials) -> AuthFuture<'a> {
-        Box::pin(ready(match shown.api_key() {
+    fn authenticate<'a>(&'a self, credentials: &'a Credentials) -> AuthFuture<'a> {
+        Box::pin(ready(match credentials.api_key() {
             Some(key) => find(&self.0, key).cloned().ok_or(AuthError::Invalid),
             None => Err(AuthError::Missing),
         }))

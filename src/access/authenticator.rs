@@ -1,37 +1,41 @@
-//! AuthFuture out who sends a request.
+//! The trait that identifies the sender of a request, and its combinators.
 
 use std::future::{Future, ready};
 use std::pin::Pin;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
 
 use super::{Credentials, Identity};
 
-/// Why a request was not let in. None of its texts holds anything of what the request showed.
+/// The reason why a request was not authenticated. No text contains anything from the request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum AuthError {
-    /// It shows no token or key: 401.
-    #[error("no token or key was shown")]
+    /// The request has no token or key. Answered with 401.
+    #[error("the request has no token or key")]
     Missing,
-    /// What it shows is not known, or not valid: 401.
+    /// The token or key is unknown or not valid. Answered with 401.
     #[error("the token or key is not valid")]
     Invalid,
-    /// The token was valid once: 401.
+    /// The token has expired. Answered with 401.
     #[error("the token has expired")]
     Expired,
-    /// The token will be valid later: 401.
+    /// The token is not valid yet. Answered with 401.
     #[error("the token is not valid yet")]
     NotYetValid,
-    /// It is known who this is, and they may not come in: 403.
-    #[error("they may not come in")]
+    /// The user is known, and may not connect. Answered with 403.
+    #[error("the user may not connect")]
     Forbidden,
-    /// It could not be found out (a service that did not answer, a panic): 403.
-    #[error("who it is could not be found out")]
+    /// The user could not be determined: a service did not respond, or the authenticator panicked.
+    /// Answered with 403.
+    #[error("the user could not be determined")]
     Failed,
 }
 
 impl AuthError {
-    /// How much it tells; where several authenticators refuse, the one that tells the most is the answer.
+    /// The precedence of the error. When several authenticators refuse, the error with the highest
+    /// precedence is returned.
     fn weight(self) -> u8 {
         match self {
             Self::Missing => 0,
@@ -44,23 +48,24 @@ impl AuthError {
     }
 }
 
-/// What an [`Authenticator`] will have found.
+/// The future of [`Authenticator::authenticate`].
 pub type AuthFuture<'a> = Pin<Box<dyn Future<Output = Result<Identity, AuthError>> + Send + 'a>>;
 
-/// Finds out who sends a request, before anything else is done for it.
+/// Identifies the sender of a request.
 ///
-/// Asked once for each handshake, stream and request to the API. It may wait (for a database, say); after 10 s the request is refused. A panic
-/// refuses too, and is logged.
+/// The hub calls it once for each handshake, stream and request to the API, before it does anything
+/// else for the request. It may wait, for example for a database. After 10 s the request is refused
+/// with [`AuthError::Failed`]. A panic also refuses the request, and is logged.
 ///
 /// ```
-/// use outrace::access::{AuthError, Authenticator, Credentials, AuthFuture, Identity};
+/// use outrace::access::{AuthError, AuthFuture, Authenticator, Credentials, Identity};
 ///
 /// struct Sessions;
 ///
 /// impl Authenticator for Sessions {
-///     fn authenticate<'a>(&'a self, shown: &'a Credentials) -> AuthFuture<'a> {
+///     fn authenticate<'a>(&'a self, credentials: &'a Credentials) -> AuthFuture<'a> {
 ///         Box::pin(async move {
-///             let token = shown.token().ok_or(AuthError::Missing)?;
+///             let token = credentials.token().ok_or(AuthError::Missing)?;
 ///             match lookup(&token).await {
 ///                 Some(user) => Ok(Identity::new(user)),
 ///                 None => Err(AuthError::Invalid),
@@ -74,36 +79,41 @@ pub type AuthFuture<'a> = Pin<Box<dyn Future<Output = Result<Identity, AuthError
 /// ```
 ///
 /// # Cancel safety
-/// The future is dropped when the time is up, or when the peer has gone meanwhile.
+/// The hub drops the future after the timeout, or when the peer disconnects. An implementation has
+/// to tolerate this at every `.await`.
 pub trait Authenticator: Send + Sync {
-    /// Says who it is.
+    /// Returns the identity of the sender.
     ///
     /// # Errors
-    /// When nobody is let in on what was shown.
-    fn authenticate<'a>(&'a self, shown: &'a Credentials) -> AuthFuture<'a>;
+    /// Resolves to an [`AuthError`] when the credentials admit no user.
+    fn authenticate<'a>(&'a self, credentials: &'a Credentials) -> AuthFuture<'a>;
 }
 
 impl<A: Authenticator + ?Sized> Authenticator for Arc<A> {
-    fn authenticate<'a>(&'a self, shown: &'a Credentials) -> AuthFuture<'a> {
-        (**self).authenticate(shown)
+    fn authenticate<'a>(&'a self, credentials: &'a Credentials) -> AuthFuture<'a> {
+        (**self).authenticate(credentials)
     }
 }
 
 impl<A: Authenticator + ?Sized> Authenticator for Box<A> {
-    fn authenticate<'a>(&'a self, shown: &'a Credentials) -> AuthFuture<'a> {
-        (**self).authenticate(shown)
+    fn authenticate<'a>(&'a self, credentials: &'a Credentials) -> AuthFuture<'a> {
+        (**self).authenticate(credentials)
     }
 }
 
-/// An authenticator of a function that knows at once. (One that has to wait implements [`Authenticator`], or is a
-/// [`Bearer::with`](super::Bearer::with).)
+/// Returns an authenticator that calls a synchronous function.
+///
+/// An authenticator that has to wait implements [`Authenticator`], or uses
+/// [`Bearer::with`](super::Bearer::with).
 ///
 /// ```
 /// use outrace::access::{self, AuthError, Identity};
 ///
-/// let authenticator = access::from_fn(|shown| match shown.headers().get("x-forwarded-user") {
-///     Some(user) => Ok(Identity::new(user.to_str().map_err(|_| AuthError::Invalid)?)),
-///     None => Err(AuthError::Missing),
+/// let authenticator = access::from_fn(|credentials| {
+///     match credentials.headers().get("x-forwarded-user") {
+///         Some(user) => Ok(Identity::new(user.to_str().map_err(|_| AuthError::Invalid)?)),
+///         None => Err(AuthError::Missing),
+///     }
 /// });
 /// # let _ = outrace::Hub::builder().authenticator(authenticator);
 /// ```
@@ -117,26 +127,41 @@ where
     where
         F: Fn(&Credentials) -> Result<Identity, AuthError> + Send + Sync,
     {
-        fn authenticate<'a>(&'a self, shown: &'a Credentials) -> AuthFuture<'a> {
-            Box::pin(ready((self.0)(shown)))
+        fn authenticate<'a>(&'a self, credentials: &'a Credentials) -> AuthFuture<'a> {
+            Box::pin(ready((self.0)(credentials)))
         }
     }
 
     FromFn(check)
 }
 
-/// Lets in whom any of these lets in: asks them in order, until one does.
+/// Returns an authenticator that asks several in order, and returns the first identity found.
+///
+/// When all refuse, it returns the most specific of their errors: [`AuthError::Forbidden`], then
+/// `Expired`, `NotYetValid`, `Failed`, `Invalid` and `Missing`. Without any authenticator, it
+/// refuses every request with `Missing`.
+///
+/// ```
+/// use outrace::access::{self, ApiKeys, Authenticator, TokenTable};
+///
+/// let authenticators: [Box<dyn Authenticator>; 2] = [
+///     Box::new(TokenTable::parse("alice 0123456789abcdef")?),
+///     Box::new(ApiKeys::new().key("4f9d0c6e51b2ce83", "deployer")),
+/// ];
+/// let hub = outrace::Hub::builder().authenticator(access::any_of(authenticators)).build()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn any_of(
     authenticators: impl IntoIterator<Item = Box<dyn Authenticator>>,
 ) -> impl Authenticator {
     struct AnyOf(Vec<Box<dyn Authenticator>>);
 
     impl Authenticator for AnyOf {
-        fn authenticate<'a>(&'a self, shown: &'a Credentials) -> AuthFuture<'a> {
+        fn authenticate<'a>(&'a self, credentials: &'a Credentials) -> AuthFuture<'a> {
             Box::pin(async move {
                 let mut refusal = AuthError::Missing;
                 for authenticator in &self.0 {
-                    match authenticator.authenticate(shown).await {
+                    match authenticator.authenticate(credentials).await {
                         Ok(identity) => return Ok(identity),
                         Err(error) if error.weight() > refusal.weight() => refusal = error,
                         Err(_) => {}
@@ -150,7 +175,8 @@ pub fn any_of(
     AnyOf(authenticators.into_iter().collect())
 }
 
-/// An authenticator that can be replaced while the hub runs: keys that were read anew.
+/// An authenticator that can be replaced while the hub runs, for example after a token file
+/// changed.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -162,28 +188,28 @@ pub fn any_of(
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug)]
-pub struct Reloadable<A>(RwLock<Arc<A>>);
+pub struct Reloadable<A>(ArcSwap<A>);
 
 impl<A: Authenticator> Reloadable<A> {
-    /// One that begins as this.
+    /// Wraps the first authenticator.
     pub fn new(authenticator: A) -> Self {
-        Self(RwLock::new(Arc::new(authenticator)))
+        Self(ArcSwap::from_pointee(authenticator))
     }
 
-    /// From now on this one is asked. Whoever is connected stays.
+    /// Replaces the authenticator. It applies to later requests; connected clients stay connected.
     pub fn replace(&self, authenticator: A) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(authenticator);
+        self.0.store(Arc::new(authenticator));
     }
 
-    /// The one that is asked now.
+    /// Returns the current authenticator.
     pub fn current(&self) -> Arc<A> {
-        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+        self.0.load_full()
     }
 }
 
 impl<A: Authenticator> Authenticator for Reloadable<A> {
-    fn authenticate<'a>(&'a self, shown: &'a Credentials) -> AuthFuture<'a> {
+    fn authenticate<'a>(&'a self, credentials: &'a Credentials) -> AuthFuture<'a> {
         let current = self.current();
-        Box::pin(async move { current.authenticate(shown).await })
+        Box::pin(async move { current.authenticate(credentials).await })
     }
 }

@@ -1,50 +1,55 @@
-//! Tokens that the application knows how to judge.
+//! Tokens that a function of the application checks.
 
 use std::fmt;
 use std::future::{Future, ready};
 
 use super::{AuthError, AuthFuture, Authenticator, Credentials, Identity};
 
-type Judge = dyn Fn(&str) -> AuthFuture<'static> + Send + Sync;
+type CheckToken = dyn Fn(&str) -> AuthFuture<'static> + Send + Sync;
 
-/// Judges the token of `Authorization: Bearer …` or, as browsers have to send it, of `?token=…`, by a function of the application's.
+/// Checks the token of a request with a function of the application.
 ///
-/// A function that compares tokens by itself should do so in constant time; [`ApiKeys`](super::ApiKeys) and [`TokenTable`](super::TokenTable) do.
+/// The token is that of `Authorization: Bearer …`, or else of `?token=…`: a browser can set no
+/// header on a WebSocket handshake.
+///
+/// A function that compares tokens should do so in constant time.
+/// [`ApiKeys`](super::ApiKeys) and [`TokenTable`](super::TokenTable) already do.
 ///
 /// ```
 /// use outrace::access::{AuthError, Bearer, Identity};
 ///
 /// let sessions = Bearer::with(|token| {
 ///     let token = token.to_owned();
-///     async move { who_has(&token).await.map(Identity::new).ok_or(AuthError::Invalid) }
+///     async move { user_of(&token).await.map(Identity::new).ok_or(AuthError::Invalid) }
 /// });
-/// # async fn who_has(token: &str) -> Option<String> { None }
+/// # async fn user_of(token: &str) -> Option<String> { None }
 /// # let _ = outrace::Hub::builder().authenticator(sessions);
 /// ```
-pub struct Bearer(Box<Judge>);
+pub struct Bearer(Box<CheckToken>);
 
 impl Bearer {
-    /// By a function that knows at once.
-    pub fn new<F>(judge: F) -> Self
+    /// Creates an authenticator with a synchronous function.
+    pub fn new<F>(check: F) -> Self
     where
         F: Fn(&str) -> Result<Identity, AuthError> + Send + Sync + 'static,
     {
-        Self(Box::new(move |token| Box::pin(ready(judge(token)))))
+        Self(Box::new(move |token| Box::pin(ready(check(token)))))
     }
 
-    /// By a function that may have to wait.
-    pub fn with<F, W>(judge: F) -> Self
+    /// Creates an authenticator with an asynchronous function. The future has the time and the
+    /// cancel safety of [`Authenticator`].
+    pub fn with<F, W>(check: F) -> Self
     where
         F: Fn(&str) -> W + Send + Sync + 'static,
         W: Future<Output = Result<Identity, AuthError>> + Send + 'static,
     {
-        Self(Box::new(move |token| Box::pin(judge(token))))
+        Self(Box::new(move |token| Box::pin(check(token))))
     }
 }
 
 impl Authenticator for Bearer {
-    fn authenticate<'a>(&'a self, shown: &'a Credentials) -> AuthFuture<'a> {
-        match shown.token() {
+    fn authenticate<'a>(&'a self, credentials: &'a Credentials) -> AuthFuture<'a> {
+        match credentials.token() {
             Some(token) => (self.0)(&token),
             None => Box::pin(ready(Err(AuthError::Missing))),
         }

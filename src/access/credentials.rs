@@ -1,4 +1,4 @@
-//! What a request shows of who sends it.
+//! The parts of a request that identify its sender.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -6,12 +6,13 @@ use std::net::SocketAddr;
 
 use http::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use http::{Uri, request};
+use percent_encoding::percent_decode_str;
 
 use super::PeerAddress;
 
-/// What a request shows of who sends it: its address, its headers and where it comes from.
+/// The parts of a request that identify its sender: its URI, its headers and its peer address.
 ///
-/// [`fmt::Debug`] shows the path and the peer, and nothing that may be secret.
+/// The `Debug` output has the path and the peer, and nothing that may be secret.
 #[derive(Clone)]
 pub struct Credentials {
     uri: Uri,
@@ -20,7 +21,8 @@ pub struct Credentials {
 }
 
 impl Credentials {
-    /// What a request's head shows. The peer is known if a [`PeerAddress`] is among its extensions.
+    /// Copies the credentials from a request's head. The peer is known if the extensions contain a
+    /// [`PeerAddress`].
     pub fn of(head: &request::Parts) -> Self {
         Self {
             uri: head.uri.clone(),
@@ -29,29 +31,35 @@ impl Credentials {
         }
     }
 
-    /// The request's address, with its query. A `token` in it is a secret: see that it gets into no log.
+    /// Returns the request's URI with its query. The query may contain a secret `token`, so the URI
+    /// must not be logged.
     pub fn uri(&self) -> &Uri {
         &self.uri
     }
 
-    /// The request's headers, with their secrets.
+    /// Returns the request's headers, including their secrets.
     pub fn headers(&self) -> &HeaderMap {
         &self.headers
     }
 
-    /// Where it comes from; `None` when the server did not say. Behind a proxy this is the proxy.
+    /// Returns the address that the request came from: behind a proxy, the proxy's. `None` if the
+    /// server did not provide it.
     pub fn peer(&self) -> Option<SocketAddr> {
         self.peer
     }
 
-    /// The token of `Authorization: Bearer …` (RFC 6750 section 2.1). None when there are several such headers.
+    /// Returns the token of `Authorization: Bearer …` (RFC 6750 section 2.1). `None` if there are
+    /// several `Authorization` headers.
     pub fn bearer(&self) -> Option<&str> {
         let (scheme, token) = sole(&self.headers, AUTHORIZATION.as_str())?.split_once(' ')?;
         let token = token.trim_matches(' ');
         (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
     }
 
-    /// The first `token` of the query, percent-decoded: browsers can send no header with a WebSocket handshake. A `+` stands for itself.
+    /// Returns the first `token` of the query, percent-decoded. A `+` stands for itself.
+    ///
+    /// The query is for browsers, which can set no header on a WebSocket handshake. Returns `None`
+    /// if the token is empty, has an invalid escape, or is not UTF-8.
     pub fn query_token(&self) -> Option<Cow<'_, str>> {
         let pairs = self.uri.query()?.split('&');
         let token = pairs
@@ -60,14 +68,14 @@ impl Credentials {
         percent_decoded(token).filter(|token| !token.is_empty())
     }
 
-    /// The bearer token, or if there is none that of the query.
+    /// Returns the [`bearer`](Self::bearer) token, or else the [`query_token`](Self::query_token).
     pub fn token(&self) -> Option<Cow<'_, str>> {
         self.bearer()
             .map(Cow::Borrowed)
             .or_else(|| self.query_token())
     }
 
-    /// The key in `X-API-Key`. None when there are several such headers.
+    /// Returns the key in `X-API-Key`. `None` if there are several such headers.
     pub fn api_key(&self) -> Option<&str> {
         sole(&self.headers, "x-api-key")
             .map(str::trim)
@@ -84,7 +92,7 @@ impl fmt::Debug for Credentials {
     }
 }
 
-/// A header's value, if it is there once and is text.
+/// Returns the value of a header that occurs exactly once and is text.
 pub(super) fn sole<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     let mut values = headers.get_all(name).iter();
     match (values.next().map(HeaderValue::to_str), values.next()) {
@@ -93,24 +101,17 @@ pub(super) fn sole<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     }
 }
 
-/// None when an escape is broken or the result is not UTF-8.
+/// Percent-decodes a text. Returns `None` for an invalid escape, which the decoder would keep as it
+/// is, and for a result that is not UTF-8.
 fn percent_decoded(text: &str) -> Option<Cow<'_, str>> {
-    if !text.contains('%') {
-        return Some(Cow::Borrowed(text));
+    let digits_follow = |rest: &str| {
+        let digits = rest.as_bytes().first_chunk::<2>();
+        digits.is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
+    };
+    if !text.split('%').skip(1).all(digits_follow) {
+        return None;
     }
-    let mut decoded = Vec::with_capacity(text.len());
-    let mut bytes = text.bytes();
-    while let Some(byte) = bytes.next() {
-        decoded.push(match byte {
-            b'%' => {
-                let mut digit = || char::from(bytes.next()?).to_digit(16);
-                let (high, low) = (digit()?, digit()?);
-                u8::try_from(high * 16 + low).ok()?
-            }
-            byte => byte,
-        });
-    }
-    String::from_utf8(decoded).ok().map(Cow::Owned)
+    percent_decode_str(text).decode_utf8().ok()
 }
 
 #[cfg(test)]
@@ -120,7 +121,7 @@ pub(crate) mod tests {
 
     use super::*;
 
-    pub(crate) fn shown(uri: &str, headers: &[(&str, &str)]) -> Credentials {
+    pub(crate) fn credentials(uri: &str, headers: &[(&str, &str)]) -> Credentials {
         let mut request = Request::builder().uri(uri);
         for (name, value) in headers {
             request = request.header(*name, *value);
@@ -140,20 +141,16 @@ pub(crate) mod tests {
             ("abc", None),
         ] {
             assert_eq!(
-                shown("/ws", &[("authorization", header)]).bearer(),
+                credentials("/ws", &[("authorization", header)]).bearer(),
                 expected,
                 "{header}"
             );
         }
-        let two = shown(
+        let two = credentials(
             "/ws",
             &[("authorization", "Bearer a"), ("authorization", "Bearer b")],
         );
-        assert_eq!(
-            two.bearer(),
-            None,
-            "which of the two is not for us to guess"
-        );
+        assert_eq!(two.bearer(), None, "two headers are ambiguous");
     }
 
     #[test]
@@ -170,23 +167,27 @@ pub(crate) mod tests {
             ("/ws?atoken=abc", None),
             ("/ws", None),
         ] {
-            assert_eq!(shown(uri, &[]).query_token().as_deref(), expected, "{uri}");
+            assert_eq!(
+                credentials(uri, &[]).query_token().as_deref(),
+                expected,
+                "{uri}"
+            );
         }
     }
 
     #[test]
     fn a_bearer_token_counts_before_one_in_the_query() {
-        let both = shown("/ws?token=query", &[("authorization", "Bearer header")]);
+        let both = credentials("/ws?token=query", &[("authorization", "Bearer header")]);
         assert_eq!(both.token().as_deref(), Some("header"));
         assert_eq!(
-            shown("/ws?token=query", &[]).token().as_deref(),
+            credentials("/ws?token=query", &[]).token().as_deref(),
             Some("query")
         );
     }
 
     #[test]
     fn debug_shows_no_secret() {
-        let credentials = shown(
+        let credentials = credentials(
             "/ws?token=SECRET",
             &[
                 ("authorization", "Bearer SECRET"),
@@ -203,8 +204,8 @@ pub(crate) mod tests {
         fn every_text_survives_being_percent_encoded(text in "\\PC{1,40}") {
             let encoded: String = text.bytes().map(|byte| format!("%{byte:02x}")).collect();
             let uri = format!("/ws?token={encoded}");
-            let shown = shown(&uri, &[]);
-            prop_assert_eq!(shown.query_token(), Some(Cow::Borrowed(text.as_str())));
+            let credentials = credentials(&uri, &[]);
+            prop_assert_eq!(credentials.query_token(), Some(Cow::Borrowed(text.as_str())));
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The one gate through which every request has to pass that may see or change anything.
+//! The gate that every request has to pass before it may read or change anything.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -14,33 +14,37 @@ use super::{
 use crate::callback::catch_callback;
 use crate::reason::RefusalReason;
 
-/// How long an authenticator may take.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// The maximum time for an authenticator.
+const AUTHENTICATOR_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What the application says to a request for a connection.
+/// The result of the application's callback for a request
+/// ([`HubBuilder::on_upgrade`](crate::HubBuilder::on_upgrade)).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Admission {
-    /// Let it in.
+    /// Admits the request to the next check.
     Admit,
-    /// Refuse with 401 `Unauthorised`.
+    /// Refuses the request with 401 `Unauthorised`.
     Unauthorized,
-    /// Refuse with 403 `Forbidden`.
+    /// Refuses the request with 403 `Forbidden`.
     Forbidden,
 }
 
-/// Why the gate stayed shut.
+/// The reason why the gate refused a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Denial {
-    /// 401. Whether something was shown that did not do.
-    Unauthorized { shown: bool },
+    /// 401.
+    Unauthorized {
+        /// Whether the request had a token or key, which was not valid.
+        has_token: bool,
+    },
     /// 403.
     Forbidden,
-    /// 403: the request names a host that this server is not.
+    /// 403: the `Host` of the request is not a name of this server.
     UnknownHost,
 }
 
 impl Denial {
-    /// As what it is counted.
+    /// The counter that this denial increments.
     pub(crate) fn reason(self) -> RefusalReason {
         match self {
             Self::Unauthorized { .. } => RefusalReason::Unauthorized,
@@ -65,11 +69,11 @@ impl Denial {
         }
     }
 
-    /// The value of `WWW-Authenticate` (RFC 6750 section 3).
+    /// The value of the header `WWW-Authenticate` (RFC 6750 section 3).
     pub(crate) fn challenge(self) -> Option<&'static str> {
         match self {
-            Self::Unauthorized { shown: false } => Some("Bearer"),
-            Self::Unauthorized { shown: true } => Some("Bearer error=\"invalid_token\""),
+            Self::Unauthorized { has_token: false } => Some("Bearer"),
+            Self::Unauthorized { has_token: true } => Some("Bearer error=\"invalid_token\""),
             Self::Forbidden | Self::UnknownHost => None,
         }
     }
@@ -78,7 +82,7 @@ impl Denial {
 type OnUpgrade = Box<dyn Fn(&Uri, &HeaderMap) -> Admission + Send + Sync>;
 type OnFailure = Box<dyn Fn(&Credentials, &AuthError) + Send + Sync>;
 
-/// What requests have to pass: the name they use, the page they come from, the application's judgement, and who they are.
+/// The checks for requests: the host, the origin, the application's callback and the authenticator.
 #[derive(Default)]
 pub(crate) struct Gate {
     pub(crate) hosts: Hosts,
@@ -89,24 +93,30 @@ pub(crate) struct Gate {
 }
 
 impl Gate {
-    /// Who a request is from, if it may pass at all; nobody when nobody is asked for it.
+    /// Checks a request, and returns the identity of its sender. `None` if there is no
+    /// authenticator.
+    ///
+    /// # Errors
+    /// Returns the denial of the first check that fails.
     pub(crate) async fn admit(&self, head: &request::Parts) -> Result<Option<Identity>, Denial> {
         let peer = PeerAddress::of(&head.extensions);
         if !self
             .hosts
             .admit(&head.headers, LocalAddress::of(&head.extensions))
         {
-            tracing::debug!(?peer, "refused a request that names another host");
+            tracing::debug!(?peer, "refused a request for another host");
             return Err(Denial::UnknownHost);
         }
         if !self.origins.admit(&head.headers) {
-            tracing::debug!(?peer, "refused a request of a page of another site");
+            tracing::debug!(?peer, "refused a request from a page of another site");
             return Err(Denial::Forbidden);
         }
-        if let Some(judge) = &self.on_upgrade {
-            match catch_callback("on_upgrade", || judge(&head.uri, &head.headers)) {
+        if let Some(on_upgrade) = &self.on_upgrade {
+            match catch_callback("on_upgrade", || on_upgrade(&head.uri, &head.headers)) {
                 Some(Admission::Admit) => {}
-                Some(Admission::Unauthorized) => return Err(Denial::Unauthorized { shown: false }),
+                Some(Admission::Unauthorized) => {
+                    return Err(Denial::Unauthorized { has_token: false });
+                }
                 Some(Admission::Forbidden) | None => return Err(Denial::Forbidden),
             }
         }
@@ -114,36 +124,36 @@ impl Gate {
             return Ok(None);
         };
         let credentials = Credentials::of(head);
-        let error = match ask(authenticator.as_ref(), &credentials).await {
-            Ok(identity) if identity.expiry().is_none_or(super::expiry::is_ahead) => {
+        let error = match authenticate(authenticator.as_ref(), &credentials).await {
+            Ok(identity) if identity.expiry().is_none_or(super::expiry::is_future) => {
                 return Ok(Some(identity));
             }
             Ok(_) => AuthError::Expired,
             Err(error) => error,
         };
         tracing::debug!(?peer, %error, "refused a request");
-        if let Some(tell) = &self.on_failure {
-            catch_callback("on_auth_failure", || tell(&credentials, &error));
+        if let Some(on_failure) = &self.on_failure {
+            catch_callback("on_auth_failure", || on_failure(&credentials, &error));
         }
         Err(match error {
-            AuthError::Missing => Denial::Unauthorized { shown: false },
+            AuthError::Missing => Denial::Unauthorized { has_token: false },
             AuthError::Invalid | AuthError::Expired | AuthError::NotYetValid => {
-                Denial::Unauthorized { shown: true }
+                Denial::Unauthorized { has_token: true }
             }
             AuthError::Forbidden | AuthError::Failed => Denial::Forbidden,
         })
     }
 }
 
-/// What an authenticator finds, within its time. A panic of it is logged, and finds nobody.
-async fn ask(
+/// Calls an authenticator. A timeout or a panic is logged, and is [`AuthError::Failed`].
+async fn authenticate(
     authenticator: &dyn Authenticator,
     credentials: &Credentials,
 ) -> Result<Identity, AuthError> {
-    /// A panic in any poll ends it; it is not polled again.
-    struct Guarded<'a>(AuthFuture<'a>);
+    /// Fails when a poll of the inner future panics. The caller does not poll it again.
+    struct CatchPanic<'a>(AuthFuture<'a>);
 
-    impl Future for Guarded<'_> {
+    impl Future for CatchPanic<'_> {
         type Output = Result<Identity, AuthError>;
 
         fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
@@ -152,14 +162,14 @@ async fn ask(
         }
     }
 
-    let finding = catch_callback("authenticator", || authenticator.authenticate(credentials));
-    let finding = Guarded(finding.ok_or(AuthError::Failed)?);
-    match tokio::time::timeout(PATIENCE, finding).await {
-        Ok(found) => found,
+    let future = catch_callback("authenticator", || authenticator.authenticate(credentials));
+    let future = CatchPanic(future.ok_or(AuthError::Failed)?);
+    match tokio::time::timeout(AUTHENTICATOR_TIMEOUT, future).await {
+        Ok(result) => result,
         Err(_) => {
             tracing::warn!(
                 "the authenticator did not answer within {} s",
-                PATIENCE.as_secs()
+                AUTHENTICATOR_TIMEOUT.as_secs()
             );
             Err(AuthError::Failed)
         }

@@ -1,4 +1,4 @@
-//! Who a request was found to come from.
+//! The identity of a user.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -9,9 +9,11 @@ use serde_json::{Map, Value};
 
 use super::Grants;
 
-/// Who somebody is, as an [`Authenticator`](super::Authenticator) found: a user's name, and what else is known of them.
+/// The identity of a user, as an [`Authenticator`](super::Authenticator) determined it: a name,
+/// claims, grants and an expiry.
 ///
-/// Cloning is cheap: all clones share one value. A connected client's is [`Client::identity`](crate::Client::identity).
+/// Cloning is cheap, because clones share one value. The identity of a connected client is
+/// [`Client::identity`](crate::Client::identity).
 ///
 /// ```
 /// use outrace::access::Identity;
@@ -28,10 +30,10 @@ struct Parts {
     user: String,
     claims: Map<String, Value>,
     grants: Option<Grants>,
-    expires: Option<SystemTime>,
+    expiry: Option<SystemTime>,
 }
 
-/// Who has passed the gate, as far as it is known.
+/// The peer of a request that has passed the gate, as far as it is known.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct PeerInfo {
     pub(crate) address: Option<SocketAddr>,
@@ -39,17 +41,18 @@ pub(crate) struct PeerInfo {
 }
 
 impl Identity {
-    /// Somebody of that name, of whom nothing else is known. They may do whatever the hub's callbacks let them.
+    /// Creates the identity of a user with this name, without claims, grants or an expiry. The user
+    /// may do what the hub's callbacks allow.
     pub fn new(user: impl Into<String>) -> Self {
         Self(Arc::new(Parts {
             user: user.into(),
             claims: Map::new(),
             grants: None,
-            expires: None,
+            expiry: None,
         }))
     }
 
-    /// With one more thing known of them; a claim of the same name is replaced.
+    /// Adds a claim. A claim of the same name is replaced.
     #[must_use]
     pub fn with_claim(mut self, name: impl Into<String>, value: impl Into<Value>) -> Self {
         Arc::make_mut(&mut self.0)
@@ -58,61 +61,65 @@ impl Identity {
         self
     }
 
-    /// With these claims in place of those it has.
+    /// Replaces all claims.
     #[must_use]
     pub fn with_claims(mut self, claims: Map<String, Value>) -> Self {
         Arc::make_mut(&mut self.0).claims = claims;
         self
     }
 
-    /// Limited to these channels, which the hub enforces before it asks any callback.
+    /// Limits the user to the channels of these grants. The hub checks grants before it calls any
+    /// callback.
     #[must_use]
     pub fn with_grants(mut self, grants: Grants) -> Self {
         Arc::make_mut(&mut self.0).grants = Some(grants);
         self
     }
 
-    /// Valid until then: the connection is closed at that moment, with close code 1008.
+    /// Sets when the identity expires. The user's connections are then closed with code 1008.
+    ///
+    /// A request with an expired identity is refused, as with
+    /// [`AuthError::Expired`](super::AuthError::Expired).
     #[must_use]
     pub fn expires_at(mut self, moment: SystemTime) -> Self {
-        Arc::make_mut(&mut self.0).expires = Some(moment);
+        Arc::make_mut(&mut self.0).expiry = Some(moment);
         self
     }
 
-    /// The user's name.
+    /// Returns the user's name.
     pub fn user(&self) -> &str {
         &self.0.user
     }
 
-    /// What else is known of them.
+    /// Returns all claims.
     pub fn claims(&self) -> &Map<String, Value> {
         &self.0.claims
     }
 
-    /// One claim.
+    /// Returns the claim with this name.
     pub fn claim(&self, name: &str) -> Option<&Value> {
         self.0.claims.get(name)
     }
 
-    /// The channels they are limited to; `None` when nothing but the hub's callbacks limits them.
+    /// Returns the grants that limit the user. `None` if only the hub's callbacks limit them.
     pub fn grants(&self) -> Option<&Grants> {
         self.0.grants.as_ref()
     }
 
-    /// Until when it is valid.
+    /// Returns when the identity expires. `None` if it does not expire.
     pub fn expiry(&self) -> Option<SystemTime> {
-        self.0.expires
+        self.0.expiry
     }
 }
 
 impl fmt::Debug for Identity {
-    /// The names of the claims without their values, which are nobody's business in a log.
+    /// Writes the names of the claims without their values, which may be private.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Identity")
             .field("user", &self.0.user)
             .field("claims", &self.0.claims.keys().collect::<Vec<_>>())
             .field("grants", &self.0.grants)
-            .field("expires", &self.0.expires)
+            .field("expiry", &self.0.expiry)
             .finish()
     }
 }

@@ -1,4 +1,4 @@
-//! Signed tokens (RFC 7519).
+//! JSON Web Tokens (RFC 7519).
 
 use std::fmt;
 use std::future::ready;
@@ -12,26 +12,45 @@ use serde_json::{Map, Value};
 
 use super::{AuthError, AuthFuture, Authenticator, Credentials, Grants, Identity};
 
-/// The shortest secret for HS256: as long as its hash (RFC 7518 section 3.2).
+/// The minimum length of a secret for HS256: the length of its hash (RFC 7518 section 3.2).
 const MIN_SECRET_BYTES: usize = 32;
 
-/// Clocks differ.
+/// The tolerated difference between the clocks of the issuer and the server.
 const LEEWAY: Duration = Duration::from_secs(5);
 
-/// Lets in whoever shows a JSON Web Token with a valid signature, as `Authorization: Bearer …` or `?token=…`.
+/// Identifies users by a JSON Web Token with a valid signature, in `Authorization: Bearer …` or
+/// `?token=…`.
 ///
-/// The kind of the key says which algorithm a token has to have, and nothing in the token does: a secret HS256, an RSA key RS256, an
-/// Ed25519 key EdDSA, a P-256 key ES256. A token has to have a `sub`, which becomes the user, and an `exp`, after which it is refused and its
-/// connections are closed with 1008; `nbf` is obeyed, with 5 s for clocks that differ. A token with an `aud` is refused unless
-/// [`Jwt::audience`] says it is meant. The other claims are those of the [`Identity`].
+/// The type of the key determines the algorithm. The header of the token does not (RFC 8725,
+/// section 3.1):
 ///
-/// The checking is done by ring, as that of TLS. The first `Jwt` makes it the process's `jsonwebtoken::crypto::CryptoProvider`, which signs nothing: a
-/// program that also uses `jsonwebtoken` itself installs its own before.
+/// | key | algorithm |
+/// |---|---|
+/// | a secret | HS256 |
+/// | RSA | RS256 |
+/// | Ed25519 | EdDSA |
+/// | P-256 | ES256 |
+///
+/// The claims are checked as follows, with a tolerance of 5 s for the clocks:
+///
+/// - `sub` is required, and becomes the user's name.
+/// - `exp` is required. An expired token is refused, and a connection is closed with code 1008 when
+///   its token expires.
+/// - `nbf` is checked if present.
+/// - A token with an `aud` is refused unless [`Jwt::audience`] names that audience.
+/// - `iss` is checked if [`Jwt::issuer`] is set.
+///
+/// All claims but `sub` become the claims of the [`Identity`].
+///
+/// Signatures are verified by ring, as for TLS. The first `Jwt` installs a
+/// `jsonwebtoken::crypto::CryptoProvider` for the process, which cannot sign. A program that uses
+/// `jsonwebtoken` itself has to install its own provider first.
 ///
 /// ```
 /// use outrace::access::Jwt;
 ///
-/// let jwt = Jwt::from_secret(b"at least thirty-two random bytes")?.issuer("https://id.example.org");
+/// let jwt = Jwt::from_secret(b"at least thirty-two random bytes")?
+///     .issuer("https://id.example.org");
 /// let hub = outrace::Hub::builder().authenticator(jwt).build()?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -41,26 +60,30 @@ pub struct Jwt {
     grants: bool,
 }
 
-/// A key that cannot check tokens.
+/// An error in a key for verifying tokens.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum JwtKeyError {
-    /// A secret that is too short to be one.
-    #[error("a secret for HS256 has at least {MIN_SECRET_BYTES} bytes, and this has {0}")]
+    /// The secret is too short. The field is its length in bytes.
+    #[error("a secret for HS256 needs at least {MIN_SECRET_BYTES} bytes; this one has {0}")]
     Short(usize),
-    /// A private key: what checks tokens needs none, and should not have it.
-    #[error("it is a private key; tokens are checked with the public one")]
+    /// The key is private. The verifier needs only the public key, and should not have the other.
+    #[error("this is a private key; tokens are verified with the public key")]
     Private,
-    /// Nothing of this kind.
-    #[error("it is no public key in PEM: RSA of at least 2048 bits, Ed25519 or P-256 are known")]
+    /// The key is not of a supported type.
+    #[error(
+        "this is not a supported public key; \
+         RSA of at least 2048 bits, Ed25519 and P-256 in PEM are supported"
+    )]
     Unknown,
 }
 
 impl Jwt {
-    /// HS256: whoever has the secret can also make tokens. At least 32 bytes.
+    /// Verifies tokens of HS256 with a secret of at least 32 bytes. Anyone with the secret can also
+    /// issue tokens.
     ///
     /// # Errors
-    /// It is shorter.
+    /// Returns [`JwtKeyError::Short`] for a shorter secret.
     pub fn from_secret(secret: &[u8]) -> Result<Self, JwtKeyError> {
         if secret.len() < MIN_SECRET_BYTES {
             return Err(JwtKeyError::Short(secret.len()));
@@ -71,10 +94,11 @@ impl Jwt {
         ))
     }
 
-    /// RS256, EdDSA or ES256, by the kind of this public key in PEM.
+    /// Verifies tokens of RS256, EdDSA or ES256 with a public key in PEM, depending on its type.
     ///
     /// # Errors
-    /// It is another kind of key, a private one, or none.
+    /// Returns [`JwtKeyError::Private`] for a private key, and [`JwtKeyError::Unknown`] for an
+    /// unsupported one.
     pub fn from_pem(pem: &[u8]) -> Result<Self, JwtKeyError> {
         if String::from_utf8_lossy(pem).contains("PRIVATE KEY-----") {
             return Err(JwtKeyError::Private);
@@ -94,7 +118,7 @@ impl Jwt {
     }
 
     fn new(key: DecodingKey, algorithm: Algorithm) -> Self {
-        // One that the application installed before stays, and is as good.
+        // Fails if the application has already installed a provider, which then verifies.
         let _ = RING.install_default();
         let mut validation = Validation::new(algorithm);
         validation.validate_nbf = true;
@@ -107,11 +131,11 @@ impl Jwt {
         }
     }
 
-    /// Whether the key has a size that its algorithm allows.
+    /// Whether the algorithm allows the key's size.
     fn is_usable(&self) -> bool {
         let bytes = self.key.try_get_as_bytes().map_or(0, <[u8]>::len);
         match self.validation.algorithms[..] {
-            // The modulus and a little more.
+            // The encoded key has the modulus and a few more bytes.
             [Algorithm::RS256] => bytes >= 2048 / 8,
             [Algorithm::EdDSA] => bytes == 32,
             [Algorithm::ES256] => bytes == 65,
@@ -119,7 +143,7 @@ impl Jwt {
         }
     }
 
-    /// Only tokens that name this in `aud`; said again, this or that.
+    /// Requires this audience in `aud`. Several calls require any one of the audiences.
     #[must_use]
     pub fn audience(mut self, audience: impl Into<String>) -> Self {
         self.validation
@@ -132,7 +156,7 @@ impl Jwt {
         self
     }
 
-    /// Only tokens that name this in `iss`; said again, this or that.
+    /// Requires this issuer in `iss`. Several calls require any one of the issuers.
     #[must_use]
     pub fn issuer(mut self, issuer: impl Into<String>) -> Self {
         self.validation
@@ -145,18 +169,22 @@ impl Jwt {
         self
     }
 
-    /// Limits each user to the channels in their token's claims `subscribe`, `publish` and `control`, arrays of [patterns](super::Pattern) that
-    /// mean what they mean in a [token file](super::TokenTable). A token in which they are anything else is refused.
+    /// Limits each user to the channels in the claims `subscribe`, `publish` and `control` of their
+    /// token.
+    ///
+    /// The claims are arrays of [patterns](super::Pattern), with the same meaning and the same
+    /// defaults as in a [token file](super::TokenTable). A token whose claim is anything else is
+    /// refused.
     #[must_use]
     pub fn grants_from_claims(mut self) -> Self {
         self.grants = true;
         self
     }
 
-    /// Whose a token is.
-    fn check(&self, token: &str) -> Result<Identity, AuthError> {
+    /// Verifies a token, and returns the identity of its user.
+    fn verify(&self, token: &str) -> Result<Identity, AuthError> {
         let token = jsonwebtoken::decode::<Map<String, Value>>(token, &self.key, &self.validation);
-        let mut claims = token.map_err(|error| refusal(&error))?.claims;
+        let mut claims = token.map_err(|error| auth_error(&error))?.claims;
         let Some(Value::String(user)) = claims.remove("sub") else {
             return Err(AuthError::Invalid);
         };
@@ -165,12 +193,12 @@ impl Jwt {
         } else {
             None
         };
-        let expires = claims
+        let expiry = claims
             .get("exp")
             .and_then(Value::as_f64)
             .ok_or(AuthError::Invalid)?;
-        let expires = Duration::try_from_secs_f64(expires).ok();
-        let expires = expires.and_then(|since| {
+        let expiry = Duration::try_from_secs_f64(expiry).ok();
+        let expiry = expiry.and_then(|since| {
             SystemTime::UNIX_EPOCH
                 .checked_add(since)?
                 .checked_add(LEEWAY)
@@ -179,18 +207,18 @@ impl Jwt {
         if let Some(grants) = grants {
             identity = identity.with_grants(grants);
         }
-        // A moment beyond all clocks is never.
-        if let Some(expires) = expires {
-            identity = identity.expires_at(expires);
+        // An expiry that the clock cannot represent is never reached.
+        if let Some(expiry) = expiry {
+            identity = identity.expires_at(expiry);
         }
         Ok(identity)
     }
 }
 
 impl Authenticator for Jwt {
-    fn authenticate<'a>(&'a self, shown: &'a Credentials) -> AuthFuture<'a> {
-        Box::pin(ready(match shown.token() {
-            Some(token) => self.check(&token),
+    fn authenticate<'a>(&'a self, credentials: &'a Credentials) -> AuthFuture<'a> {
+        Box::pin(ready(match credentials.token() {
+            Some(token) => self.verify(&token),
             None => Err(AuthError::Missing),
         }))
     }
@@ -204,7 +232,7 @@ impl fmt::Debug for Jwt {
     }
 }
 
-fn refusal(error: &Error) -> AuthError {
+fn auth_error(error: &Error) -> AuthError {
     match error.kind() {
         ErrorKind::ExpiredSignature => AuthError::Expired,
         ErrorKind::ImmatureSignature => AuthError::NotYetValid,
@@ -236,7 +264,8 @@ fn grants(claims: &Map<String, Value>) -> Result<Grants, AuthError> {
     Ok(grants)
 }
 
-/// Checks by ring, which TLS uses too: one cryptography in the program, not two.
+/// Verifies with ring, which TLS also uses, so that the program has one implementation of
+/// cryptography.
 static RING: CryptoProvider = CryptoProvider {
     signer_factory: |_, _| Err(ErrorKind::UnsupportedAlgorithm.into()),
     verifier_factory: |algorithm, key| {

@@ -1,21 +1,30 @@
-//! Who may come in, and what they may do.
+//! Authentication and authorization: who may connect, and what they may do.
 //!
-//! Every request that can see or change something passes one gate: the WebSocket handshake, the streams, the API. It asks in this order:
-//! by which name the server was addressed (a loopback listener answers to loopback names), from which page the request comes
-//! ([`Origins`]), what the application says to its head ([`HubBuilder::on_upgrade`](crate::HubBuilder::on_upgrade)), and who sends it
-//! ([`HubBuilder::authenticator`](crate::HubBuilder::authenticator)). Who has passed may subscribe and publish as far as their [`Grants`] and the
-//! hub's callbacks allow.
+//! Every request that can read or change something passes one gate: WebSocket handshakes, streams
+//! and the API. The gate checks, in this order:
 //!
-//! | authenticator | knows users by |
+//! 1. the `Host` by which the server was addressed. A listener on loopback accepts only loopback
+//!    names and those of [`HubBuilder::allow_host`](crate::HubBuilder::allow_host);
+//! 2. the page that the request comes from ([`Origins`]);
+//! 3. the application's callback for the request's head
+//!    ([`HubBuilder::on_upgrade`](crate::HubBuilder::on_upgrade));
+//! 4. the user that sends the request
+//!    ([`HubBuilder::authenticator`](crate::HubBuilder::authenticator)).
+//!
+//! A user that has passed may subscribe and publish as far as their [`Grants`] and the hub's
+//! callbacks allow.
+//!
+//! | authenticator | identifies users by |
 //! |---|---|
 //! | [`ApiKeys`] | a key in `X-API-Key` |
 //! | [`TokenTable`] | the tokens of a token file, each with its rights |
 //! | `Jwt` (feature `jwt`) | a signed token |
-//! | [`Bearer`] | a token, judged by a function |
-//! | [`from_fn`] | whatever a function finds in the request |
-//! | [`any_of`] | any of several |
+//! | [`Bearer`] | a token that a function checks |
+//! | [`from_fn`] | anything that a function finds in the request |
+//! | [`any_of`] | the first of several authenticators that accepts |
 //!
-//! Panics in an authenticator or a callback deny, and are logged. Tokens and keys appear in no log, no `Debug` and no error.
+//! A panic in an authenticator or a callback denies the request, and is logged. Tokens and keys
+//! appear in no log, no `Debug` output and no error.
 
 mod api_keys;
 mod authenticator;

@@ -1,4 +1,4 @@
-//! From which pages, and by which names, the server may be reached (RFC 6455 section 10.2).
+//! The pages that may send requests (RFC 6455 section 10.2), and the host names of the server.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -9,27 +9,30 @@ use http::uri::Authority;
 
 use super::credentials::sole;
 
-/// The pages that may talk to a hub. A browser says in `Origin` which page it acts for; programs that are no browsers send none, and are let
-/// through whatever the rule is.
+/// The pages that may send requests to a hub.
+///
+/// A browser sends the page's origin in the header `Origin`. Requests without this header are
+/// admitted, because they do not come from a page.
 ///
 /// ```
 /// use outrace::access::Origins;
 ///
-/// let hub = outrace::Hub::builder().origins(Origins::allow(["https://app.example.org"])?).build()?;
+/// let origins = Origins::allow(["https://app.example.org"])?;
+/// let hub = outrace::Hub::builder().origins(origins).build()?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Origins(Rule);
+pub struct Origins(OriginRule);
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-enum Rule {
+enum OriginRule {
     #[default]
     SameHost,
-    Also(Vec<Origin>),
+    SameHostOr(Vec<Origin>),
     Any,
 }
 
-/// An origin (RFC 6454): scheme, host and port, in lower case and with the port always there.
+/// An origin (RFC 6454): scheme and host in lower case, and the port, which is explicit here.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Origin {
     scheme: String,
@@ -37,42 +40,50 @@ struct Origin {
     port: u16,
 }
 
-/// A text that is no origin.
+/// The error for a text that is not an origin.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{0:?} is no origin: it has to be a scheme, a host and perhaps a port, such as https://example.org or http://localhost:3000"
+    "{0:?} is no origin; an origin is a scheme, a host and optionally a port, \
+     such as https://example.org or http://localhost:3000"
 )]
 pub struct OriginError(String);
 
 impl Origins {
-    /// The default: pages of the host and port that the request itself is sent to. On loopback those of any port.
+    /// Admits pages of the host and port that the request is sent to; on loopback, of any port.
+    /// This is the default.
     pub fn same_host() -> Self {
-        Self(Rule::SameHost)
+        Self(OriginRule::SameHost)
     }
 
-    /// Those of [`Origins::same_host`], and these.
+    /// Admits the pages of [`Origins::same_host`], and pages of these origins.
+    ///
+    /// An origin is a scheme, a host and optionally a port, such as `https://example.org`.
     ///
     /// # Errors
-    /// One of them is no origin.
+    /// Returns an [`OriginError`] for the first text that is not an origin.
     pub fn allow<S: AsRef<str>>(origins: impl IntoIterator<Item = S>) -> Result<Self, OriginError> {
         let read =
             |text: S| origin(text.as_ref()).ok_or_else(|| OriginError(text.as_ref().to_owned()));
-        Ok(Self(Rule::Also(
+        Ok(Self(OriginRule::SameHostOr(
             origins.into_iter().map(read).collect::<Result<_, _>>()?,
         )))
     }
 
-    /// Any page. Whatever a visitor of any page can reach with their browser, that page can: only for a hub whose every client shows a token.
+    /// Admits every page.
+    ///
+    /// Any page that a user visits can then send requests from the user's browser, and reaches
+    /// whatever that browser can reach. Use it only for a hub that requires a token from every
+    /// client.
     pub fn any() -> Self {
-        Self(Rule::Any)
+        Self(OriginRule::Any)
     }
 
-    /// Whether a request with these headers may pass.
+    /// Whether a request with these headers is admitted.
     pub(super) fn admit(&self, headers: &HeaderMap) -> bool {
         let (listed, any) = match &self.0 {
-            Rule::SameHost => (&[][..], false),
-            Rule::Also(listed) => (&listed[..], false),
-            Rule::Any => (&[][..], true),
+            OriginRule::SameHost => (&[][..], false),
+            OriginRule::SameHostOr(listed) => (&listed[..], false),
+            OriginRule::Any => (&[][..], true),
         };
         if any || !headers.contains_key(ORIGIN) {
             return true;
@@ -91,20 +102,22 @@ fn is_same_host(page: &Origin, headers: &HeaderMap) -> bool {
     if is_loopback(&page.host) && is_loopback(server.host()) {
         return true;
     }
-    // Behind a proxy that ends TLS the page's scheme says which port the host means.
+    // A `Host` without a port means the default port of the page's scheme: a proxy may terminate
+    // TLS.
     page.host.eq_ignore_ascii_case(server.host())
         && server.port_u16().or_else(|| default_port(&page.scheme)) == Some(page.port)
 }
 
-/// What the request says it is sent to.
+/// Returns the host that the request is addressed to.
 fn host(headers: &HeaderMap) -> Option<Authority> {
     sole(headers, HOST.as_str())?.parse().ok()
 }
 
+/// Parses an origin.
 fn origin(text: &str) -> Option<Origin> {
     let uri: Uri = text.parse().ok()?;
     let (scheme, authority) = (uri.scheme_str()?, uri.authority()?);
-    // An origin ends where its authority does.
+    // An origin has no path and no query.
     let is_origin = text.len() == scheme.len() + "://".len() + authority.as_str().len();
     if !is_origin || authority.as_str().contains('@') || authority.host().is_empty() {
         return None;
@@ -133,16 +146,17 @@ fn is_loopback(host: &str) -> bool {
             .is_ok_and(|address| address.to_canonical().is_loopback())
 }
 
-/// The names under which a server may be addressed.
+/// The host names by which a server may be addressed, beyond the loopback names.
 ///
-/// A foreign page can have its own name point at a loopback address (DNS rebinding): to the browser it is then of the same site as the
-/// server. What gives it away is the name in `Host`.
+/// They guard against DNS rebinding. A foreign page can let its own name resolve to a loopback
+/// address. The browser then treats the page and the server as one origin, but `Host` still has the
+/// page's name.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Hosts(Vec<String>);
 
 impl Hosts {
+    /// Adds a name. A port in it is ignored.
     pub(crate) fn allow(&mut self, name: &str) {
-        // Of a name with a port, which is no part of it, the name.
         let authority = name.parse::<Authority>().ok();
         let name = authority.as_ref().map_or(name, Authority::host);
         self.0.push(
@@ -152,8 +166,10 @@ impl Hosts {
         );
     }
 
-    /// Whether a request that came to this address may pass. What listens on loopback is addressed by a loopback name; anything else
-    /// only has to fit once names have been said.
+    /// Whether a request to this address is admitted.
+    ///
+    /// On a loopback address, `Host` has to be a loopback name or one of the added names. On any
+    /// other address that is required only after a name has been added.
     pub(super) fn admit(&self, headers: &HeaderMap, local: Option<SocketAddr>) -> bool {
         let is_local = local.is_some_and(|address| address.ip().to_canonical().is_loopback());
         if !is_local && self.0.is_empty() {
@@ -213,13 +229,10 @@ mod tests {
         }
         assert!(
             rule.admit(&headers(&[(HOST, "example.org")])),
-            "no browser, no origin"
+            "a client that is not a browser sends no origin"
         );
         let two = headers(&[(ORIGIN, "http://a"), (ORIGIN, "http://evil"), (HOST, "a")]);
-        assert!(
-            !rule.admit(&two),
-            "which of two origins counts is not for us to guess"
-        );
+        assert!(!rule.admit(&two), "two origins are ambiguous");
     }
 
     #[test]
@@ -293,7 +306,7 @@ mod tests {
         }
         assert!(
             !none.admit(&headers(&[]), local("127.0.0.1:1")),
-            "no name is none of ours"
+            "a missing name is refused"
         );
         let two = headers(&[(HOST, "localhost"), (HOST, "evil.example")]);
         assert!(!none.admit(&two, local("127.0.0.1:1")));

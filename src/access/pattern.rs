@@ -1,4 +1,4 @@
-//! Patterns of channel names, and what they grant.
+//! Patterns of channel names, and grants made of them.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,13 +6,17 @@ use std::sync::Arc;
 
 use crate::message::ChannelName;
 
-/// The longest pattern: as the longest channel name.
+/// The maximum length of a pattern: that of a channel name.
 const MAX_BYTES: usize = 256;
 
-/// The word for all clients, in a list of what may be published to. No channel can have that name.
+/// The word that grants messages to all clients, in a list of publish patterns. It is not a valid
+/// channel name.
 const EVERYONE: &str = "@everyone";
 
-/// A pattern of channel names: characters stand for themselves, and `*` for any run of them, none included. `*` alone is every channel.
+/// A pattern of channel names: 1 to 256 bytes of `[A-Za-z0-9_.:-]` and `*`.
+///
+/// A `*` matches any number of characters, including none. Any other character matches itself. The
+/// pattern `*` matches every channel.
 ///
 /// ```
 /// use outrace::access::Pattern;
@@ -24,9 +28,9 @@ const EVERYONE: &str = "@everyone";
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Pattern(Box<str>);
 
-/// A text that is no [`Pattern`].
+/// The error for a text that is not a [`Pattern`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no pattern of channels: 1 to 256 of A-Z a-z 0-9 _ . : - and *")]
+#[error("{0:?} is not a channel pattern; a pattern is 1 to 256 of A-Z a-z 0-9 _ . : - and *")]
 pub struct PatternError(String);
 
 impl FromStr for Pattern {
@@ -44,11 +48,11 @@ impl FromStr for Pattern {
 }
 
 impl Pattern {
-    /// Whether it is a pattern of this name. At worst the product of both lengths.
+    /// Whether the pattern matches the name. The worst-case time is the product of both lengths.
     pub fn matches(&self, name: &str) -> bool {
         let (pattern, name) = (self.0.as_bytes(), name.as_bytes());
         let (mut p, mut n) = (0, 0);
-        // Where the last star stands, and how far what it stands for goes so far.
+        // The position of the last star, and the end of the characters that it matches so far.
         let mut star: Option<(usize, usize)> = None;
         while n < name.len() {
             if pattern.get(p) == Some(&b'*') {
@@ -75,30 +79,35 @@ impl fmt::Display for Pattern {
     }
 }
 
-/// Where somebody wants to publish, or which process they want to control.
+/// The target of a publication, or the process to control. The argument of
+/// [`Grants::may_publish`] and of the hub's publish callback.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PublishTarget<'a> {
-    /// To a channel.
+    /// The subscribers of a channel.
     Channel(&'a ChannelName),
-    /// To every client, subscribed or not.
+    /// Every client, subscribed or not.
     Everyone,
-    /// Nowhere: they want to start, stop or restart the process whose channel this is.
+    /// The process with this channel, to be started, stopped or restarted. Nothing is published.
     Process(&'a ChannelName),
 }
 
-/// What somebody may subscribe and publish to, and which processes they may control. By default every channel, none, and none.
+/// The channels that a user may subscribe and publish to, and the processes that they may control.
+///
+/// By default a user may subscribe to every channel, publish to none, and control no process.
 ///
 /// ```
 /// use outrace::access::Grants;
 ///
-/// let grants = Grants::default().subscribe(["process:*"])?.publish(["process:ci-*", "@everyone"])?;
+/// let grants = Grants::default()
+///     .subscribe(["process:*"])?
+///     .publish(["process:ci-*", "@everyone"])?;
 /// assert!(grants.may_subscribe(&outrace::ChannelName::parse("process:web")?));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Grants {
-    /// None: all.
+    /// `None` grants all channels.
     subscribe: Option<Arc<[Pattern]>>,
     publish: Arc<[Pattern]>,
     everyone: bool,
@@ -117,10 +126,10 @@ impl Default for Grants {
 }
 
 impl Grants {
-    /// With these channels to subscribe to, and no others.
+    /// Sets the channels to subscribe to. An empty list grants none.
     ///
     /// # Errors
-    /// One of them is no pattern.
+    /// Returns a [`PatternError`] for the first text that is not a pattern.
     pub fn subscribe<S: AsRef<str>>(
         mut self,
         patterns: impl IntoIterator<Item = S>,
@@ -134,10 +143,11 @@ impl Grants {
         Ok(self)
     }
 
-    /// With these channels to publish to, and no others. The word `@everyone` allows messages to all clients, which no pattern does.
+    /// Sets the channels to publish to. The word `@everyone` grants messages to all clients, which
+    /// no pattern does.
     ///
     /// # Errors
-    /// One of them is no pattern.
+    /// Returns a [`PatternError`] for the first text that is neither a pattern nor `@everyone`.
     pub fn publish<S: AsRef<str>>(
         mut self,
         patterns: impl IntoIterator<Item = S>,
@@ -154,10 +164,10 @@ impl Grants {
         Ok(self)
     }
 
-    /// With the processes of these channels to start, stop and restart, and no others.
+    /// Sets the channels whose processes may be started, stopped and restarted.
     ///
     /// # Errors
-    /// One of them is no pattern.
+    /// Returns a [`PatternError`] for the first text that is not a pattern.
     pub fn control<S: AsRef<str>>(
         mut self,
         patterns: impl IntoIterator<Item = S>,
@@ -169,14 +179,14 @@ impl Grants {
         Ok(self)
     }
 
-    /// Whether it is granted to subscribe to a channel.
+    /// Whether the user may subscribe to the channel.
     pub fn may_subscribe(&self, channel: &ChannelName) -> bool {
         self.subscribe
             .as_ref()
             .is_none_or(|patterns| any(patterns, channel))
     }
 
-    /// Whether it is granted to publish there, or to control that.
+    /// Whether the user may publish to the target, or control its process.
     pub fn may_publish(&self, target: PublishTarget<'_>) -> bool {
         match target {
             PublishTarget::Channel(channel) => any(&self.publish, channel),
@@ -198,7 +208,7 @@ mod tests {
 
     use super::*;
 
-    /// The same in the simplest way, exponential as it is.
+    /// The definition of a match, in exponential time.
     fn model(pattern: &[u8], name: &[u8]) -> bool {
         match (pattern, name) {
             ([], []) => true,
@@ -212,13 +222,19 @@ mod tests {
 
     proptest! {
         #[test]
-        fn patterns_match_what_their_definition_says(pattern in "[ab*]{1,10}", name in "[ab]{0,12}") {
+        fn patterns_match_what_their_definition_says(
+            pattern in "[ab*]{1,10}",
+            name in "[ab]{0,12}",
+        ) {
             let parsed: Pattern = pattern.parse().unwrap();
             prop_assert_eq!(parsed.matches(&name), model(pattern.as_bytes(), name.as_bytes()));
         }
 
         #[test]
-        fn a_pattern_without_a_star_is_a_name(name in "[A-Za-z0-9_.:-]{1,256}", other in "[a-c]{1,3}") {
+        fn a_pattern_without_a_star_is_a_name(
+            name in "[A-Za-z0-9_.:-]{1,256}",
+            other in "[a-c]{1,3}",
+        ) {
             let pattern: Pattern = name.parse().unwrap();
             prop_assert!(pattern.matches(&name));
             prop_assert_eq!(pattern.matches(&other), name == other);
@@ -237,7 +253,7 @@ mod tests {
         let pattern: Pattern = "*a".repeat(128).parse().unwrap();
         assert!(
             !pattern.matches(&format!("{}b", "a".repeat(255))),
-            "and this ends"
+            "the match ends in time"
         );
     }
 
@@ -250,7 +266,7 @@ mod tests {
         let process = ChannelName::parse("process:web").unwrap();
         assert!(
             !all.may_publish(PublishTarget::Process(&process)),
-            "nor does it let control"
+            "publishing does not include control"
         );
         let control = Grants::default().control(["process:w*"]).unwrap();
         assert!(control.may_publish(PublishTarget::Process(&process)));

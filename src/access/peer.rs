@@ -1,14 +1,15 @@
-//! The two ends of the connection that a request came on.
+//! The addresses of the two ends of a request's connection.
 
 use std::net::SocketAddr;
 
 use http::Extensions;
 
-/// The address a request came from, as a request's extension.
+/// The address that a request came from, as an extension of the request.
 ///
-/// [`server::serve_with`](crate::server::serve_with) adds it to every request. Another server that carries a hub adds it itself, if clients are to have
-/// an [address](crate::Client::address) and connections are to be counted by it. Behind a proxy that is trusted, a layer of one's own may put the
-/// address in its place that the proxy tells.
+/// `server::serve_with` adds it to every request. Any other server has to add it, so that clients
+/// have an [address](crate::Client::address) and connections are limited per address. Behind a
+/// trusted proxy, a layer of the application may replace it with the address that the proxy
+/// reports.
 ///
 /// ```
 /// # fn add<B>(request: &mut http::Request<B>, accepted_from: std::net::SocketAddr) {
@@ -19,21 +20,22 @@ use http::Extensions;
 pub struct PeerAddress(pub SocketAddr);
 
 impl PeerAddress {
-    /// The one among a request's extensions.
+    /// Returns the address among a request's extensions.
     pub(crate) fn of(extensions: &Extensions) -> Option<SocketAddr> {
         extensions.get().map(|&Self(address)| address)
     }
 }
 
-/// The address of ours that a request was sent to, as a request's extension.
+/// The local address that a request was sent to, as an extension of the request.
 ///
-/// [`server::serve_with`](crate::server::serve_with) adds it to every request. Where it is a loopback address the hub answers to loopback names alone,
-/// and to those of [`HubBuilder::allow_host`](crate::HubBuilder::allow_host).
+/// `server::serve_with` adds it to every request. If it is a loopback address, the hub accepts only
+/// requests whose `Host` is a loopback name or one of
+/// [`HubBuilder::allow_host`](crate::HubBuilder::allow_host).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct LocalAddress(pub SocketAddr);
 
 impl LocalAddress {
-    /// The one among a request's extensions.
+    /// Returns the address among a request's extensions.
     pub(crate) fn of(extensions: &Extensions) -> Option<SocketAddr> {
         extensions.get().map(|&Self(address)| address)
     }

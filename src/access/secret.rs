@@ -1,13 +1,14 @@
-//! Secrets, kept as hashes and compared in constant time.
+//! Secrets, stored as hashes and compared in constant time.
 
 use std::fmt;
 
 use sha2::{Digest as _, Sha256};
 use subtle::{Choice, ConditionallySelectable, ConstantTimeEq};
 
-/// The SHA-256 of a secret. The secret itself is kept nowhere.
+/// The SHA-256 of a secret. The secret itself is not stored.
 ///
-/// Unsalted and fast: right for random keys, which nobody can guess, and wrong for passwords.
+/// The hash is unsalted and fast. That suits random keys, which cannot be guessed, but not
+/// passwords.
 #[derive(Clone, Copy)]
 pub(super) struct Digest([u8; 32]);
 
@@ -16,7 +17,7 @@ impl Digest {
         Self(Sha256::digest(secret).into())
     }
 
-    /// From 64 hexadecimal digits.
+    /// Parses 64 hexadecimal digits.
     pub(super) fn from_hex(text: &str) -> Option<Self> {
         let digits = text.as_bytes();
         if digits.len() != 64 {
@@ -45,13 +46,16 @@ impl fmt::Debug for Digest {
     }
 }
 
-/// The entry whose secret was shown. Compares with every entry, whichever it is, so that the time says nothing of which one came near:
-/// linear in entries, some tens of nanoseconds each.
-pub(super) fn find<'a, T>(entries: &'a [(Digest, T)], shown: &str) -> Option<&'a T> {
-    let shown = Digest::of(shown.as_bytes());
+/// Returns the last entry with this secret.
+///
+/// Compares with every entry, so that the time does not reveal which entry matched. Linear in the
+/// entries, with some tens of nanoseconds each.
+pub(super) fn find<'a, T>(entries: &'a [(Digest, T)], secret: &str) -> Option<&'a T> {
+    let wanted = Digest::of(secret.as_bytes());
+    // The index counts from 1; 0 means that no entry matched.
     let mut place = 0_u64;
     for (index, (digest, _)) in (1_u64..).zip(entries) {
-        place.conditional_assign(&index, digest.matches(&shown));
+        place.conditional_assign(&index, digest.matches(&wanted));
     }
     let index = usize::try_from(place).ok()?.checked_sub(1)?;
     entries.get(index).map(|(_, entry)| entry)

@@ -1,4 +1,4 @@
-//! The token file: names, tokens and what they may do.
+//! The token file: names, tokens and grants.
 
 use std::collections::HashSet;
 use std::future::ready;
@@ -6,70 +6,90 @@ use std::future::ready;
 use super::secret::{Digest, find};
 use super::{AuthError, AuthFuture, Authenticator, Credentials, Grants, Identity, PatternError};
 
-/// The shortest token: 16 characters of base64 are 96 bits.
+/// The minimum length of a token: 16 characters of base64 are 96 bits.
 const MIN_TOKEN_BYTES: usize = 16;
 
-/// Tokens, with whose they are and what they may do, from the lines of a token file:
+/// Identifies users by the tokens of a token file, one line each:
 ///
 /// ```text
 /// # NAME TOKEN [subscribe=PATTERN,…] [publish=PATTERN,…] [control=PATTERN,…]
-/// alice      5f1c2e3b9a7d4e608c1b                        # every channel, and publishes nothing
+/// alice      5f1c2e3b9a7d4e608c1b                        # every channel, publishes nothing
 /// dashboard  sha256:9f86d081…0a08  subscribe=process:*   # its SHA-256 instead of the token
 /// ci         Zm9vYmFyYmF6cXV1eA==  subscribe= publish=process:ci-*,@everyone
 /// ```
 ///
-/// A *name* is 1 to 128 of `A-Z a-z 0-9 _ . @ -`; it may stand on several lines, so that tokens can overlap while they change. A *token* is at least 16 of
-/// `A-Z a-z 0-9 - . _ ~ + /` and may end in `=` (what RFC 6750 allows), and should be random. Without `subscribe` all channels may be watched, without
-/// `publish` nothing may be published; `publish=@everyone` is for messages to all clients. `control` has the channels whose processes may be started and
-/// stopped, where that is possible at all. What follows a `#` at the beginning of a word is a comment.
+/// - A *name* has 1 to 128 of `A-Z a-z 0-9 _ . @ -`. It may occur on several lines, so that an old
+///   and a new token overlap during a rotation.
+/// - A *token* has at least 16 of `A-Z a-z 0-9 - . _ ~ + /`, and may end in `=` (RFC 6750 section
+///   2.1). It should be random. `sha256:` and 64 hexadecimal digits stand for the token with that
+///   SHA-256.
+/// - `subscribe` lists [patterns](super::Pattern) of the channels that the user may subscribe to.
+///   Without it, the user may subscribe to all.
+/// - `publish` lists those that the user may publish to. Without it, the user may publish to none.
+///   `publish=@everyone` grants messages to all clients.
+/// - `control` lists those whose processes the user may start and stop, if the server allows that.
+/// - A `#` at the beginning of a word starts a comment.
 ///
-/// A token is shown as `Authorization: Bearer …`, `X-API-Key: …` or `?token=…`. Tokens are kept as SHA-256 and compared in constant time.
+/// A request presents its token as `Authorization: Bearer …`, `X-API-Key: …` or `?token=…`. Tokens
+/// are stored as SHA-256 and compared in constant time.
 #[derive(Debug, Clone, Default)]
 pub struct TokenTable(Vec<(Digest, Identity)>);
 
-/// What is wrong with a token file, and in which line. Never shows a token.
+/// An error in a token file, with its line. It never contains a token.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}: {fault}")]
 pub struct TokenFileError {
-    /// The line, from 1.
+    /// The line number, from 1.
     pub line: usize,
-    /// What is wrong with it.
+    /// The fault in that line.
     pub fault: TokenFault,
 }
 
-/// What can be wrong with a line of a token file.
+/// A fault in a line of a token file.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TokenFault {
-    /// The name breaks its rule.
+    /// The name has an invalid character or length.
     #[error("a name is 1 to 128 of A-Z a-z 0-9 _ . @ -")]
     Name,
-    /// There is a name alone.
+    /// The line has a name and no token.
     #[error("a token has to follow the name")]
     NoToken,
-    /// The token breaks its rule.
+    /// The token has an invalid character or is too short.
     #[error(
-        "a token is at least 16 of A-Z a-z 0-9 - . _ ~ + / and may end in =, or is sha256: and 64 hexadecimal digits"
+        "a token is at least 16 of A-Z a-z 0-9 - . _ ~ + / and may end in =, \
+         or is sha256: and 64 hexadecimal digits"
     )]
     Token,
-    /// Another line has the same token.
-    #[error("the same token stands in a line above")]
+    /// An earlier line has the same token.
+    #[error("an earlier line has the same token")]
     Repeated,
-    /// A word that is neither `subscribe=` nor `publish=` nor `control=`, or one of them again.
+    /// A word after the token is not `subscribe=`, `publish=` or `control=`, or is repeated.
     #[error(
-        "what follows the token is subscribe=PATTERN,… publish=PATTERN,… control=PATTERN,…, each at most once"
+        "only subscribe=PATTERN,… publish=PATTERN,… and control=PATTERN,… may follow the token, \
+         each at most once"
     )]
     Word,
-    /// A pattern is none.
+    /// A pattern is not valid.
     #[error(transparent)]
     Pattern(#[from] PatternError),
 }
 
 impl TokenTable {
-    /// Reads the lines of a token file. Pure: bytes in, a table out.
+    /// Parses the text of a token file. Does no I/O.
+    ///
+    /// ```
+    /// use outrace::access::TokenTable;
+    ///
+    /// let table = TokenTable::parse("alice 0123456789abcdef subscribe=process:*")?;
+    /// assert_eq!(table.len(), 1);
+    /// let error = TokenTable::parse("# nothing wrong here\nbob short").unwrap_err();
+    /// assert_eq!(error.line, 2);
+    /// # Ok::<(), outrace::access::TokenFileError>(())
+    /// ```
     ///
     /// # Errors
-    /// The first line that is wrong.
+    /// Returns the error of the first faulty line.
     pub fn parse(text: &str) -> Result<Self, TokenFileError> {
         let mut table = Vec::new();
         let mut seen = HashSet::new();
@@ -89,29 +109,31 @@ impl TokenTable {
         Ok(Self(table))
     }
 
-    /// How many tokens there are.
+    /// Returns the number of tokens.
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Whether there is none: nobody is let in.
+    /// Whether the table has no token, so that it admits no request.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Whether some token still lets in this very user with these very rights: for the connected, after the file has changed.
+    /// Whether a token of the table has exactly this identity: the same user with the same grants.
+    ///
+    /// After a reload, clients whose identity is no longer known can be disconnected.
     pub fn knows(&self, identity: &Identity) -> bool {
         self.0.iter().any(|(_, known)| known == identity)
     }
 }
 
 impl Authenticator for TokenTable {
-    fn authenticate<'a>(&'a self, shown: &'a Credentials) -> AuthFuture<'a> {
-        let token = shown
+    fn authenticate<'a>(&'a self, credentials: &'a Credentials) -> AuthFuture<'a> {
+        let token = credentials
             .bearer()
-            .or_else(|| shown.api_key())
+            .or_else(|| credentials.api_key())
             .map(Into::into)
-            .or_else(|| shown.query_token());
+            .or_else(|| credentials.query_token());
         Box::pin(ready(match token {
             Some(token) => find(&self.0, &token).cloned().ok_or(AuthError::Invalid),
             None => Err(AuthError::Missing),
@@ -119,7 +141,7 @@ impl Authenticator for TokenTable {
     }
 }
 
-/// What a line says; nothing when it is empty or a comment.
+/// Parses a line. Returns `None` for an empty line or a comment.
 fn entry(line: &str) -> Result<Option<(Digest, Identity)>, TokenFault> {
     let mut words = line
         .split_ascii_whitespace()
@@ -163,12 +185,12 @@ fn entry(line: &str) -> Result<Option<(Digest, Identity)>, TokenFault> {
     Ok(Some((digest, Identity::new(name).with_grants(grants))))
 }
 
-/// The patterns between commas; none in an empty list.
+/// Splits a list of patterns at commas. An empty list has none.
 fn listed(patterns: &str) -> impl Iterator<Item = &str> {
     patterns.split(',').filter(move |_| !patterns.is_empty())
 }
 
-/// RFC 6750 section 2.1, and long enough not to be guessed.
+/// Whether a text is a token by RFC 6750 section 2.1, and has the minimum length.
 fn is_token(token: &str) -> bool {
     let body = token.trim_end_matches('=');
     let is_part = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~+/".contains(&byte);
@@ -180,14 +202,14 @@ mod tests {
     use proptest::prelude::*;
 
     use super::super::PublishTarget;
-    use super::super::credentials::tests::shown;
+    use super::super::credentials::tests::credentials;
     use super::*;
     use crate::message::ChannelName;
 
     fn ask(table: &TokenTable, uri: &str, headers: &[(&str, &str)]) -> Result<Identity, AuthError> {
-        let shown = shown(uri, headers);
+        let credentials = credentials(uri, headers);
         let mut context = std::task::Context::from_waker(std::task::Waker::noop());
-        match table.authenticate(&shown).as_mut().poll(&mut context) {
+        match table.authenticate(&credentials).as_mut().poll(&mut context) {
             std::task::Poll::Ready(found) => found,
             std::task::Poll::Pending => panic!("a table knows at once"),
         }
@@ -197,8 +219,10 @@ mod tests {
         # who, what, where\n\
         \n\
         alice 0123456789abcdef\t# watches\n\
-        test  sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08 subscribe=process:*\n\
-        ci    Zm9vYmFyYmF6cXV1eA== subscribe= publish=process:ci-*,logs,@everyone control=process:ci-1\n";
+        test  sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08 \
+            subscribe=process:*\n\
+        ci    Zm9vYmFyYmF6cXV1eA== subscribe= publish=process:ci-*,logs,@everyone \
+            control=process:ci-1\n";
 
     #[test]
     fn a_token_lets_in_whose_it_is_however_it_is_shown() {

@@ -1,15 +1,16 @@
 //! A timer that is precise below a millisecond.
 //!
-//! The runtime's own timers tick in whole milliseconds and fire up to one late; flush intervals go down to a few hundred
-//! microseconds. On Linux a timerfd, waited for like a socket, is exact; elsewhere the runtime's timer serves.
+//! The runtime's own timers tick in whole milliseconds and fire up to one millisecond late, but flush
+//! intervals go down to a few hundred microseconds. On Linux a timerfd, waited for like a socket, is
+//! exact. Elsewhere the runtime's timer serves.
 
 use std::time::Duration;
 
 /// One reusable timer, for one task.
 pub(crate) struct Alarm {
-    /// The timerfd. Waited for and read like a pipe's end: tokio's type for these takes any descriptor that can be polled.
+    /// The timerfd. `None` if the system had no descriptor left.
     #[cfg(target_os = "linux")]
-    timer: Option<tokio::net::unix::pipe::Receiver>,
+    timer: Option<tokio::io::unix::AsyncFd<std::os::fd::OwnedFd>>,
 }
 
 impl Alarm {
@@ -23,7 +24,7 @@ impl Alarm {
                 TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC,
             )
             .ok()
-            .and_then(|fd| tokio::net::unix::pipe::Receiver::from_owned_fd_unchecked(fd).ok());
+            .and_then(|fd| crate::descriptor::register_readable(fd).ok());
             Self { timer }
         }
         #[cfg(not(target_os = "linux"))]
@@ -45,12 +46,13 @@ impl Alarm {
 #[cfg(target_os = "linux")]
 mod linux {
     use std::io;
+    use std::os::fd::OwnedFd;
     use std::time::Duration;
 
     use rustix::time::{Itimerspec, TimerfdTimerFlags, Timespec, timerfd_settime};
-    use tokio::net::unix::pipe::Receiver;
+    use tokio::io::unix::AsyncFd;
 
-    pub(super) async fn sleep(timer: &Receiver, duration: Duration) -> io::Result<()> {
+    pub(super) async fn sleep(timer: &AsyncFd<OwnedFd>, duration: Duration) -> io::Result<()> {
         let value = Timespec {
             tv_sec: i64::try_from(duration.as_secs()).unwrap_or(i64::MAX),
             // A value of zero would disarm the timer.
@@ -61,7 +63,7 @@ mod linux {
             tv_nsec: 0,
         };
         timerfd_settime(
-            timer,
+            timer.get_ref(),
             TimerfdTimerFlags::empty(),
             &Itimerspec {
                 it_interval: interval,
@@ -69,12 +71,12 @@ mod linux {
             },
         )?;
         loop {
-            timer.readable().await?;
-            match timer.try_read(&mut [0; 8]) {
-                Ok(_) => return Ok(()),
-                // Readiness left over from a sleep that was dropped.
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) => return Err(error),
+            let mut ready = timer.readable().await?;
+            let read = ready.try_io(|timer| Ok(rustix::io::read(timer, &mut [0; 8])?));
+            match read {
+                Ok(read) => return read.map(|_| ()),
+                // The readiness is left over from a sleep that was dropped.
+                Err(_would_block) => {}
             }
         }
     }

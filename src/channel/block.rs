@@ -1,4 +1,5 @@
-//! Stage 2's product: a run of messages of one channel, sealed, numbered, encoded when the first subscriber needs it.
+//! Stage 2's product: a run of messages of one channel, sealed, numbered, and encoded when the first
+//! subscriber needs it.
 
 use std::ops::Range;
 use std::sync::OnceLock;
@@ -11,7 +12,7 @@ use crate::encode::{
 use crate::message::{Lines, Message};
 use crate::sync::{AtomicUsize, Ordering};
 
-/// What one push brought: messages in their order, raw.
+/// The messages of one push, in their order, raw.
 #[derive(Debug)]
 pub(crate) enum Run {
     /// One line of output.
@@ -39,19 +40,13 @@ impl Run {
     }
 }
 
-/// One message of a block, borrowed.
-enum Item<'a> {
-    Line(&'a [u8]),
-    Message(&'a Message),
-}
-
-/// What all encodings of a channel's blocks have in common.
+/// The settings that all encodings of a channel's blocks share.
 #[derive(Debug)]
 pub(crate) struct Style {
     pub(crate) envelope: Envelope,
-    /// Names the channel's numbering.
+    /// The name of the channel's numbering.
     pub(crate) epoch: String,
-    /// Lines in one batch frame at most.
+    /// The most lines in one batch frame.
     pub(crate) batch_lines: usize,
 }
 
@@ -59,7 +54,7 @@ pub(crate) struct Style {
 #[derive(Debug)]
 pub(crate) struct Encoded {
     pub(crate) frames: Frames,
-    /// The frames that may use a client's reserve, ascending.
+    /// The indexes of the frames that may use a client's reserve, ascending.
     pub(crate) reserved: Vec<u32>,
 }
 
@@ -67,7 +62,7 @@ pub(crate) struct Encoded {
 #[derive(Debug, Default)]
 struct Encodings {
     json: OnceLock<Encoded>,
-    /// Few blocks have one of these.
+    /// Made for the few blocks that have one of these.
     others: OnceLock<Box<[OnceLock<Encoded>; 3]>>,
 }
 
@@ -83,7 +78,7 @@ impl Encodings {
     }
 }
 
-/// A sealed run of messages. Immutable once sealed; its encodings are each made at most once.
+/// A run of messages. It is immutable once sealed, and each of its encodings is made at most once.
 #[derive(Debug)]
 pub(crate) struct Block {
     runs: Vec<Run>,
@@ -91,14 +86,14 @@ pub(crate) struct Block {
     bytes: usize,
     first_seq: u64,
     timestamp: Timestamp,
-    /// Nanoseconds since the hub began.
+    /// The time of the seal, in nanoseconds since the hub began.
     sealed_at: u64,
-    /// The messages that may use a client's reserve, by their index in the block, ascending.
+    /// The indexes of the messages that may use a client's reserve, ascending.
     reserved: Vec<u32>,
     encodings: Encodings,
-    /// Bytes of all encodings. Written by the sealer alone, as is `charged`: Relaxed.
+    /// Bytes of all encodings. Only the sealer writes this and `charged`: Relaxed.
     encoded_bytes: AtomicUsize,
-    /// What a history holds against its bounds for this block.
+    /// The bytes that a history has charged for this block.
     charged: AtomicUsize,
 }
 
@@ -129,7 +124,7 @@ impl Block {
         self.runs.push(run);
     }
 
-    /// Gives the block its numbers and its time.
+    /// Gives the block its numbers and its times.
     pub(crate) fn seal(&mut self, first_seq: u64, timestamp: Timestamp, at: u64) {
         self.first_seq = first_seq;
         self.timestamp = timestamp;
@@ -152,7 +147,7 @@ impl Block {
         self.first_seq
     }
 
-    /// Of a block that is not empty.
+    /// Returns the number of the last message. The block must not be empty.
     pub(crate) fn last_seq(&self) -> u64 {
         self.first_seq + self.messages as u64 - 1
     }
@@ -165,11 +160,11 @@ impl Block {
         &self.timestamp
     }
 
-    /// The bytes it takes in memory, about.
+    /// Returns about how many bytes the block takes in memory.
     pub(crate) fn memory(&self) -> usize {
         size_of::<Self>()
             + self.runs.capacity() * size_of::<Run>()
-            // The place of each line in its run.
+            // The span of each line in its run.
             + self.messages * 8
             + self.bytes
             + self.encoded_bytes.load(Ordering::Relaxed)
@@ -183,7 +178,7 @@ impl Block {
         self.charged.store(bytes, Ordering::Relaxed);
     }
 
-    /// The whole block in an encoding, made now if nobody has needed it before. For the sealer.
+    /// Returns the whole block in an encoding, which is made now if no subscriber needed it before.
     pub(crate) fn encoded(&self, encoding: Encoding, style: &Style) -> &Encoded {
         self.encodings.slot(encoding).get_or_init(|| {
             let frames = self.encode(encoding, style, 0..self.messages);
@@ -198,7 +193,8 @@ impl Block {
         })
     }
 
-    /// A part of the block in an encoding, made for one subscriber: where a replay begins or ends within a frame of several messages.
+    /// Encodes a part of the block for one subscriber, where a replay begins or ends within a frame of
+    /// several messages.
     pub(crate) fn encode(
         &self,
         encoding: Encoding,
@@ -210,69 +206,101 @@ impl Block {
         let (envelope, timestamp) = (&style.envelope, &self.timestamp);
         match encoding {
             Encoding::Json => {
-                let mut builder = FramesBuilder::with_capacity(count, bytes);
-                self.each(messages, |item| match item {
-                    Item::Line(line) => builder.push_line(envelope, line, timestamp),
-                    Item::Message(message) => builder.push_message(envelope, message, timestamp),
-                });
-                builder.finish()
-            }
-            Encoding::Batch => {
-                let mut builder = BatchBuilder::new(
+                let builder = JsonBuilder {
+                    frames: FramesBuilder::with_capacity(count, bytes),
                     envelope,
                     timestamp,
-                    first_seq,
-                    style.batch_lines,
-                    count,
-                    bytes,
-                );
-                self.each(messages, |item| match item {
-                    Item::Line(line) => builder.push_line(line),
-                    Item::Message(message) => builder.push_message(message),
-                });
-                builder.finish()
+                };
+                self.build(messages, builder)
             }
-            Encoding::Text => {
-                let mut builder = TextBuilder::new(count, bytes);
-                self.each(messages, |item| match item {
-                    Item::Line(line) => builder.push_line(line),
-                    Item::Message(message) => builder.push_message(message),
-                });
-                builder.finish()
+            Encoding::Batch => {
+                let lines = style.batch_lines;
+                let builder =
+                    BatchBuilder::new(envelope, timestamp, first_seq, lines, count, bytes);
+                self.build(messages, builder)
             }
+            Encoding::Text => self.build(messages, TextBuilder::new(count, bytes)),
             Encoding::Events => {
-                let mut builder =
-                    EventsBuilder::new(envelope, timestamp, &style.epoch, first_seq, count, bytes);
-                self.each(messages, |item| match item {
-                    Item::Line(line) => builder.push_line(line),
-                    Item::Message(message) => builder.push_message(message),
-                });
-                builder.finish()
+                let epoch = &style.epoch;
+                let builder =
+                    EventsBuilder::new(envelope, timestamp, epoch, first_seq, count, bytes);
+                self.build(messages, builder)
             }
         }
     }
 
-    fn each<'a>(&'a self, messages: Range<usize>, mut take: impl FnMut(Item<'a>)) {
+    /// Pushes some of the messages, by their indexes in the block, into a builder.
+    fn build(&self, messages: Range<usize>, mut builder: impl Build) -> Frames {
         let Range { mut start, end } = messages;
         let mut first = 0;
         for run in &self.runs {
             let after = first + run.messages();
             if start < after && first < end {
                 match run {
-                    Run::Line(line) => take(Item::Line(line)),
-                    Run::Message(message) => take(Item::Message(message)),
+                    Run::Line(line) => builder.line(line),
+                    Run::Message(message) => builder.message(message),
                     Run::Lines(lines) => {
                         let wanted = start - first..after.min(end) - first;
                         lines
                             .iter()
                             .skip(wanted.start)
                             .take(wanted.len())
-                            .for_each(|line| take(Item::Line(line)));
+                            .for_each(|line| builder.line(line));
                     }
                 }
                 start = after;
             }
             first = after;
         }
+        builder.build()
     }
 }
+
+/// The builder of one encoding.
+trait Build {
+    fn line(&mut self, line: &[u8]);
+    fn message(&mut self, message: &Message);
+    fn build(self) -> Frames;
+}
+
+/// Builds one JSON frame for each message.
+struct JsonBuilder<'a> {
+    frames: FramesBuilder,
+    envelope: &'a Envelope,
+    timestamp: &'a Timestamp,
+}
+
+impl Build for JsonBuilder<'_> {
+    fn line(&mut self, line: &[u8]) {
+        self.frames.push_line(self.envelope, line, self.timestamp);
+    }
+
+    fn message(&mut self, message: &Message) {
+        self.frames
+            .push_message(self.envelope, message, self.timestamp);
+    }
+
+    fn build(self) -> Frames {
+        self.frames.finish()
+    }
+}
+
+macro_rules! impl_build {
+    ($($builder:ty),*) => {$(
+        impl Build for $builder {
+            fn line(&mut self, line: &[u8]) {
+                self.push_line(line);
+            }
+
+            fn message(&mut self, message: &Message) {
+                self.push_message(message);
+            }
+
+            fn build(self) -> Frames {
+                self.finish()
+            }
+        }
+    )*};
+}
+
+impl_build!(BatchBuilder<'_>, TextBuilder, EventsBuilder<'_>);

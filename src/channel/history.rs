@@ -1,7 +1,8 @@
-//! The last blocks of a channel, for those who come late, come back or missed something.
+//! The last blocks of a channel, for subscribers that come late, come back or missed messages.
 //!
-//! The very blocks that were fanned out, not copies: their raw messages, and those encodings that somebody has needed. Owned by the
-//! channel's sealer. Blocks are kept whole: the bound in messages is exact in what is replayed, and off by less than one block in what is held.
+//! A history holds the blocks that were fanned out, not copies: their raw messages, and the encodings
+//! that some subscriber needed. It belongs to the channel's sealer. Blocks are kept whole: the bound
+//! in messages is exact for replays, and off by less than one block for what is held.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -11,15 +12,15 @@ use super::block::Block;
 /// The bounds of one channel's history.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Keep {
-    /// Messages; 0 keeps no history.
+    /// Messages. 0 keeps no history.
     pub(crate) messages: usize,
-    /// Bytes, of raw messages and of their encodings.
+    /// Bytes of raw messages and of their encodings.
     pub(crate) bytes: usize,
-    /// Nanoseconds.
+    /// The age at which a block is dropped, in nanoseconds.
     pub(crate) age: u64,
 }
 
-/// What a channel with a history is charged beside its blocks: its queue, names and numbering.
+/// The bytes charged for a channel with a history beside its blocks: its queue, names and numbering.
 pub(crate) const CHANNEL_BYTES: usize = 4096;
 
 /// A channel's last blocks, oldest first.
@@ -29,16 +30,16 @@ pub(crate) struct History {
     bytes: usize,
 }
 
-/// By how many bytes the history has changed.
-pub(crate) type Change = isize;
+/// The number of bytes by which a history has changed.
+pub(crate) type ByteChange = isize;
 
 impl History {
     pub(crate) fn is_empty(&self) -> bool {
         self.blocks.is_empty()
     }
 
-    /// Keeps a block, and drops what the bounds no longer hold.
-    pub(crate) fn append(&mut self, block: Arc<Block>, keep: Keep, now: u64) -> Change {
+    /// Keeps a block, and drops the blocks that exceed the bounds.
+    pub(crate) fn append(&mut self, block: Arc<Block>, keep: Keep, now: u64) -> ByteChange {
         let mut change = 0;
         if self.blocks.is_empty() {
             change += CHANNEL_BYTES as isize;
@@ -50,8 +51,8 @@ impl History {
         change + bytes as isize + self.trim(keep, now)
     }
 
-    /// Drops what the bounds no longer hold at `now`.
-    pub(crate) fn trim(&mut self, keep: Keep, now: u64) -> Change {
+    /// Drops the blocks that exceed the bounds at `now`.
+    pub(crate) fn trim(&mut self, keep: Keep, now: u64) -> ByteChange {
         let mut change = 0;
         let needed_from = self.last_seq().saturating_sub(keep.messages as u64);
         while let Some(front) = self.blocks.front() {
@@ -71,8 +72,8 @@ impl History {
         change
     }
 
-    /// Drops everything.
-    pub(crate) fn clear(&mut self) -> Change {
+    /// Drops all blocks.
+    pub(crate) fn clear(&mut self) -> ByteChange {
         if self.blocks.is_empty() {
             return 0;
         }
@@ -81,8 +82,8 @@ impl History {
         -(change as isize)
     }
 
-    /// Takes the encodings into account that a block has got since it was kept.
-    pub(crate) fn settle(&mut self, block: &Block) -> Change {
+    /// Accounts for the encodings that a block got after it was kept.
+    pub(crate) fn settle(&mut self, block: &Block) -> ByteChange {
         let grown = block.memory() - block.charged();
         if grown == 0
             || self
@@ -96,13 +97,13 @@ impl History {
         grown as isize
     }
 
-    /// The number of the oldest message that is replayed; `None` when none is.
+    /// Returns the number of the oldest message that can be replayed; `None` when there is none.
     pub(crate) fn oldest(&self, keep: Keep) -> Option<u64> {
         let first = self.blocks.front()?.first_seq();
         Some(first.max((self.last_seq() + 1).saturating_sub(keep.messages as u64)))
     }
 
-    /// The block that holds message `seq`, or else the next one after it.
+    /// Returns the block that holds message `seq`, or else the next block after it.
     pub(crate) fn find(&self, seq: u64) -> Option<&Arc<Block>> {
         let index = self.blocks.partition_point(|block| block.last_seq() < seq);
         self.blocks.get(index)

@@ -1,13 +1,15 @@
-//! Stage 1: what publishers have pushed and the sealer has not yet taken, in the channel's one total order.
+//! Stage 1: what publishers have pushed and the sealer has not yet taken, in the channel's one total
+//! order.
 //!
-//! Joins and leaves stand in the same queue as messages. That is what makes the seam exact: a subscriber gets every
-//! message that was pushed after its join, and none from before.
+//! Joins and leaves are in the same queue as messages. That makes the seam exact: a subscriber gets
+//! every message that was pushed after its join, and none from before.
 
 use std::sync::Arc;
 
 use crossbeam_queue::SegQueue;
 
 use super::block::Run;
+use super::seal::SealToken;
 use super::subscription::Subscription;
 use crate::protocol::Range;
 use crate::sync::{AtomicU64, AtomicUsize, Ordering};
@@ -17,24 +19,26 @@ use crate::sync::{AtomicU64, AtomicUsize, Ordering};
 pub(crate) enum Entry {
     /// Messages.
     Run(Run),
-    /// A subscriber who gets all that comes after.
+    /// A subscriber that gets all messages that come after.
     Join(Arc<Subscription>),
-    /// A subscriber who gets nothing of what comes after.
+    /// A subscriber that gets no message that comes after.
     Leave(Arc<Subscription>),
-    /// A subscriber who is owed something, and has room again.
+    /// A subscriber that has something pending, and has room again.
     Resume(Arc<Subscription>),
-    /// A subscriber who wants a range of messages again.
+    /// A subscriber that wants a range of messages again.
     Refetch(Arc<Subscription>, Range),
-    /// The history may hold what is too old.
+    /// The history may hold blocks that are too old.
     Trim,
-    /// The history has to make room for other channels'.
+    /// The history has to make room for those of other channels.
     Forget,
-    /// So many messages found no room here: they keep their numbers, and who joins later was not spared them.
+    /// So many messages found no room here. They keep their numbers, and do not count as skipped for a
+    /// subscriber that joins later.
     Overflowed(u64),
 }
 
 impl Entry {
-    /// Whether it may enter although the queue is at its bound: what must not be lost behind a flood.
+    /// Returns whether it may enter although the queue is at its bound: it must not be lost behind a
+    /// flood.
     fn is_reserved(&self) -> bool {
         matches!(self, Self::Run(Run::Message(message)) if message.is_reserved())
     }
@@ -50,7 +54,7 @@ impl Entry {
     }
 }
 
-/// How much waits, in messages and raw bytes.
+/// An amount of waiting data, in messages and raw bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Waiting {
     pub(crate) messages: usize,
@@ -58,7 +62,7 @@ pub(crate) struct Waiting {
 }
 
 const BYTES_BITS: u32 = 40;
-/// Statuses and errors that may wait beyond the queue's bound.
+/// The most statuses and errors that may wait beyond the queue's bound.
 const MAX_RESERVED: usize = 1024;
 
 impl Waiting {
@@ -73,6 +77,7 @@ impl Waiting {
         ((self.messages as u64) << BYTES_BITS) + self.bytes as u64
     }
 
+    /// Returns whether either amount has reached the bound.
     pub(crate) fn exceeds(self, bound: Waiting) -> bool {
         self.messages >= bound.messages || self.bytes >= bound.bytes
     }
@@ -85,18 +90,18 @@ impl std::ops::AddAssign for Waiting {
     }
 }
 
-/// Entries beyond which overflowing messages are only counted: 3 MB of notes.
+/// The number of entries beyond which overflowing messages are only counted: 3 MB of notes.
 const MAX_ENTRIES: usize = 64 * 1024;
 
-/// The queue between the publishers of a channel and whoever seals it.
+/// The queue between the publishers of a channel and its sealer.
 ///
-/// The counters are Relaxed: they decide when to seal and bound what waits, and order nothing; the queue's own push and pop order
-/// the entries.
+/// The counters are Relaxed: they decide when to seal and bound what waits, and order nothing. The
+/// queue's own push and pop order the entries.
 pub(crate) struct Ingest {
     queue: SegQueue<Entry>,
     /// Messages (upper 24 bits) and bytes (lower 40) that wait.
     waiting: AtomicU64,
-    /// Messages that found the queue at its bound while somebody was sealing, and no place for a note of it either.
+    /// Messages that found the queue at its bound, and no place for a note of it either.
     overflowed: AtomicU64,
     /// Reserved messages that wait.
     reserved: AtomicUsize,
@@ -112,13 +117,15 @@ impl Ingest {
         }
     }
 
-    /// Pushes an entry, without waiting for anybody; answers what waits now, this entry included. Over `bound` the entry is not
-    /// pushed but counted.
+    /// Pushes an entry without waiting. Returns the amount that waits now, this entry included. Over
+    /// `bound` the entry is not pushed but counted.
     ///
-    /// A status or an error enters all the same, as it has a reserve in the clients' queues: a process's last lines may have filled this
-    /// queue just before its exit status. Of those too only so many may wait.
+    /// A status or an error enters all the same, as it has a reserve in the clients' queues: a
+    /// process's last lines may have filled this queue just before its exit status. The number of
+    /// these has a bound too.
     ///
-    /// The bound is met only when publishers push faster than one of them can seal: an empty queue takes an entry of any size.
+    /// The bound is met only when publishers push faster than one of them can seal. An empty queue
+    /// takes an entry of any size.
     pub(crate) fn push(&self, entry: Entry, bound: Waiting) -> Waiting {
         let weight = entry.weight();
         if weight.messages > 0 {
@@ -147,8 +154,10 @@ impl Ingest {
         }
     }
 
-    /// Notes that so many messages found no room, in their place among the others. When even such notes pile up they are only counted: then
-    /// their number is exact, and their place is where the sealer comes to it.
+    /// Notes that so many messages found no room, at their place among the others.
+    ///
+    /// When even such notes pile up, the messages are only counted. Then their number is exact, and
+    /// their place is where the sealer comes to the count.
     fn overflow(&self, messages: u64) {
         if self.queue.len() < MAX_ENTRIES {
             self.queue.push(Entry::Overflowed(messages));
@@ -157,17 +166,19 @@ impl Ingest {
         }
     }
 
-    /// What waits now.
+    /// Returns the amount that waits now.
     pub(crate) fn waiting(&self) -> Waiting {
         Waiting::unpack(self.waiting.load(Ordering::Relaxed))
     }
 
-    /// How many entries a seal that starts now takes: those pushed later are a later seal's, so that a seal ends.
+    /// Returns the number of entries that a pass which starts now takes. Entries that are pushed later
+    /// belong to a later pass, so that a pass ends.
     pub(crate) fn len(&self) -> usize {
         self.queue.len()
     }
 
-    pub(crate) fn pop(&self) -> Option<Entry> {
+    /// Takes the next entry.
+    pub(super) fn pop(&self, _: &SealToken) -> Option<Entry> {
         let entry = self.queue.pop()?;
         if entry.is_reserved() {
             self.reserved.fetch_sub(1, Ordering::Relaxed);
@@ -175,12 +186,12 @@ impl Ingest {
         Some(entry)
     }
 
-    /// Gives back the room of what was taken.
+    /// Releases the room of entries that were taken.
     pub(crate) fn release(&self, taken: Waiting) {
         self.waiting.fetch_sub(taken.pack(), Ordering::Relaxed);
     }
 
-    /// Takes the number of messages that found no room.
+    /// Takes the number of messages that were only counted.
     pub(crate) fn take_overflowed(&self) -> u64 {
         if self.overflowed.load(Ordering::Relaxed) == 0 {
             return 0;
@@ -204,9 +215,8 @@ impl std::fmt::Debug for Ingest {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::channel::client::ClientKind;
-    use crate::channel::{Channel, Client, ClientId, HubShared, Overflow};
-    use crate::config::Config;
+    use crate::channel::seal::SealFlag;
+    use crate::channel::testing;
     use crate::message::{Message, Status};
 
     const BOUND: Waiting = Waiting {
@@ -214,49 +224,39 @@ mod tests {
         bytes: 1000,
     };
 
+    fn token() -> SealToken {
+        SealFlag::default().request().expect("the flag is down")
+    }
+
     fn line() -> Entry {
         Entry::Run(Run::Line("line".into()))
     }
 
     #[test]
     fn what_found_no_room_before_a_join_stands_before_it() {
-        let core = Arc::new(HubShared::new(Config::default()));
-        let client = Arc::new(Client::new(
-            ClientId(1),
-            crate::access::PeerInfo::default(),
-            core.config.limits(),
-            ClientKind::WebSocket,
-            Arc::downgrade(&core),
-        ));
-        let channel = Arc::new(Channel::new(core, None, Overflow::Skip));
+        let subscription = testing::subscription(&testing::channel(), None);
+        let token = token();
         let ingest = Ingest::new();
         for _ in 0..5 {
             ingest.push(line(), BOUND);
         }
-        ingest.push(
-            Entry::Join(Arc::new(Subscription::new(
-                client,
-                channel,
-                crate::encode::Encoding::Json,
-                None,
-            ))),
-            BOUND,
-        );
+        ingest.push(Entry::Join(subscription), BOUND);
         ingest.push(line(), BOUND);
-        assert!(matches!(ingest.pop(), Some(Entry::Run(_))));
-        assert!(matches!(ingest.pop(), Some(Entry::Run(_))));
+        assert!(matches!(ingest.pop(&token), Some(Entry::Run(_))));
+        assert!(matches!(ingest.pop(&token), Some(Entry::Run(_))));
         for _ in 0..3 {
-            assert!(matches!(ingest.pop(), Some(Entry::Overflowed(1))));
+            assert!(matches!(ingest.pop(&token), Some(Entry::Overflowed(1))));
         }
-        assert!(matches!(ingest.pop(), Some(Entry::Join(_))));
-        assert!(matches!(ingest.pop(), Some(Entry::Overflowed(1))));
-        assert!(ingest.pop().is_none());
+        assert!(matches!(ingest.pop(&token), Some(Entry::Join(_))));
+        assert!(matches!(ingest.pop(&token), Some(Entry::Overflowed(1))));
+        assert!(ingest.pop(&token).is_none());
         assert_eq!(ingest.take_overflowed(), 0);
     }
 
     #[test]
     fn what_found_no_room_stands_between_what_was_pushed_before_and_after_it() {
         let ingest = Ingest::new();
+        let token = token();
         for _ in 0..3 {
             ingest.push(line(), BOUND);
         }
@@ -265,21 +265,22 @@ mod tests {
             bytes: 8,
         });
         ingest.push(line(), BOUND);
-        assert!(matches!(ingest.pop(), Some(Entry::Run(_))));
-        assert!(matches!(ingest.pop(), Some(Entry::Run(_))));
-        assert!(matches!(ingest.pop(), Some(Entry::Overflowed(1))));
-        assert!(matches!(ingest.pop(), Some(Entry::Run(_))));
+        assert!(matches!(ingest.pop(&token), Some(Entry::Run(_))));
+        assert!(matches!(ingest.pop(&token), Some(Entry::Run(_))));
+        assert!(matches!(ingest.pop(&token), Some(Entry::Overflowed(1))));
+        assert!(matches!(ingest.pop(&token), Some(Entry::Run(_))));
     }
 
     #[test]
     fn notes_of_what_found_no_room_are_bounded_and_their_count_is_not_lost() {
         let ingest = Ingest::new();
+        let token = token();
         for _ in 0..MAX_ENTRIES + 10 {
             ingest.push(line(), BOUND);
         }
         assert_eq!(ingest.len(), MAX_ENTRIES);
         let mut noted = 0;
-        while let Some(entry) = ingest.pop() {
+        while let Some(entry) = ingest.pop(&token) {
             if let Entry::Overflowed(messages) = entry {
                 noted += messages;
             }
@@ -293,6 +294,7 @@ mod tests {
     #[test]
     fn statuses_enter_a_full_queue_up_to_a_bound_of_their_own() {
         let ingest = Ingest::new();
+        let token = token();
         let status = || Entry::Run(Run::Message(Box::new(Message::status(&Status::Exited, 0))));
         for _ in 0..3 {
             ingest.push(line(), BOUND);
@@ -305,7 +307,7 @@ mod tests {
             2 + MAX_RESERVED + 1 + 5,
             "two lines, the statuses, and a note of each that found no room"
         );
-        while ingest.pop().is_some() {}
+        while ingest.pop(&token).is_some() {}
         ingest.push(status(), BOUND);
         assert_eq!(
             (ingest.len(), ingest.take_overflowed()),

@@ -1,33 +1,41 @@
-//! The policy of not skipping: a publisher that can wait does so while a subscriber has no room, within a bound.
+//! The policy of not skipping: a publisher that can wait does so while a subscriber has no room, within
+//! a bound.
 
 use std::collections::HashMap;
 use std::ops::Range;
 use std::pin::pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use super::ingest::Waiting;
 use super::{Channel, Client, ClientId, Publisher};
 use crate::message::Lines;
 use crate::outbox::Used;
-use crate::sync::{AtomicBool, Ordering};
+use crate::sync::{AtomicBool, Ordering, lock};
 
-/// Room that appears before all is written is found at the latest after this, and only while somebody is waited for.
-const LOOK: Duration = Duration::from_millis(5);
+/// The longest time between two looks at the subscribers' queues while one of them is waited for. A
+/// client reports an empty queue at once, but room in a queue that is not empty is found by looking.
+const MAX_ROOM_POLL_INTERVAL: Duration = Duration::from_millis(5);
 
-/// What a byte of a line becomes at most: a control character is `\u0000`.
-const MAX_ESCAPED: usize = 6;
+/// The most bytes that a byte of a line becomes: a control character is `\u0000`.
+const MAX_ESCAPED_BYTES: usize = 6;
 
-/// Publishes lines and waits for subscribers that have no room, instead of having them skipped, within a bound.
+/// Publishes lines, and waits for subscribers without room instead of skipping lines for them, within a
+/// bound.
 ///
-/// Before each piece of at most half a client's queue it waits until every subscriber of the channel has room for it. A subscriber
-/// that has had none for as long as the limit is waited for no more: it is skipped as ever, and told where it asked to be, until its queue has
-/// drained to half. So one that does not read holds the publisher up for at most the limit, once for each time it stalls.
+/// Lines are published in pieces of at most half a client's queue. Before each piece, the publisher
+/// waits until every subscriber of the channel has room for it. A subscriber that has had no room for
+/// as long as the limit is no longer waited for: lines are skipped for it as without this policy,
+/// until its queue has drained to half. So a client that does not read delays the publisher for at
+/// most the limit, once for each time it stalls.
 ///
-/// Publishers that do not wait, on this channel or on others with the same subscribers, may take the room that was found; who subscribes with a
-/// backlog to be replayed is waited for like one that has no room.
+/// Publishers that do not wait, on this channel or on others with the same subscribers, may take the
+/// room that was found. A subscriber that still replays the history is waited for like one without
+/// room.
 ///
-/// Clones are one policy: who has been waited for in vain by one is not waited for by the other.
+/// Clones share one policy: a subscriber that one clone has given up is not waited for by the others.
 ///
 /// ```
 /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
@@ -46,63 +54,68 @@ const MAX_ESCAPED: usize = 6;
 pub struct Lossless {
     publisher: Publisher,
     limit: Duration,
-    shared: Arc<Shared>,
+    stalls: Arc<Stalls>,
 }
 
+/// The state that the clones of a policy share.
 #[derive(Debug, Default)]
-struct Shared {
-    /// Subscribers that had no room when they were last looked at. Touched only by those who wait.
+struct Stalls {
+    /// Subscribers that had no room at the last look. Locked only by publishers that wait.
     blocked: Mutex<HashMap<ClientId, Stall>>,
     given_up: AtomicBool,
 }
 
 #[derive(Debug, Clone, Copy)]
 enum Stall {
-    /// It has had no room since then.
+    /// It has had no room since this instant.
     Since(Instant),
-    /// It was waited for in vain.
+    /// It was waited for in vain, and is waited for no longer.
     Over,
 }
 
-/// What became of a look at the subscribers.
+/// The outcome of a look at the subscribers.
 enum Room {
-    There,
-    /// Not before these, whom the first of them is to be waited for until the time given, have written something.
+    /// Every subscriber that is waited for has room.
+    Found,
+    /// No room until one of these clients drains its queue. The instant is the earliest deadline for
+    /// giving up.
     Blocked(Vec<Arc<Client>>, Instant),
 }
 
 impl Lossless {
-    /// The policy for one publisher; `limit` is the longest wait for a subscriber that does not read.
+    /// Makes the policy for one publisher. `limit` is the longest wait for a subscriber that does not
+    /// read.
     pub fn new(publisher: Publisher, limit: Duration) -> Self {
         Self {
             publisher,
             limit,
-            shared: Arc::default(),
+            stalls: Arc::default(),
         }
     }
 
-    /// The publisher the lines go through. What is published by itself waits for nobody.
+    /// Returns the publisher that the lines go through. Messages sent by it directly do not wait.
     pub fn publisher(&self) -> &Publisher {
         &self.publisher
     }
 
-    /// Waits for nobody from now on, and ends the waits under way: for a publisher that has to end.
+    /// Ends the policy: no further call waits, and the waits under way end. For a publisher that has to
+    /// end.
     pub fn give_up(&self) {
-        // Release, paired with the load in `look`; the waits under way see it at their next look.
-        self.shared.given_up.store(true, Ordering::Release);
-        self.publisher.target().core.room.notify_waiters();
+        // Release, paired with the load in `look`. The waits under way see it at their next look.
+        self.stalls.given_up.store(true, Ordering::Release);
+        self.publisher.target().shared.room.notify_waiters();
     }
 
-    /// Publishes lines, and waits for room before each piece of them. Leaves none behind.
+    /// Publishes lines, and waits for room before each piece of them. Leaves `lines` empty.
     ///
     /// # Cancel safety
-    /// When the future is dropped, `lines` are those that were not published yet, and nothing else is lost.
+    /// When the future is dropped, `lines` holds the lines that were not published yet. No line is lost.
     pub async fn send_lines(&self, lines: &mut Lines) {
         if lines.is_empty() {
             return;
         }
         let (text, spans) = std::mem::take(lines).into_parts();
-        let mut left = Left {
+        let mut left = Unpublished {
             lines,
             text,
             next: 0,
@@ -126,10 +139,10 @@ impl Lossless {
         }
     }
 
-    /// As many lines as are published at once.
+    /// Returns the next lines that are published at once, by their indexes.
     fn piece(&self, spans: &[(u32, u32)], start: usize) -> Range<usize> {
         let channel = self.publisher.target();
-        let limits = channel.core.config.limits();
+        let limits = channel.shared.config.limits();
         let most = spans.len().min(start + (limits.messages / 2).max(1));
         let mut end = start + 1;
         let mut weight = weight_of(channel, spans[start]);
@@ -143,36 +156,40 @@ impl Lossless {
         start..end
     }
 
-    /// Waits until every subscriber has room for so much, or has been waited for long enough. Nothing is kept for the caller.
+    /// Waits until every subscriber has room for a piece, or has been waited for long enough. The room
+    /// is not reserved for the caller.
     async fn room(&self, piece: Waiting) {
         let channel = self.publisher.target();
         loop {
-            let mut freed = pin!(channel.core.room.notified());
-            // Before the look: what is freed after it is not missed.
+            let mut freed = pin!(channel.shared.room.notified());
+            // Before the look, so that room which is made after it is not missed.
             freed.as_mut().enable();
             let Room::Blocked(clients, until) = self.look(piece) else {
                 return;
             };
             let now = Instant::now();
             for client in &clients {
-                client.await_room();
+                client.outbox.await_room();
             }
-            let wait = until.saturating_duration_since(now).min(LOOK);
+            let wait = until
+                .saturating_duration_since(now)
+                .min(MAX_ROOM_POLL_INTERVAL);
             let _ = tokio::time::timeout(wait, freed).await;
         }
     }
 
-    /// Looks at every subscriber. Linear in them.
+    /// Looks at the queue of every subscriber. Linear in subscribers.
     fn look(&self, piece: Waiting) -> Room {
         let channel = self.publisher.target();
         // Acquire, paired with `give_up`.
-        if self.shared.given_up.load(Ordering::Acquire) {
-            return Room::There;
+        if self.stalls.given_up.load(Ordering::Acquire) {
+            return Room::Found;
         }
-        // This first: what leaves it is in the queues by the time those are looked at.
+        // The channel's queue first: messages that leave it are in the subscribers' queues by the time
+        // those are looked at.
         let mut waiting = channel.ingest.waiting();
         let fits = |used: Used, waiting: Waiting| {
-            let limits = channel.core.config.limits();
+            let limits = channel.shared.config.limits();
             let bytes = used.bytes + weight(channel, waiting) + weight(channel, piece);
             (used.messages == 0 && waiting.messages == 0)
                 || (used.messages + waiting.messages + piece.messages <= limits.messages
@@ -193,14 +210,14 @@ impl Lossless {
         {
             let client = &subscription.client;
             let used = client.outbox.used();
-            let has_room = fits(used, waiting) && !subscription.is_owed();
+            let has_room = fits(used, waiting) && !subscription.is_pending();
             let stalls = stalls.get_or_insert_with(|| self.stalls());
             let stall = stalls.get(&client.id()).copied();
             match stall {
                 None if has_room => continue,
                 Some(Stall::Since(_)) if has_room => continue,
-                // Drained to half, it has another chance.
-                Some(Stall::Over) if is_half_empty(channel, used) && !subscription.is_owed() => {
+                // It has drained to half, and is waited for again.
+                Some(Stall::Over) if is_half_empty(channel, used) && !subscription.is_pending() => {
                     continue;
                 }
                 Some(Stall::Over) => {
@@ -215,7 +232,7 @@ impl Lossless {
                 _ => now,
             };
             if now.saturating_duration_since(since) >= self.limit {
-                tracing::debug!(client = %client.id(), "not waited for any longer");
+                tracing::debug!(client = %client.id(), "no longer waiting for a slow subscriber");
                 blocked.insert(client.id(), Stall::Over);
                 continue;
             }
@@ -224,7 +241,7 @@ impl Lossless {
             until = Some(until.map_or(end, |until| until.min(end)));
             clients.push(Arc::clone(client));
         }
-        // Those that have room again, or are gone, are forgotten.
+        // Subscribers that have room again, or are gone, are forgotten.
         if let Some(mut stalls) = stalls
             && !(stalls.is_empty() && blocked.is_empty())
         {
@@ -232,10 +249,10 @@ impl Lossless {
         }
         drop(snapshot);
         let Some(until) = until else {
-            return Room::There;
+            return Room::Found;
         };
         if channel.ingest.waiting().messages > 0 {
-            // They are not woken by what is not sealed.
+            // Messages that are not sealed wake no writer.
             channel.seal();
         }
         Room::Blocked(clients, until)
@@ -243,22 +260,19 @@ impl Lossless {
 
     fn stalls(&self) -> MutexGuard<'_, HashMap<ClientId, Stall>> {
         // A panic while it was held leaves a map of hints.
-        self.shared
-            .blocked
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        lock(&self.stalls.blocked)
     }
 }
 
-/// What has not been published yet goes back to the caller, also when the future is dropped.
-struct Left<'a> {
+/// Lines that are not published yet. They go back to the caller, also when the future is dropped.
+struct Unpublished<'a> {
     lines: &'a mut Lines,
     text: bytes::Bytes,
     spans: Vec<(u32, u32)>,
     next: usize,
 }
 
-impl Drop for Left<'_> {
+impl Drop for Unpublished<'_> {
     fn drop(&mut self) {
         if self.next < self.spans.len() {
             *self.lines = Lines::from_parts(
@@ -270,17 +284,17 @@ impl Drop for Left<'_> {
 }
 
 fn is_half_empty(channel: &Channel, used: Used) -> bool {
-    let limits = channel.core.config.limits();
+    let limits = channel.shared.config.limits();
     used.messages <= limits.messages / 2 && used.bytes <= limits.bytes / 2
 }
 
-/// What a message's envelope takes at most.
-fn envelope(channel: &Channel) -> usize {
-    160 + 2 * channel.known_name().as_str().len()
+/// Returns the most bytes that a message's envelope takes.
+fn envelope_bytes(channel: &Channel) -> usize {
+    160 + 2 * channel.profile.name().as_str().len()
 }
 
 fn weight(channel: &Channel, waiting: Waiting) -> usize {
-    waiting.messages * envelope(channel) + waiting.bytes * MAX_ESCAPED
+    waiting.messages * envelope_bytes(channel) + waiting.bytes * MAX_ESCAPED_BYTES
 }
 
 fn weight_of(channel: &Channel, (start, end): (u32, u32)) -> usize {

@@ -1,29 +1,33 @@
-//! When a channel may be sealed: as soon as flushing stays within its share of a core, for the whole hub.
+//! The time from which a channel may be sealed: as soon as flushing stays within its share of a core,
+//! for the whole hub.
 //!
-//! A flush costs one write for each client whose writer it wakes; a writer that is awake anyway takes the block along, but more and smaller
-//! blocks cost it too. After a seal, the next one has to wait until those writes are a tenth of the time that passed, at most the
-//! longest flush interval. So an idle hub seals at
-//! once, one busy subscriber is flushed every few hundred microseconds, a hundred every 10 ms. Pure: the clock comes in as an argument.
+//! A flush costs one write for each client whose writer it wakes. A writer that is awake anyway takes
+//! the block along, but more and smaller blocks cost it too. After a seal, the next one has to wait
+//! until those writes are a tenth of the time that passed, and at most the longest flush interval. So
+//! an idle hub seals at once, one busy subscriber is flushed every few hundred microseconds, and a
+//! hundred every 10 ms. Pure: the clock comes in as an argument.
 
 use std::time::Duration;
 
 use crate::sync::{AtomicU64, Ordering};
 
-/// Flushing may take one part in so many of a core's time.
-const SHARE: u64 = 10;
-/// What a tick costs whomever it wakes: a timer, a wake-up of the runtime.
+/// Flushing may take a tenth of a core's time.
+const TIME_PER_FLUSH_TIME: u64 = 10;
+/// The cost of a tick beside its writes: a timer, a wake-up of the runtime.
 const TICK_NS: u64 = 20_000;
-/// A client whose writer is awake is taken to cost one part in so many of a write.
-const AWAKE: u64 = 4;
-/// What one write is taken to cost until the first has been measured.
+/// A client whose writer is awake is estimated to cost a quarter of a write.
+const AWAKE_PER_WRITE: u64 = 4;
+/// The estimated cost of a write until the first one is measured.
 const FIRST_WRITE_NS: u64 = 10_000;
+/// A write that took longer counts as this: it was not the write that cost the time.
+const MAX_WRITE_NS: u64 = 1_000_000;
 
-/// Whom a seal reached.
+/// The clients that a seal reached.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Reached {
-    /// Clients it was offered to.
+    /// Clients that were offered something.
     pub(crate) clients: usize,
-    /// Those of them whose writer slept.
+    /// Clients of these whose writers slept.
     pub(crate) woken: usize,
 }
 
@@ -34,52 +38,55 @@ impl std::ops::AddAssign for Reached {
     }
 }
 
-/// The hub's flush clock, in nanoseconds since the hub began.
+/// The time of the hub's next flush, in nanoseconds since the hub began.
 ///
-/// Relaxed throughout: these are hints about time. A stale one makes a flush a little early or late, never wrong.
+/// Relaxed throughout: these are hints about time. A stale one makes a flush a little early or late,
+/// never wrong.
 #[derive(Debug)]
 pub(crate) struct Pace {
-    longest: u64,
-    next: AtomicU64,
+    max_interval_ns: u64,
+    next_ns: AtomicU64,
     write_ns: AtomicU64,
 }
 
 impl Pace {
-    pub(crate) fn new(longest: Duration) -> Self {
+    pub(crate) fn new(max_interval: Duration) -> Self {
         Self {
-            longest: u64::try_from(longest.as_nanos()).unwrap_or(u64::MAX),
-            next: AtomicU64::new(0),
+            max_interval_ns: u64::try_from(max_interval.as_nanos()).unwrap_or(u64::MAX),
+            next_ns: AtomicU64::new(0),
             write_ns: AtomicU64::new(FIRST_WRITE_NS),
         }
     }
 
-    /// The time from which on sealing is welcome.
+    /// Returns the time from which sealing is within its share.
     pub(crate) fn next(&self) -> u64 {
-        self.next.load(Ordering::Relaxed)
+        self.next_ns.load(Ordering::Relaxed)
     }
 
-    /// Tells that a seal at `now` reached so many clients, of which so many slept.
+    /// Records that a seal at `now` reached these clients.
     pub(crate) fn spent(&self, now: u64, reached: Reached) {
-        if reached.clients == 0 || self.longest == 0 {
+        if reached.clients == 0 || self.max_interval_ns == 0 {
             return;
         }
-        // A client that was owed several things may have been woken for each.
+        // A client that got several messages may have been woken for each.
         let awake = reached.clients.saturating_sub(reached.woken);
-        let writes = reached.woken as u64 * AWAKE + awake as u64;
-        let cost = TICK_NS + self.write_ns.load(Ordering::Relaxed).saturating_mul(writes) / AWAKE;
-        let interval = cost.saturating_mul(SHARE);
-        let bound = now.saturating_add(self.longest);
+        let writes = reached.woken as u64 * AWAKE_PER_WRITE + awake as u64;
+        let cost = TICK_NS
+            + self.write_ns.load(Ordering::Relaxed).saturating_mul(writes) / AWAKE_PER_WRITE;
+        let interval = cost.saturating_mul(TIME_PER_FLUSH_TIME);
+        let bound = now.saturating_add(self.max_interval_ns);
         let _ = self
-            .next
+            .next_ns
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |next| {
                 Some(next.max(now).saturating_add(interval).min(bound))
             });
     }
 
-    /// Tells what one write has cost. A moving average over about 64 writes; concurrent reports may overwrite each other.
+    /// Records the cost of one write. The estimate is a moving average over about 64 writes; concurrent
+    /// reports may overwrite each other.
     pub(crate) fn wrote(&self, nanoseconds: u64) {
         let average = self.write_ns.load(Ordering::Relaxed);
-        let nanoseconds = nanoseconds.min(1_000_000);
+        let nanoseconds = nanoseconds.min(MAX_WRITE_NS);
         self.write_ns
             .store(average - average / 64 + nanoseconds / 64, Ordering::Relaxed);
     }

@@ -10,11 +10,12 @@ use crate::message::{ChannelName, Lines, Message, Status};
 
 /// Publishes to one channel. Made by [`Hub::publisher`](crate::Hub::publisher).
 ///
-/// Publishing through a handle touches no map and, but for a status, takes no lock. It may be called from any thread, inside a runtime or not; it
-/// never blocks and never waits for a client. Each method answers how many subscribers the channel had at that moment; what those were
-/// spared because their queue was full is in the counters of the channel and of the client.
+/// Publishing through a handle uses no map, and takes no lock except for a status. It may be called
+/// from any thread, inside a runtime or not. It never blocks and never waits for a client. Each method
+/// returns the number of subscribers at that moment. Messages that are skipped because a subscriber's
+/// queue is full are counted for the channel and for the client.
 ///
-/// Cloning is cheap. While a handle lives, the channel keeps its numbering even when nobody is subscribed.
+/// Cloning is cheap. While a handle lives, the channel keeps its numbering even without subscribers.
 ///
 /// ```
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -30,7 +31,7 @@ pub struct Publisher {
 }
 
 impl Publisher {
-    /// The channel itself.
+    /// Returns the channel itself.
     pub(crate) fn target(&self) -> &Arc<Channel> {
         &self.channel
     }
@@ -42,7 +43,10 @@ impl Publisher {
         }
     }
 
-    /// For one message, of whoever asks: only if the channel exists or there may be one more.
+    /// Makes a handle for one message, if the channel exists or one more is allowed.
+    ///
+    /// # Errors
+    /// [`ChannelLimit`] when the channel does not exist, and as many others as allowed do.
     pub(crate) fn bounded(
         registry: Arc<Registry>,
         name: &ChannelName,
@@ -53,37 +57,53 @@ impl Publisher {
         })
     }
 
-    /// The channel it publishes to.
+    /// Returns the name of the channel it publishes to.
     pub fn channel(&self) -> &ChannelName {
         self.channel
             .name()
             .expect("a publisher is made for a channel with a name")
     }
 
-    /// How many subscribers the channel has now.
+    /// Returns the number of subscribers that the channel has now.
     pub fn subscriber_count(&self) -> usize {
         self.channel.listeners()
     }
 
-    /// Whether publishing reaches anybody now, or is kept in a history. While it is not, a caller that has lines by the megabyte can spare
-    /// making [`Lines`] of them: it counts them and calls [`Publisher::count_unwatched`].
+    /// Returns whether a message published now reaches a subscriber, or is kept in a history.
+    ///
+    /// While it is false, a caller with many lines need not make [`Lines`] of them: it counts them and
+    /// calls [`Publisher::count_unwatched`].
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let hub = outrace::Hub::new();
+    /// let web = hub.publisher("process:web")?;
+    /// let output = "one\ntwo\n";
+    /// if web.is_watched() {
+    ///     web.send_lines(outrace::Lines::split(output));
+    /// } else {
+    ///     web.count_unwatched(output.lines().count() as u64);
+    /// }
+    /// # Ok(()) }
+    /// ```
     pub fn is_watched(&self) -> bool {
         self.channel.is_wanted()
     }
 
-    /// Whether what is published now waits for the hub's next flush.
+    /// Returns whether a message published now waits for the hub's next flush.
     #[cfg(feature = "process")]
     pub(crate) fn is_paced(&self) -> bool {
         self.channel.is_paced()
     }
 
-    /// Tells that so many lines were published while nobody listened. They enter the channel's numbering, as they would have by
-    /// [`Publisher::send_lines`].
+    /// Counts lines that were published while there were no subscribers. They enter the channel's
+    /// numbering as if by [`Publisher::send_lines`].
     pub fn count_unwatched(&self, lines: u64) {
         self.channel.count_unwatched(lines);
     }
 
-    /// Publishes one line of output: a `process_output` message. Invalid UTF-8 becomes U+FFFD. Copies the line unless nobody listens.
+    /// Publishes one line of output: a `process_output` message. Invalid UTF-8 becomes U+FFFD. The line
+    /// is copied unless [`is_watched`](Self::is_watched) is false.
     pub fn send_line(&self, line: impl AsRef<[u8]>) -> usize {
         if !self.channel.is_wanted() {
             self.channel.count_unwatched(1);
@@ -93,7 +113,7 @@ impl Publisher {
             .publish(Run::Line(Bytes::copy_from_slice(line.as_ref())))
     }
 
-    /// Publishes a run of lines at once: as many messages, no other publisher's between them.
+    /// Publishes a run of lines at once: as many messages, with no other publisher's between them.
     pub fn send_lines(&self, lines: Lines) -> usize {
         self.channel.publish(Run::Lines(lines))
     }
@@ -103,7 +123,7 @@ impl Publisher {
         self.channel.publish(Run::Message(Box::new(message)))
     }
 
-    /// Publishes a `process_status` message. The exit code is 0 for a status that is no exit.
+    /// Publishes a `process_status` message. The exit code is 0 for a status other than an exit.
     pub fn send_status(&self, status: impl Into<Status>, exit_code: i32) -> usize {
         self.send(Message::status(&status.into(), exit_code))
     }

@@ -1,85 +1,115 @@
-//! Who seals a channel, and when somebody has to: two flags, kept apart from what they guard so that models can run them.
+//! The election of a channel's sealer, and the request to seal a channel soon: two flags, kept apart
+//! from the data they guard so that models can run them.
 
-use crate::sync::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard};
 
-/// Makes one thread at a time the sealer. A flag that counts: whoever raises it from 0 is the sealer, and cannot lower it past a
-/// request it has not seen.
+use crate::sync::{AtomicBool, AtomicUsize, Ordering, lock};
+
+/// Makes one thread at a time the sealer.
 ///
-/// AcqRel throughout: the sealer's release at the end hands the channel's state (numbering, places, gaps) to the next sealer, and a request
-/// during a seal makes the closing exchange fail, whose Acquire then sees the push that went before the request.
+/// The flag counts requests. The thread that raises it from 0 is the sealer, and cannot lower it past
+/// a request that it has not seen.
+///
+/// AcqRel throughout. The sealer's release at the end hands the channel's state (numbering, places,
+/// gaps) to the next sealer. A request during a pass makes the closing exchange fail, whose Acquire
+/// then sees the push that went before the request.
 #[derive(Debug, Default)]
 pub(super) struct SealFlag {
     requests: AtomicUsize,
-    /// Looks that have ended.
-    looks: AtomicUsize,
+    /// Passes that have ended.
+    passes: AtomicUsize,
 }
 
 impl SealFlag {
-    /// Asks for a seal, after a push. `Some`: the caller is the sealer. `None`: somebody is, and will look again.
+    /// Asks for a pass, after a push. Returns a token when the caller becomes the sealer. Returns
+    /// `None` when another thread is the sealer, which then makes another pass.
     pub(super) fn request(&self) -> Option<SealToken> {
         (self.requests.fetch_add(1, Ordering::AcqRel) == 0).then_some(SealToken(1))
     }
 
-    /// Gives the flag up unless others have asked since: then the caller is still the sealer, and has to look again.
-    pub(super) fn done(&self, answered: SealToken) -> Option<SealToken> {
-        // AcqRel, paired with `underway`: the looks that follow see what was done before that was asked.
-        self.looks.fetch_add(1, Ordering::AcqRel);
+    /// Gives the flag up, unless there were requests since: then the caller is still the sealer, and
+    /// has to make another pass.
+    pub(super) fn done(&self, token: SealToken) -> Option<SealToken> {
+        // AcqRel, paired with `underway`: the passes that follow see what came before that call.
+        self.passes.fetch_add(1, Ordering::AcqRel);
         self.requests
-            .compare_exchange(answered.0, 0, Ordering::AcqRel, Ordering::Acquire)
+            .compare_exchange(token.0, 0, Ordering::AcqRel, Ordering::Acquire)
             .err()
             .map(SealToken)
     }
 
-    /// How many looks have ended. One that begins after a push finds it, so two that end after it have found it for certain.
-    pub(super) fn looks(&self) -> usize {
-        self.looks.load(Ordering::Acquire)
+    /// Returns the number of passes that have ended. A pass that begins after a push finds it, so
+    /// two passes that end after a push have found it for certain.
+    pub(super) fn passes(&self) -> usize {
+        self.passes.load(Ordering::Acquire)
     }
 
-    /// The look that may be under way and not see what the caller has done before this call; every later one sees it. `None` when there is none.
+    /// Returns the pass that may be under way and not see what the caller did before this call; `None`
+    /// when there is none. Every later pass sees it.
     ///
-    /// Changes of nothing instead of loads: those of `requests` and `looks` come in one order with the sealer's own, so that a sealer which this call does
-    /// not see has this call before it.
-    pub(super) fn underway(&self) -> Option<Underway> {
-        let looks = self.looks.fetch_add(0, Ordering::AcqRel);
-        (self.requests.fetch_add(0, Ordering::AcqRel) > 0).then_some(Underway(looks))
+    /// `fetch_add(0)` instead of loads: read-modify-writes of `requests` and `passes` share one
+    /// modification order with the sealer's own, so a sealer that this call misses is ordered after
+    /// it.
+    pub(super) fn underway(&self) -> Option<PassUnderway> {
+        let passes = self.passes.fetch_add(0, Ordering::AcqRel);
+        (self.requests.fetch_add(0, Ordering::AcqRel) > 0).then_some(PassUnderway(passes))
     }
 
-    /// Whether that look has ended.
-    pub(super) fn is_over(&self, underway: &Underway) -> bool {
-        self.looks.load(Ordering::Acquire) != underway.0
+    /// Returns whether that pass has ended.
+    pub(super) fn is_over(&self, underway: &PassUnderway) -> bool {
+        self.passes.load(Ordering::Acquire) != underway.0
             || self.requests.load(Ordering::Acquire) == 0
     }
 
-    /// Gives the flag up whatever others ask: the caller sees to it that somebody seals after this.
+    /// Gives the flag up whatever requests there are. The caller ensures that the channel is sealed
+    /// after this.
     pub(super) fn give_up(&self, _: SealToken) {
         self.requests.swap(0, Ordering::AcqRel);
     }
 }
 
-/// The requests that the sealer's next look answers. Held by the sealer, who alone may give the flag up.
+/// The proof that its holder is the sealer. Only [`SealFlag`] makes one.
+///
+/// It holds the number of requests that the sealer's next pass answers.
 #[derive(Debug)]
 pub(super) struct SealToken(usize);
 
-/// A look that had not ended, by how many had.
+/// A pass that had not ended, identified by the number of passes that had.
 #[derive(Debug)]
-pub(super) struct Underway(usize);
+pub(super) struct PassUnderway(usize);
 
-/// True while somebody has taken it upon himself to seal a channel soon.
+/// A value that only the sealer may touch: opening it takes the sealer's token.
 ///
-/// AcqRel swaps, all in one modification order: who finds it raised comes before the swap that lowers it, which therefore
-/// sees this thread's push.
+/// The mutex is never contended, since there is one sealer at a time. It makes the value shareable
+/// without `unsafe`.
+#[derive(Debug, Default)]
+pub(super) struct SealerCell<T>(Mutex<T>);
+
+impl<T> SealerCell<T> {
+    /// Opens the value. After a panic in an earlier pass it must still be valid: see
+    /// [`lock`](crate::sync::lock).
+    pub(super) fn open(&self, _: &SealToken) -> MutexGuard<'_, T> {
+        lock(&self.0)
+    }
+}
+
+/// True while a thread has undertaken to seal a channel soon.
+///
+/// AcqRel swaps, all in one modification order: a thread that finds it raised comes before the swap
+/// that lowers it, which therefore sees that thread's push.
 #[derive(Debug, Default)]
 pub(super) struct ScheduleFlag {
     scheduled: AtomicBool,
 }
 
 impl ScheduleFlag {
-    /// True when the caller is the one who has to see to it.
+    /// Raises the flag. Returns true when it was down: then the caller has to have the channel
+    /// sealed.
     pub(super) fn raise(&self) -> bool {
         !self.scheduled.swap(true, Ordering::AcqRel)
     }
 
-    /// To be called before the seal.
+    /// Lowers the flag. To be called before the seal.
     pub(super) fn lower(&self) {
         self.scheduled.swap(false, Ordering::AcqRel);
     }
@@ -92,11 +122,12 @@ mod models {
 
     use super::*;
 
-    /// A channel as far as sealing goes: what waits, what is sealed, and whether somebody seals right now.
+    /// The part of a channel that concerns sealing: what waits, what is sealed, and the flags.
     #[derive(Default)]
     struct Model {
         waiting: AtomicUsize,
-        /// Guarded by the flag alone: two sealers at once, or one that does not see the other's work, fail the model.
+        /// Guarded by the flag alone. Two sealers at once fail the model, and so does a sealer that
+        /// does not see the other's work.
         sealed: loom::cell::UnsafeCell<usize>,
         flag: SealFlag,
         scheduled: ScheduleFlag,
@@ -108,32 +139,33 @@ mod models {
             self.waiting.fetch_add(1, Ordering::Release);
         }
 
-        /// As `Channel::seal`, with as many looks in a row.
-        fn seal(&self, looks_in_a_row: usize) {
-            let Some(mut answered) = self.flag.request() else {
+        /// Does the same as `Channel::seal`, with this many passes in a row.
+        fn seal(&self, max_passes: usize) {
+            let Some(mut token) = self.flag.request() else {
                 return;
             };
-            for _ in 0..looks_in_a_row {
+            for _ in 0..max_passes {
                 let found = self.waiting.load(Ordering::Acquire);
                 self.waiting.fetch_sub(found, Ordering::AcqRel);
                 // SAFETY: loom checks that no two threads are here at once.
                 self.sealed.with_mut(|sealed| unsafe { *sealed += found });
-                match self.flag.done(answered) {
+                match self.flag.done(token) {
                     None => return,
-                    Some(more) => answered = more,
+                    Some(more) => token = more,
                 }
             }
-            self.flag.give_up(answered);
+            self.flag.give_up(token);
             if self.scheduled.raise() {
                 self.due.fetch_add(1, Ordering::Release);
             }
         }
     }
 
-    /// Pushes from three threads, and what is due sealed at the end: everything is sealed, each by one sealer.
-    fn run(looks_in_a_row: usize) {
+    /// Pushes from three threads, and seals what is due at the end: every push is sealed, by one
+    /// sealer at a time.
+    fn run(max_passes: usize) {
         let mut bounded = loom::model::Builder::new();
-        // Every interleaving with at most three preemptions; all of them take minutes.
+        // Every interleaving with at most three preemptions. All of them take minutes.
         bounded.preemption_bound = Some(3);
         bounded.check(move || {
             let model = Arc::new(Model::default());
@@ -142,12 +174,12 @@ mod models {
                     let model = Arc::clone(&model);
                     thread::spawn(move || {
                         model.push();
-                        model.seal(looks_in_a_row);
+                        model.seal(max_passes);
                     })
                 })
                 .collect();
             model.push();
-            model.seal(looks_in_a_row);
+            model.seal(max_passes);
             for publisher in publishers {
                 publisher.join().unwrap();
             }
@@ -167,9 +199,10 @@ mod models {
         run(8);
     }
 
-    /// A subscriber leaves, waits for the look that is under way, and says so, while two others seal: no look offers it anything after that.
+    /// A subscriber leaves and waits for the pass under way, while two other threads seal: no pass
+    /// offers it anything after that.
     #[test]
-    fn loom_nothing_is_offered_to_who_has_left_once_the_look_under_way_is_over() {
+    fn loom_nothing_is_offered_to_a_subscriber_that_left_once_the_pass_under_way_is_over() {
         let mut bounded = loom::model::Builder::new();
         bounded.preemption_bound = Some(3);
         bounded.check(|| {
@@ -181,16 +214,19 @@ mod models {
                     let (flag, left, gone) =
                         (Arc::clone(&flag), Arc::clone(&left), Arc::clone(&gone));
                     thread::spawn(move || {
-                        let Some(mut answered) = flag.request() else {
+                        let Some(mut token) = flag.request() else {
                             return;
                         };
                         loop {
                             if !left.load(Ordering::Acquire) {
-                                assert!(!gone.load(Ordering::SeqCst), "an offer to who is gone");
+                                assert!(
+                                    !gone.load(Ordering::SeqCst),
+                                    "an offer to a subscriber that is gone"
+                                );
                             }
-                            match flag.done(answered) {
+                            match flag.done(token) {
                                 None => return,
-                                Some(more) => answered = more,
+                                Some(more) => token = more,
                             }
                         }
                     })

@@ -1,14 +1,18 @@
-//! Stage 4's map: who is subscribed to a channel. An immutable snapshot, replaced when somebody joins or leaves; fan-out
-//! and listings read it without waiting for anybody. The only file that names `arc_swap`.
+//! Stage 4's map: the subscribers of a channel. The only file that names `arc_swap`.
 //!
-//! The list is cut into shards of 64, so that a join copies one shard and the list of shards instead of everybody: joining 10,000 subscribers
-//! one by one copies 10,000 x (64 + 10,000 / 64) pointers, not 10,000 x 10,000. A leave moves the last subscriber into the hole, so
-//! every shard but the last stays full.
+//! The list is an immutable snapshot, replaced when a subscriber joins or leaves. Fan-out and listings
+//! read it without waiting.
+//!
+//! The list is cut into shards of 64, so that a join copies one shard and the list of shards instead
+//! of all subscribers: joining 10,000 subscribers one by one copies 10,000 x (64 + 10,000 / 64)
+//! pointers, not 10,000 x 10,000. A leave moves the last subscriber into the hole, so that every shard
+//! but the last stays full.
 
 use std::sync::Arc;
 
 use arc_swap::{ArcSwap, Guard};
 
+use super::seal::SealToken;
 use super::subscription::Subscription;
 
 const SHARD: usize = 64;
@@ -33,32 +37,33 @@ impl Snapshot {
 }
 
 /// A change of the list.
-pub(crate) enum Change {
+pub(crate) enum MembershipChange {
     Join(Arc<Subscription>),
     Leave(Arc<Subscription>),
 }
 
-/// The subscribers of one channel. Read by anybody; changed by the channel's sealer alone.
+/// The subscribers of one channel. Any thread reads them, and only the channel's sealer changes them.
 #[derive(Debug, Default)]
 pub(crate) struct Subscribers {
     snapshot: ArcSwap<Snapshot>,
 }
 
 impl Subscribers {
-    /// The list as it is now. The guard is for the time of one fan-out; it must not be held across an await.
+    /// Returns the list as it is now. The guard is for the time of one fan-out, and must not be held
+    /// across an await.
     pub(crate) fn load(&self) -> Guard<Arc<Snapshot>> {
         self.snapshot.load()
     }
 
-    /// The list as it is now, to keep.
+    /// Returns the list as it is now, for any time.
     pub(crate) fn snapshot(&self) -> Arc<Snapshot> {
         self.snapshot.load_full()
     }
 
-    /// Makes the changes in their order and publishes the new list once. For the sealer alone.
+    /// Makes the changes in their order and publishes the new list once.
     ///
     /// Linear in changes x shard size, plus the number of shards.
-    pub(crate) fn apply(&self, changes: &mut Vec<Change>) {
+    pub(super) fn apply(&self, changes: &mut Vec<MembershipChange>, token: &SealToken) {
         if changes.is_empty() {
             return;
         }
@@ -68,8 +73,8 @@ impl Subscribers {
         drop(old);
         for change in changes.drain(..) {
             match change {
-                Change::Join(subscription) => {
-                    subscription.set_place(len);
+                MembershipChange::Join(subscription) => {
+                    subscription.set_place(len, token);
                     if len.is_multiple_of(SHARD) {
                         shards.push(Arc::new(Vec::with_capacity(1)));
                     }
@@ -79,12 +84,12 @@ impl Subscribers {
                     Arc::make_mut(shard).push(subscription);
                     len += 1;
                 }
-                Change::Leave(subscription) => {
-                    let place = subscription.place();
+                MembershipChange::Leave(subscription) => {
+                    let place = subscription.place(token);
                     if place >= len {
                         continue;
                     }
-                    subscription.set_place(usize::MAX);
+                    subscription.set_place(usize::MAX, token);
                     len -= 1;
                     let shard = shards
                         .last_mut()
@@ -96,7 +101,7 @@ impl Subscribers {
                         shards.pop();
                     }
                     if place < len {
-                        last.set_place(place);
+                        last.set_place(place, token);
                         Arc::make_mut(&mut shards[place / SHARD])[place % SHARD] = last;
                     }
                 }

@@ -1,80 +1,75 @@
-//! The hub's one flush clock at work: seals what waits at its deadline, all channels on a common tick.
+//! The channels that wait for the hub's next flush.
 //!
-//! One task for the whole hub, no timer per channel or client. It begins with the first client, in that client's runtime, and sleeps
-//! without any timer while nothing waits.
+//! One queue and one task serve the whole hub; there is no timer per channel or client. The task
+//! sleeps without a timer while nothing waits.
 
+use std::fmt;
 use std::future::poll_fn;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::task::Poll;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crossbeam_queue::SegQueue;
 
-use super::Channel;
-use super::alarm::Alarm;
-use super::pace::Pace;
-use super::shared::HubShared;
+use super::clock::Clock;
 use crate::sync::{AtomicBool, Ordering, fence};
 use crate::wake::WakeFlag;
 
-/// The flush clock of one hub, and the channels that wait for it.
+/// Something that waits for the next flush.
+pub(super) trait Flush: fmt::Debug + Send + Sync {
+    /// Flushes it.
+    fn flush(self: Arc<Self>);
+}
+
+/// The queue of the channels that are due, and the sleep of the task that flushes them.
 #[derive(Debug)]
-pub(crate) struct Ticker {
-    pub(crate) pace: Pace,
-    start: Instant,
-    due: SegQueue<Arc<Channel>>,
-    /// The task's sleep for want of channels.
+pub(super) struct Ticker {
+    clock: Arc<Clock>,
+    due: SegQueue<Arc<dyn Flush>>,
+    /// The task's sleep while no channel is due.
     task: WakeFlag,
-    attendance: TaskPresence,
+    presence: TaskPresence,
     stopped: AtomicBool,
 }
 
 impl Ticker {
-    pub(crate) fn new(longest: Duration) -> Self {
+    pub(super) fn new(clock: Arc<Clock>) -> Self {
         Self {
-            pace: Pace::new(longest),
-            start: Instant::now(),
+            clock,
             due: SegQueue::new(),
             task: WakeFlag::default(),
-            attendance: TaskPresence::default(),
+            presence: TaskPresence::default(),
             stopped: AtomicBool::new(false),
         }
     }
 
-    /// Nanoseconds since the hub began.
-    pub(crate) fn now(&self) -> u64 {
-        self.start.elapsed().as_nanos() as u64
+    /// Claims the task. Returns `None` when it runs already.
+    pub(super) fn attend(self: &Arc<Self>) -> Option<Attendance> {
+        self.presence.begin().then(|| Attendance(Arc::clone(self)))
     }
 
-    /// Starts the task unless it runs. To be called within a tokio runtime.
-    pub(super) fn start(self: &Arc<Self>, core: Weak<HubShared>) {
-        if self.attendance.begin() {
-            tokio::spawn(run(Running(Arc::clone(self)), core));
-        }
+    /// Returns whether the task runs.
+    pub(super) fn is_running(&self) -> bool {
+        self.presence.is_present()
     }
 
-    /// Whether the task runs.
-    pub(crate) fn is_running(&self) -> bool {
-        self.attendance.is_there()
-    }
-
-    /// Has the channel sealed at the next tick.
-    pub(crate) fn schedule(&self, channel: Arc<Channel>) {
+    /// Has the channel flushed at the next tick.
+    pub(super) fn schedule(&self, channel: Arc<dyn Flush>) {
         self.due.push(channel);
         self.task.wake();
-        if !self.attendance.is_there_after_push() {
-            self.seal_due();
+        if !self.presence.is_present_after_push() {
+            self.flush_due();
         }
     }
 
     /// Ends the task.
-    pub(crate) fn stop(&self) {
+    pub(super) fn stop(&self) {
         self.stopped.store(true, Ordering::Release);
         self.task.wake();
     }
 
-    /// Sleeps until a channel is due; false when the hub has ended.
-    async fn wait(&self) -> bool {
+    /// Sleeps until a channel is due. Returns false when the hub has ended.
+    pub(super) async fn wait(&self) -> bool {
         poll_fn(|cx| {
             self.task.register(cx);
             let look = || {
@@ -90,87 +85,67 @@ impl Ticker {
         .await
     }
 
-    /// Seals the channels that are due now; what becomes due meanwhile is the next tick's.
-    fn seal_due(&self) {
+    /// Returns the time until the next tick; `None` when it is now.
+    pub(super) fn until_tick(&self) -> Option<Duration> {
+        self.clock.until_flush()
+    }
+
+    /// Flushes the channels that are due now. Those that become due meanwhile wait for the next tick.
+    pub(super) fn flush_due(&self) {
         for _ in 0..self.due.len() {
             let Some(channel) = self.due.pop() else { break };
-            channel.seal_scheduled();
+            channel.flush();
         }
     }
 }
 
-/// Whether somebody attends to the queue of channels that are due.
+/// Whether a task attends to the queue of channels that are due.
 #[derive(Debug, Default)]
 struct TaskPresence {
-    there: AtomicBool,
+    present: AtomicBool,
 }
 
 impl TaskPresence {
-    /// True when the caller is to attend from now on. AcqRel: it owns what the last one's `end` released.
+    /// Returns true when the caller is to attend from now on. AcqRel: the caller then owns what the
+    /// last task's `end` released.
     fn begin(&self) -> bool {
-        !self.there.swap(true, Ordering::AcqRel)
+        !self.present.swap(true, Ordering::AcqRel)
     }
 
-    fn is_there(&self) -> bool {
-        self.there.load(Ordering::Acquire)
+    fn is_present(&self) -> bool {
+        self.present.load(Ordering::Acquire)
     }
 
-    /// After a push: false when the caller has to empty the queue itself. SeqCst, paired with the fence in `end`: either this load
-    /// sees the end, or who ended sees the push.
-    fn is_there_after_push(&self) -> bool {
+    /// Returns false when the caller, who has just pushed, has to empty the queue itself. SeqCst,
+    /// paired with the fence in `end`: either this load sees the end, or the task that ends sees the
+    /// push.
+    fn is_present_after_push(&self) -> bool {
         fence(Ordering::SeqCst);
-        self.is_there()
+        self.is_present()
     }
 
-    /// Ends it. The caller empties the queue once more after this.
+    /// Ends the presence. The caller empties the queue once more after this.
     fn end(&self) {
-        self.there.store(false, Ordering::Release);
+        self.present.store(false, Ordering::Release);
         fence(Ordering::SeqCst);
     }
 }
 
-/// Held by the task. When the runtime ends and drops the task, channels stop counting on it.
-struct Running(Arc<Ticker>);
+/// Held by the task. When the runtime ends and drops the task, channels no longer count on it.
+pub(super) struct Attendance(Arc<Ticker>);
 
-impl Drop for Running {
-    fn drop(&mut self) {
-        self.0.attendance.end();
-        self.0.seal_due();
+impl std::ops::Deref for Attendance {
+    type Target = Ticker;
+
+    fn deref(&self) -> &Ticker {
+        &self.0
     }
 }
 
-/// Between two looks for history that is too old.
-fn sweep_interval(core: &Weak<HubShared>) -> Option<Duration> {
-    const LEAST: Duration = Duration::from_millis(250);
-    const MOST: Duration = Duration::from_secs(60);
-    let core = core.upgrade().filter(|core| core.keeps_history())?;
-    Some((core.config.history_age / 4).clamp(LEAST, MOST))
-}
-
-async fn run(running: Running, core: Weak<HubShared>) {
-    let ticker = &*running.0;
-    let mut alarm = Alarm::new();
-    let interval = sweep_interval(&core);
-    let mut sweep = std::pin::pin!(tokio::time::sleep(interval.unwrap_or_default()));
-    loop {
-        tokio::select! {
-            alive = ticker.wait() => if !alive { return },
-            () = &mut sweep, if interval.is_some() => {
-                if let Some(core) = core.upgrade() {
-                    core.sweep();
-                }
-                sweep.as_mut().reset(tokio::time::Instant::now() + interval.unwrap_or_default());
-                continue;
-            }
-        }
-        // What an earlier tick has woken writes first: on one core a clock that never yields would starve its own readers.
-        tokio::task::yield_now().await;
-        let next = ticker.pace.next();
-        let now = ticker.now();
-        if next > now {
-            alarm.sleep(Duration::from_nanos(next - now)).await;
-        }
-        ticker.seal_due();
+impl Drop for Attendance {
+    fn drop(&mut self) {
+        self.0.presence.end();
+        self.0.flush_due();
     }
 }
 
@@ -185,7 +160,7 @@ mod models {
     #[derive(Default)]
     struct Model {
         due: AtomicUsize,
-        attendance: TaskPresence,
+        presence: TaskPresence,
     }
 
     impl Model {
@@ -198,18 +173,18 @@ mod models {
     fn loom_what_becomes_due_while_the_task_ends_is_sealed_by_one_or_the_other() {
         loom::model(|| {
             let model = Arc::new(Model::default());
-            assert!(model.attendance.begin());
+            assert!(model.presence.begin());
             let publisher = {
                 let model = Arc::clone(&model);
                 thread::spawn(move || {
-                    // Relaxed: the fence alone has to do.
+                    // Relaxed: the fence alone has to suffice.
                     model.due.fetch_add(1, Ordering::Relaxed);
-                    if !model.attendance.is_there_after_push() {
+                    if !model.presence.is_present_after_push() {
                         model.seal_due();
                     }
                 })
             };
-            model.attendance.end();
+            model.presence.end();
             model.seal_due();
             publisher.join().unwrap();
             assert_eq!(model.due.load(Ordering::Acquire), 0);

@@ -1,12 +1,22 @@
-//! How long to wait before connecting again.
+//! The delays between attempts to connect.
 
 use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
-/// Exponential backoff with jitter. Pure: it says how long to wait, and waits for nothing.
+/// Exponential backoff with jitter.
 ///
-/// The pauses are drawn between half and all of 1, 2, 4 ... 30 s, so that the watchers of a server that
-/// comes back do not all come back at once.
+/// It only computes delays; it does not sleep. By default the upper bounds are 1, 2, 4, 8, 16 s and
+/// then 30 s. Each delay is drawn uniformly between half of its bound and the whole of it, so that
+/// the watchers of a restarted server do not all reconnect at the same moment.
+///
+/// ```
+/// use std::time::Duration;
+/// use outrace::client::Backoff;
+///
+/// let mut backoff = Backoff::new(Duration::from_millis(100), 2.0, Duration::from_secs(5));
+/// assert!(backoff.next_delay() <= Duration::from_millis(100));
+/// assert!(backoff.next_delay() >= Duration::from_millis(100));
+/// ```
 #[derive(Clone, Debug)]
 pub struct Backoff {
     initial: Duration,
@@ -22,14 +32,15 @@ impl Default for Backoff {
 }
 
 impl Backoff {
-    /// Pauses of at most `initial` at first, and `factor` times more with every failure up to `max`.
+    /// Creates a backoff whose first delay is at most `initial`. Each failure multiplies the bound
+    /// by `factor`, up to `max`.
     ///
     /// # Panics
-    /// When `factor` is less than 1 or not a number: pauses would shrink.
+    /// If `factor` is less than 1 or not a number.
     pub fn new(initial: Duration, factor: f64, max: Duration) -> Self {
         assert!(
             factor >= 1.0,
-            "pauses must not shrink: the factor is {factor}"
+            "the factor of a backoff must be at least 1, but is {factor}"
         );
         Self {
             initial,
@@ -39,22 +50,24 @@ impl Backoff {
         }
     }
 
-    /// The pause after one more failure.
-    pub fn next_pause(&mut self) -> Duration {
-        // Saturates: 2^64 s is past any maximum.
+    /// Counts one more failure and returns the delay before the next attempt.
+    pub fn next_delay(&mut self) -> Duration {
+        // The exponent stops at 64: 2^64 s is beyond any maximum.
         let growth = self.factor.powi(self.failures.min(64));
         self.failures = self.failures.saturating_add(1);
         let seconds = (self.initial.as_secs_f64() * growth).min(self.max.as_secs_f64());
         Duration::from_secs_f64(seconds * (0.5 + 0.5 * random()))
     }
 
-    /// A connection was good: the next failure is the first again.
+    /// Forgets all failures, so that the next delay is the shortest again.
     pub fn reset(&mut self) {
         self.failures = 0;
     }
 }
 
-/// Uniform in 0..1. The standard library's hasher keys are random per value, which is all that jitter needs.
+/// Returns a number that is uniform in 0..1.
+///
+/// Every `RandomState` of the standard library has its own keys. That is random enough for jitter.
 fn random() -> f64 {
     (RandomState::new().hash_one(0) >> 11) as f64 / (1_u64 << 53) as f64
 }
@@ -64,18 +77,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pauses_double_up_to_the_maximum_with_jitter_below() {
+    fn delays_double_up_to_the_maximum_with_jitter_below() {
         let mut backoff = Backoff::default();
-        for most in [1, 2, 4, 8, 16, 30, 30] {
-            let pause = backoff.next_pause().as_secs_f64();
-            let most = f64::from(most);
+        for bound in [1, 2, 4, 8, 16, 30, 30] {
+            let delay = backoff.next_delay().as_secs_f64();
+            let bound = f64::from(bound);
             assert!(
-                (most / 2.0..=most).contains(&pause),
-                "{pause} is not within {most} and its half"
+                (bound / 2.0..=bound).contains(&delay),
+                "{delay} is not within {bound} and its half"
             );
         }
         for _ in 0..1000 {
-            assert!(backoff.next_pause() <= Duration::from_secs(30));
+            assert!(backoff.next_delay() <= Duration::from_secs(30));
         }
     }
 
@@ -83,17 +96,17 @@ mod tests {
     fn a_good_connection_starts_over() {
         let mut backoff = Backoff::default();
         for _ in 0..5 {
-            backoff.next_pause();
+            backoff.next_delay();
         }
         backoff.reset();
-        assert!(backoff.next_pause() <= Duration::from_secs(1));
+        assert!(backoff.next_delay() <= Duration::from_secs(1));
     }
 
     #[test]
-    fn two_watchers_do_not_pause_alike() {
+    fn two_watchers_do_not_wait_equally_long() {
         assert_ne!(
-            Backoff::default().next_pause(),
-            Backoff::default().next_pause()
+            Backoff::default().next_delay(),
+            Backoff::default().next_delay()
         );
     }
 }

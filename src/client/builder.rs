@@ -1,154 +1,159 @@
-//! What a watcher is to watch, and how.
+//! Builds watchers and listers.
 
 use std::fmt;
 use std::time::Duration;
 
-use http::header::{AUTHORIZATION, HeaderValue};
-use tokio_tungstenite::tungstenite::client::IntoClientRequest;
-use tokio_tungstenite::tungstenite::handshake::client::Request;
+use crate::message::ChannelName;
 
-use crate::message::{ChannelName, NameError};
+use super::backoff::Backoff;
+use super::endpoint::{Endpoint, without_query};
+use super::error::WatchError;
+use super::lister::ChannelLister;
+use super::tracked_channel::WatchOptions;
+use super::watcher::{Watcher, WatcherConfig};
 
-use super::dial::Trust;
-use super::track::Wishes;
-use super::watcher::Plan;
-use super::{Backoff, ChannelLister, Watcher};
-
-/// Why a watcher cannot be made. All that can go wrong later is an [`Event`](super::Event).
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum WatchError {
-    /// The address is not one to connect to.
-    #[error("{url:?} is not a WebSocket address such as ws://127.0.0.1:8080/ws: {reason}")]
-    Url {
-        /// The address, without its query, which may hold a token.
-        url: String,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// The token has characters that no header can have.
-    #[error("the token is no text that can be sent in a header")]
-    Token,
-    /// Nobody can be trusted for a connection over TLS.
-    #[error("cannot connect over TLS: {0}")]
-    Tls(String),
-    /// A channel's name is not one.
-    #[error(transparent)]
-    Name(#[from] NameError),
-}
-
-/// Makes a [`Watcher`]. See [`Watcher::builder`].
+/// Builds a [`Watcher`] or a [`ChannelLister`]. Returned by [`Watcher::builder`].
+///
+/// ```
+/// use std::time::Duration;
+/// use outrace::client::Watcher;
+///
+/// # fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// let watcher = Watcher::builder("ws://127.0.0.1:8080/ws")
+///     .channel("process:web")
+///     .channel("process:db")
+///     .tail(100)
+///     .idle_timeout(Duration::from_secs(30))
+///     .build()?;
+/// assert_eq!(watcher.channels().len(), 2);
+/// # Ok(())
+/// # }
+/// # example().unwrap();
+/// ```
 #[derive(Clone)]
 #[must_use]
 pub struct WatcherBuilder {
     url: String,
     token: Option<String>,
-    authorities: Option<Vec<u8>>,
+    root_certificates: Option<Vec<u8>>,
     channels: Vec<String>,
     backoff: Backoff,
     retry: bool,
+    retry_limit: Option<u32>,
     raw: bool,
-    patience: Duration,
-    retries: Option<u32>,
-    wishes: Wishes,
+    idle_timeout: Duration,
+    options: WatchOptions,
 }
 
-impl WatcherBuilder {
-    pub(super) fn new(url: &str) -> Self {
-        Self {
+impl Watcher {
+    /// Returns a builder for a watcher of the server at `url`, such as `ws://127.0.0.1:8080/ws`.
+    pub fn builder(url: &str) -> WatcherBuilder {
+        WatcherBuilder {
             url: url.to_owned(),
             token: None,
-            authorities: None,
+            root_certificates: None,
             channels: Vec::new(),
             backoff: Backoff::default(),
             retry: true,
+            retry_limit: None,
             raw: false,
-            patience: Duration::from_secs(75),
-            retries: None,
-            wishes: Wishes {
+            idle_timeout: Duration::from_secs(75),
+            options: WatchOptions {
                 tail: None,
                 batch: true,
                 resume: true,
             },
         }
     }
+}
 
-    /// Watches one more channel. A name given twice counts once.
+impl WatcherBuilder {
+    /// Adds a channel to watch. A name that is given twice counts once.
     pub fn channel(mut self, name: impl Into<String>) -> Self {
         self.channels.push(name.into());
         self
     }
 
-    /// Shows this token to the server, as `Authorization: Bearer …`.
+    /// Sends this token to the server, as `Authorization: Bearer …`.
     pub fn token(mut self, token: impl Into<String>) -> Self {
         self.token = Some(token.into());
         self
     }
 
-    /// Trusts the certificate authorities in this PEM, instead of those that the system trusts. For addresses with `wss://`, which need feature
-    /// `tls`.
-    pub fn authorities(mut self, pem: impl Into<Vec<u8>>) -> Self {
-        self.authorities = Some(pem.into());
+    /// Trusts the root certificates in this PEM instead of the system's.
+    ///
+    /// They apply to addresses with `wss://`, which need the feature `tls`.
+    pub fn root_certificates(mut self, pem: impl Into<Vec<u8>>) -> Self {
+        self.root_certificates = Some(pem.into());
         self
     }
 
-    /// The pauses between attempts to connect.
+    /// Sets the delays between attempts to connect.
     pub fn backoff(mut self, backoff: Backoff) -> Self {
         self.backoff = backoff;
         self
     }
 
-    /// Whether to connect again when there is no connection; it does by default, and also when the first
-    /// attempt fails.
+    /// Sets whether the watcher connects again after a failure, also when the first attempt fails.
+    /// It does by default.
     pub fn retry(mut self, retry: bool) -> Self {
         self.retry = retry;
         self
     }
 
-    /// Attempts to connect in a row that may fail before it ends; no limit by default. A connection on which something came counts anew.
+    /// Ends the watcher when more than this many attempts in a row have failed. There is no limit
+    /// by default.
+    ///
+    /// A connection on which the server sent anything but a close frame resets the count.
     pub fn retry_limit(mut self, failures: u32) -> Self {
-        self.retries = Some(failures);
+        self.retry_limit = Some(failures);
         self
     }
 
-    /// Begins with up to so many of the last messages that the server has kept of each channel.
+    /// Begins each channel with up to this many of the last messages that the server keeps.
     pub fn tail(mut self, messages: u64) -> Self {
-        self.wishes.tail = Some(messages);
+        self.options.tail = Some(messages);
         self
     }
 
-    /// Whether runs of lines may come in one message, which costs everybody less; they may by default. The items are the same.
+    /// Sets whether the server may send a run of lines as one message. It may by default, which
+    /// costs the server, the network and the watcher less. The events are the same.
     pub fn batch(mut self, batch: bool) -> Self {
-        self.wishes.batch = batch;
+        self.options.batch = batch;
         self
     }
 
-    /// Whether to number messages, be told of gaps and go on after a break where it left off; it does by default.
+    /// Sets whether messages are numbered, gaps are reported, and a channel continues after a
+    /// break with the messages missed. All of this is on by default.
     pub fn resume(mut self, resume: bool) -> Self {
-        self.wishes.resume = resume;
+        self.options.resume = resume;
         self
     }
 
-    /// Whether all messages come as they are, as [`Event::Other`](super::Event::Other).
+    /// Sets whether every message is returned unparsed, as
+    /// [`Event::Other`](super::Event::Other). Off by default.
     pub fn raw(mut self, raw: bool) -> Self {
         self.raw = raw;
         self
     }
 
-    /// How long a server may be silent before the connection counts as lost: 75 s by default. It is pinged
-    /// at 2/5 of that, so that a server that is merely idle is not mistaken for a dead one. The same
-    /// patience, but 10 s at most, goes for making a connection.
-    pub fn patience(mut self, patience: Duration) -> Self {
-        self.patience = patience;
+    /// Sets how long the server may be silent before the connection counts as lost: 75 s by
+    /// default.
+    ///
+    /// The watcher pings the server after 2/5 of that time, so that an idle server is not mistaken
+    /// for a dead one. An attempt to connect fails after the same time, but after 10 s at most.
+    pub fn idle_timeout(mut self, timeout: Duration) -> Self {
+        self.idle_timeout = timeout;
         self
     }
 
-    /// The watcher, which connects when it is first asked for an item.
+    /// Builds the watcher. It connects when its first event is asked for.
     ///
     /// # Errors
-    /// When the address or a channel's name is not valid.
+    /// If the address, the token, a root certificate or the name of a channel is not valid, or if
+    /// the address needs TLS and this build has none.
     pub fn build(self) -> Result<Watcher, WatchError> {
-        let (request, trust) = self.request()?;
+        let endpoint = self.endpoint()?;
         let mut channels = Vec::new();
         for name in &self.channels {
             let name = ChannelName::parse(name)?;
@@ -156,66 +161,41 @@ impl WatcherBuilder {
                 channels.push(name);
             }
         }
-        Ok(Watcher::new(Plan {
-            request,
-            trust,
-            channels,
-            backoff: self.backoff,
+        let config = WatcherConfig {
+            endpoint,
             retry: self.retry,
+            retry_limit: self.retry_limit,
             raw: self.raw,
-            patience: self.patience,
-            retries: self.retries,
-            wishes: self.wishes,
-        }))
+            idle_timeout: self.idle_timeout,
+            options: self.options,
+        };
+        Ok(Watcher::new(config, channels, self.backoff))
     }
 
-    /// What asks the same server for its channels, with the same token and trust.
+    /// Builds a lister that asks the same server for its channels, with the same token and root
+    /// certificates.
     ///
     /// # Errors
-    /// When the address is not valid.
+    /// If the address, the token or a root certificate is not valid, or if the address needs TLS
+    /// and this build has none.
     pub fn lister(&self) -> Result<ChannelLister, WatchError> {
-        let (request, trust) = self.request()?;
-        Ok(ChannelLister { request, trust })
+        Ok(ChannelLister::new(self.endpoint()?))
     }
 
-    fn request(&self) -> Result<(Request, Trust), WatchError> {
-        let wrong = |reason: &str| WatchError::Url {
-            url: without_secrets(&self.url).to_owned(),
-            reason: reason.to_owned(),
-        };
-        let mut request = self
-            .url
-            .as_str()
-            .into_client_request()
-            .map_err(|error| wrong(&error.to_string()))?;
-        let trust = match request.uri().scheme_str() {
-            Some("ws") => Trust::default(),
-            #[cfg(feature = "tls")]
-            Some("wss") => Trust::new(self.authorities.as_deref()).map_err(WatchError::Tls)?,
-            #[cfg(not(feature = "tls"))]
-            Some("wss") => return Err(WatchError::Tls("it is not built in".to_owned())),
-            _ => return Err(wrong("it must begin with ws:// or wss://")),
-        };
-        if let Some(token) = &self.token {
-            let header = HeaderValue::try_from(format!("Bearer {token}"));
-            let mut header = header.map_err(|_| WatchError::Token)?;
-            header.set_sensitive(true);
-            request.headers_mut().insert(AUTHORIZATION, header);
-        }
-        Ok((request, trust))
+    fn endpoint(&self) -> Result<Endpoint, WatchError> {
+        Endpoint::new(
+            &self.url,
+            self.token.as_deref(),
+            self.root_certificates.as_deref(),
+        )
     }
 }
 
 impl fmt::Debug for WatcherBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("WatcherBuilder")
-            .field("url", &without_secrets(&self.url))
+            .field("url", &without_query(&self.url))
             .field("channels", &self.channels)
             .finish_non_exhaustive()
     }
-}
-
-/// An address without its query, in which a token may be.
-pub(super) fn without_secrets(url: &str) -> &str {
-    url.split(['?', '#']).next().unwrap_or_default()
 }

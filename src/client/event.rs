@@ -1,150 +1,171 @@
-//! What a watcher sees.
+//! The events of a watcher.
 
 use std::fmt;
 use std::time::Duration;
 
 use crate::message::{ChannelName, Status};
 
-/// One thing a [`Watcher`](super::Watcher) sees, in the order the server sent it.
+/// An event of a [`Watcher`](super::Watcher). Events come in the order in which the server sent
+/// them.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Event {
-    /// A connection is made and the subscriptions are on their way.
+    /// The connection is open and the subscriptions are on their way.
     Connected,
     /// A line of a process.
     Line {
-        /// Where it was published.
+        /// The channel that it was published to.
         channel: ChannelName,
-        /// The line, without a terminator.
+        /// The line, without its terminator.
         text: String,
-        /// Its number in the channel, when the server numbers messages.
+        /// Its number in the channel, if the server numbers messages.
         seq: Option<u64>,
-        /// When it was published, in RFC 3339; empty when the server does not say.
+        /// When it was published, in RFC 3339. Empty if the server does not say.
         timestamp: String,
     },
     /// A process's status changed.
     Status {
-        /// Where it was published.
+        /// The channel that it was published to.
         channel: ChannelName,
         /// The new status.
         status: Status,
-        /// The exit code; 0 for a status that is no exit.
-        code: i32,
-        /// Its number in the channel, when the server numbers messages.
+        /// The exit code. It is 0 if the process has not ended.
+        exit_code: i32,
+        /// Its number in the channel, if the server numbers messages.
         seq: Option<u64>,
-        /// When it was published, in RFC 3339; empty when the server does not say.
+        /// When it was published, in RFC 3339. Empty if the server does not say.
         timestamp: String,
     },
-    /// The server has answered the first subscription to a channel. One that does not number messages gives no answer.
+    /// The server has confirmed the first subscription to a channel.
+    ///
+    /// A server that does not number messages sends no confirmation.
     Subscribed {
         /// The channel.
         channel: ChannelName,
-        /// Names its numbering.
+        /// Identifies the channel's numbering. It differs after a restart of the server.
         epoch: String,
         /// The number of the last message before those that follow.
         seq: u64,
-        /// How many of those that follow are from before the subscription.
+        /// How many of the messages that follow were published before the subscription.
         replayed: u64,
-        /// How many that were asked for are no longer kept.
+        /// How many messages that were asked for are no longer kept.
         lost: u64,
     },
-    /// The channel is subscribed to again after a break, and goes on where it left off.
+    /// The server has confirmed the subscription to a channel after a break. The channel continues
+    /// where it left off.
     Reconnected {
         /// The channel.
         channel: ChannelName,
-        /// The numbering began anew, as after a restart of the server: what was missed of the old one cannot be known.
+        /// Whether the numbering began anew, as after a restart of the server. The number of
+        /// messages missed in the old numbering is then unknown.
         epoch_changed: bool,
         /// How many messages of the present numbering were missed and are no longer kept.
         lost: u64,
         /// How many missed messages follow.
         replayed: u64,
     },
-    /// Messages that the server skipped for this watcher, which did not read fast enough. Within a [`Event::Replay`]: those it dropped
-    /// while it was sending the others.
+    /// The server skipped messages, because this watcher did not read fast enough.
+    ///
+    /// After an [`Event::Replay`], these are messages that the server dropped while it sent the
+    /// others of the range.
     Gap {
         /// The channel.
         channel: ChannelName,
-        /// The number of the first.
+        /// The number of the first skipped message.
         from: u64,
-        /// The number of the last.
+        /// The number of the last skipped message.
         to: u64,
-        /// How many there are.
+        /// How many messages were skipped.
         count: u64,
     },
-    /// What follows on this channel, up to [`Event::Replayed`], is what [`Watcher::refetch`](super::Watcher::refetch) asked for.
+    /// A range begins that [`Watcher::refetch`](super::Watcher::refetch) asked for. Everything on
+    /// this channel up to [`Event::Replayed`] belongs to it.
     Replay {
         /// The channel.
         channel: ChannelName,
-        /// The number of the first message that is still kept; of none if it is `to` + 1.
+        /// The number of the first message that is still kept. It is `to` + 1 if none is.
         from: u64,
-        /// The number of the last.
+        /// The number of the last message.
         to: u64,
-        /// How many that were asked for are no longer kept.
+        /// How many messages that were asked for are no longer kept.
         lost: u64,
     },
-    /// The end of what [`Event::Replay`] began.
+    /// The range that began with [`Event::Replay`] is complete.
     Replayed {
         /// The channel.
         channel: ChannelName,
-        /// As there.
+        /// The same as in [`Event::Replay`].
         from: u64,
-        /// As there.
+        /// The same as in [`Event::Replay`].
         to: u64,
     },
-    /// The server refused something, or tells all its clients of an error.
+    /// The server refused a request of this watcher, or reported an error to all its clients.
     Error {
-        /// What it says.
-        text: String,
+        /// The server's text.
+        message: String,
     },
-    /// Any other message; or any message at all, if the watcher is [raw](super::WatcherBuilder::raw).
+    /// Any other message. With [`raw`](super::WatcherBuilder::raw), every message.
     Other {
         /// The JSON, as it came.
         json: String,
     },
     /// The connection was lost or could not be made.
     Disconnected {
-        /// Why.
+        /// The reason.
         reason: DisconnectReason,
-        /// How long until the next attempt; `None` when there will be none, and this is the last item.
+        /// The time until the next attempt. `None` if there will be none: this is the last event.
         retry_in: Option<Duration>,
     },
 }
 
-/// Why there is no connection.
+/// The reason why there is no connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum DisconnectReason {
-    /// It could not be made: the reason.
-    Refused(String),
-    /// The server closed it: the close code (1005 when it gave none) and its words, which may be empty.
-    Closed(u16, String),
-    /// It broke off: the reason.
-    Broken(String),
-    /// Nothing came, not even the answer to a ping.
-    Silent,
+    /// The connection could not be made.
+    ConnectFailed(String),
+    /// The server closed the connection.
+    Closed {
+        /// The close code. It is 1005 if the server gave none.
+        code: u16,
+        /// The server's words, which may be empty.
+        reason: String,
+    },
+    /// The connection broke off without a close frame.
+    ConnectionLost(String),
+    /// The server sent nothing for the [idle timeout](super::WatcherBuilder::idle_timeout), not
+    /// even the answer to a ping.
+    IdleTimeout,
 }
 
 impl DisconnectReason {
-    /// Whether the server ended it in good order: close code 1000 (done) or 1001 (going away).
+    /// Returns whether the server ended the connection in good order, with close code 1000 (normal
+    /// closure) or 1001 (going away).
     pub fn is_orderly(&self) -> bool {
-        matches!(self, Self::Closed(1000 | 1001, _))
+        matches!(
+            self,
+            Self::Closed {
+                code: 1000 | 1001,
+                ..
+            }
+        )
     }
 }
 
 impl fmt::Display for DisconnectReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Refused(reason) => write!(f, "cannot connect: {reason}"),
-            Self::Closed(1001, _) => f.write_str("the server is going away"),
-            Self::Closed(1005, _) => f.write_str("the server closed the connection"),
-            Self::Closed(code, words) if words.is_empty() => {
+            Self::ConnectFailed(cause) => write!(f, "cannot connect: {cause}"),
+            Self::Closed { code: 1001, .. } => f.write_str("the server is going away"),
+            Self::Closed { code: 1005, .. } => f.write_str("the server closed the connection"),
+            Self::Closed { code, reason } if reason.is_empty() => {
                 write!(f, "the server closed the connection ({code})")
             }
-            Self::Closed(code, words) => {
-                write!(f, "the server closed the connection ({code}: {words})")
+            Self::Closed { code, reason } => {
+                write!(f, "the server closed the connection ({code}: {reason})")
             }
-            Self::Broken(reason) => write!(f, "the connection broke: {reason}"),
-            Self::Silent => f.write_str("the server has fallen silent"),
+            Self::ConnectionLost(cause) => write!(f, "the connection broke: {cause}"),
+            Self::IdleTimeout => f.write_str("the server has fallen silent"),
         }
     }
 }

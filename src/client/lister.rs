@@ -1,44 +1,34 @@
-//! Which channels a server has.
+//! Lists the channels of a server over HTTP.
 
+use std::error::Error as _;
 use std::fmt;
 use std::io;
+use std::pin::pin;
 use std::time::Duration;
 
-use http::header::{AUTHORIZATION, HOST};
+use bytes::Bytes;
+use http::header::{ACCEPT, CONNECTION, HeaderValue};
+use http::{Request, StatusCode};
+use http_body_util::{BodyExt, Empty};
+use hyper::body::Incoming;
+use hyper::client::conn::http1::{SendRequest, handshake};
+use hyper_util::rt::TokioIo;
 use serde::Deserialize;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
-use tokio_tungstenite::tungstenite::handshake::client::Request;
 
 use crate::message::ChannelName;
 
-use super::builder::without_secrets;
-use super::dial::{Trust, connect};
+use super::endpoint::Endpoint;
+use super::error::ListError;
 
-/// How long an answer may take.
-const PATIENCE: Duration = Duration::from_secs(10);
-/// The longest answer: a hundred thousand channels.
-const MAX_BYTES: u64 = 32 << 20;
+/// The longest time for a response. The text of [x.
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(10);
+/// The largest response: about a hundred thousand channels.
+const MAX_RESPONSE_BYTES: usize = 32 << 20;
 
-/// Why a server's channels are not known.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ListError {
-    /// There is no connection, or it broke off.
-    #[error("cannot connect: {0}")]
-    Connection(#[from] io::Error),
-    /// The answer did not come in 10 s.
-    #[error("no answer")]
-    Silent,
-    /// The server refuses to tell, or knows no such request: the status it answers with.
-    #[error("the server answers {0}")]
-    Refused(u16),
-    /// The answer is no list of channels.
-    #[error("the server's answer is no list of channels")]
-    Answer,
-}
-
-/// Asks a server which channels it has, with `GET /api/channels` beside the WebSocket. Made by [`WatcherBuilder::lister`](super::WatcherBuilder::lister).
+/// Asks a server for its channels, with `GET /api/channels` beside the WebSocket's path.
+///
+/// Returned by [`WatcherBuilder::lister`](super::WatcherBuilder::lister).
 ///
 /// ```no_run
 /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
@@ -54,77 +44,131 @@ pub enum ListError {
 /// # }
 /// ```
 pub struct ChannelLister {
-    pub(super) request: Request,
-    pub(super) trust: Trust,
+    endpoint: Endpoint,
 }
 
 #[derive(Deserialize)]
-struct Listed {
+struct ListedChannel {
     channel: String,
 }
 
 impl ChannelLister {
-    /// The channels that there are now and that this watcher may see, by name. One connection each time.
+    pub(super) fn new(endpoint: Endpoint) -> Self {
+        Self { endpoint }
+    }
+
+    /// Returns the channels that exist now and that this client may see. The server sorts them by
+    /// name. Every call makes a connection of its own.
     ///
     /// # Errors
-    /// There is no connection, or no list is answered.
+    /// If the connection fails, the response does not come within 10 s, or it is not a list of
+    /// channels.
     ///
     /// # Cancel safety
-    /// Dropping the future drops the connection.
+    /// This method is cancel safe. Dropping the future drops the connection.
     pub async fn channels(&self) -> Result<Vec<ChannelName>, ListError> {
-        let answer = timeout(PATIENCE, self.ask())
+        let body = timeout(RESPONSE_TIMEOUT, self.fetch())
             .await
-            .map_err(|_| ListError::Silent)??;
-        let (status, body) = split(&answer).ok_or(ListError::Answer)?;
-        if status != 200 {
-            return Err(ListError::Refused(status));
-        }
-        let listed: Vec<Listed> = serde_json::from_slice(body).map_err(|_| ListError::Answer)?;
+            .map_err(|_| ListError::Timeout)??;
+        let listed: Vec<ListedChannel> = serde_json::from_slice(&body).map_err(invalid_response)?;
         listed
             .iter()
-            .map(|one| ChannelName::parse(&one.channel).map_err(|_| ListError::Answer))
+            .map(|listed| ChannelName::parse(&listed.channel).map_err(invalid_response))
             .collect()
     }
 
-    /// HTTP/1.0: the end of the connection is the end of the answer.
-    async fn ask(&self) -> Result<Vec<u8>, ListError> {
-        let uri = self.request.uri();
-        let mut stream = connect(uri, &self.trust).await.map_err(io::Error::other)?;
-        let mut head = format!(
-            "GET {} HTTP/1.0\r\nAccept: application/json\r\n",
-            beside(uri.path(), uri.query())
-        )
-        .into_bytes();
-        for name in [HOST, AUTHORIZATION] {
-            if let Some(value) = self.request.headers().get(&name) {
-                head.extend([name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"].concat());
-            }
+    /// Returns the body of a response with status 200.
+    async fn fetch(&self) -> Result<Vec<u8>, ListError> {
+        let request = self.request()?;
+        let stream = self
+            .endpoint
+            .connect()
+            .await
+            .map_err(|error| ListError::Connection(error.into()))?;
+        let (sender, connection) = handshake(TokioIo::new(stream)).await.map_err(http_error)?;
+        let mut exchange = pin!(exchange(sender, request));
+        tokio::select! {
+            body = &mut exchange => body,
+            // The connection reports its errors to the exchange too, and what it has read is
+            // still there.
+            _ = connection => exchange.await,
         }
-        head.extend(b"\r\n");
-        stream.write_all(&head).await?;
-        stream.flush().await?;
-        let mut answer = Vec::new();
-        match stream.take(MAX_BYTES).read_to_end(&mut answer).await {
-            // A peer that ends a TLS connection without saying so has ended it all the same.
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {}
-            ended => {
-                ended?;
-            }
-        }
-        Ok(answer)
+    }
+
+    fn request(&self) -> Result<Request<Empty<Bytes>>, ListError> {
+        let uri = self.endpoint.uri();
+        let mut request = Request::get(list_path(uri.path(), uri.query()))
+            .body(Empty::new())
+            .map_err(|error| ListError::Connection(error.into()))?;
+        let headers = request.headers_mut();
+        headers.extend(self.endpoint.headers());
+        headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
+        headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        Ok(request)
     }
 }
 
 impl fmt::Debug for ChannelLister {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ChannelLister")
-            .field("url", &without_secrets(&self.request.uri().to_string()))
+            .field("url", &self.endpoint.shown_url())
             .finish_non_exhaustive()
     }
 }
 
-/// The path of the list, where that of the WebSocket is this one. The query goes along: a token may be in it.
-fn beside(path: &str, query: Option<&str>) -> String {
+/// Sends the request and reads the body of the response.
+async fn exchange(
+    mut sender: SendRequest<Empty<Bytes>>,
+    request: Request<Empty<Bytes>>,
+) -> Result<Vec<u8>, ListError> {
+    let response = sender.send_request(request).await.map_err(http_error)?;
+    if response.status() != StatusCode::OK {
+        return Err(ListError::Status(response.status().as_u16()));
+    }
+    read_body(response.into_body()).await
+}
+
+async fn read_body(mut body: Incoming) -> Result<Vec<u8>, ListError> {
+    let mut bytes = Vec::new();
+    while let Some(frame) = body.frame().await {
+        let data = match frame {
+            Ok(frame) => frame.into_data().unwrap_or_default(),
+            // Some servers end a TLS connection without a close notification. The JSON shows
+            // whether the body was complete.
+            Err(error) if is_unexpected_end(&error) => break,
+            Err(error) => return Err(http_error(error)),
+        };
+        if data.len() > MAX_RESPONSE_BYTES - bytes.len() {
+            return Err(invalid_response("the response is larger than 32 MiB"));
+        }
+        bytes.extend_from_slice(&data);
+    }
+    Ok(bytes)
+}
+
+fn is_unexpected_end(error: &hyper::Error) -> bool {
+    error
+        .source()
+        .and_then(|source| source.downcast_ref::<io::Error>())
+        .is_some_and(|error| error.kind() == io::ErrorKind::UnexpectedEof)
+}
+
+/// Tells a response that is not HTTP from a connection that failed.
+fn http_error(error: hyper::Error) -> ListError {
+    if error.is_parse() || error.is_incomplete_message() {
+        invalid_response(error)
+    } else {
+        ListError::Connection(error.into())
+    }
+}
+
+fn invalid_response(error: impl Into<super::error::BoxError>) -> ListError {
+    ListError::InvalidResponse(error.into())
+}
+
+/// Returns the path of the list beside the WebSocket's path. The query is kept, because it may hold
+/// the token.
+fn list_path(path: &str, query: Option<&str>) -> String {
     let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
     match query {
         Some(query) => format!("{folder}/api/channels?{query}"),
@@ -132,37 +176,87 @@ fn beside(path: &str, query: Option<&str>) -> String {
     }
 }
 
-/// The status and the body of an answer.
-fn split(answer: &[u8]) -> Option<(u16, &[u8])> {
-    let end = memchr::memmem::find(answer, b"\r\n\r\n")?;
-    let line = std::str::from_utf8(answer[..end].split(|&byte| byte == b'\r').next()?).ok()?;
-    let status = line.split(' ').nth(1)?.parse().ok()?;
-    Some((status, &answer[end + 4..]))
-}
-
 #[cfg(test)]
 mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
     use super::*;
 
     #[test]
     fn the_list_stands_beside_the_websocket() {
-        assert_eq!(beside("/ws", None), "/api/channels");
-        assert_eq!(beside("/", None), "/api/channels");
+        assert_eq!(list_path("/ws", None), "/api/channels");
+        assert_eq!(list_path("/", None), "/api/channels");
         assert_eq!(
-            beside("/live/ws", Some("token=x/y")),
+            list_path("/live/ws", Some("token=x/y")),
             "/live/api/channels?token=x/y"
         );
     }
 
-    #[test]
-    fn an_answer_has_a_status_and_a_body() {
-        assert_eq!(
-            split(b"HTTP/1.0 200 OK\r\nA: b\r\n\r\n[]"),
-            Some((200, &b"[]"[..]))
+    /// Returns what a lister makes of a server that answers with `response` and ends the
+    /// connection, and the request that it sent.
+    async fn list(response: &'static str) -> (Result<Vec<ChannelName>, ListError>, String) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("ws://{}/live/ws?a=b", listener.local_addr().unwrap());
+        let lister = ChannelLister::new(Endpoint::new(&url, Some("secret"), None).unwrap());
+        let serve = async {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut request = Vec::new();
+            while !request.ends_with(b"\r\n\r\n") {
+                request.push(stream.read_u8().await.unwrap());
+            }
+            stream.write_all(response.as_bytes()).await.unwrap();
+            String::from_utf8(request).unwrap()
+        };
+        tokio::join!(lister.channels(), serve)
+    }
+
+    #[tokio::test]
+    async fn a_response_has_a_status_and_a_body() {
+        let (listed, request) = list("HTTP/1.0 200 OK\r\nA: b\r\n\r\n[]").await;
+        assert_eq!(listed.unwrap(), []);
+        assert!(
+            request.starts_with("GET /live/api/channels?a=b HTTP/1.1\r\n"),
+            "{request}"
         );
-        assert_eq!(split(b"HTTP/1.1 401\r\n\r\n"), Some((401, &b""[..])));
-        for wrong in ["", "nonsense\r\n\r\n", "HTTP/1.0 200 OK\r\n"] {
-            assert_eq!(split(wrong.as_bytes()), None, "{wrong}");
+        for header in ["host: 127.0.0.1:", "authorization: Bearer secret\r\n"] {
+            assert!(request.contains(header), "{request}");
         }
+        let (listed, _) =
+            list("HTTP/1.1 200 OK\r\nContent-Length: 25\r\n\r\n[{\"channel\":\"process:a\"}]\n")
+                .await;
+        assert_eq!(listed.unwrap()[0].as_str(), "process:a");
+        let (refused, _) = list("HTTP/1.1 401\r\n\r\n").await;
+        assert!(
+            matches!(refused, Err(ListError::Status(401))),
+            "{refused:?}"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_response_that_is_no_list_of_channels_is_told_from_a_lost_connection() {
+        for wrong in [
+            "",
+            "nonsense\r\n\r\n",
+            "HTTP/1.0 200 OK\r\n",
+            "HTTP/1.0 200 OK\r\n\r\n{}",
+            "HTTP/1.1 200 OK\r\nContent-Length: 30\r\n\r\n[{\"channel\":",
+            "HTTP/1.1 200 OK\r\n\r\n[{\"channel\":\"no name\"}]",
+        ] {
+            let (listed, _) = list(wrong).await;
+            assert!(
+                matches!(listed, Err(ListError::InvalidResponse(_))),
+                "{wrong:?}: {listed:?}"
+            );
+        }
+        let free = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("ws://{}/ws", free.local_addr().unwrap());
+        drop(free);
+        let lister = ChannelLister::new(Endpoint::new(&url, None, None).unwrap());
+        let listed = lister.channels().await;
+        assert!(
+            matches!(listed, Err(ListError::Connection(_))),
+            "{listed:?}"
+        );
     }
 }

@@ -4,16 +4,13 @@
 //! writes as possible. Pongs and close frames are sent through it too, between two parcels and
 //! never within one.
 
-use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
-use bytes::Bytes;
-
 use super::socket::Socket;
 use crate::channel::{Client, HubShared};
-use crate::outbox::{Parcel, Used};
+use crate::outbox::OutboxReader;
 
 /// The maximum number of parcels in one write.
 const MAX_SLICES: usize = 64;
@@ -29,14 +26,10 @@ const MAX_CONTROL_BYTES: usize = 4096;
 /// The writer of one connection.
 #[derive(Debug, Default)]
 pub(crate) struct Writer {
-    /// Parcels taken from the outbox and not yet written in full. Their room is not released yet.
-    in_flight: VecDeque<Parcel>,
-    /// How many bytes of the first parcel are written.
-    written_bytes: usize,
+    /// Parcels taken from the outbox and not yet written in full.
+    reader: OutboxReader,
     /// Control frames that are sent at the next boundary between parcels.
     control: Vec<u8>,
-    /// Whether the parcels in flight are counted as discarded.
-    abandoned: bool,
 }
 
 /// The result of a flush.
@@ -65,10 +58,7 @@ impl Writer {
     /// no longer counted: the caller counts it as discarded. Control frames stay, because the
     /// answer to the peer's close frame may be among them.
     pub(crate) fn abandon(&mut self) {
-        self.abandoned = true;
-        let mut begun = self.written_bytes > 0;
-        self.in_flight
-            .retain(|parcel| std::mem::take(&mut begun) || parcel.messages == 0);
+        self.reader.abandon();
     }
 
     /// Writes until nothing waits or the socket takes no more. After [`FlushOutcome::Complete`] the
@@ -82,39 +72,28 @@ impl Writer {
     ) -> Poll<io::Result<FlushOutcome>> {
         for _ in 0..MAX_WRITES_IN_A_ROW {
             if !self.gather(client) {
-                // An idle client keeps no memory here.
-                self.in_flight = VecDeque::new();
-                if client.take_awaited() {
+                let drained = self.reader.drained(&client.outbox);
+                if drained.awaited {
                     shared.room.notify_waiters();
                 }
-                return Poll::Ready(Ok(if client.take_owed() {
+                return Poll::Ready(Ok(if drained.pending {
                     FlushOutcome::MorePending
                 } else {
                     FlushOutcome::Complete
                 }));
             }
             let mut slices = [IoSlice::new(&[]); MAX_SLICES];
-            let mut count = 0;
-            let mut bytes = 0;
-            let mut skip = self.written_bytes;
-            for parcel in self.in_flight.iter().take(MAX_SLICES) {
-                slices[count] = IoSlice::new(&parcel.bytes[skip..]);
-                bytes += parcel.bytes.len() - skip;
-                count += 1;
-                skip = 0;
-                if bytes >= MAX_WRITE_BYTES {
-                    break;
-                }
-            }
+            let count = self.reader.fill(&mut slices, MAX_WRITE_BYTES);
             let start = Instant::now();
             let n = ready!(socket.poll_write(cx, &slices[..count]))?;
-            let took = start.elapsed().as_nanos() as u64;
-            shared.ticker.pace.wrote(took);
-            shared.totals.count_write_time(took);
+            shared
+                .recorder
+                .write_took(start.elapsed().as_nanos() as u64);
             if n == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
-            self.advance(n, client, shared);
+            let released = self.reader.advance(&client.outbox, n);
+            shared.recorder.written(released.messages, n);
         }
         Poll::Ready(Ok(FlushOutcome::Yielded))
     }
@@ -123,55 +102,9 @@ impl Writer {
     /// outbox wakes the task.
     fn gather(&mut self, client: &Client) -> bool {
         // One parcel of control frames at a time: the others stay in `control`, which is bounded.
-        if !self.control.is_empty()
-            && self
-                .in_flight
-                .iter()
-                .take(2)
-                .all(|parcel| parcel.messages > 0)
-        {
-            let place = usize::from(self.written_bytes > 0);
-            let frames = Bytes::from(std::mem::take(&mut self.control));
-            self.in_flight.insert(
-                place,
-                Parcel {
-                    bytes: frames,
-                    messages: 0,
-                },
-            );
+        if !self.control.is_empty() {
+            self.reader.insert_control(&mut self.control);
         }
-        if !self.abandoned {
-            client.outbox.take(&mut self.in_flight);
-            if self.in_flight.is_empty() {
-                client.outbox.take_or_sleep(&mut self.in_flight);
-            }
-        }
-        !self.in_flight.is_empty()
-    }
-
-    /// Removes the `n` bytes that the kernel has taken.
-    fn advance(&mut self, n: usize, client: &Client, shared: &HubShared) {
-        let mut end = self.written_bytes + n;
-        let mut done = Used::default();
-        while let Some(parcel) = self.in_flight.front()
-            && end >= parcel.bytes.len()
-        {
-            end -= parcel.bytes.len();
-            if parcel.messages > 0 {
-                let weight = parcel.weight();
-                done.messages += weight.messages;
-                done.bytes += weight.bytes;
-            }
-            self.in_flight.pop_front();
-        }
-        self.written_bytes = end;
-        if self.abandoned {
-            done = Used::default();
-        }
-        if done.messages > 0 {
-            client.outbox.release(done);
-            client.count_written(done.messages as u64);
-        }
-        shared.totals.count_write(done.messages as u64, n as u64);
+        self.reader.take_or_sleep(&client.outbox)
     }
 }

@@ -1,4 +1,5 @@
-//! Runs of lines that share a WebSocket frame: the head, the timestamp and the frame are paid once for all.
+//! Runs of lines that share a WebSocket frame, and thereby its header, the message's head and the
+//! timestamp.
 
 use super::decimal::{MAX_DIGITS, push_decimal};
 use super::escape::escape_into;
@@ -7,56 +8,60 @@ use super::json::USUAL_OVERHEAD;
 use super::{Envelope, Timestamp, frame, timestamp};
 use crate::message::Message;
 
-/// The longest payload of a frame with more than one line: long enough that the head is nothing to it, short
-/// enough for a client's queue to take one when it is nearly full.
+/// The maximum payload of a frame with more than one line. It is long enough to make the cost of
+/// the head negligible, and short enough to fit into a client's queue that is nearly full.
 pub(super) const MAX_PAYLOAD: usize = 32 * 1024;
-/// The header kept free for a frame that is not complete: right for every payload from 126 bytes to 64 KiB.
+/// The bytes reserved for the header of an incomplete frame. They fit every payload from 126 bytes
+/// to 64 KiB.
 const HEADER: usize = 4;
 const SEQ_KEY: &[u8] = br#"],"seq":"#;
-/// What follows the last line, at most.
-const CLOSING: usize = SEQ_KEY.len() + MAX_DIGITS + timestamp::TAIL;
-/// What a line takes beyond itself: quotes and comma.
+/// The maximum length of the text that follows the last line.
+const MAX_CLOSING: usize = SEQ_KEY.len() + MAX_DIGITS + timestamp::TAIL;
+/// The bytes that a line takes beyond its text: two quotes and a comma.
 const LINE_OVERHEAD: usize = 3;
 
-/// Encodes messages as [`Encoding::Batch`](super::Encoding::Batch): a run of lines becomes
-/// `process_output_batch` frames, any other message a frame of its own, all in order.
+/// Encodes messages as [`Encoding::Batch`](super::Encoding::Batch).
 ///
-/// A frame has at most so many lines as was said and, if more than one, at most 32 KiB. A run of a single line
-/// is a batch too.
+/// A run of lines becomes `process_output_batch` frames. Any other message becomes a frame of its
+/// own. The order is kept. A frame has a maximum number of lines, and a frame with more than one
+/// line also has a maximum payload of 32 KiB. A single line is a batch too.
 #[derive(Debug)]
 pub struct BatchBuilder<'a> {
     envelope: &'a Envelope,
     timestamp: &'a Timestamp,
     run: FrameBuffer,
-    /// Messages up to the end of each complete frame.
+    /// The number of messages up to the end of each complete frame.
     counts: Vec<u32>,
     first_seq: u64,
-    most_lines: usize,
-    /// The frame that lines are being added to.
+    max_lines: usize,
+    /// The frame to which lines are being added.
     open: Option<OpenBatch>,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct OpenBatch {
-    /// Where the frame starts.
+    /// The byte offset of the frame.
     start: usize,
     lines: usize,
 }
 
 impl<'a> BatchBuilder<'a> {
-    /// A builder for messages from seq `first_seq` on, with at most `most_lines` lines in a frame (0 is taken
-    /// for 1), and room for so many messages with so many bytes of lines or data together.
+    /// Creates a builder for messages from seq `first_seq` on.
+    ///
+    /// A frame has at most `max_lines` lines; 0 counts as 1. The buffer gets room for `messages`
+    /// messages with `payload_bytes` bytes of lines or data in total, and grows if that is too
+    /// little.
     pub fn new(
         envelope: &'a Envelope,
         timestamp: &'a Timestamp,
         first_seq: u64,
-        most_lines: usize,
+        max_lines: usize,
         messages: usize,
         payload_bytes: usize,
     ) -> Self {
-        let most_lines = most_lines.max(1);
-        // Right for a run of lines; other messages among them make the buffer grow.
-        let frames = messages.div_ceil(most_lines) + payload_bytes / MAX_PAYLOAD;
+        let max_lines = max_lines.max(1);
+        // This suffices for a run of lines. Other messages among them make the buffer grow.
+        let frames = messages.div_ceil(max_lines) + payload_bytes / MAX_PAYLOAD;
         let bytes = payload_bytes + messages * LINE_OVERHEAD + frames * USUAL_OVERHEAD;
         Self {
             envelope,
@@ -64,27 +69,27 @@ impl<'a> BatchBuilder<'a> {
             run: FrameBuffer::with_capacity(frames, bytes),
             counts: Vec::with_capacity(frames),
             first_seq,
-            most_lines,
+            max_lines,
             open: None,
         }
     }
 
-    /// Appends one line. Linear in the line, which may be any bytes.
+    /// Appends one line, which may be any bytes. Linear in the line.
     ///
     /// # Panics
-    /// If all frames together pass 4 GiB.
+    /// Panics when all frames together exceed 4 GiB.
     #[inline]
     pub fn push_line(&mut self, line: &[u8]) {
         let taken = line.len() + LINE_OVERHEAD;
         if self
             .open
-            .is_some_and(|open| open.lines == self.most_lines || !self.has_room(open, taken))
+            .is_some_and(|open| open.lines == self.max_lines || !self.has_room(open, taken))
         {
             self.close();
         }
         self.run
             .bytes
-            .reserve(HEADER + self.envelope.batch_head_len() + taken + CLOSING);
+            .reserve(HEADER + self.envelope.batch_head_len() + taken + MAX_CLOSING);
         let Some(open) = self.open else {
             self.open();
             return self.push_quoted(line);
@@ -92,7 +97,7 @@ impl<'a> BatchBuilder<'a> {
         let before = self.run.bytes.len();
         self.run.bytes.push(b',');
         self.push_quoted(line);
-        // Escapes can make of a line six times its length.
+        // Escaping can make a line six times as long.
         if self.has_room(open, 0) {
             self.open = Some(OpenBatch {
                 lines: open.lines + 1,
@@ -103,11 +108,11 @@ impl<'a> BatchBuilder<'a> {
         }
     }
 
-    /// Appends one message of any type, as a frame of its own. Its channel and process are chosen as
-    /// [`FramesBuilder`](super::FramesBuilder) does.
+    /// Appends one message of any type, as a frame of its own. Its channel and process are those of
+    /// [`FramesBuilder`](super::FramesBuilder).
     ///
     /// # Panics
-    /// If all frames together pass 4 GiB.
+    /// Panics when all frames together exceed 4 GiB.
     pub fn push_message(&mut self, message: &Message) {
         self.close();
         let (envelope, timestamp) = (self.envelope, self.timestamp);
@@ -117,19 +122,19 @@ impl<'a> BatchBuilder<'a> {
         self.count(1);
     }
 
-    /// The frames. Copies none.
+    /// Returns the frames, without copying them.
     pub fn finish(mut self) -> Frames {
         self.close();
         self.run.finish_counted(self.counts)
     }
 
-    /// Whether so many more bytes leave the open frame within [`MAX_PAYLOAD`].
+    /// Whether the open frame stays within [`MAX_PAYLOAD`] with `more` additional bytes.
     #[inline]
     fn has_room(&self, open: OpenBatch, more: usize) -> bool {
-        self.run.bytes.len() - open.start - HEADER + more + CLOSING <= MAX_PAYLOAD
+        self.run.bytes.len() - open.start - HEADER + more + MAX_CLOSING <= MAX_PAYLOAD
     }
 
-    /// Starts a frame that a first line must follow.
+    /// Starts a frame. The caller has to append its first line.
     fn open(&mut self) {
         debug_assert!(self.open.is_none());
         self.open = Some(OpenBatch {
@@ -148,7 +153,7 @@ impl<'a> BatchBuilder<'a> {
         out.push(b'"');
     }
 
-    /// Makes of the comma and the line from `before` on the first line of the next frame. Linear in the line.
+    /// Moves the line that begins with the comma at `before` into a new frame. Linear in the line.
     #[cold]
     fn move_out(&mut self, before: usize) {
         let quoted = self.run.bytes[before + 1..].to_vec();
@@ -171,12 +176,13 @@ impl<'a> BatchBuilder<'a> {
         self.count(open.lines);
     }
 
-    /// How many messages the complete frames carry.
+    /// Returns the number of messages in the complete frames.
     fn messages(&self) -> u32 {
         self.counts.last().copied().unwrap_or(0)
     }
 
-    /// Notes that the frame just completed carries so many messages. There are fewer of them than bytes.
+    /// Records that the frame just completed has this number of messages. The number fits, because
+    /// it is smaller than that of the bytes.
     fn count(&mut self, messages: usize) {
         self.counts.push(self.messages() + messages as u32);
     }
@@ -185,31 +191,34 @@ impl<'a> BatchBuilder<'a> {
 #[cfg(test)]
 mod tests {
     use super::super::testing::{
-        Item, channels, envelope, expected, items, now, payload, payloads,
+        Pushed, channels, envelope, expected, items, now, payload, payloads,
     };
     use super::*;
     use proptest::prelude::*;
     use serde_json::Value;
 
-    fn batch(channel: &str, first_seq: u64, most_lines: usize, items: &[Item]) -> Frames {
+    fn batch(channel: &str, first_seq: u64, max_lines: usize, items: &[Pushed]) -> Frames {
         let (envelope, now) = (envelope(channel), now());
-        let bytes = items.iter().map(Item::size).sum();
+        let bytes = items.iter().map(Pushed::size).sum();
         let mut builder =
-            BatchBuilder::new(&envelope, &now, first_seq, most_lines, items.len(), bytes);
+            BatchBuilder::new(&envelope, &now, first_seq, max_lines, items.len(), bytes);
         for item in items {
             match item {
-                Item::Line(line) => builder.push_line(line),
-                Item::Message(message) => builder.push_message(message),
+                Pushed::Line(line) => builder.push_line(line),
+                Pushed::Message(message) => builder.push_message(message),
             }
         }
         builder.finish()
     }
 
-    fn lines(lines: &[&[u8]]) -> Vec<Item> {
-        lines.iter().map(|line| Item::Line(line.to_vec())).collect()
+    fn lines(lines: &[&[u8]]) -> Vec<Pushed> {
+        lines
+            .iter()
+            .map(|line| Pushed::Line(line.to_vec()))
+            .collect()
     }
 
-    /// The lines of a payload that is a batch.
+    /// Returns the lines of a payload, if it is a batch.
     fn batched(payload: &Value) -> Option<&Vec<Value>> {
         (payload["type"] == "process_output_batch").then(|| payload["data"].as_array().unwrap())
     }
@@ -229,7 +238,7 @@ mod tests {
     #[test]
     fn a_message_among_lines_parts_the_batches_and_is_counted() {
         let mut items = lines(&[b"a", b"b", b"c"]);
-        items.insert(2, Item::Message(Message::output("m")));
+        items.insert(2, Pushed::Message(Message::output("m")));
         let frames = batch("c", 7, 64, &items);
         let seqs: Vec<Value> = payloads(frames.bytes())
             .iter()
@@ -263,9 +272,9 @@ mod tests {
             channel in channels(),
             items in items(),
             first_seq in prop_oneof![1u64..1000, Just(u64::MAX - 1000)],
-            most_lines in 0usize..20,
+            max_lines in 0usize..20,
         ) {
-            let frames = batch(&channel, first_seq, most_lines, &items);
+            let frames = batch(&channel, first_seq, max_lines, &items);
             let mut rest = &items[..];
             let mut seq = first_seq;
             for index in 0..frames.len() {
@@ -274,16 +283,16 @@ mod tests {
                 let read: Value = serde_json::from_str(&text).unwrap();
                 let carried = match batched(&read) {
                     None => {
-                        prop_assert!(matches!(rest[0], Item::Message(_)));
+                        prop_assert!(matches!(rest[0], Pushed::Message(_)));
                         prop_assert_eq!(&read, &expected(Some(&channel), &rest[0].message()));
                         1
                     }
                     Some(batched) => {
                         prop_assert_eq!(&read["seq"], seq);
-                        prop_assert!(!batched.is_empty() && batched.len() <= most_lines.max(1));
+                        prop_assert!(!batched.is_empty() && batched.len() <= max_lines.max(1));
                         prop_assert!(batched.len() == 1 || text.len() <= MAX_PAYLOAD);
                         for (item, line) in rest.iter().zip(batched) {
-                            prop_assert!(matches!(item, Item::Line(_)));
+                            prop_assert!(matches!(item, Pushed::Line(_)));
                             let single = expected(Some(&channel), &item.message());
                             prop_assert_eq!(line, &single["data"]);
                             for key in ["channel", "processId", "timestamp"] {
@@ -303,9 +312,9 @@ mod tests {
         #[test]
         fn a_frame_ends_only_where_the_next_line_has_no_place(
             items in items(),
-            most_lines in 1usize..20,
+            max_lines in 1usize..20,
         ) {
-            let frames = batch("c", 1, most_lines, &items);
+            let frames = batch("c", 1, max_lines, &items);
             let read: Vec<(usize, Value)> = payloads(frames.bytes())
                 .iter()
                 .map(|text| (text.len(), serde_json::from_str(text).unwrap()))
@@ -315,9 +324,10 @@ mod tests {
                 let (Some(this), Some(next)) = (batched(this), batched(next)) else { continue };
                 let mut escaped = Vec::new();
                 escape_into(&mut escaped, next[0].as_str().unwrap().as_bytes());
-                // The seq is counted at its longest.
+                // The encoder assumes the longest seq.
                 let full = len + escaped.len() + LINE_OVERHEAD + MAX_DIGITS > MAX_PAYLOAD;
-                prop_assert!(this.len() == most_lines || full, "{} lines, {} bytes", this.len(), len);
+                let lines = this.len();
+                prop_assert!(lines == max_lines || full, "{} lines, {} bytes", lines, len);
             }
         }
     }

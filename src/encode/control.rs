@@ -1,4 +1,4 @@
-//! What one client is told about its own subscription: complete messages that no seq counts.
+//! The messages to one client about its own subscription. They have no seq.
 
 use bytes::Bytes;
 
@@ -7,11 +7,14 @@ use super::escape::escape_into;
 use super::{Encoding, Timestamp, events, frame};
 use crate::message::ChannelName;
 
-/// The answer to a `subscribe` with options: `seq` is that of the last message before the first that will be
-/// delivered, `replayed` how many of those are from the history, `lost` how many that were asked for are no
-/// longer there. As an event it has the id of `seq`, to resume from if nothing follows.
+/// Encodes the reply to a `subscribe` with options.
 ///
-/// Empty in [`Encoding::Text`].
+/// - `seq` is the seq before the first message that will be delivered.
+/// - `replayed` is the number of messages that will be delivered from the history.
+/// - `lost` is the number of requested messages that the history no longer has.
+///
+/// As an event it has the id of `seq`, so that a client can resume even if nothing follows. In
+/// [`Encoding::Text`] it is empty.
 pub fn subscribed(
     encoding: Encoding,
     channel: &ChannelName,
@@ -30,10 +33,10 @@ pub fn subscribed(
     wrap(encoding, "subscribed", Some((epoch, seq)), &payload)
 }
 
-/// Messages `from` to `to` were skipped for this client. As an event it has no id, so that a client that resumes
-/// does so from the last message it was given, and is given these from the history.
+/// Encodes the notice that the messages `from` to `to` were skipped for this client.
 ///
-/// In [`Encoding::Text`] a line that says so, in words.
+/// As an event it has no id. A client that resumes then does so from the last message it received,
+/// and gets the skipped ones from the history. In [`Encoding::Text`] it is a readable line.
 pub fn gap(
     encoding: Encoding,
     channel: &ChannelName,
@@ -52,8 +55,10 @@ pub fn gap(
     wrap(encoding, "gap", None, &payload)
 }
 
-/// What follows, up to [`replayed`], is messages `from` to `to` again, as a client asked; `lost` of those it
-/// asked for are no longer there. A WebSocket frame.
+/// Encodes the beginning of a repetition that the client requested, as a WebSocket frame.
+///
+/// The messages `from` to `to` follow, and then [`replayed`]. `lost` is the number of requested
+/// messages that the history no longer has.
 pub fn replay(
     channel: &ChannelName,
     epoch: &str,
@@ -70,21 +75,22 @@ pub fn replay(
     }))
 }
 
-/// The end of what [`replay`] announced. A WebSocket frame.
+/// Encodes the end of a repetition that [`replay`] began, as a WebSocket frame.
 pub fn replayed(channel: &ChannelName, from: u64, to: u64, timestamp: &Timestamp) -> Bytes {
     frame::text_frame(&message("replayed", channel, timestamp, |out| {
         push_span(out, from, to)
     }))
 }
 
-/// A message whose data is an object with these members.
+/// Encodes a message whose data is an object with the members that `members` appends.
 fn message(
-    kind: &str,
+    message_type: &str,
     channel: &ChannelName,
     timestamp: &Timestamp,
     members: impl FnOnce(&mut Vec<u8>),
 ) -> Vec<u8> {
-    let mut out = format!(r#"{{"type":"{kind}","channel":"{channel}","data":{{"#).into_bytes();
+    let head = format!(r#"{{"type":"{message_type}","channel":"{channel}","data":{{"#);
+    let mut out = head.into_bytes();
     members(&mut out);
     out.push(b'}');
     out.extend_from_slice(timestamp.tail());
@@ -107,7 +113,8 @@ fn push_number(out: &mut Vec<u8>, key: &str, value: u64) {
     push_decimal(out, value);
 }
 
-fn wrap(encoding: Encoding, kind: &str, id: Option<(&str, u64)>, payload: &[u8]) -> Bytes {
+/// Frames a payload as the encoding requires.
+fn wrap(encoding: Encoding, event_type: &str, id: Option<(&str, u64)>, payload: &[u8]) -> Bytes {
     match encoding {
         Encoding::Json | Encoding::Batch => frame::text_frame(payload),
         Encoding::Text => Bytes::new(),
@@ -116,7 +123,9 @@ fn wrap(encoding: Encoding, kind: &str, id: Option<(&str, u64)>, payload: &[u8])
             if let Some((epoch, seq)) = id {
                 events::push_id(&mut out, epoch, seq);
             }
-            events::push_event(&mut out, Some(kind), |out| out.extend_from_slice(payload));
+            events::push_event(&mut out, Some(event_type), |out| {
+                out.extend_from_slice(payload)
+            });
             out.into()
         }
     }
@@ -124,7 +133,7 @@ fn wrap(encoding: Encoding, kind: &str, id: Option<(&str, u64)>, payload: &[u8])
 
 #[cfg(test)]
 mod tests {
-    use super::super::events::tests::{Event, read};
+    use super::super::events::tests::{SseEvent, read};
     use super::super::testing::{now, payload};
     use super::*;
 
@@ -160,14 +169,14 @@ mod tests {
         assert_eq!(
             gap(Encoding::Json, &c, 5, 7, &now),
             gap(Encoding::Batch, &c, 5, 7, &now),
-            "a batch subscription is told the same"
+            "the frame does not depend on batching"
         );
     }
 
     #[test]
     fn an_event_of_a_gap_leaves_the_last_id_and_one_of_a_subscription_sets_it() {
         let (c, now) = (channel(), now());
-        for (event, frame, id, kind) in [
+        for (event, frame, id, event_type) in [
             (
                 subscribed(Encoding::Events, &c, "k3", 41, 0, 0, &now),
                 subscribed(Encoding::Json, &c, "k3", 41, 0, 0, &now),
@@ -181,9 +190,9 @@ mod tests {
                 "gap",
             ),
         ] {
-            let expected = Event {
+            let expected = SseEvent {
                 id: id.map(str::to_owned),
-                kind: kind.to_owned(),
+                event_type: event_type.to_owned(),
                 data: payload(&frame),
             };
             assert_eq!(read(&event), [expected]);

@@ -1,6 +1,6 @@
-//! Numbers as text, without an allocation.
+//! Numbers in decimal, without an allocation.
 
-/// Digits of the largest `u64`.
+/// The number of digits of the largest `u64`.
 pub(super) const MAX_DIGITS: usize = 20;
 
 /// Appends a number in decimal.

@@ -1,6 +1,6 @@
-//! The ways a run of messages can be written.
+//! The encodings of a run of messages.
 
-/// How a subscription wants its messages.
+/// The encoding of a subscription's messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(
     not(feature = "server"),
@@ -9,10 +9,10 @@
 pub enum Encoding {
     /// One WebSocket frame of JSON per message: [`FramesBuilder`](super::FramesBuilder).
     Json,
-    /// The same, but runs of lines share a frame: [`BatchBuilder`](super::BatchBuilder).
+    /// The same, except that runs of lines share a frame: [`BatchBuilder`](super::BatchBuilder).
     Batch,
-    /// The lines alone, for plain HTTP: [`TextBuilder`](super::TextBuilder).
+    /// Only the lines, as text for plain HTTP: [`TextBuilder`](super::TextBuilder).
     Text,
-    /// Server-Sent Events: [`EventsBuilder`](super::EventsBuilder).
+    /// Server-Sent Events, for plain HTTP: [`EventsBuilder`](super::EventsBuilder).
     Events,
 }

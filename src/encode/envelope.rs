@@ -1,4 +1,4 @@
-//! What all messages of one channel have in common, written once.
+//! The constant parts of a channel's messages, encoded once.
 
 use super::Timestamp;
 use super::escape::escape_into;
@@ -10,22 +10,23 @@ const CHANNEL_KEY: &[u8] = br#","channel":""#;
 const PROCESS_KEY: &[u8] = br#","processId":""#;
 const DATA_KEY: &[u8] = br#","data":"#;
 
-/// The constant parts of a channel's messages. Build it once per channel.
+/// The constant parts of a channel's messages. One is built for each channel.
 #[derive(Clone, Debug)]
 pub struct Envelope {
     /// The head of a line: `{"type":"process_output","channel":"C","processId":"P","data":"`.
     line_head: Box<[u8]>,
-    /// `,"channel":"C"`, or nothing.
+    /// `,"channel":"C"`, or empty.
     channel: Box<[u8]>,
-    /// `,"processId":"P"` of a process's channel, or nothing.
+    /// `,"processId":"P"` for the channel of a process, otherwise empty.
     process: Box<[u8]>,
 }
 
 impl Envelope {
-    /// The envelope of a channel; without one, of messages to all. The `processId` is that of a `process:`
-    /// channel; lines of any other channel have none.
+    /// Creates the envelope of a channel, or with `None` that of messages to all clients.
+    ///
+    /// The lines of a `process:` channel have its `processId`; those of other channels have none.
     pub fn new(channel: Option<&ChannelName>) -> Self {
-        // Names consist of bytes that JSON need not escape.
+        // Names consist of bytes that need no escaping in JSON.
         let process = channel
             .and_then(ChannelName::process_id)
             .map_or_else(String::new, |id| format!(r#","processId":"{id}""#));
@@ -38,14 +39,14 @@ impl Envelope {
         }
     }
 
-    /// How long a line's payload is, if nothing in it needs escaping.
+    /// Returns the length of a line's payload, if nothing in it needs escaping.
     #[inline]
     pub(super) fn clean_line_len(&self, line: &[u8], timestamp: &Timestamp) -> usize {
-        // And the quote that ends the line.
+        // The 1 is the quote that ends the line.
         self.line_head.len() + line.len() + 1 + timestamp.tail().len()
     }
 
-    /// Appends a line's payload: a whole `process_output` message.
+    /// Appends a line's payload: a complete `process_output` message.
     #[inline(always)]
     pub(super) fn push_line(&self, out: &mut Vec<u8>, line: &[u8], timestamp: &Timestamp) {
         out.extend_from_slice(&self.line_head);
@@ -54,7 +55,7 @@ impl Envelope {
         out.extend_from_slice(timestamp.tail());
     }
 
-    /// Appends a batch's payload up to its first line, which is yet to be quoted.
+    /// Appends a batch's payload up to, and without, the quote of its first line.
     pub(super) fn push_batch_head(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(BATCH_HEAD);
         out.extend_from_slice(&self.channel);
@@ -63,16 +64,16 @@ impl Envelope {
         out.push(b'[');
     }
 
-    /// How long [`push_batch_head`](Self::push_batch_head)'s part is.
+    /// Returns the number of bytes that [`push_batch_head`](Self::push_batch_head) appends.
     pub(super) fn batch_head_len(&self) -> usize {
         BATCH_HEAD.len() + self.channel.len() + self.process.len() + DATA_KEY.len() + 1
     }
 
-    /// How long a message's payload is, if nothing in it needs escaping.
+    /// Returns the length of a message's payload, if nothing in it needs escaping.
     pub(super) fn clean_len(&self, message: &Message, timestamp: &Timestamp) -> usize {
         let process = match message.process_id() {
             Some(id) => PROCESS_KEY.len() + id.as_str().len() + 1,
-            None if is_of_a_process(message) => self.process.len(),
+            None if inherits_process(message) => self.process.len(),
             None => 0,
         };
         let data = match message.data() {
@@ -113,7 +114,7 @@ impl Envelope {
             out.extend_from_slice(PROCESS_KEY);
             out.extend_from_slice(id.as_str().as_bytes());
             out.push(b'"');
-        } else if is_of_a_process(message) {
+        } else if inherits_process(message) {
             out.extend_from_slice(&self.process);
         }
         match message.data() {
@@ -133,8 +134,8 @@ impl Envelope {
     }
 }
 
-/// Whether the process of a message that names none is its channel's.
-fn is_of_a_process(message: &Message) -> bool {
+/// Whether a message without a process of its own has that of its channel.
+fn inherits_process(message: &Message) -> bool {
     matches!(
         message.message_type(),
         MessageType::ProcessOutput | MessageType::ProcessStatus

@@ -1,15 +1,15 @@
-//! JSON string escaping of bytes that need not be UTF-8: the hot path of the encoder.
+//! JSON string escaping for any bytes, valid UTF-8 or not. This is the hot path of the encoder.
 //!
-//! Most lines hold nothing to escape. So whole chunks are judged at once by a fold without branches, which the
-//! compiler turns into vector instructions, and copied as they are; only a chunk with something in it is gone
-//! through by words of 8 bytes, and only a word with something in it by what is to be escaped.
+//! Most lines contain nothing to escape. The escaper therefore tests whole chunks with a
+//! branch-free fold, which the compiler vectorizes, and copies clean chunks unchanged. It tests
+//! only the other chunks by words of 8 bytes, and escapes only the words that need it byte by byte.
 
-/// Bytes judged at once.
+/// The number of bytes tested at once.
 const CHUNK: usize = 32;
-/// Bytes looked at one by one in a chunk that is not clean.
+/// The number of bytes tested at once in a chunk that is not clean.
 const WORD: usize = 8;
 
-/// What one byte becomes: up to 6 bytes, then how many.
+/// The escape of each byte: up to 6 bytes, and in the last byte their number.
 const ESCAPES: [[u8; WORD]; 256] = {
     const HEX: &[u8; 16] = b"0123456789abcdef";
     let mut table = [[0; WORD]; 256];
@@ -46,8 +46,10 @@ const ESCAPES: [[u8; WORD]; 256] = {
     table
 };
 
-/// Appends `text` as the inside of a JSON string. What is not UTF-8 becomes U+FFFD, as in
-/// [`String::from_utf8_lossy`]; U+2028 and U+2029, which some readers take for line ends, are escaped too.
+/// Appends `text` as the content of a JSON string.
+///
+/// Invalid UTF-8 becomes U+FFFD, as in [`String::from_utf8_lossy`]. U+2028 and U+2029 are escaped
+/// too, because some readers treat them as line ends.
 #[inline]
 pub fn escape_into(out: &mut Vec<u8>, text: &[u8]) {
     let clean = clean_prefix::<ASCII>(text);
@@ -57,10 +59,10 @@ pub fn escape_into(out: &mut Vec<u8>, text: &[u8]) {
     }
 }
 
-/// The rest of a text from its first chunk on that is not clean ASCII.
+/// Appends the rest of a text, from the first chunk that is not clean ASCII.
 #[inline(never)]
 fn escape_unchecked_rest(out: &mut Vec<u8>, mut text: &[u8]) {
-    // Several times faster on text that is not English, but it does not say where an error is.
+    // This is several times faster than std on non-ASCII text, but does not locate an error.
     if simdutf8::basic::from_utf8(text).is_ok() {
         return escape_valid(out, text);
     }
@@ -71,7 +73,7 @@ fn escape_unchecked_rest(out: &mut Vec<u8>, mut text: &[u8]) {
                 let (valid, rest) = text.split_at(error.valid_up_to());
                 escape_valid(out, valid);
                 out.extend_from_slice("\u{FFFD}".as_bytes());
-                // Without a length, the text ends within a character.
+                // Without a length, the text ends in the middle of a character.
                 let Some(invalid) = error.error_len() else {
                     return;
                 };
@@ -83,7 +85,7 @@ fn escape_unchecked_rest(out: &mut Vec<u8>, mut text: &[u8]) {
 
 /// Appends valid UTF-8.
 fn escape_valid(out: &mut Vec<u8>, mut text: &[u8]) {
-    // Between invalid bytes there is often nothing.
+    // The part between two invalid bytes is often empty.
     if text.is_empty() {
         return;
     }
@@ -109,14 +111,14 @@ fn is_separator(first: u8, second: u8, third: u8) -> bool {
     (first == 0xE2) & (second == 0x80) & (third & 0xFE == 0xA8)
 }
 
-/// Clean: printable ASCII without `"` and `\`.
+/// Only printable ASCII without `"` and `\` is clean.
 const ASCII: bool = true;
-/// Clean: the same and all bytes above 0x7F, in text that is valid and has no separator.
+/// Bytes above 0x7F are clean too. For valid UTF-8 without separators.
 const UTF8: bool = false;
 
 #[inline]
 fn is_dirty<const KIND: bool>(byte: u8) -> bool {
-    // As a signed number, a byte above 0x7F is below 0x20 too: one comparison finds both.
+    // As a signed number, a byte above 0x7F is also below 0x20, so one comparison finds both.
     let low = if KIND == ASCII {
         (byte as i8) < 0x20
     } else {
@@ -127,14 +129,14 @@ fn is_dirty<const KIND: bool>(byte: u8) -> bool {
 
 #[inline]
 fn is_clean<const KIND: bool>(chunk: &[u8]) -> bool {
-    // No early exit: this is what lets the compiler judge 16 or 32 bytes with one instruction.
+    // Without an early exit, the compiler can test 16 or 32 bytes with one instruction.
     !chunk
         .iter()
         .fold(false, |dirty, &byte| dirty | is_dirty::<KIND>(byte))
 }
 
-/// How many bytes of `text` are in clean chunks before the first chunk that is not: all, or a multiple of
-/// [`CHUNK`].
+/// Returns the number of bytes in clean chunks before the first chunk that is not clean: all bytes,
+/// or a multiple of [`CHUNK`].
 #[inline]
 fn clean_prefix<const KIND: bool>(text: &[u8]) -> usize {
     let Some(last) = text.len().checked_sub(CHUNK) else {
@@ -157,7 +159,7 @@ fn clean_prefix<const KIND: bool>(text: &[u8]) -> usize {
         }
         clean += CHUNK;
     }
-    // The last bytes are judged together with some that were judged before, so that they fill a chunk.
+    // The last chunk overlaps the one before, so that the last bytes fill a chunk.
     if clean == text.len() || is_clean::<KIND>(&text[last..]) {
         text.len()
     } else {
@@ -165,7 +167,7 @@ fn clean_prefix<const KIND: bool>(text: &[u8]) -> usize {
     }
 }
 
-/// [`is_clean`] for less than a chunk: two halves that overlap.
+/// Does the same as [`is_clean`] for less than a chunk, by two overlapping halves.
 #[inline]
 fn is_clean_short<const KIND: bool>(text: &[u8]) -> bool {
     if let (Some(first), Some(last)) = (text.first_chunk::<16>(), text.last_chunk::<16>()) {
@@ -177,7 +179,7 @@ fn is_clean_short<const KIND: bool>(text: &[u8]) -> bool {
     }
 }
 
-/// Whether valid UTF-8 has U+2028 or U+2029 in it: `E2 80 A8` or `E2 80 A9`.
+/// Whether valid UTF-8 contains U+2028 or U+2029, which are `E2 80 A8` and `E2 80 A9`.
 fn has_separator(text: &[u8]) -> bool {
     let Some(starts) = text.len().checked_sub(2) else {
         return false;
@@ -215,11 +217,12 @@ fn escape_special(out: &mut Vec<u8>, mut text: &[u8]) {
 
 /// Appends a chunk of at most [`CHUNK`] bytes, word by word.
 ///
-/// A word with something to escape is written byte by byte from the table without a branch: going from one
-/// special byte to the next is more work for the branch predictor than it saves.
+/// A word with something to escape is written byte by byte from the table, without a branch.
+/// Jumping from one special byte to the next would cost more branch mispredictions than it saves
+/// work.
 #[inline]
 fn escape_chunk(out: &mut Vec<u8>, chunk: &[u8]) {
-    // Every byte can become 6, and a word is always written whole.
+    // A byte can become 6 bytes, and each step writes a whole word.
     let start = out.len();
     out.resize(start + CHUNK * 6 + WORD, 0);
     let built = &mut out[start..];
@@ -247,12 +250,12 @@ fn escape_bytes(built: &mut [u8], mut len: usize, bytes: &[u8]) -> usize {
     len
 }
 
-/// The top bit of every byte of `word` that is below 0x20, `"` or `\`, and no other bit.
+/// Returns a word with the top bit set in every byte that is below 0x20, `"` or `\` in `word`.
 #[inline]
 fn dirty_bytes(word: u64) -> u64 {
     const ONES: u64 = u64::from_le_bytes([1; WORD]);
     const TOPS: u64 = 0x80 * ONES;
-    // Bytes of seven bits cannot carry into each other: every result is exact.
+    // The additions to bytes of seven bits do not carry into the next byte, so the result is exact.
     let low = word & !TOPS;
     let not_control = low + (0x80 - 0x20) * ONES;
     let not_quote = (low ^ (b'"' as u64 * ONES)) + 0x7F * ONES;
@@ -271,7 +274,7 @@ mod tests {
         out.split_off(4)
     }
 
-    /// The rules, one character at a time.
+    /// Escapes one character at a time.
     fn naive(text: &[u8]) -> String {
         let mut out = String::new();
         for c in String::from_utf8_lossy(text).chars() {

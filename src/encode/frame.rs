@@ -1,4 +1,4 @@
-//! RFC 6455 frames as a server sends them: final, unmasked.
+//! WebSocket frames of a server (RFC 6455 section 5.2): final and unmasked.
 
 use bytes::Bytes;
 
@@ -8,12 +8,12 @@ const BINARY: u8 = FINAL | 0x2;
 const CLOSE: u8 = FINAL | 0x8;
 const PING: u8 = FINAL | 0x9;
 
-/// The longest header: opcode, length byte, 64-bit length.
+/// The maximum length of a header: opcode, length byte and 64-bit length.
 pub(super) const MAX_HEADER: usize = 10;
-/// The most a control frame carries (RFC 6455 section 5.5).
+/// The maximum payload of a control frame (RFC 6455 section 5.5).
 const MAX_CONTROL: usize = 125;
 
-/// How many bytes the header of a frame with so long a payload takes.
+/// Returns the length of the header for a payload of `payload` bytes.
 #[inline]
 pub(super) fn header_len(payload: usize) -> usize {
     match payload {
@@ -23,7 +23,7 @@ pub(super) fn header_len(payload: usize) -> usize {
     }
 }
 
-/// Appends the header of a text frame with so long a payload.
+/// Appends the header of a text frame with a payload of `payload` bytes.
 #[inline]
 pub(super) fn push_text_header(out: &mut Vec<u8>, payload: usize) {
     push_header(out, TEXT, payload);
@@ -44,8 +44,10 @@ fn push_header(out: &mut Vec<u8>, first: u8, payload: usize) {
     }
 }
 
-/// Puts the right header at `start`, where one of `reserved` bytes stands, now that the payload is complete at
-/// the end of `out`. Where the right one is not so long, the payload moves: rare, and linear in it.
+/// Writes the header of a text frame whose payload is complete at the end of `out`.
+///
+/// The frame starts at `start`, with `reserved` bytes for the header. If the header has another
+/// length, the payload is moved. This is rare, and linear in the payload.
 #[cold]
 pub(super) fn set_text_header(out: &mut Vec<u8>, start: usize, reserved: usize) {
     let end = out.len();
@@ -72,12 +74,12 @@ pub(super) fn set_text_header(out: &mut Vec<u8>, start: usize, reserved: usize) 
     }
 }
 
-/// A text frame around a payload that is ready.
+/// Returns a text frame with this payload, which has to be UTF-8.
 pub fn text_frame(payload: &[u8]) -> Bytes {
     data_frame(TEXT, payload)
 }
 
-/// A binary frame around a payload that is ready.
+/// Returns a binary frame with this payload.
 pub fn binary_frame(payload: &[u8]) -> Bytes {
     data_frame(BINARY, payload)
 }
@@ -89,7 +91,8 @@ fn data_frame(first: u8, payload: &[u8]) -> Bytes {
     frame.into()
 }
 
-/// A close frame. A reason longer than a control frame holds (123 bytes) is cut at a character.
+/// Returns a close frame. The reason is cut at a character to at most 123 bytes, the maximum of a
+/// control frame without its code.
 pub fn close_frame(code: u16, reason: &str) -> Bytes {
     let mut cut = reason.len().min(MAX_CONTROL - 2);
     while !reason.is_char_boundary(cut) {
@@ -100,7 +103,7 @@ pub fn close_frame(code: u16, reason: &str) -> Bytes {
     control_frame(CLOSE, &payload)
 }
 
-/// A ping. A payload longer than a control frame holds (125 bytes) is cut.
+/// Returns a ping frame. The payload is cut to 125 bytes, the maximum of a control frame.
 pub fn ping_frame(payload: &[u8]) -> Bytes {
     control_frame(PING, payload)
 }
@@ -157,7 +160,7 @@ mod tests {
     fn control_frames_carry_no_more_than_they_may() {
         assert_eq!(close_frame(1000, "")[..], [0x88, 2, 3, 0xE8]);
         assert_eq!(close_frame(1013, "slow")[..], *b"\x88\x06\x03\xF5slow");
-        // 123 bytes would end within the last character.
+        // A cut at 123 bytes would split the last character.
         let close = close_frame(1001, &"é".repeat(200));
         assert_eq!(close[..2], [0x88, 2 + 122]);
         assert_eq!(str::from_utf8(&close[4..]), Ok(&*"é".repeat(61)));

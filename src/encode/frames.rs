@@ -1,4 +1,4 @@
-//! A run of complete frames: a whole block in one buffer.
+//! A run of complete frames: an encoded block in one buffer.
 
 use std::ops::Range;
 
@@ -6,46 +6,49 @@ use bytes::Bytes;
 
 use super::frame;
 
-/// What the escaper asks for beyond what it writes; without it a buffer of the right size would grow.
+/// The room that the escaper reserves beyond its output. Without it, a buffer of the exact size
+/// would grow.
 const ESCAPE_ROOM: usize = 256;
 
-/// A run of complete frames, contiguous: WebSocket text frames, or what an HTTP stream has in their place. A
-/// frame carries one message or, in a batch, several. Cloning and slicing share the bytes.
+/// A contiguous run of complete frames.
+///
+/// A frame is a WebSocket text frame, or its counterpart in an HTTP stream: a line of text or an
+/// event. It carries one message or, in a batch, several. Clones and slices share the bytes.
 #[derive(Clone, Debug)]
 pub struct Frames {
     bytes: Bytes,
-    /// Where each frame ends; a run holds less than 4 GiB.
+    /// The byte offset of each frame's end. A run has less than 4 GiB.
     ends: Box<[u32]>,
-    /// How many messages there are up to each frame's end. Absent when every frame carries one.
+    /// The number of messages up to each frame's end. `None` if every frame carries one message.
     counts: Option<Box<[u32]>>,
 }
 
 impl Frames {
-    /// How many frames.
+    /// Returns the number of frames.
     pub fn len(&self) -> usize {
         self.ends.len()
     }
 
-    /// Whether there are none.
+    /// Whether there is no frame.
     #[cfg(feature = "internals")]
     pub fn is_empty(&self) -> bool {
         self.ends.is_empty()
     }
 
-    /// How many messages they carry together.
+    /// Returns the number of messages in all frames.
     pub fn messages(&self) -> usize {
         self.messages_before(self.len())
     }
 
-    /// How many bytes they have together.
+    /// Returns the length of all frames in bytes.
     pub fn byte_len(&self) -> usize {
         self.bytes.len()
     }
 
-    /// The byte offset at which frame `frame` starts; of `len()`, where the last one ends.
+    /// Returns the byte offset of a frame. For `len()`, returns the end of the last frame.
     ///
     /// # Panics
-    /// If `frame` is past `len()`.
+    /// Panics when `frame` is greater than `len()`.
     pub fn bytes_before(&self, frame: usize) -> usize {
         if frame == 0 {
             0
@@ -54,10 +57,11 @@ impl Frames {
         }
     }
 
-    /// How many messages the frames before frame `frame` carry; of `len()`, how many all of them carry.
+    /// Returns the number of messages in the frames before a frame. For `len()`, returns the number
+    /// in all frames.
     ///
     /// # Panics
-    /// If `frame` is past `len()`.
+    /// Panics when `frame` is greater than `len()`.
     pub fn messages_before(&self, frame: usize) -> usize {
         assert!(frame <= self.len(), "frame {frame} of {}", self.len());
         match &self.counts {
@@ -66,8 +70,8 @@ impl Frames {
         }
     }
 
-    /// The frame that carries a message, both counted from 0; `len()` for a message past the last.
-    /// Logarithmic in a batch, else constant.
+    /// Returns the index of the frame that carries a message, or `len()` for a message after the
+    /// last. Both count from 0. Logarithmic in the frames of a batch, otherwise constant.
     pub fn frame_of(&self, message: usize) -> usize {
         match &self.counts {
             Some(counts) => counts.partition_point(|&count| count as usize <= message),
@@ -75,51 +79,52 @@ impl Frames {
         }
     }
 
-    /// The bytes of some of the frames, shared.
+    /// Returns the bytes of a range of frames, without copying.
     ///
     /// # Panics
-    /// If the range ends before it starts or past `len()`.
+    /// Panics when the range ends before it starts, or after `len()`.
     pub fn slice(&self, frames: Range<usize>) -> Bytes {
         self.bytes
             .slice(self.bytes_before(frames.start)..self.bytes_before(frames.end))
     }
 
-    /// All the bytes, shared.
+    /// Returns the bytes of all frames.
     #[cfg(any(test, fuzzing, feature = "internals"))]
     pub fn bytes(&self) -> &Bytes {
         &self.bytes
     }
 
-    /// How many of the first frames carry no more than `max_messages` and `max_bytes`. Logarithmic.
+    /// Returns how many of the first frames fit into `max_messages` and `max_bytes`. Logarithmic.
     #[cfg(any(test, fuzzing, feature = "internals"))]
     pub fn fit(&self, max_messages: usize, max_bytes: usize) -> usize {
         self.fit_from(0, max_messages, max_bytes)
     }
 
-    /// How many of the frames from `start` on carry no more than `max_messages` and `max_bytes`. Logarithmic.
+    /// Returns how many of the frames from `start` on fit into `max_messages` and `max_bytes`.
+    /// Logarithmic.
     ///
     /// # Panics
-    /// If `start` is past `len()`.
+    /// Panics when `start` is greater than `len()`.
     pub fn fit_from(&self, start: usize, max_messages: usize, max_bytes: usize) -> usize {
         let messages_before = self.messages_before(start);
-        let most_bytes = self.bytes_before(start).saturating_add(max_bytes);
+        let max_end = self.bytes_before(start).saturating_add(max_bytes);
         let ends = &self.ends[start..];
-        // The usual case: all of them fit, and nothing needs to be searched.
-        if self.messages() - messages_before <= max_messages && self.bytes.len() <= most_bytes {
+        // Usually all frames fit, and no search is needed.
+        if self.messages() - messages_before <= max_messages && self.bytes.len() <= max_end {
             return ends.len();
         }
         let within_messages = match &self.counts {
             None => ends.len().min(max_messages),
             Some(counts) => {
-                let most = messages_before.saturating_add(max_messages);
-                counts[start..].partition_point(|&count| count as usize <= most)
+                let max_count = messages_before.saturating_add(max_messages);
+                counts[start..].partition_point(|&count| count as usize <= max_count)
             }
         };
-        ends[..within_messages].partition_point(|&end| end as usize <= most_bytes)
+        ends[..within_messages].partition_point(|&end| end as usize <= max_end)
     }
 }
 
-/// Frames in the making, one after another in one buffer: what all builders share.
+/// The buffer that all builders share, to which one frame after another is appended.
 #[derive(Debug)]
 pub(super) struct FrameBuffer {
     pub(super) bytes: Vec<u8>,
@@ -127,7 +132,7 @@ pub(super) struct FrameBuffer {
 }
 
 impl FrameBuffer {
-    /// With room for so many frames of so many bytes together.
+    /// Creates a buffer with room for `frames` frames with `bytes` bytes in total.
     pub(super) fn with_capacity(frames: usize, bytes: usize) -> Self {
         Self {
             bytes: Vec::with_capacity(bytes + ESCAPE_ROOM),
@@ -135,16 +140,16 @@ impl FrameBuffer {
         }
     }
 
-    /// How many frames are complete.
+    /// Returns the number of complete frames.
     #[inline]
     pub(super) fn len(&self) -> usize {
         self.ends.len()
     }
 
-    /// Makes everything since the last end a frame.
+    /// Ends a frame: the bytes since the previous end.
     ///
     /// # Panics
-    /// If all frames together pass 4 GiB.
+    /// Panics when all frames together exceed 4 GiB.
     #[inline]
     pub(super) fn end(&mut self) {
         let end = u32::try_from(self.bytes.len());
@@ -152,12 +157,12 @@ impl FrameBuffer {
             .push(end.expect("a run of frames holds less than 4 GiB: seal blocks sooner"));
     }
 
-    /// Appends one WebSocket text frame whose payload `write` appends: `guess` bytes at least, and as a rule
-    /// exactly.
+    /// Appends one WebSocket text frame, whose payload `write` appends. The payload has at least
+    /// `guess` bytes, and usually exactly that many.
     ///
     /// # Panics
-    /// If all frames together pass 4 GiB.
-    // Always: left to the compiler, it is a call for each line.
+    /// Panics when all frames together exceed 4 GiB.
+    // Without `always`, the compiler makes it a call for each line.
     #[inline(always)]
     pub(super) fn push_text_frame(&mut self, guess: usize, write: impl FnOnce(&mut Vec<u8>)) {
         self.bytes.reserve(frame::MAX_HEADER + guess);
@@ -171,7 +176,7 @@ impl FrameBuffer {
         self.end();
     }
 
-    /// The frames, one message each. Copies no frame.
+    /// Returns the frames, which carry one message each. Copies no frame.
     pub(super) fn finish(self) -> Frames {
         Frames {
             bytes: self.bytes.into(),
@@ -180,10 +185,10 @@ impl FrameBuffer {
         }
     }
 
-    /// The frames, with how many messages there are up to each one's end.
+    /// Returns the frames. `counts` has the number of messages up to each frame's end.
     pub(super) fn finish_counted(self, counts: Vec<u32>) -> Frames {
         debug_assert_eq!(counts.len(), self.ends.len());
-        // Every frame carries a message, so as many messages as frames are one each.
+        // Every frame carries a message. If the numbers are equal, every frame carries one.
         let single = counts.last().map_or(0, |&count| count as usize) == counts.len();
         Frames {
             counts: (!single).then(|| counts.into()),
@@ -197,7 +202,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// Frames of so many bytes and messages each.
+    /// Builds frames of the given numbers of bytes and messages.
     fn frames_of(frames: &[(usize, usize)]) -> Frames {
         let mut run = FrameBuffer::with_capacity(0, 0);
         let (mut counts, mut messages) = (Vec::new(), 0);
@@ -210,7 +215,7 @@ mod tests {
         run.finish_counted(counts)
     }
 
-    /// Frames of one message each, or of any number; some of no bytes.
+    /// Frames that carry one message each, or any number. Some have no bytes.
     fn frames() -> impl Strategy<Value = Vec<(usize, usize)>> {
         let single = (0usize..200, Just(1usize));
         let batch = (0usize..200, 1usize..9);

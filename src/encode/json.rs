@@ -1,4 +1,4 @@
-//! One WebSocket frame per message: what every client gets that asks for nothing else.
+//! The default encoding: one WebSocket frame for each message.
 
 use bytes::Bytes;
 
@@ -6,27 +6,28 @@ use super::frames::{FrameBuffer, Frames};
 use super::{Envelope, Timestamp};
 use crate::message::Message;
 
-/// What a message takes beyond its line when names are short: frame header, head and tail.
+/// The estimated size of a message beyond its line, for short names: frame header, head and tail.
 pub(super) const USUAL_OVERHEAD: usize = 128;
 
-/// Encodes messages as [`Encoding::Json`](super::Encoding::Json), one after another, into one buffer.
+/// Encodes messages as [`Encoding::Json`](super::Encoding::Json), into one buffer.
 #[derive(Debug)]
 pub struct FramesBuilder {
     run: FrameBuffer,
 }
 
 impl FramesBuilder {
-    /// A builder with room for so many messages with so many bytes of lines or data together.
+    /// Creates a builder with room for `messages` messages with `payload_bytes` bytes of lines or
+    /// data in total.
     pub fn with_capacity(messages: usize, payload_bytes: usize) -> Self {
         Self {
             run: FrameBuffer::with_capacity(messages, payload_bytes + messages * USUAL_OVERHEAD),
         }
     }
 
-    /// Appends one line as a `process_output` message. Linear in the line, which may be any bytes.
+    /// Appends one line, which may be any bytes, as a `process_output` message. Linear in the line.
     ///
     /// # Panics
-    /// If all frames together pass 4 GiB.
+    /// Panics when all frames together exceed 4 GiB.
     #[inline]
     pub fn push_line(&mut self, envelope: &Envelope, line: &[u8], timestamp: &Timestamp) {
         let guess = envelope.clean_line_len(line, timestamp);
@@ -34,18 +35,20 @@ impl FramesBuilder {
             .push_text_frame(guess, |out| envelope.push_line(out, line, timestamp));
     }
 
-    /// Appends one message of any type. The channel is the envelope's; the process is the message's own, or
-    /// that of the envelope's channel if the type is one of a process's.
+    /// Appends one message of any type.
+    ///
+    /// The channel is the message's own, or else the envelope's. The process is the message's own.
+    /// A `process_output` or `process_status` without one has that of the envelope's channel.
     ///
     /// # Panics
-    /// If all frames together pass 4 GiB.
+    /// Panics when all frames together exceed 4 GiB.
     pub fn push_message(&mut self, envelope: &Envelope, message: &Message, timestamp: &Timestamp) {
         let guess = envelope.clean_len(message, timestamp);
         self.run
             .push_text_frame(guess, |out| envelope.push_message(out, message, timestamp));
     }
 
-    /// How many messages so far.
+    /// Returns the number of messages so far.
     #[cfg(any(test, fuzzing, feature = "internals"))]
     pub fn len(&self) -> usize {
         self.run.len()
@@ -57,19 +60,19 @@ impl FramesBuilder {
         self.run.len() == 0
     }
 
-    /// How many bytes of frames so far.
+    /// Returns the length of the frames so far, in bytes.
     #[cfg(any(test, fuzzing, feature = "internals"))]
     pub fn byte_len(&self) -> usize {
         self.run.bytes.len()
     }
 
-    /// The frames. Copies none.
+    /// Returns the frames, without copying them.
     pub fn finish(self) -> Frames {
         self.run.finish()
     }
 }
 
-/// One message as one frame, for one client: a pong, a refusal, a reply.
+/// Encodes one message as one frame, for one client: a pong, a refusal or a reply.
 pub fn single(envelope: &Envelope, message: &Message, timestamp: &Timestamp) -> Bytes {
     let mut builder = FramesBuilder::with_capacity(1, message.size_hint());
     builder.push_message(envelope, message, timestamp);
@@ -160,7 +163,8 @@ mod tests {
 
     #[test]
     fn escapes_that_lengthen_the_header_leave_the_neighbours_whole() {
-        // 65,535 - 6 x 10,900 leaves the clean length below the limit and the escaped one above it; the same for 125.
+        // 65,535 - 6 x 10,900 leaves the clean length below the limit and the escaped one above it;
+        // the same for 125.
         for line in [
             vec![0; 10_900],
             vec![b'"'; 33_000],
@@ -195,8 +199,10 @@ mod tests {
             let texts = payloads(frames.bytes());
             prop_assert_eq!(texts.len(), messages.len());
             for (index, (text, message)) in texts.iter().zip(&messages).enumerate() {
-                prop_assert!(text.bytes().all(|byte| byte >= 0x20), "a raw control byte in {}", text);
-                prop_assert_eq!(serde_json::from_str::<Value>(text).unwrap(), expected(channel.as_deref(), message));
+                let is_clean = text.bytes().all(|byte| byte >= 0x20);
+                prop_assert!(is_clean, "a raw control byte in {}", text);
+                let read: Value = serde_json::from_str(text).unwrap();
+                prop_assert_eq!(read, expected(channel.as_deref(), message));
                 prop_assert_eq!(&payload(&frames.slice(index..index + 1)), text);
                 prop_assert_eq!(&payload(&single(&envelope, message, &now())), text);
             }

@@ -1,6 +1,7 @@
-//! Stage 3: messages become what goes to the sockets, once for all subscribers who want it the same way.
+//! Stage 3 of a line's path: messages are encoded once for all subscribers with the same encoding.
 //!
-//! Pure: bytes and a timestamp in, bytes out; no clock, no socket, no tokio.
+//! The module is pure. It takes messages and a timestamp, and returns bytes; it uses no clock, no
+//! socket and no tokio.
 
 mod batch;
 mod control;

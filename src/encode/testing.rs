@@ -1,5 +1,5 @@
-//! What the tests of several encodings need: messages to encode, what they should read back as, and a reader of
-//! WebSocket frames.
+//! Shared code of the tests of several encodings: strategies for messages, the JSON they should
+//! decode to, and a reader of WebSocket frames.
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -17,7 +17,7 @@ pub(super) fn envelope(channel: &str) -> Envelope {
     Envelope::new(Some(&ChannelName::parse(channel).unwrap()))
 }
 
-/// Reads frames as a client does: the payloads, in order.
+/// Parses frames as a client does, and returns their payloads in order.
 pub(super) fn payloads(mut bytes: &[u8]) -> Vec<String> {
     let mut payloads = Vec::new();
     while let [first, second, rest @ ..] = bytes {
@@ -51,7 +51,7 @@ pub(super) fn payload(frame: &[u8]) -> String {
 
 pub(super) fn messages() -> impl Strategy<Value = Message> {
     let id = || "[A-Za-z0-9_.-]{1,20}".prop_map(|id| ProcessId::parse(&id).unwrap());
-    let kind = prop_oneof![
+    let message_type = prop_oneof![
         "\\PC{1,8}",
         Just("process_output".to_owned()),
         Just("process_status".to_owned())
@@ -67,8 +67,9 @@ pub(super) fn messages() -> impl Strategy<Value = Message> {
                 .collect()),
         ]
     };
-    (kind, prop::option::of(id()), 0..3, bytes()).prop_map(|(kind, id, data, bytes)| {
-        let mut message = Message::new(MessageType::from(kind.as_str()));
+    let parts = (message_type, prop::option::of(id()), 0..3, bytes());
+    parts.prop_map(|(message_type, id, data, bytes)| {
+        let mut message = Message::new(MessageType::from(message_type.as_str()));
         if let Some(id) = id {
             message = message.with_process(id);
         }
@@ -110,15 +111,15 @@ pub(super) fn expected(channel: Option<&str>, message: &Message) -> Value {
     value.into()
 }
 
-/// One thing pushed into a builder.
+/// A value pushed into a builder.
 #[derive(Clone, Debug)]
-pub(super) enum Item {
+pub(super) enum Pushed {
     Line(Vec<u8>),
     Message(Message),
 }
 
-impl Item {
-    /// The message it is.
+impl Pushed {
+    /// Returns the value as a message.
     pub(super) fn message(&self) -> Message {
         match self {
             Self::Line(line) => Message::output(line.clone()),
@@ -126,25 +127,27 @@ impl Item {
         }
     }
 
-    /// What it takes as a hint of its size.
+    /// Returns the value's size hint in bytes.
     pub(super) fn size(&self) -> usize {
         self.message().size_hint()
     }
 }
 
-/// Runs of which most are lines: usual ones, any bytes, and ones that escapes make several times as long.
-pub(super) fn items() -> impl Strategy<Value = Vec<Item>> {
+/// Runs of mostly lines: usual ones, any bytes, and lines that escaping makes several times as
+/// long.
+pub(super) fn items() -> impl Strategy<Value = Vec<Pushed>> {
     let line = prop_oneof![
         4 => prop::collection::vec(any::<u8>(), 0..120),
         4 => "\\PC{0,80}".prop_map(String::into_bytes),
         1 => (any::<u8>(), 0usize..12_000).prop_map(|(byte, len)| vec![byte; len]),
         1 => (any::<u8>(), 32_000usize..33_500).prop_map(|(byte, len)| vec![byte; len]),
     ];
-    let item = prop_oneof![8 => line.prop_map(Item::Line), 1 => messages().prop_map(Item::Message)];
+    let item =
+        prop_oneof![8 => line.prop_map(Pushed::Line), 1 => messages().prop_map(Pushed::Message)];
     prop::collection::vec(item, 0..24)
 }
 
-/// Names of channels of every kind.
+/// Channel names of processes and others.
 pub(super) fn channels() -> impl Strategy<Value = String> {
     "(process:)?[A-Za-z0-9_.-]{1,120}"
 }

@@ -1,29 +1,30 @@
-//! Lines alone, as text: what `curl` shows.
+//! Only the lines, as plain text, for clients such as `curl`.
 
 use super::frames::{FrameBuffer, Frames};
 use crate::message::{Data, Message, MessageType};
 
-/// Encodes messages as [`Encoding::Text`](super::Encoding::Text): a line is its text and a newline; a message
-/// that is no line is a frame of no bytes.
+/// Encodes messages as [`Encoding::Text`](super::Encoding::Text).
 ///
-/// Control bytes in a line, and with them the colours of a terminal, stay as they are.
+/// A line becomes its text and a newline. Any other message becomes a frame without bytes. Control
+/// bytes in a line, and so the colors of a terminal, are kept.
 #[derive(Debug)]
 pub struct TextBuilder {
     run: FrameBuffer,
 }
 
 impl TextBuilder {
-    /// A builder with room for so many messages with so many bytes of lines or data together.
+    /// Creates a builder with room for `messages` messages with `payload_bytes` bytes of lines or
+    /// data in total.
     pub fn new(messages: usize, payload_bytes: usize) -> Self {
         Self {
             run: FrameBuffer::with_capacity(messages, payload_bytes + messages),
         }
     }
 
-    /// Appends one line; what is not UTF-8 in it becomes U+FFFD. Linear in the line.
+    /// Appends one line. Invalid UTF-8 becomes U+FFFD. Linear in the line.
     ///
     /// # Panics
-    /// If all frames together pass 4 GiB.
+    /// Panics when all frames together exceed 4 GiB.
     #[inline]
     pub fn push_line(&mut self, line: &[u8]) {
         let out = &mut self.run.bytes;
@@ -36,10 +37,11 @@ impl TextBuilder {
         self.run.end();
     }
 
-    /// Appends one message: a text of type `process_output` is a line, any other message takes no bytes.
+    /// Appends one message. A text of type `process_output` is a line; any other message takes no
+    /// bytes.
     ///
     /// # Panics
-    /// If all frames together pass 4 GiB.
+    /// Panics when all frames together exceed 4 GiB.
     pub fn push_message(&mut self, message: &Message) {
         match (message.message_type(), message.data()) {
             (MessageType::ProcessOutput, Data::Text(line)) => self.push_line(line),
@@ -47,13 +49,13 @@ impl TextBuilder {
         }
     }
 
-    /// The frames. Copies none.
+    /// Returns the frames, without copying them.
     pub fn finish(self) -> Frames {
         self.run.finish()
     }
 }
 
-/// Appends text that is not UTF-8 throughout.
+/// Appends text that is not valid UTF-8.
 #[cold]
 fn push_lossy(out: &mut Vec<u8>, text: &[u8]) {
     for chunk in text.utf8_chunks() {
@@ -66,17 +68,17 @@ fn push_lossy(out: &mut Vec<u8>, text: &[u8]) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{Item, items};
+    use super::super::testing::{Pushed, items};
     use super::*;
     use crate::message::Status;
     use proptest::prelude::*;
 
-    fn text(items: &[Item]) -> Frames {
+    fn text(items: &[Pushed]) -> Frames {
         let mut builder = TextBuilder::new(items.len(), 0);
         for item in items {
             match item {
-                Item::Line(line) => builder.push_line(line),
-                Item::Message(message) => builder.push_message(message),
+                Pushed::Line(line) => builder.push_line(line),
+                Pushed::Message(message) => builder.push_message(message),
             }
         }
         builder.finish()
@@ -85,11 +87,11 @@ mod tests {
     #[test]
     fn colours_stay_and_bytes_that_are_no_text_are_replaced() {
         let frames = text(&[
-            Item::Line(b"\x1b[31mred\x1b[0m\ttab\r".to_vec()),
-            Item::Line(b"a\xffb\xe2\x80".to_vec()),
-            Item::Message(Message::status(&Status::Exited, 1)),
-            Item::Message(Message::error("not a line")),
-            Item::Message(Message::output("a line")),
+            Pushed::Line(b"\x1b[31mred\x1b[0m\ttab\r".to_vec()),
+            Pushed::Line(b"a\xffb\xe2\x80".to_vec()),
+            Pushed::Message(Message::status(&Status::Exited, 1)),
+            Pushed::Message(Message::error("not a line")),
+            Pushed::Message(Message::output("a line")),
         ]);
         assert_eq!(
             str::from_utf8(frames.bytes()),
@@ -101,7 +103,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_line_is_its_lossy_text_and_every_other_message_counts_for_nothing(items in items()) {
+        fn every_line_is_its_lossy_text_and_every_other_message_counts_for_nothing(
+            items in items(),
+        ) {
             let frames = text(&items);
             prop_assert_eq!((frames.len(), frames.messages()), (items.len(), items.len()));
             for (index, item) in items.iter().enumerate() {

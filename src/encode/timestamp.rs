@@ -1,34 +1,39 @@
-//! The timestamp of a message: `2026-02-19T10:00:00.123Z`.
+//! The timestamp of a message, such as `2026-02-19T10:00:00.123Z`.
 
 use std::cell::Cell;
 
 use chrono::{DateTime, Datelike, Timelike};
 
-/// Bytes of the text: RFC 3339 in UTC with milliseconds.
+/// The length of the text in bytes: RFC 3339 in UTC with milliseconds.
 const TEXT: usize = 24;
-/// What stands before the text where it closes a message.
+/// The key before the text, at the end of a message.
 const KEY: &[u8] = b",\"timestamp\":\"";
-/// The end of a message: key, text, quote and brace.
+/// The length of the end of a message in bytes: key, text, quote and brace.
 pub(super) const TAIL: usize = KEY.len() + TEXT + 2;
-/// The years RFC 3339 can write: 0000-01-01T00:00:00.000Z to 9999-12-31T23:59:59.999Z.
-const EARLIEST_MS: i64 = -62_167_219_200_000;
-const LATEST_MS: i64 = 253_402_300_799_999;
+/// The first moment that RFC 3339 can represent: 0000-01-01T00:00:00.000Z, in Unix milliseconds.
+const MIN_MS: i64 = -62_167_219_200_000;
+/// The last moment that RFC 3339 can represent: 9999-12-31T23:59:59.999Z, in Unix milliseconds.
+const MAX_MS: i64 = 253_402_300_799_999;
 
-/// A moment, formatted. It holds the whole end of a message, `,"timestamp":"…"}`, so that ending a message is
-/// one copy of constant size.
+/// A formatted moment.
+///
+/// It holds the complete end of a message, `,"timestamp":"…"}`. Ending a message is then one copy
+/// of constant size.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Timestamp {
     tail: [u8; TAIL],
 }
 
 thread_local! {
-    /// What this thread formatted last: messages of one millisecond share it.
+    /// The timestamp that this thread formatted last. Messages of the same millisecond share it.
     static LAST: Cell<Option<(i64, Timestamp)>> = const { Cell::new(None) };
 }
 
 impl Timestamp {
-    /// The moment so many milliseconds after 1970-01-01T00:00:00Z. Years that RFC 3339 cannot write become the
-    /// nearest it can: a mad clock gives a strange timestamp, not a panic.
+    /// Formats a moment in milliseconds since 1970-01-01T00:00:00Z.
+    ///
+    /// A moment that RFC 3339 cannot represent becomes the nearest that it can. A wrong clock thus
+    /// gives a wrong timestamp, but no panic.
     pub fn from_unix_millis(millis: i64) -> Self {
         LAST.with(|last| match last.get() {
             Some((at, timestamp)) if at == millis => timestamp,
@@ -41,7 +46,7 @@ impl Timestamp {
     }
 
     fn format(millis: i64) -> Self {
-        let time = DateTime::from_timestamp_millis(millis.clamp(EARLIEST_MS, LATEST_MS))
+        let time = DateTime::from_timestamp_millis(millis.clamp(MIN_MS, MAX_MS))
             .expect("chrono's range holds the years 0 to 9999");
         let mut tail = [0; TAIL];
         tail[..KEY.len()].copy_from_slice(KEY);
@@ -57,12 +62,12 @@ impl Timestamp {
         Self { tail }
     }
 
-    /// The 24 bytes of text.
+    /// Returns the 24 bytes of text.
     pub fn as_str(&self) -> &str {
         str::from_utf8(&self.tail[KEY.len()..KEY.len() + TEXT]).expect("digits and punctuation")
     }
 
-    /// The end of a message: `,"timestamp":"…"}`.
+    /// Returns the end of a message: `,"timestamp":"…"}`.
     #[inline]
     pub(super) fn tail(&self) -> &[u8; TAIL] {
         &self.tail
@@ -118,8 +123,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn it_writes_what_chrono_writes(millis in EARLIEST_MS..=LATEST_MS) {
-            let expected = DateTime::from_timestamp_millis(millis).unwrap().to_rfc3339_opts(SecondsFormat::Millis, true);
+        fn it_writes_what_chrono_writes(millis in MIN_MS..=MAX_MS) {
+            let time = DateTime::from_timestamp_millis(millis).unwrap();
+            let expected = time.to_rfc3339_opts(SecondsFormat::Millis, true);
             let timestamp = Timestamp::from_unix_millis(millis);
             prop_assert_eq!(timestamp.as_str(), &expected);
             prop_assert_eq!(Timestamp::from_unix_millis(millis), timestamp);

@@ -5,7 +5,9 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::hash::{BuildHasher, RandomState};
 use std::net::{IpAddr, Ipv6Addr};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
+
+use crate::sync::lock;
 
 /// The number of locks. Each guards its share of the addresses, so that a burst of connections from
 /// many addresses does not contend for one lock.
@@ -64,10 +66,7 @@ impl Addresses {
 
     fn shard(&self, address: IpAddr) -> MutexGuard<'_, Counts> {
         let shard = self.hasher.hash_one(address) as usize % SHARDS;
-        // A poisoned lock is impossible: nothing panics while it is held.
-        self.shards[shard]
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        lock(&self.shards[shard])
     }
 }
 

@@ -19,7 +19,7 @@ impl Engine {
             peer,
             self.config().limits(),
             kind,
-            Arc::downgrade(&self.shared),
+            Arc::downgrade(&self.shared.totals),
         ))
     }
 

@@ -56,7 +56,7 @@ impl Engine {
 
     /// Starts the flush timer unless it runs. Must be called within a tokio runtime.
     pub(super) fn start(&self) {
-        self.shared.start();
+        self.registry.start_ticker();
     }
 
     /// Seals the waiting messages of every channel.

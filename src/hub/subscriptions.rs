@@ -46,7 +46,7 @@ impl Engine {
     /// Sends a message to one client.
     fn reply(&self, client: &Client, message: Message) {
         let frame = single(&Envelope::new(None), &message, &HubShared::timestamp());
-        client.count_single(&self.shared, client.outbox.offer_reserved(frame));
+        client.count_single(self.totals(), client.outbox.offer_reserved(frame));
     }
 
     /// Subscribes a client to a channel.
@@ -73,7 +73,7 @@ impl Engine {
             if options.is_none() {
                 return Ok(());
             }
-            if let (Some(range), Some(_)) = (&range, existing.tracked()) {
+            if let (Some(range), true) = (&range, existing.is_tracked()) {
                 existing.channel.refetch(&existing, range.clone());
                 return Ok(());
             }
@@ -122,7 +122,7 @@ impl Engine {
     /// Delivers what the client's subscriptions have pending. Called once its writer has written
     /// everything.
     pub(crate) fn resume(&self, client: &Client) {
-        for subscription in client.owed_subscriptions() {
+        for subscription in client.take_pending() {
             subscription.channel.resume(&subscription);
         }
     }
@@ -144,11 +144,10 @@ impl Engine {
 
 #[cfg(all(test, not(outrace_loom)))]
 mod tests {
-    use std::collections::VecDeque;
-
     use super::*;
     use crate::access::PeerInfo;
     use crate::channel::ClientKind;
+    use crate::outbox::OutboxReader;
     use crate::{Hub, HubBuilder};
 
     /// A client without a socket, whose outbox the test reads.
@@ -184,12 +183,12 @@ mod tests {
 
         /// Everything that waits for the client, as text.
         fn received(&self) -> String {
-            let mut parcels = VecDeque::new();
-            self.client.outbox.take(&mut parcels);
-            let bytes: Vec<u8> = parcels
-                .iter()
-                .flat_map(|parcel| parcel.bytes.to_vec())
-                .collect();
+            let mut reader = OutboxReader::default();
+            reader.take(&self.client.outbox);
+            let mut bytes = Vec::new();
+            while let Some(parcel) = reader.pop() {
+                bytes.extend_from_slice(&parcel.bytes);
+            }
             String::from_utf8_lossy(&bytes).into_owned()
         }
 

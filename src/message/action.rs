@@ -1,4 +1,4 @@
-//! Actions: what an application asks of a hub as data.
+//! Actions: requests to a hub as JSON.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -8,84 +8,86 @@ use serde_json::value::RawValue;
 
 use super::{ChannelName, Message, MessageType, NameError, ProcessId, Status};
 
-/// One request to a hub, checked: names are valid, what is required is there.
+/// A valid request to a hub. [`Hub::execute`](crate::Hub::execute) carries it out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Action {
-    /// `ws.broadcast`: a message to every client, which may name a channel.
+    /// `ws.broadcast`: sends a message to every client.
     Broadcast {
-        /// The channel the message says it is of.
+        /// The channel that the message names.
         channel: Option<ChannelName>,
-        /// What to send.
+        /// The message.
         message: Message,
     },
-    /// `ws.send_channel`: a message to the subscribers of a channel.
+    /// `ws.send_channel`: sends a message to the subscribers of a channel.
     SendChannel {
         /// The channel.
         channel: ChannelName,
-        /// What to send.
+        /// The message.
         message: Message,
     },
-    /// `ws.send_event`: an event to every client.
+    /// `ws.send_event`: sends an event to every client.
     SendEvent {
-        /// The event, ready to send.
+        /// The event.
         message: Message,
     },
-    /// `ws.send_error`: an error text to every client.
+    /// `ws.send_error`: sends an error text to every client.
     SendError {
-        /// The error, ready to send.
+        /// The error.
         message: Message,
     },
-    /// `ws.send_process_output`: one line of a process.
+    /// `ws.send_process_output`: publishes one line of a process.
     SendProcessOutput {
         /// The process.
         process_id: ProcessId,
         /// The line.
         output: String,
     },
-    /// `ws.send_process_status`: a process started or ended.
+    /// `ws.send_process_status`: publishes the status of a process.
     SendProcessStatus {
         /// The process.
         process_id: ProcessId,
-        /// Its status.
+        /// The status.
         status: Status,
-        /// Its exit code; 0 if none was given.
+        /// The exit code; 0 if the request has none.
         exit_code: i32,
     },
-    /// `ws.client_count`: how many clients there are.
+    /// `ws.client_count`: asks for the number of clients.
     ClientCount,
-    /// `ws.channel_count`: how many channels there are.
+    /// `ws.channel_count`: asks for the number of channels.
     ChannelCount,
-    /// `ws.subscriber_count`: how many clients are subscribed to a channel.
+    /// `ws.subscriber_count`: asks for the number of subscribers of a channel.
     SubscriberCount {
         /// The channel.
         channel: ChannelName,
     },
-    /// `ws.stats`: clients, channels and subscribers.
+    /// `ws.stats`: asks for the number of clients, channels and subscribers.
     Stats,
-    /// `process.start`, `process.stop`, `process.restart`: an order for a supervised process. A hub supervises none by itself: see
-    /// `server::Processes`.
+    /// `process.start`, `process.stop`, `process.restart`: an order for a supervised process.
+    ///
+    /// A hub by itself supervises no process; `server::Processes` connects it with a supervisor.
     OrderProcess {
         /// The process.
         process_id: ProcessId,
-        /// What it is to do.
+        /// The order.
         order: ProcessOrder,
     },
 }
 
-/// What a supervised process can be told.
+/// An order for a supervised process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ProcessOrder {
-    /// `process.start`: start it, at once if it waits for a restart; nothing if it runs.
+    /// `process.start`: starts the process, without the delay if it waits for a restart. Does
+    /// nothing if it runs.
     Start,
-    /// `process.stop`: stop it and leave it stopped; nothing if it is.
+    /// `process.stop`: stops the process, and does not restart it. Does nothing if it is stopped.
     Stop,
-    /// `process.restart`: stop it if it runs, and start it.
+    /// `process.restart`: stops the process if it runs, and starts it.
     Restart,
 }
 
 impl ProcessOrder {
-    /// The name of the action.
+    /// Returns the name of the action.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Start => "process.start",
@@ -95,20 +97,23 @@ impl ProcessOrder {
     }
 }
 
-/// An action that cannot be carried out as it was asked.
+/// The error for a request that is not a valid action.
+///
+/// The text of an error is complete: it contains that of its cause, which is therefore not its
+/// [`source`](std::error::Error::source). It is the body of the HTTP response.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ActionError {
-    /// Not JSON, or not an object or an array of objects.
+    /// The text is not JSON, or not an object or an array of objects.
     #[error("an action is a JSON object, or an array of them: {0}")]
-    Json(#[from] serde_json::Error),
-    /// The object does not say which action.
+    Json(serde_json::Error),
+    /// The object has no `action`, or one that is not a string.
     #[error("action is required")]
     NoAction,
-    /// No action of that name.
+    /// There is no action with this name. The name is cut to 64 characters.
     #[error("unknown action: {0}")]
     Unknown(String),
-    /// A key that the action needs is missing, `null`, or a name that is empty.
+    /// A required key is missing or `null`, or its value is an empty name.
     #[error("{action}: {key} is required")]
     Missing {
         /// The action.
@@ -116,46 +121,55 @@ pub enum ActionError {
         /// The key.
         key: &'static str,
     },
-    /// A key's value has the wrong type.
+    /// The value of a key has the wrong type.
     #[error("{action}: {key} must be {expected}")]
     WrongType {
         /// The action.
         action: &'static str,
         /// The key.
         key: &'static str,
-        /// What it must be.
+        /// The expected type.
         expected: &'static str,
     },
-    /// A channel or a process id breaks the rule for names.
-    #[error("{action}: {source}")]
+    /// A channel name or a process id is not valid.
+    #[error("{action}: {fault}")]
     Name {
         /// The action.
         action: &'static str,
-        /// What is wrong with it.
-        source: NameError,
+        /// The fault in the name.
+        fault: NameError,
     },
 }
 
-/// Reading actions from JSON.
+impl From<serde_json::Error> for ActionError {
+    fn from(error: serde_json::Error) -> Self {
+        Self::Json(error)
+    }
+}
+
+/// The parser for actions.
 #[derive(Clone, Copy, Debug)]
 pub struct Actions;
 
 impl Actions {
-    /// Reads one action, or an array of them. Keys that an action does not know are ignored.
+    /// Parses one action, or an array of actions. Unknown keys are ignored. If a key occurs twice,
+    /// the later one counts.
     ///
     /// ```
     /// use outrace::{Action, Actions, ProcessId};
-    /// let actions = Actions::parse(br#"{"action":"ws.send_process_output","process_id":"web","output":"hi"}"#)?;
+    /// let json = br#"{"action":"ws.send_process_output","process_id":"web","output":"hi"}"#;
+    /// let actions = Actions::parse(json)?;
     /// let process_id = ProcessId::parse("web")?;
     /// assert_eq!(actions, [Action::SendProcessOutput { process_id, output: "hi".into() }]);
     ///
-    /// let error = Actions::parse(br#"[{"action":"ws.stats"},{"action":"ws.subscriber_count"}]"#).unwrap_err();
+    /// let json = br#"[{"action":"ws.stats"},{"action":"ws.subscriber_count"}]"#;
+    /// let error = Actions::parse(json).unwrap_err();
     /// assert_eq!(error.to_string(), "ws.subscriber_count: channel is required");
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ///
     /// # Errors
-    /// The first thing that is wrong with any of them; then none is returned.
+    /// Returns the first error in the array. An array with an error yields no action.
     pub fn parse(json: &[u8]) -> Result<Vec<Action>, ActionError> {
         if json.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[') {
             let requests: Vec<Request<'_>> = serde_json::from_slice(json)?;
@@ -167,12 +181,12 @@ impl Actions {
     }
 }
 
-/// The keys of one request with their values unread. Of a key given twice the last counts.
+/// The keys of one request with their unparsed values.
 #[derive(serde::Deserialize)]
 #[serde(transparent)]
 struct Request<'a>(#[serde(borrow)] BTreeMap<Key<'a>, &'a RawValue>);
 
-/// A key is borrowed unless it has escapes.
+/// A key, which is borrowed unless it has escapes.
 #[derive(serde::Deserialize, PartialEq, Eq, PartialOrd, Ord)]
 #[serde(transparent)]
 struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
@@ -191,7 +205,7 @@ impl Request<'_> {
                 serde_json::from_str::<String>(name.get()).map_err(|_| ActionError::NoAction)?
             }
         };
-        let keys = |action| Keys {
+        let keys = |action| RequestKeys {
             action,
             request: self,
         };
@@ -215,7 +229,8 @@ impl Request<'_> {
             "ws.send_event" => {
                 let keys = keys("ws.send_event");
                 let event = keys.required(keys.filled("event"), "event")?;
-                // Without data the payload is `null`: `data` holds the event and its payload, always both.
+                // The message's `data` always has an event and a payload, which is `null` if not
+                // given.
                 let message = Message::event(&event, &self.0.get("data"))?;
                 Action::SendEvent { message }
             }
@@ -228,7 +243,7 @@ impl Request<'_> {
             "ws.send_process_output" => {
                 let keys = keys("ws.send_process_output");
                 let process_id = keys.required_process_id()?;
-                // An empty line is a line: only a missing one is refused.
+                // An empty line is a line.
                 let output = keys.required(keys.text("output"), "output")?;
                 Action::SendProcessOutput { process_id, output }
             }
@@ -262,13 +277,14 @@ impl Request<'_> {
     }
 }
 
-/// The keys of a request whose action is known.
-struct Keys<'a> {
+/// The keys of a request with a known action, which errors name.
+struct RequestKeys<'a> {
     action: &'static str,
     request: &'a Request<'a>,
 }
 
-impl Keys<'_> {
+impl RequestKeys<'_> {
+    /// Parses the value of an optional key. `null` counts as missing.
     fn value<T: DeserializeOwned>(
         &self,
         key: &'static str,
@@ -288,7 +304,7 @@ impl Keys<'_> {
         self.value(key, "a string")
     }
 
-    /// A text; an empty one counts as missing.
+    /// Returns a non-empty text. An empty one counts as missing.
     fn filled(&self, key: &'static str) -> Result<Option<String>, ActionError> {
         Ok(self.text(key)?.filter(|text| !text.is_empty()))
     }
@@ -305,9 +321,9 @@ impl Keys<'_> {
     }
 
     fn name<T>(&self, name: Result<T, NameError>) -> Result<T, ActionError> {
-        name.map_err(|source| ActionError::Name {
+        name.map_err(|fault| ActionError::Name {
             action: self.action,
-            source,
+            fault,
         })
     }
 
@@ -326,10 +342,10 @@ impl Keys<'_> {
         self.required(self.process_id(), "process_id")
     }
 
-    /// The message of `type`, `process_id` and `data`.
+    /// Builds a message from `type`, `process_id` and `data`.
     fn message(&self) -> Result<Message, ActionError> {
-        let kind = self.required(self.filled("type"), "type")?;
-        let mut message = Message::new(MessageType::from(kind.as_str()));
+        let message_type = self.required(self.filled("type"), "type")?;
+        let mut message = Message::new(MessageType::from(message_type.as_str()));
         if let Some(id) = self.process_id()? {
             message = message.with_process(id);
         }
@@ -392,9 +408,8 @@ mod tests {
 
     #[test]
     fn data_is_kept_as_sent_on_one_line() {
-        let action = one(
-            "{\"action\":\"ws.broadcast\",\n\"type\":\"t\",\"data\":{\n \"b\": 1.50,\n\"a\":\"x y\" } }",
-        );
+        let action = one("{\"action\":\"ws.broadcast\",\n\"type\":\"t\",\
+             \"data\":{\n \"b\": 1.50,\n\"a\":\"x y\" } }");
         let Action::Broadcast {
             channel: None,
             message,
@@ -441,9 +456,8 @@ mod tests {
             }
         );
         assert_eq!(
-            one(
-                r#"{"action":"ws.send_process_status","process_id":"web","status":"exited","exit_code":-9}"#
-            ),
+            one(r#"{"action":"ws.send_process_status","process_id":"web",
+                    "status":"exited","exit_code":-9}"#),
             Action::SendProcessStatus {
                 process_id: web.clone(),
                 status: Status::Exited,
@@ -500,7 +514,8 @@ mod tests {
         assert_eq!(refusal(r#"{"action":7}"#), "action is required");
         assert_eq!(
             refusal(
-                r#"{"action":"ws.send_process_status","process_id":"w","status":"x","exit_code":"1"}"#
+                r#"{"action":"ws.send_process_status","process_id":"w",
+                    "status":"x","exit_code":"1"}"#
             ),
             "ws.send_process_status: exit_code must be a 32-bit integer"
         );

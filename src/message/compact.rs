@@ -1,8 +1,10 @@
-//! Taking the whitespace out of JSON that is known to be valid.
+//! The removal of whitespace from valid JSON.
 
-/// `json` without whitespace between tokens. Linear, in place; JSON that is compact already is only read.
+/// Removes the whitespace between the tokens of valid JSON. Linear and in place; compact JSON is
+/// only read.
 ///
-/// A message is one line: a newline between tokens is legal JSON, but would break whoever reads lines.
+/// A message is one line. A newline between tokens is legal JSON, but would break a reader of
+/// lines.
 pub(super) fn compact(mut json: Vec<u8>) -> Vec<u8> {
     let mut kept = 0;
     let mut in_string = false;
@@ -45,9 +47,18 @@ mod tests {
 
     proptest! {
         #[test]
-        fn pretty_json_becomes_what_compact_json_is(keys in prop::collection::vec(".{0,6}", 0..4), text in ".{0,20}", number: i64) {
-            let value: Value = keys.iter().map(|key| (key.clone(), json!([text, number, {"k": key}]))).collect::<serde_json::Map<_, _>>().into();
-            prop_assert_eq!(compact(serde_json::to_vec_pretty(&value).unwrap()), serde_json::to_vec(&value).unwrap());
+        fn pretty_json_becomes_what_compact_json_is(
+            keys in prop::collection::vec(".{0,6}", 0..4),
+            text in ".{0,20}",
+            number: i64,
+        ) {
+            let value: Value = keys
+                .iter()
+                .map(|key| (key.clone(), json!([text, number, {"k": key}])))
+                .collect::<serde_json::Map<_, _>>()
+                .into();
+            let pretty = serde_json::to_vec_pretty(&value).unwrap();
+            prop_assert_eq!(compact(pretty), serde_json::to_vec(&value).unwrap());
         }
     }
 }

@@ -1,48 +1,48 @@
-//! What a process manager reports.
+//! The events that a process manager reports.
 
 use bytes::Bytes;
 
 use super::ProcessId;
 
-/// Something that happened to a process, as a process manager tells it to a hub.
+/// An event of a process, for [`Hub::publish_event`](crate::Hub::publish_event).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ProcessEvent {
-    /// It runs.
+    /// The process has started.
     Started {
-        /// Which process.
+        /// The process.
         id: ProcessId,
     },
-    /// It wrote a line.
+    /// The process has written a line.
     Output {
-        /// Which process.
+        /// The process.
         id: ProcessId,
-        /// The line without its terminator; need not be UTF-8.
+        /// The line without its terminator. It may be any bytes.
         line: Bytes,
     },
-    /// It ended by itself.
+    /// The process has ended by itself.
     Exited {
-        /// Which process.
+        /// The process.
         id: ProcessId,
-        /// Its exit code.
+        /// The exit code.
         code: i32,
     },
-    /// It ended in a way it should not have.
+    /// The process has ended unexpectedly.
     Crashed {
-        /// Which process.
+        /// The process.
         id: ProcessId,
-        /// Its exit code.
+        /// The exit code.
         code: i32,
     },
-    /// It was told to end, and has.
+    /// The process has ended on request.
     Stopped {
-        /// Which process.
+        /// The process.
         id: ProcessId,
     },
 }
 
 impl ProcessEvent {
-    /// The process it happened to.
+    /// Returns the process.
     pub fn id(&self) -> &ProcessId {
         match self {
             Self::Started { id }

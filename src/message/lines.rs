@@ -1,10 +1,13 @@
-//! A run of lines, published with one call.
+//! A run of lines that is published with one call.
 
 use bytes::Bytes;
 
-/// A run of lines without their terminators: one text and where each line stands in it.
+use super::line_ends::for_each_line;
+
+/// A run of lines without their terminators: one text, and the byte range of each line in it.
 ///
-/// What one read of a pipe brings is one `Lines` and one publish: the lines share the buffer.
+/// A publisher can make one `Lines` of each read from a pipe, and publish it with one call. The
+/// lines share the buffer.
 ///
 /// ```
 /// use outrace::Lines;
@@ -41,21 +44,21 @@ impl std::ops::Deref for Text {
 }
 
 impl Lines {
-    /// No lines.
+    /// Creates an empty run.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Adds one line, copied to the end of the text.
+    /// Adds one line. Copies it to the end of the text, and the text too if it is shared.
     ///
     /// # Panics
-    /// If the text would pass 4 GiB.
+    /// Panics when the text would exceed 4 GiB.
     pub fn push(&mut self, line: &[u8]) {
         if let Text::Shared(shared) = &mut self.text {
             self.text = Text::Owned(std::mem::take(shared).into());
         }
         let Text::Owned(text) = &mut self.text else {
-            unreachable!("made owned above")
+            unreachable!("the text was made owned above")
         };
         let start = offset(text.len());
         let end = offset(text.len() + line.len());
@@ -64,11 +67,13 @@ impl Lines {
         self.bytes += line.len();
     }
 
-    /// Takes a text and the `(start, end)` byte offsets of its lines, without copying. What no span covers
-    /// (terminators) is not sent; the order of the spans is the order of the lines.
+    /// Creates a run from a text and the `(start, end)` byte offsets of its lines, without copying.
+    ///
+    /// The lines have the order of the spans. Bytes that no span covers, such as terminators, are
+    /// not sent.
     ///
     /// # Panics
-    /// If a span ends before it starts or after the text.
+    /// Panics when a span ends before it starts, or after the text.
     pub fn from_parts(text: Bytes, spans: Vec<(u32, u32)>) -> Self {
         let mut bytes = 0;
         for &(start, end) in &spans {
@@ -86,46 +91,39 @@ impl Lines {
         }
     }
 
-    /// The lines of a text, which end at `\n` or `\r\n`; a last one without a terminator counts too.
+    /// Splits a text into lines, which end at `\n` or `\r\n`. The last line needs no terminator.
     ///
     /// # Panics
-    /// If the text is longer than 4 GiB.
+    /// Panics when the text is longer than 4 GiB.
     pub fn split(text: impl Into<Bytes>) -> Self {
         let text = text.into();
         let end_of_text = offset(text.len());
         let mut spans = Vec::new();
-        let mut start = 0;
-        for newline in memchr::memchr_iter(b'\n', &text) {
-            let end = if newline > start as usize && text[newline - 1] == b'\r' {
-                newline - 1
-            } else {
-                newline
-            };
-            spans.push((start, offset(end)));
-            start = offset(newline) + 1;
-        }
+        let start = offset(for_each_line(&text, 0, |start, end| {
+            spans.push((offset(start), offset(end)));
+        }));
         if start < end_of_text {
             spans.push((start, end_of_text));
         }
         Self::from_parts(text, spans)
     }
 
-    /// How many lines.
+    /// Returns the number of lines.
     pub fn len(&self) -> usize {
         self.spans.len()
     }
 
-    /// Whether there is no line at all. One empty line is a line.
+    /// Whether the run has no line. An empty line counts as a line.
     pub fn is_empty(&self) -> bool {
         self.spans.is_empty()
     }
 
-    /// How many bytes the lines have together, without terminators.
+    /// Returns the length of all lines in bytes, without terminators.
     pub fn byte_len(&self) -> usize {
         self.bytes
     }
 
-    /// The lines in order.
+    /// Iterates over the lines in order.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = &[u8]> {
         let text: &[u8] = &self.text;
         self.spans
@@ -133,8 +131,8 @@ impl Lines {
             .map(move |&(start, end)| &text[start as usize..end as usize])
     }
 
-    /// The text and the `(start, end)` offsets of the lines in it; the inverse of
-    /// [`from_parts`](Self::from_parts). Copies nothing.
+    /// Returns the text and the `(start, end)` byte offsets of its lines, without copying. This is
+    /// the inverse of [`from_parts`](Self::from_parts).
     pub fn into_parts(self) -> (Bytes, Vec<(u32, u32)>) {
         let text = match self.text {
             Text::Shared(text) => text,
@@ -164,7 +162,7 @@ impl<T: AsRef<[u8]>> Extend<T> for Lines {
     }
 }
 
-/// The same lines in the same order, wherever they stand in the text.
+/// Two runs are equal if they have the same lines in the same order, at any offsets.
 impl PartialEq for Lines {
     fn eq(&self, other: &Self) -> bool {
         self.iter().eq(other.iter())
@@ -211,8 +209,10 @@ mod tests {
     proptest! {
         #[test]
         fn what_was_joined_is_what_is_split(lines: Vec<Vec<u8>>, last in "[^\r\n]{1,8}") {
-            let lines: Vec<Vec<u8>> =
-                lines.into_iter().map(|line| line.into_iter().filter(|b| !b"\r\n".contains(b)).collect()).collect();
+            let lines: Vec<Vec<u8>> = lines
+                .into_iter()
+                .map(|line| line.into_iter().filter(|b| !b"\r\n".contains(b)).collect())
+                .collect();
             let mut text = Vec::new();
             for (i, line) in lines.iter().enumerate() {
                 text.extend_from_slice(line);
@@ -220,7 +220,8 @@ mod tests {
             }
             text.extend_from_slice(last.as_bytes());
             let split = Lines::split(text);
-            let expected: Lines = lines.iter().map(Vec::as_slice).chain([last.as_bytes()]).collect();
+            let expected = lines.iter().map(Vec::as_slice).chain([last.as_bytes()]);
+            let expected: Lines = expected.collect();
             prop_assert_eq!(split.len(), lines.len() + 1);
             prop_assert_eq!(split.iter().len(), split.len());
             prop_assert_eq!(split.byte_len(), split.iter().map(<[u8]>::len).sum::<usize>());

@@ -1,12 +1,14 @@
-//! What is published: messages, runs of lines, process events, actions, and the names they go by.
+//! The values that are published: messages, runs of lines, process events and actions, and the
+//! names of channels and processes.
 //!
-//! Nothing here knows a socket or a frame.
+//! This module does no I/O, and knows neither sockets nor frames.
 
 mod action;
 mod compact;
 mod event;
-mod kind;
+mod line_ends;
 mod lines;
+mod message_type;
 mod name;
 mod status;
 
@@ -17,13 +19,16 @@ use serde_json::value::RawValue;
 pub use action::{Action, ActionError, Actions, ProcessOrder};
 use compact::compact;
 pub use event::ProcessEvent;
-pub use kind::MessageType;
+#[cfg(feature = "process")]
+pub(crate) use line_ends::for_each_line;
 pub use lines::Lines;
+pub use message_type::MessageType;
 pub(crate) use name::ProcessChannelName;
 pub use name::{ChannelName, NameError, ProcessId};
 pub use status::{Status, StatusReport};
 
-/// One message, before it is encoded. Its channel and its timestamp come from where it is published.
+/// A message before it is encoded. The hub adds the channel that it is published to, and the
+/// timestamp.
 ///
 /// ```
 /// use outrace::{Message, MessageType, ProcessId};
@@ -34,7 +39,7 @@ pub use status::{Status, StatusReport};
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Message {
-    kind: MessageType,
+    message_type: MessageType,
     channel: Option<ChannelName>,
     process_id: Option<ProcessId>,
     data: Data,
@@ -44,53 +49,48 @@ pub struct Message {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Data {
-    /// None: the key is left out.
+    /// No data. The key `data` is omitted.
     #[default]
     None,
-    /// A text, sent as a JSON string; what is not UTF-8 in it becomes U+FFFD.
+    /// A text, sent as a JSON string. Invalid UTF-8 is replaced by U+FFFD.
     Text(Bytes),
-    /// Valid JSON of any kind without whitespace between its tokens. No [`Message`] takes one from outside
-    /// unchecked.
+    /// Any valid JSON value without whitespace between its tokens. A [`Message`] takes JSON only
+    /// through methods that ensure both.
     Json(Bytes),
 }
 
 impl Message {
-    /// A message of this type without data.
-    pub fn new(kind: MessageType) -> Self {
+    /// Creates a message of this type without data.
+    pub fn new(message_type: MessageType) -> Self {
         Self {
-            kind,
+            message_type,
             channel: None,
             process_id: None,
             data: Data::None,
         }
     }
 
-    /// One line of a process.
+    /// Creates a `process_output` message with one line, without its terminator.
     pub fn output(line: impl Into<Bytes>) -> Self {
         Self::new(MessageType::ProcessOutput).with_text(line)
     }
 
-    /// A process started or ended. The exit code of a running process is 0, whatever is given.
+    /// Creates a `process_status` message. The exit code of a running process is sent as 0,
+    /// whatever is given.
     pub fn status(status: &Status, exit_code: i32) -> Self {
-        #[derive(Serialize)]
-        struct StatusData<'a> {
-            status: &'a str,
-            #[serde(rename = "exitCode")]
-            exit_code: i32,
-        }
-        let exit_code = if status.is_running() { 0 } else { exit_code };
+        let report = StatusReport {
+            status: status.clone(),
+            code: if status.is_running() { 0 } else { exit_code },
+        };
         Self::new(MessageType::ProcessStatus)
-            .with_json(&StatusData {
-                status: status.as_str(),
-                exit_code,
-            })
-            .expect("a string and an integer serialise")
+            .with_json(&report)
+            .expect("a string and an integer serialize")
     }
 
-    /// An event with its payload.
+    /// Creates an `event` message with a name and a payload.
     ///
     /// # Errors
-    /// If the payload does not serialise to JSON.
+    /// Returns serde_json's error when the payload does not serialize to JSON.
     pub fn event(
         name: &str,
         payload: &(impl Serialize + ?Sized),
@@ -106,36 +106,37 @@ impl Message {
         })
     }
 
-    /// An error text.
+    /// Creates an `error` message with a text.
     pub fn error(text: impl Into<Bytes>) -> Self {
         Self::new(MessageType::Error).with_text(text)
     }
 
-    /// The same message, said to be of this channel although it is sent elsewhere: to all clients, as a rule.
+    /// Sets the channel that the message names, in place of the one it is published to. This is for
+    /// messages to all clients.
     #[must_use]
     pub fn in_channel(mut self, channel: ChannelName) -> Self {
         self.channel = Some(channel);
         self
     }
 
-    /// The same message, said of this process.
+    /// Sets the process that the message names.
     #[must_use]
     pub fn with_process(mut self, id: ProcessId) -> Self {
         self.process_id = Some(id);
         self
     }
 
-    /// The same message with a text as its data.
+    /// Sets a text as the data.
     #[must_use]
     pub fn with_text(mut self, text: impl Into<Bytes>) -> Self {
         self.data = Data::Text(text.into());
         self
     }
 
-    /// The same message with a value as its data.
+    /// Serializes a value as the data.
     ///
     /// # Errors
-    /// If the value does not serialise to JSON.
+    /// Returns serde_json's error when the value does not serialize to JSON.
     pub fn with_json(
         mut self,
         value: &(impl Serialize + ?Sized),
@@ -144,54 +145,61 @@ impl Message {
         Ok(self)
     }
 
-    /// The same message with JSON as its data, sent as it is but for whitespace between tokens.
+    /// Sets JSON as the data. It is sent unchanged except for whitespace between tokens, which is
+    /// removed.
     #[must_use]
     pub fn with_raw_json(mut self, json: Box<RawValue>) -> Self {
         self.data = Data::Json(compact(String::from(Box::<str>::from(json)).into()).into());
         self
     }
 
-    /// Its type.
+    /// Returns the message's type.
     pub fn message_type(&self) -> &MessageType {
-        &self.kind
+        &self.message_type
     }
 
-    /// The channel it says it is of, if that is not where it is published.
+    /// Returns the channel of [`in_channel`](Self::in_channel), if it was set.
     pub fn channel(&self) -> Option<&ChannelName> {
         self.channel.as_ref()
     }
 
-    /// The process it is about, if it names one itself.
+    /// Returns the process of [`with_process`](Self::with_process), if it was set.
     pub fn process_id(&self) -> Option<&ProcessId> {
         self.process_id.as_ref()
     }
 
-    /// Its data.
+    /// Returns the message's data.
     pub fn data(&self) -> &Data {
         &self.data
     }
 
-    /// Whether it may use the reserve of a client's queue: a status or an error must not be lost behind a
-    /// flood of lines.
+    /// Whether the message may use the reserve of a client's queue. A status or an error may, so
+    /// that a flood of lines does not displace it.
     pub fn is_reserved(&self) -> bool {
-        matches!(self.kind, MessageType::ProcessStatus | MessageType::Error)
+        matches!(
+            self.message_type,
+            MessageType::ProcessStatus | MessageType::Error
+        )
     }
 
-    /// What it says about a process, if it is a `process_status` that says something.
+    /// Parses the data of a `process_status` message. Returns `None` for any other type, and for
+    /// data that is not a status.
     pub fn status_report(&self) -> Option<StatusReport> {
-        match (&self.kind, &self.data) {
+        match (&self.message_type, &self.data) {
             (MessageType::ProcessStatus, Data::Json(json)) => StatusReport::read(json),
             _ => None,
         }
     }
 
-    /// About how many bytes its type, process and data take when encoded, if nothing needs escaping.
+    /// Estimates how many bytes the type, the process and the data take when encoded, if nothing
+    /// needs escaping.
     pub fn size_hint(&self) -> usize {
         let data = match &self.data {
             Data::None => 0,
             Data::Text(text) => text.len() + 2,
             Data::Json(json) => json.len(),
         };
-        self.kind.as_str().len() + self.process_id.as_ref().map_or(0, |id| id.as_str().len()) + data
+        let process = self.process_id.as_ref().map_or(0, |id| id.as_str().len());
+        self.message_type.as_str().len() + process + data
     }
 }

@@ -1,4 +1,4 @@
-//! Names: which bytes a channel and a process may be called by.
+//! The names of channels and processes, and the rules for them.
 
 use std::borrow::Borrow;
 use std::ffi::OsStr;
@@ -7,15 +7,17 @@ use std::path::Path;
 use std::str::FromStr;
 use std::sync::Arc;
 
+/// The prefix of the names of process channels.
 const PROCESS_PREFIX: &str = "process:";
 const MAX_CHANNEL_BYTES: usize = 256;
 const MAX_PROCESS_BYTES: usize = 128;
-/// How much of a refused name an error shows: a hostile name must not fill a log.
-const SHOWN_CHARS: usize = 64;
+/// The maximum number of characters of an invalid name that an error shows, so that a hostile name
+/// cannot fill a log.
+const MAX_SHOWN_CHARS: usize = 64;
 
-/// The name of a channel: 1-256 bytes of `[A-Za-z0-9_.:-]`.
+/// The name of a channel: 1 to 256 bytes of `[A-Za-z0-9_.:-]`.
 ///
-/// A name that begins with `process:` goes on with a valid [`ProcessId`]. Cloning shares the text.
+/// In a name that begins with `process:`, a valid [`ProcessId`] follows. Clones share the text.
 ///
 /// ```
 /// use outrace::{ChannelName, ProcessId};
@@ -28,28 +30,28 @@ const SHOWN_CHARS: usize = 64;
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ChannelName(Arc<str>);
 
-/// The id of a process: 1-128 bytes of `[A-Za-z0-9_.-]`. Cloning shares the text.
+/// The id of a process: 1 to 128 bytes of `[A-Za-z0-9_.-]`. Clones share the text.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ProcessId(Arc<str>);
 
-/// A name that breaks the rule for its kind.
+/// The error for a text that is not a valid name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum NameError {
-    /// Not a channel name.
+    /// The text is not a channel name.
     #[error("{0:?} is not a channel name: 1 to 256 bytes of A-Z a-z 0-9 _ . : -")]
     Channel(String),
-    /// Not a process id, or a `process:` channel that does not go on with one.
+    /// The text, or the part of a channel name after `process:`, is not a process id.
     #[error("{0:?} is not a process id: 1 to 128 bytes of A-Z a-z 0-9 _ . -")]
     Process(String),
 }
 
 impl ChannelName {
-    /// Takes `name` if it obeys the rule.
+    /// Validates a channel name.
     ///
     /// # Errors
-    /// [`NameError::Process`] if it begins with `process:` and the rest is not a process id, else
-    /// [`NameError::Channel`].
+    /// Returns [`NameError::Process`] if the name begins with `process:` and the rest is not a
+    /// process id, and [`NameError::Channel`] for any other invalid name.
     pub fn parse(name: &str) -> Result<Self, NameError> {
         if let Some(id) = name.strip_prefix(PROCESS_PREFIX) {
             if !is_process_id(id) {
@@ -63,17 +65,17 @@ impl ChannelName {
         Ok(Self(name.into()))
     }
 
-    /// The channel of a process: `process:` and the id.
+    /// Returns the name of a process's channel: `process:` and the id.
     pub fn process(id: &ProcessId) -> Self {
         Self([PROCESS_PREFIX, id.as_str()].concat().into())
     }
 
-    /// The name as text.
+    /// Returns the name as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The id of the process whose channel this is; `None` for any other channel.
+    /// Returns the id of the process that the channel belongs to. `None` for any other channel.
     pub fn process_id(&self) -> Option<&str> {
         self.0.strip_prefix(PROCESS_PREFIX)
     }
@@ -102,10 +104,10 @@ impl ProcessChannelName {
 }
 
 impl ProcessId {
-    /// Takes `id` if it obeys the rule.
+    /// Validates a process id.
     ///
     /// # Errors
-    /// [`NameError::Process`] if it does not.
+    /// Returns [`NameError::Process`] for an invalid id.
     pub fn parse(id: &str) -> Result<Self, NameError> {
         if is_process_id(id) {
             Ok(Self(id.into()))
@@ -114,8 +116,9 @@ impl ProcessId {
         }
     }
 
-    /// An id for a command without one: the program's base name, with `-` for what an id cannot hold,
-    /// cut to 128 bytes; `process` if nothing is left.
+    /// Derives an id from a command: the program's base name, cut to 128 characters.
+    ///
+    /// Characters that an id cannot contain become `-`. An empty base name becomes `process`.
     ///
     /// ```
     /// use outrace::ProcessId;
@@ -144,7 +147,7 @@ impl ProcessId {
         })
     }
 
-    /// The id as text.
+    /// Returns the id as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -158,13 +161,14 @@ fn is_process_id(id: &str) -> bool {
     within(id, MAX_PROCESS_BYTES, is_process_byte)
 }
 
-fn within(name: &str, most: usize, allowed: impl Fn(u8) -> bool) -> bool {
-    (1..=most).contains(&name.len()) && name.bytes().all(allowed)
+fn within(name: &str, max_bytes: usize, allowed: impl Fn(u8) -> bool) -> bool {
+    (1..=max_bytes).contains(&name.len()) && name.bytes().all(allowed)
 }
 
+/// Returns the part of an invalid name that an error shows.
 fn shown(name: &str) -> String {
     let mut chars = name.chars();
-    let mut shown: String = chars.by_ref().take(SHOWN_CHARS).collect();
+    let mut shown: String = chars.by_ref().take(MAX_SHOWN_CHARS).collect();
     if chars.next().is_some() {
         shown.push('…');
     }
@@ -188,7 +192,7 @@ macro_rules! name_traits {
                 &self.0
             }
         }
-        // `Hash` and `Eq` are derived over the same `str`, as `Borrow` demands.
+        // `Hash` and `Eq` are derived from the same `str`, as `Borrow` requires.
         impl Borrow<str> for $name {
             fn borrow(&self) -> &str {
                 &self.0
@@ -291,13 +295,18 @@ mod tests {
         fn every_command_makes_a_valid_id(command in ".{0,300}") {
             let id = ProcessId::from_command(command.as_ref());
             prop_assert_eq!(ProcessId::parse(id.as_str()), Ok(id.clone()));
-            prop_assert_eq!(ChannelName::parse(ChannelName::process(&id).as_str()), Ok(ChannelName::process(&id)));
+            let channel = ChannelName::process(&id);
+            prop_assert_eq!(ChannelName::parse(channel.as_str()), Ok(channel.clone()));
         }
 
         #[test]
-        fn a_channel_is_taken_exactly_when_the_rule_says_so(name in "(process:)?[a-c:_. é-]{0,12}") {
-            let letters = |text: &str, colon: bool| !text.is_empty()
-                && text.chars().all(|c| c.is_ascii_alphanumeric() || "_.-".contains(c) || (colon && c == ':'));
+        fn a_channel_is_taken_exactly_when_the_rule_says_so(
+            name in "(process:)?[a-c:_. é-]{0,12}",
+        ) {
+            let letters = |text: &str, colon: bool| {
+                let is_letter = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
+                !text.is_empty() && text.chars().all(|c| is_letter(c) || (colon && c == ':'))
+            };
             let expected = match name.strip_prefix("process:") {
                 Some(id) => letters(id, false),
                 None => letters(&name, true),

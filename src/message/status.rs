@@ -1,4 +1,4 @@
-//! What became of a process.
+//! The status of a process.
 
 use std::fmt;
 
@@ -8,20 +8,20 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Status {
-    /// `running`: it was started.
+    /// `running`: the process has started.
     Running,
-    /// `exited`: it ended by itself.
+    /// `exited`: the process has ended by itself.
     Exited,
-    /// `crashed`: it ended in a way it should not have.
+    /// `crashed`: the process has ended unexpectedly.
     Crashed,
-    /// `stopped`: it was told to end.
+    /// `stopped`: the process has ended on request.
     Stopped,
-    /// A status of the caller's own.
+    /// Any other status, defined by the application.
     Other(String),
 }
 
 impl Status {
-    /// The status as it stands on the wire (before JSON escaping).
+    /// Returns the status as on the wire, before JSON escaping.
     pub fn as_str(&self) -> &str {
         match self {
             Self::Running => "running",
@@ -32,7 +32,7 @@ impl Status {
         }
     }
 
-    /// Whether a process with this status still runs, so that it has no exit code.
+    /// Whether a process with this status is running, and so has no exit code.
     pub(crate) fn is_running(&self) -> bool {
         matches!(self, Self::Running)
     }
@@ -77,22 +77,22 @@ impl Serialize for Status {
     }
 }
 
-/// What a `process_status` message says.
+/// The data of a `process_status` message.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct StatusReport {
     /// The status.
     pub status: Status,
-    /// The exit code; 0 for a status that is no exit.
+    /// The exit code; 0 for a process that has not ended.
     #[serde(rename = "exitCode")]
     pub code: i32,
 }
 
 impl StatusReport {
-    /// The longest `data` that is read: a status is a word and a number.
+    /// The maximum length of the `data` that is parsed. A status is a word and a number.
     const MAX_BYTES: usize = 1024;
 
-    /// Reads the `data` of a message; `None` for what is no status, or too long for one.
+    /// Parses the `data` of a message. Returns `None` for data that is not a status, or too long.
     pub(super) fn read(json: &[u8]) -> Option<Self> {
         #[derive(Deserialize)]
         struct StatusData {
@@ -116,7 +116,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_report_reads_back_from_what_it_serialises_to_and_from_nothing_else() {
+    fn a_report_reads_back_from_what_it_serializes_to_and_from_nothing_else() {
         let report = StatusReport {
             status: Status::Exited,
             code: -3,

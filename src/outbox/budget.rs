@@ -1,7 +1,8 @@
-//! What one client may have waiting: messages and bytes, and a reserve for the messages that must not be lost.
+//! The account of one client's queue: messages and bytes, and a reserve for messages that must not
+//! be lost.
 //!
-//! The whole account is one word, so that a block is admitted by one compare-and-swap, and closing is
-//! atomic with respect to admission: what the word held when it was closed is, to the unit, what was
+//! The whole account is one word. A block is therefore admitted by one compare-and-swap, and closing
+//! is atomic with respect to admission: the word's value at closing is exactly the amount that was
 //! accepted and never written.
 
 use crate::sync::{AtomicU64, Ordering};
@@ -11,24 +12,26 @@ const BYTES_MASK: u64 = (1 << BYTES_BITS) - 1;
 const MESSAGES_MASK: u64 = (1 << 23) - 1;
 const CLOSED: u64 = 1 << 63;
 
-/// The most messages a queue can be configured to hold (the account keeps them in 23 bits, with room for the reserve).
+/// The largest configurable number of messages. The account has 23 bits for them, which leaves room
+/// for the reserve.
 pub(crate) const MAX_MESSAGES: usize = 1 << 22;
-/// The most bytes a queue can be configured to hold (the account keeps them in 40 bits, with room for one message more).
+/// The largest configurable number of bytes. The account has 40 bits for them, which leaves room for
+/// one more message.
 pub(crate) const MAX_BYTES: usize = 1 << 38;
 
-/// Messages that only a status, gap or control message may use, beyond the queue's own.
+/// Messages beyond the queue's own bound that only statuses, gaps and control messages may use.
 pub(crate) const RESERVE_MESSAGES: usize = 16;
-/// Bytes that only a status, gap or control message may use, beyond the queue's own.
+/// Bytes beyond the queue's own bound that only statuses, gaps and control messages may use.
 pub(crate) const RESERVE_BYTES: usize = 64 * 1024;
 
 /// The bounds of one client's queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Limits {
+pub(crate) struct QueueLimits {
     pub(crate) messages: usize,
     pub(crate) bytes: usize,
 }
 
-impl Limits {
+impl QueueLimits {
     fn with_reserve(self) -> Self {
         Self {
             messages: self.messages + RESERVE_MESSAGES,
@@ -37,7 +40,7 @@ impl Limits {
     }
 }
 
-/// What waits, in messages and bytes.
+/// An amount of queued data, in messages and bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Used {
     pub(crate) messages: usize,
@@ -57,36 +60,38 @@ impl Used {
     }
 }
 
-/// The outcome of asking for room.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Admitted {
-    /// So many of the first messages are admitted; 0 when there is no room.
-    Admitted(usize),
-    /// The client is gone: nothing is admitted any more.
-    Closed,
+impl std::ops::AddAssign for Used {
+    fn add_assign(&mut self, other: Self) {
+        self.messages += other.messages;
+        self.bytes += other.bytes;
+    }
 }
 
 /// The account of one client's queue.
 ///
-/// All orderings are Relaxed: the word guards no other memory. What is admitted reaches the writer through
-/// the queue, whose push and pop order the payload; the word only has to be exact, and read-modify-writes of one
-/// location are.
+/// All orderings are Relaxed, because the word guards no other memory. Admitted messages reach the
+/// writer through the queue, whose push and pop order the payload. The word itself only has to be
+/// exact, and read-modify-writes of one location are.
 #[derive(Debug, Default)]
 pub(crate) struct Budget {
     word: AtomicU64,
 }
 
 impl Budget {
-    /// Admits as many of the first messages of a run as fit. `fit` is given the room in messages and bytes and
-    /// answers how many fit and their bytes; it may be asked more than once.
+    /// Admits as many of the first messages of a run as fit, and returns their number: 0 when there
+    /// is no room, `None` when the account is closed.
     ///
-    /// An empty queue admits one message whatever its size, so that nothing is too large ever to be sent.
+    /// `fit` gets the free room in messages and bytes. It returns the number of messages that fit
+    /// and their bytes, and may be called more than once.
+    ///
+    /// An empty queue admits one message of any size, so that every message can be sent at some
+    /// time.
     pub(crate) fn admit(
         &self,
-        limits: Limits,
+        limits: QueueLimits,
         reserved: bool,
         mut fit: impl FnMut(usize, usize) -> Used,
-    ) -> Admitted {
+    ) -> Option<usize> {
         let limits = if reserved {
             limits.with_reserve()
         } else {
@@ -95,22 +100,22 @@ impl Budget {
         let mut word = self.word.load(Ordering::Relaxed);
         loop {
             if word & CLOSED != 0 {
-                return Admitted::Closed;
+                return None;
             }
             let used = Used::unpack(word);
             let room_messages = limits.messages.saturating_sub(used.messages);
             let room_bytes = limits.bytes.saturating_sub(used.bytes);
             if room_messages == 0 {
-                return Admitted::Admitted(0);
+                return Some(0);
             }
             let mut taken = fit(room_messages, room_bytes);
             if taken.messages == 0 {
                 if used.messages != 0 {
-                    return Admitted::Admitted(0);
+                    return Some(0);
                 }
                 taken = fit(1, usize::MAX);
                 if taken.messages == 0 {
-                    return Admitted::Admitted(0);
+                    return Some(0);
                 }
             }
             match self.word.compare_exchange_weak(
@@ -119,25 +124,25 @@ impl Budget {
                 Ordering::Relaxed,
                 Ordering::Relaxed,
             ) {
-                Ok(_) => return Admitted::Admitted(taken.messages),
+                Ok(_) => return Some(taken.messages),
                 Err(now) => word = now,
             }
         }
     }
 
-    /// Gives back what has been written.
+    /// Releases the room of written messages.
     pub(crate) fn release(&self, written: Used) {
         self.word.fetch_sub(written.pack(), Ordering::Relaxed);
     }
 
-    /// Admits nothing from now on; answers what had been admitted and not given back. The first call has the answer
-    /// that counts; later ones answer `None`.
+    /// Closes the account: nothing is admitted any more. The first call returns the amount that was
+    /// admitted and not released. Later calls return `None`.
     pub(crate) fn close(&self) -> Option<Used> {
         let word = self.word.fetch_or(CLOSED, Ordering::Relaxed);
         (word & CLOSED == 0).then(|| Used::unpack(word))
     }
 
-    /// What waits now; nothing once closed.
+    /// Returns the amount that is queued now, which is nothing once the account is closed.
     pub(crate) fn used(&self) -> Used {
         let word = self.word.load(Ordering::Relaxed);
         if word & CLOSED == 0 {
@@ -147,12 +152,13 @@ impl Budget {
         }
     }
 
-    /// Whether an ordinary message would be refused for want of a place, whatever its size.
-    pub(crate) fn is_full(&self, limits: Limits) -> bool {
+    /// Returns whether an unreserved message of any size would find no room.
+    pub(crate) fn is_full(&self, limits: QueueLimits) -> bool {
         let used = self.used();
         used.messages >= limits.messages || (used.messages > 0 && used.bytes >= limits.bytes)
     }
 
+    /// Returns whether the account is closed.
     pub(crate) fn is_closed(&self) -> bool {
         self.word.load(Ordering::Relaxed) & CLOSED != 0
     }
@@ -162,12 +168,12 @@ impl Budget {
 mod tests {
     use super::*;
 
-    const LIMITS: Limits = Limits {
+    const LIMITS: QueueLimits = QueueLimits {
         messages: 4,
         bytes: 100,
     };
 
-    fn ask(budget: &Budget, reserved: bool, sizes: &[usize]) -> Admitted {
+    fn ask(budget: &Budget, reserved: bool, sizes: &[usize]) -> Option<usize> {
         budget.admit(LIMITS, reserved, |messages, bytes| {
             let mut taken = Used::default();
             for size in sizes.iter().take(messages) {
@@ -184,14 +190,14 @@ mod tests {
     #[test]
     fn admits_the_first_messages_that_fit_by_count_and_by_bytes() {
         let budget = Budget::default();
-        assert_eq!(ask(&budget, false, &[10; 3]), Admitted::Admitted(3));
-        assert_eq!(ask(&budget, false, &[10; 3]), Admitted::Admitted(1));
-        assert_eq!(ask(&budget, false, &[10]), Admitted::Admitted(0));
+        assert_eq!(ask(&budget, false, &[10; 3]), Some(3));
+        assert_eq!(ask(&budget, false, &[10; 3]), Some(1));
+        assert_eq!(ask(&budget, false, &[10]), Some(0));
         budget.release(Used {
             messages: 3,
             bytes: 30,
         });
-        assert_eq!(ask(&budget, false, &[60, 30, 1]), Admitted::Admitted(2));
+        assert_eq!(ask(&budget, false, &[60, 30, 1]), Some(2));
         assert_eq!(
             budget.used(),
             Used {
@@ -204,19 +210,16 @@ mod tests {
     #[test]
     fn the_reserve_is_for_reserved_messages_alone() {
         let budget = Budget::default();
-        assert_eq!(ask(&budget, false, &[1; 9]), Admitted::Admitted(4));
-        assert_eq!(
-            ask(&budget, true, &[1; 40]),
-            Admitted::Admitted(RESERVE_MESSAGES)
-        );
-        assert_eq!(ask(&budget, true, &[1]), Admitted::Admitted(0));
+        assert_eq!(ask(&budget, false, &[1; 9]), Some(4));
+        assert_eq!(ask(&budget, true, &[1; 40]), Some(RESERVE_MESSAGES));
+        assert_eq!(ask(&budget, true, &[1]), Some(0));
     }
 
     #[test]
     fn an_empty_queue_admits_one_message_of_any_size() {
         let budget = Budget::default();
-        assert_eq!(ask(&budget, false, &[1_000_000, 1]), Admitted::Admitted(1));
-        assert_eq!(ask(&budget, false, &[1]), Admitted::Admitted(0));
+        assert_eq!(ask(&budget, false, &[1_000_000, 1]), Some(1));
+        assert_eq!(ask(&budget, false, &[1]), Some(0));
         budget.release(Used {
             messages: 1,
             bytes: 1_000_000,
@@ -227,7 +230,7 @@ mod tests {
     #[test]
     fn closing_tells_once_what_was_left_and_admits_nothing_more() {
         let budget = Budget::default();
-        assert_eq!(ask(&budget, false, &[5, 5]), Admitted::Admitted(2));
+        assert_eq!(ask(&budget, false, &[5, 5]), Some(2));
         assert_eq!(
             budget.close(),
             Some(Used {
@@ -236,7 +239,7 @@ mod tests {
             })
         );
         assert_eq!(budget.close(), None);
-        assert_eq!(ask(&budget, true, &[5]), Admitted::Closed);
+        assert_eq!(ask(&budget, true, &[5]), None);
         assert_eq!(budget.used(), Used::default());
     }
 }

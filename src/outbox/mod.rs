@@ -1,11 +1,12 @@
 //! Stage 5: the bounded queue of one client.
 //!
-//! Any number of channels offer blocks at once, one writer takes. Nobody waits: a block that does not fit is admitted
-//! in part, and the rest is reported to whoever offered it, who counts it.
+//! Any number of channels offer blocks at once, and one reader takes them. No caller waits: a block
+//! that does not fit is admitted in part, and the channel that offered it counts the rest.
 
 mod budget;
 mod parcel;
 mod queue;
+mod reader;
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -15,58 +16,79 @@ use bytes::Bytes;
 
 use crate::encode::Frames;
 use crate::reason::CloseReason;
-use crate::sync::{AtomicU8, Ordering};
+use crate::sync::{AtomicBool, AtomicU8, AtomicU64, Ordering, fence};
 use crate::wake::WakeFlag;
 
-pub(crate) use budget::{Admitted, Limits, MAX_BYTES, MAX_MESSAGES, Used};
+pub(crate) use budget::{MAX_BYTES, MAX_MESSAGES, QueueLimits, Used};
 pub(crate) use parcel::Parcel;
+pub(crate) use reader::OutboxReader;
 
 use budget::Budget;
-use queue::Queue;
+use queue::ParcelQueue;
 
 /// The outcome of offering frames to a client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Offered {
-    /// So many of the frames were accepted; the rest did not fit. `woke`: the client's writer slept until now.
+    /// The first `frames` frames were accepted, and the rest did not fit. `woke` is true when the
+    /// client's writer slept until this offer.
     Accepted { frames: usize, woke: bool },
     /// The client is gone.
     Closed,
+}
+
+impl Offered {
+    /// The outcome when there is no room.
+    pub(crate) const NONE: Self = Self::Accepted {
+        frames: 0,
+        woke: false,
+    };
 }
 
 /// The queue between the channels and the writer of one client.
 #[derive(Debug)]
 pub(crate) struct Outbox {
     budget: Budget,
-    /// The writer's sleep for want of parcels.
+    /// The writer's sleep while the queue is empty.
     writer: WakeFlag,
-    /// The reason why the connection has to end, 0 while it does not.
+    /// The reason to end the connection; 0 while there is none.
     closing: AtomicU8,
-    limits: Limits,
-    queue: Queue,
+    /// A subscription has something pending that found no room.
+    pending: AtomicBool,
+    /// A publisher waits for the queue to become empty.
+    awaited: AtomicBool,
+    limits: QueueLimits,
+    /// Messages whose room was released after they were written.
+    written: AtomicU64,
+    queue: ParcelQueue,
 }
 
 impl Outbox {
-    pub(crate) fn new(limits: Limits) -> Self {
+    pub(crate) fn new(limits: QueueLimits) -> Self {
         Self {
             budget: Budget::default(),
             writer: WakeFlag::default(),
             closing: AtomicU8::new(0),
+            pending: AtomicBool::new(false),
+            awaited: AtomicBool::new(false),
             limits,
-            queue: Queue::new(),
+            written: AtomicU64::new(0),
+            queue: ParcelQueue::new(),
         }
     }
 
-    /// Whether a block without reserved messages would be skipped whole. A hint that spares encoding for nobody: the
-    /// queue may drain a moment later, which is as if the block had come a moment sooner.
+    /// Returns whether a block without reserved messages would be skipped whole.
+    ///
+    /// This is a hint that avoids encoding a block in vain. The queue may drain a moment later, which
+    /// is the same as if the block had come a moment earlier.
     pub(crate) fn is_full(&self) -> bool {
         self.budget.is_full(self.limits)
     }
 
-    /// Offers some of a block's frames: the first that fit are accepted.
+    /// Offers some of a block's frames. The first frames that fit are accepted.
     ///
-    /// Never waits. Constant time but for a binary search in a block that fits only in part.
-    // Inlined into the fan-out, where most offers are of a whole block: left to the compiler it is 33 instructions more or less, as it happens to
-    // split the crate.
+    /// Never waits. Takes constant time, except for a binary search in a block that fits in part.
+    // Inlined into the fan-out, where most offers are of a whole block. Without the attribute an
+    // offer costs up to 33 instructions more or less, depending on how the compiler splits the crate.
     #[inline]
     pub(crate) fn offer(&self, frames: &Frames, wanted: Range<usize>) -> Offered {
         let Range { start, end } = wanted;
@@ -90,12 +112,9 @@ impl Outbox {
             }
         });
         match admission {
-            Admitted::Closed => Offered::Closed,
-            Admitted::Admitted(0) => Offered::Accepted {
-                frames: 0,
-                woke: false,
-            },
-            Admitted::Admitted(messages) => {
+            None => Offered::Closed,
+            Some(0) => Offered::NONE,
+            Some(messages) => {
                 self.queue.push(Parcel {
                     bytes: frames.slice(start..start + accepted),
                     messages: messages as u32,
@@ -113,7 +132,7 @@ impl Outbox {
         self.offer_one(frame, true)
     }
 
-    /// Offers one frame of one message, as any other.
+    /// Offers one frame of one message that may not use the reserve.
     pub(crate) fn offer_frame(&self, frame: Bytes) -> Offered {
         self.offer_one(frame, false)
     }
@@ -131,12 +150,9 @@ impl Outbox {
             }
         });
         match admission {
-            Admitted::Closed => Offered::Closed,
-            Admitted::Admitted(0) => Offered::Accepted {
-                frames: 0,
-                woke: false,
-            },
-            Admitted::Admitted(_) => {
+            None => Offered::Closed,
+            Some(0) => Offered::NONE,
+            Some(_) => {
                 self.queue.push(Parcel {
                     bytes: frame,
                     messages: 1,
@@ -149,15 +165,17 @@ impl Outbox {
         }
     }
 
-    /// Makes `cx`'s task the one that pushes and close requests wake. To be called at the start of each poll, before
-    /// the queue and the close request are looked at: what comes after the look finds this waker.
+    /// Registers `cx`'s task to be woken by pushes and close requests.
+    ///
+    /// The reader calls this at the start of each poll, before it looks at the queue and the close
+    /// request: whatever comes after that look finds this waker.
     pub(crate) fn register(&self, cx: &Context<'_>) {
         self.writer.register(cx);
     }
 
-    /// Moves all that waits to the end of `into`; false when nothing does, and then the next push wakes the registered task. One caller at a
-    /// time: the connection.
-    pub(crate) fn take_or_sleep(&self, into: &mut VecDeque<Parcel>) -> bool {
+    /// Moves all waiting parcels to the end of `into`. Returns false when there are none, and then
+    /// the next push wakes the registered task.
+    fn take_or_sleep(&self, into: &mut VecDeque<Parcel>) -> bool {
         self.take(into)
             || self
                 .writer
@@ -165,19 +183,58 @@ impl Outbox {
                 .is_some()
     }
 
-    /// Moves all that waits to the end of `into`, without asking to be woken; answers whether there was anything.
-    pub(crate) fn take(&self, into: &mut VecDeque<Parcel>) -> bool {
+    /// Moves all waiting parcels to the end of `into`, without a request to be woken. Returns whether
+    /// there were any.
+    fn take(&self, into: &mut VecDeque<Parcel>) -> bool {
         self.queue.take(into)
     }
 
-    /// Gives back the budget of what was written.
-    pub(crate) fn release(&self, written: Used) {
+    /// Releases the room of written messages, and counts them.
+    fn release(&self, written: Used) {
         self.budget.release(written);
+        // Relaxed: a counter for reports, which orders nothing.
+        self.written
+            .fetch_add(written.messages as u64, Ordering::Relaxed);
     }
 
-    /// What waits now.
+    /// Returns the amount that waits now.
     pub(crate) fn used(&self) -> Used {
         self.budget.used()
+    }
+
+    /// Returns the number of messages written so far.
+    pub(crate) fn written(&self) -> u64 {
+        self.written.load(Ordering::Relaxed)
+    }
+
+    /// Asks the reader to come back when it has written everything. The sealer looks for room once
+    /// more after this call.
+    ///
+    /// SeqCst fences, here and in [`Outbox::take_pending`]: either the sealer's second look sees the
+    /// room that the reader released, or the reader's look sees the request.
+    pub(crate) fn mark_pending(&self) {
+        // Release, paired with the swap in `take_pending`: the reader that takes this sees which
+        // subscription it was set for.
+        self.pending.store(true, Ordering::Release);
+        fence(Ordering::SeqCst);
+    }
+
+    /// Takes the request of [`Outbox::mark_pending`], after the reader released the room of all it
+    /// wrote.
+    fn take_pending(&self) -> bool {
+        fence(Ordering::SeqCst);
+        self.pending.load(Ordering::Relaxed) && self.pending.swap(false, Ordering::AcqRel)
+    }
+
+    /// Asks the reader to report when it has written everything. Relaxed: the publisher that asks
+    /// looks again before long.
+    pub(crate) fn await_room(&self) {
+        self.awaited.store(true, Ordering::Relaxed);
+    }
+
+    /// Takes the request of [`Outbox::await_room`]. This is usually one load.
+    fn take_awaited(&self) -> bool {
+        self.awaited.load(Ordering::Relaxed) && self.awaited.swap(false, Ordering::Relaxed)
     }
 
     /// Asks the connection to end. The first reason stands.
@@ -192,19 +249,20 @@ impl Outbox {
         }
     }
 
-    /// Why the connection has to end, if it has to.
+    /// Returns the reason why the connection has to end, if it has to.
     pub(crate) fn close_asked(&self) -> Option<CloseReason> {
         CloseReason::from_u8(self.closing.load(Ordering::Acquire))
     }
 
-    /// The client is gone: nothing is accepted any more. Answers how many accepted messages are discarded with it; 0 at the second
-    /// call.
+    /// Closes the outbox: nothing is accepted any more. Returns the number of accepted messages that
+    /// are discarded, which is 0 at the second call.
     pub(crate) fn discard(&self) -> usize {
         let left = self.budget.close().map_or(0, |used| used.messages);
         self.take(&mut VecDeque::new());
         left
     }
 
+    /// Returns whether the outbox was closed by [`Outbox::discard`].
     pub(crate) fn is_closed(&self) -> bool {
         self.budget.is_closed()
     }
@@ -220,27 +278,28 @@ mod tests {
 
     use super::*;
 
-    /// Nothing sleeps so long unless it is broken.
-    const PATIENCE: Duration = Duration::from_secs(30);
+    /// A longer sleep means that a wake-up was lost.
+    const MAX_SLEEP: Duration = Duration::from_secs(30);
 
-    /// A writer that is a thread: to wake it is to unpark it.
-    struct Writer(thread::Thread);
+    /// A writer that is a thread, which is woken by unparking it.
+    struct WriterThread(thread::Thread);
 
-    impl Wake for Writer {
+    impl Wake for WriterThread {
         fn wake(self: Arc<Self>) {
             self.0.unpark();
         }
     }
 
-    /// Four producers against a writer that sleeps whenever nothing waits; a close, at a moment of its own, or none.
-    fn contend(limits: Limits, close: bool) {
+    /// Runs four producers against a writer that sleeps whenever nothing waits, with a close request
+    /// in between if `close` is set.
+    fn contend(limits: QueueLimits, close: bool) {
         const PRODUCERS: usize = 4;
         const EACH: usize = if cfg!(miri) { 50 } else { 20_000 };
         let outbox = Outbox::new(limits);
         let done = AtomicBool::new(false);
         thread::scope(|scope| {
             let writer = scope.spawn(|| {
-                let waker = Waker::from(Arc::new(Writer(thread::current())));
+                let waker = Waker::from(Arc::new(WriterThread(thread::current())));
                 let mut parcels = VecDeque::new();
                 let mut written = 0;
                 loop {
@@ -260,8 +319,8 @@ mod tests {
                         return (written, 0);
                     }
                     let asleep = Instant::now();
-                    thread::park_timeout(PATIENCE);
-                    assert!(asleep.elapsed() < PATIENCE, "nobody has woken it");
+                    thread::park_timeout(MAX_SLEEP);
+                    assert!(asleep.elapsed() < MAX_SLEEP, "the writer was not woken");
                 }
             });
             let handle = writer.thread().clone();
@@ -300,7 +359,7 @@ mod tests {
     fn everything_accepted_is_written_once_however_many_push_while_the_writer_falls_asleep() {
         for messages in [1, 8, 100_000] {
             contend(
-                Limits {
+                QueueLimits {
                     messages,
                     bytes: 1 << 20,
                 },
@@ -313,7 +372,7 @@ mod tests {
     fn everything_accepted_before_the_end_is_written_or_discarded_to_the_unit() {
         for messages in [1, 8, 100_000] {
             contend(
-                Limits {
+                QueueLimits {
                     messages,
                     bytes: 1 << 20,
                 },
@@ -333,7 +392,7 @@ mod models {
     use super::*;
     use crate::sync::AtomicBool;
 
-    /// A writer's task: the runtime polls it again when it was woken.
+    /// A writer's task, which the runtime polls again when it was woken.
     #[derive(Default)]
     struct Task {
         woken: AtomicBool,
@@ -345,7 +404,7 @@ mod models {
         }
     }
 
-    /// An outbox, its writer, and what that has written.
+    /// An outbox, its writer, and the number of parcels written.
     struct Model {
         outbox: loom::sync::Arc<Outbox>,
         task: Arc<Task>,
@@ -356,7 +415,7 @@ mod models {
     impl Model {
         fn new(messages: usize) -> Self {
             Self {
-                outbox: loom::sync::Arc::new(Outbox::new(Limits {
+                outbox: loom::sync::Arc::new(Outbox::new(QueueLimits {
                     messages,
                     bytes: 1000,
                 })),
@@ -366,7 +425,7 @@ mod models {
             }
         }
 
-        /// Offers one frame in a thread of its own, which answers whether it was accepted.
+        /// Offers one frame in a new thread, which returns whether it was accepted.
         fn producer(&self) -> thread::JoinHandle<bool> {
             let outbox = loom::sync::Arc::clone(&self.outbox);
             thread::spawn(move || {
@@ -377,7 +436,7 @@ mod models {
             })
         }
 
-        /// One poll, as a connection's: it writes all there is, gives back its room, and sleeps.
+        /// Polls once, as a connection does: writes everything, releases its room, and sleeps.
         fn poll(&mut self) {
             let waker = Waker::from(Arc::clone(&self.task));
             self.outbox.register(&Context::from_waker(&waker));
@@ -400,7 +459,7 @@ mod models {
 
     fn check(model: impl Fn() + Sync + Send + 'static) {
         let mut bounded = loom::model::Builder::new();
-        // Every interleaving with at most three preemptions; all of them take minutes.
+        // Every interleaving with at most three preemptions. All of them take minutes.
         bounded.preemption_bound = Some(3);
         bounded.check(model);
     }
@@ -414,7 +473,7 @@ mod models {
             model.poll();
             model.poll_while_woken();
             let accepted = producers.map(|producer| producer.join().unwrap());
-            // Only if it was woken: who sleeps on stays asleep.
+            // Polls only if the task was woken: a task that was not stays asleep.
             model.poll_while_woken();
             assert_eq!(
                 model.written,
@@ -457,6 +516,45 @@ mod models {
             assert_eq!(
                 (model.closed, model.written),
                 (Some(CloseReason::Kicked), 1)
+            );
+        });
+    }
+
+    /// The queue is full when the sealer has a gap to tell, while the writer releases the room and
+    /// looks for a pending request: either the gap is told, or the writer comes back for it.
+    #[test]
+    fn loom_a_pending_message_finds_the_room_or_the_writer_comes_back_for_it() {
+        loom::model(|| {
+            let outbox = loom::sync::Arc::new(Outbox::new(QueueLimits {
+                messages: 1,
+                bytes: 1000,
+            }));
+            let offer = |outbox: &Outbox| {
+                matches!(
+                    outbox.offer_frame(Bytes::from_static(b"x")),
+                    Offered::Accepted { frames: 1, .. }
+                )
+            };
+            assert!(offer(&outbox));
+            let writer = {
+                let outbox = loom::sync::Arc::clone(&outbox);
+                thread::spawn(move || {
+                    outbox.release(Used {
+                        messages: 1,
+                        bytes: 1,
+                    });
+                    outbox.take_pending()
+                })
+            };
+            let told = offer(&outbox) || {
+                outbox.mark_pending();
+                // A sealer looks whether there is room before it encodes anything.
+                !outbox.is_full() && offer(&outbox)
+            };
+            let called = writer.join().unwrap();
+            assert!(
+                told || called,
+                "the gap stays untold until something else happens"
             );
         });
     }

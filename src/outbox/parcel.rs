@@ -1,20 +1,20 @@
-//! What waits in an outbox: whole frames of one or more messages, shared with every other subscriber of the block.
+//! One entry of an outbox: whole frames, shared with every other subscriber of the block.
 
 use bytes::Bytes;
 
 use super::budget::Used;
 
-/// One entry of an outbox: complete, contiguous WebSocket frames.
+/// Complete, contiguous WebSocket frames of one or more messages.
 #[derive(Debug, Clone)]
 pub(crate) struct Parcel {
     /// The frames, ready for the wire.
     pub(crate) bytes: Bytes,
-    /// How many messages they carry.
+    /// The number of messages in the frames.
     pub(crate) messages: u32,
 }
 
 impl Parcel {
-    /// What this parcel takes of the client's budget.
+    /// Returns the parcel's share of the client's budget.
     pub(crate) fn weight(&self) -> Used {
         Used {
             messages: self.messages as usize,

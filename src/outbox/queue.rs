@@ -1,11 +1,14 @@
-//! The queue between many producers and one consumer: a linked stack that the consumer takes whole and turns round.
+//! The queue between many producers and one consumer: a linked stack, which the consumer takes whole
+//! and reverses.
 //!
-//! Why not crossbeam's `SegQueue`: its first message allocates a segment of 31 entries, 1.5 KB kept for every client that ever was sent anything,
-//! which was a third of what an idle client cost. Here an empty queue is one word, and taking everything is one swap whatever waits.
+//! crossbeam's `SegQueue` is not used here because its first message allocates a segment of 31
+//! entries. That is 1.5 KB kept for every client that was ever sent a message, and was a third of
+//! the cost of an idle client. Here an empty queue is one word, and taking everything is one swap.
 //!
-//! Orderings: a push releases its node, and each earlier one stays released through it, since every change of `head` is a
-//! read-modify-write (a release sequence); taking acquires them all. There is no ABA: nobody takes a single node, so a node that
-//! a producer has seen at the head is only ever linked to, never followed by it.
+//! Orderings: a push releases its node. Each earlier node stays released through it, since every
+//! change of `head` is a read-modify-write (a release sequence). Taking acquires them all. There is
+//! no ABA problem: a single node is never taken, so a node that a producer has seen at the head is
+//! only linked to, and never followed by that producer.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -20,27 +23,28 @@ struct Node {
 }
 
 /// A lock-free queue with any number of producers and one consumer.
-pub(super) struct Queue {
+pub(super) struct ParcelQueue {
     head: AtomicPtr<Node>,
 }
 
-impl Queue {
+impl ParcelQueue {
     pub(super) fn new() -> Self {
         Self {
             head: AtomicPtr::new(ptr::null_mut()),
         }
     }
 
-    /// Puts a parcel behind those that were pushed before.
+    /// Appends a parcel.
     pub(super) fn push(&self, parcel: Parcel) {
         let node = Box::into_raw(Box::new(Node {
             parcel,
             next: ptr::null_mut(),
         }));
-        // Relaxed: the value is only linked to; the exchange below publishes the node.
+        // Relaxed: the value is only linked to. The exchange below publishes the node.
         let mut head = self.head.load(Ordering::Relaxed);
         loop {
-            // SAFETY: `node` came from `Box::into_raw` and nobody else has it until the exchange succeeds.
+            // SAFETY: `node` came from `Box::into_raw`, and no other thread can reach it until the
+            // exchange succeeds.
             unsafe { (*node).next = head };
             match self
                 .head
@@ -52,16 +56,19 @@ impl Queue {
         }
     }
 
-    /// Moves everything to the end of `into`, in the order of the pushes; answers whether there was anything.
+    /// Moves everything to the end of `into`, in the order of the pushes. Returns whether there was
+    /// anything.
     pub(super) fn take(&self, into: &mut VecDeque<Parcel>) -> bool {
-        // Relaxed look first: an empty queue is the usual case, and costs no write to a line that producers share.
+        // A Relaxed load first: an empty queue is the usual case, and this way it costs no write to
+        // a cache line that producers share.
         if self.head.load(Ordering::Relaxed).is_null() {
             return false;
         }
         let mut node = self.head.swap(ptr::null_mut(), Ordering::Acquire);
         let start = into.len();
         while !node.is_null() {
-            // SAFETY: the swap took the whole list out of everybody's reach; each node came from `Box::into_raw` once, and is turned back once.
+            // SAFETY: the swap made the whole list unreachable for other threads. Each node came from
+            // `Box::into_raw` once, and is turned back into a box once.
             let boxed = unsafe { Box::from_raw(node) };
             node = boxed.next;
             into.push_back(boxed.parcel);
@@ -71,20 +78,21 @@ impl Queue {
     }
 }
 
-impl Drop for Queue {
+impl Drop for ParcelQueue {
     fn drop(&mut self) {
         self.take(&mut VecDeque::new());
     }
 }
 
-// SAFETY: the nodes are owned by the queue, reached only through the atomic head, and a parcel may be sent to any thread.
-unsafe impl Send for Queue {}
-// SAFETY: as above; shared use goes through the atomic head alone.
-unsafe impl Sync for Queue {}
+// SAFETY: the queue owns the nodes and they are reached only through the atomic head. A parcel may be
+// sent to any thread.
+unsafe impl Send for ParcelQueue {}
+// SAFETY: as above. Shared use goes through the atomic head alone.
+unsafe impl Sync for ParcelQueue {}
 
-impl fmt::Debug for Queue {
+impl fmt::Debug for ParcelQueue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Queue").finish_non_exhaustive()
+        f.debug_struct("ParcelQueue").finish_non_exhaustive()
     }
 }
 
@@ -103,7 +111,7 @@ mod tests {
 
     #[test]
     fn keeps_the_order_of_the_pushes_over_several_takes() {
-        let queue = Queue::new();
+        let queue = ParcelQueue::new();
         let mut taken = VecDeque::new();
         assert!(!queue.take(&mut taken));
         for index in 0..3 {
@@ -124,7 +132,7 @@ mod tests {
     fn every_parcel_of_every_producer_arrives_once_and_in_its_order() {
         const PRODUCERS: u32 = 4;
         const EACH: u32 = if cfg!(miri) { 50 } else { 50_000 };
-        let queue = Queue::new();
+        let queue = ParcelQueue::new();
         let done = AtomicBool::new(false);
         std::thread::scope(|scope| {
             let producers: Vec<_> = (0..PRODUCERS)
@@ -163,7 +171,7 @@ mod tests {
     #[test]
     fn what_is_left_is_freed_with_the_queue() {
         let bytes = Bytes::from(vec![1; 10]);
-        let queue = Queue::new();
+        let queue = ParcelQueue::new();
         for _ in 0..3 {
             queue.push(Parcel {
                 bytes: bytes.clone(),
@@ -186,7 +194,7 @@ mod loom_tests {
     #[test]
     fn loom_two_producers_and_a_consumer_lose_and_repeat_nothing() {
         loom::model(|| {
-            let queue = Arc::new(Queue::new());
+            let queue = Arc::new(ParcelQueue::new());
             let producers: Vec<_> = (0..2)
                 .map(|producer| {
                     let queue = Arc::clone(&queue);

@@ -1,40 +1,24 @@
-//! Processes: start one, publish what it writes line by line, report how it ended.
+//! Child processes and files as publishers.
 //!
-//! [`Hub::spawn`](crate::Hub::spawn) does it for a command; [`Spawn`] is the same with options.
-//! [`Supervisor`] does it for several, which it starts again and stops in order.
-//! [`Tail`] follows a file. For output that arrives some other way (standard input, a socket) [`LineFeed`] turns bytes
-//! into published lines, and [`LineSplitter`] is the splitting alone.
+//! - [`Hub::spawn`](crate::Hub::spawn) starts a command, publishes its output line by line and
+//!   reports how it ended. [`Spawn`] does the same with options.
+//! - [`Supervisor`] keeps several processes: it starts them in order, restarts them by their policy
+//!   and stops them in reverse order.
+//! - [`Tail`] follows a file through rotations and truncations.
+//! - [`LinePublisher`] publishes the lines of any other byte stream, such as standard input or a
+//!   socket. [`LineSplitter`] only finds the lines.
 
-mod control;
-mod feed;
-mod follow;
-mod group;
-mod handle;
-mod hint;
-mod keeper;
+mod child;
 mod lines;
-mod program;
-mod pump;
-mod restart;
-mod roster;
-mod signal;
-mod spawn;
-mod supervised;
 mod supervisor;
 mod tail;
 
-pub use control::{Control, ControlError};
-pub use feed::LineFeed;
-pub use follow::TailEvent;
-pub use handle::{ExitReport, Process};
-pub use keeper::SupervisorEvent;
-pub use lines::{LineSplitter, MAX_LINE};
-pub use program::Program;
-pub use pump::{DRAIN_LIMIT, DRAIN_QUIET};
-pub use restart::{Restart, RestartDelay};
-pub use roster::{ProcessFailure, ProcessInfo};
-pub use signal::Signal;
-pub use spawn::{Spawn, SpawnError};
-pub use supervised::Supervised;
-pub use supervisor::{Supervisor, SupervisorBuilder, SupervisorError};
-pub use tail::{Tail, TailBuilder};
+pub use child::{
+    DRAIN_IDLE_TIMEOUT, DRAIN_TIMEOUT, ExitReport, Process, Signal, Spawn, SpawnError,
+};
+pub use lines::{LinePublisher, LineSender, LineSplitter, MAX_LINE_BYTES};
+pub use supervisor::{
+    Control, ControlError, ProcessFailure, ProcessInfo, Program, Restart, RestartDelay, Supervised,
+    Supervisor, SupervisorBuilder, SupervisorError, SupervisorEvent,
+};
+pub use tail::{Tail, TailBuilder, TailEvent};

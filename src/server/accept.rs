@@ -1,4 +1,5 @@
-//! The accept loop: HTTP/1.1 with upgrades, bounds on how long a request may take to arrive and how large its header may be.
+//! The accept loop. It serves HTTP/1.1 with upgrades, and bounds the number, the size and the
+//! duration of requests.
 
 use std::future::Future;
 use std::io;
@@ -14,270 +15,333 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 
+use super::ServeOptions;
 use super::in_flight::InFlight;
-use crate::config::{MAX_DURATION, check_duration, check_range};
 use crate::reason::{PauseReason, RefusalReason};
-use crate::{ConfigError, Hub, LocalAddress, PeerAddress};
+use crate::{Hub, LocalAddress, PeerAddress};
 
-/// How long to wait when the system has no descriptor left: long enough not to spin, short enough to recover at once.
+/// The pause after the system ran out of descriptors: long enough not to spin, short enough to
+/// recover at once.
 const PAUSE_WITHOUT_DESCRIPTORS: Duration = Duration::from_millis(50);
 
-/// The bounds of [`serve_with`].
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub struct Options {
-    /// How long the header of a request may take to arrive, the first one on a connection included: 10 s by default. Later, the connection is
-    /// closed.
-    pub header_timeout: Duration,
-    /// The most bytes a request's header may have: 16 KiB by default, at least 8 KiB, at most 1 MiB. More is answered 431.
-    pub header_bytes: usize,
-    /// Connections at once that are neither a WebSocket nor a stream, or not yet: 4,096 by default, at least 1. While there are so many, no more are
-    /// accepted; those that wait for it wait in the system's queue.
-    pub max_requests: usize,
-    /// How long a request may take, from its header to the end of its answer: 60 s by default, and never less than a second more than
-    /// `header_timeout`. Later the connection is cut, as it has to be where a peer does not read its answer. The streams of a hub are no such
-    /// requests; an endless answer of one's own router is.
-    pub request_timeout: Duration,
-    /// Serve over TLS, and nothing else. The TLS handshake has as long as a header.
-    #[cfg(feature = "tls")]
-    pub tls: Option<super::Tls>,
-}
+/// The time that plain requests have to finish after the hub has shut down.
+const SHUTDOWN_GRACE: Duration = Duration::from_secs(1);
 
-impl Default for Options {
-    fn default() -> Self {
-        Self {
-            header_timeout: Duration::from_secs(10),
-            header_bytes: 16 * 1024,
-            max_requests: 4096,
-            request_timeout: Duration::from_secs(60),
-            #[cfg(feature = "tls")]
-            tls: None,
-        }
-    }
-}
+/// The minimum difference between the timeout of a request and that of a header. The header's
+/// timeout has to expire first, because it also closes a connection that waits for its next
+/// request.
+const REQUEST_TIMEOUT_MARGIN: Duration = Duration::from_secs(1);
 
-impl Options {
-    /// Whether each is within its range.
-    ///
-    /// # Errors
-    /// One is not.
-    pub fn check(&self) -> Result<(), ConfigError> {
-        // Below 8 KiB the HTTP server does not go.
-        check_range("header_bytes", self.header_bytes, 8 * 1024, 1 << 20)?;
-        check_range("max_requests", self.max_requests, 1, Semaphore::MAX_PERMITS)?;
-        check_duration(
-            "header_timeout",
-            self.header_timeout,
-            Duration::from_millis(1),
-            MAX_DURATION,
-        )?;
-        check_duration(
-            "request_timeout",
-            self.request_timeout,
-            Duration::from_millis(1),
-            MAX_DURATION,
-        )
-    }
-}
-
-/// Serves [`Hub::router`] on a listener until `stop` is done; then accepts no more, shuts the hub down and returns.
+/// Serves [`Hub::router`] on a listener until `stop` completes, with the default [`ServeOptions`].
+///
+/// After `stop`, the loop accepts no more connections, shuts the hub down
+/// ([`Hub::shutdown`]), gives plain requests one second to finish, and returns.
+///
+/// ```no_run
+/// # async fn run() -> std::io::Result<()> {
+/// let hub = outrace::Hub::new();
+/// let listener = tokio::net::TcpListener::bind("127.0.0.1:8080").await?;
+/// outrace::server::serve(listener, hub, std::future::pending()).await
+/// # }
+/// ```
 ///
 /// # Errors
-/// The listener has failed for good. Running out of descriptors is no such failure: accepting pauses, and goes on when it can.
-/// [`serve_with`] answers [`InvalidInput`](io::ErrorKind::InvalidInput) for options out of range.
+/// Returns the listener's error when it fails for good. Running out of descriptors is no such
+/// failure: the loop pauses, and continues when it can.
 ///
 /// # Cancel safety
-/// Dropping the future ends the accepting and the plain HTTP requests under way; WebSocket connections live on in their own tasks.
+/// Dropping the future stops accepting and aborts the plain HTTP requests in flight. WebSocket
+/// connections continue in tasks of their own.
 pub async fn serve(
     listener: TcpListener,
     hub: Hub,
     stop: impl Future<Output = ()>,
 ) -> io::Result<()> {
     let router = hub.router();
-    serve_with(listener, hub, router, Options::default(), stop).await
+    serve_with(listener, hub, router, ServeOptions::default(), stop).await
 }
 
-/// As [`serve`], with a router and bounds of one's own.
+/// Serves the given router on a listener until `stop` completes, within the given limits.
+///
+/// The hub should be the one behind the router: it counts the refused connections, and is shut down
+/// at the end. See [`serve`] for the order of the shutdown.
+///
+/// ```no_run
+/// # async fn run() -> std::io::Result<()> {
+/// use outrace::server::{ServeOptions, serve_with};
+///
+/// let hub = outrace::Hub::new();
+/// let router = hub.router().route("/hello", axum::routing::get(async || "hello"));
+/// let listener = tokio::net::TcpListener::bind("127.0.0.1:8080").await?;
+/// let options = ServeOptions::new().max_requests(1000);
+/// serve_with(listener, hub, router, options, std::future::pending()).await
+/// # }
+/// ```
 ///
 /// # Errors
-/// As [`serve`].
+/// Returns [`InvalidInput`](io::ErrorKind::InvalidInput) with a
+/// [`ConfigError`](crate::ConfigError) when an option is out of range; otherwise the same errors as
+/// [`serve`].
+///
+/// # Cancel safety
+/// The same as for [`serve`].
 pub async fn serve_with(
     listener: TcpListener,
     hub: Hub,
     router: axum::Router,
-    options: Options,
+    options: ServeOptions,
     stop: impl Future<Output = ()>,
 ) -> io::Result<()> {
     options
         .check()
         .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
     hub.start();
-    let mut stop = pin!(stop);
-    let (stopping, _) = watch::channel(());
-    let mut requests = JoinSet::new();
-    let room = Arc::new(Semaphore::new(options.max_requests));
-    let pauses = |reason| hub.engine().totals().count_paused(reason);
-    let mut starved = false;
-    loop {
-        let permit = match Arc::clone(&room).try_acquire_owned() {
-            Ok(permit) => permit,
-            Err(_) => {
-                pauses(PauseReason::Requests);
-                tracing::debug!("as many requests as may be are under way");
-                tokio::select! {
-                    permit = Arc::clone(&room).acquire_owned() => permit.expect("it is never closed"),
-                    () = &mut stop => break,
-                }
-            }
-        };
-        let accepted = loop {
-            tokio::select! {
-                accepted = listener.accept() => break Some(accepted),
-                () = &mut stop => break None,
-                Some(_) = requests.join_next(), if !requests.is_empty() => {}
-            }
-        };
-        match accepted {
-            None => break,
-            Some(Ok((tcp, peer))) => {
-                if std::mem::take(&mut starved) {
-                    tracing::info!("accepting again");
-                }
-                let underway = InFlight::new(permit);
-                let stopping = stopping.subscribe();
-                let served = serve_connection(
-                    tcp,
-                    peer,
-                    underway,
-                    hub.clone(),
-                    router.clone(),
-                    options.clone(),
-                    stopping,
-                );
-                requests.spawn(served);
-            }
-            Some(Err(error)) if is_of_one_connection(&error) => {}
-            Some(Err(error)) if is_of_descriptors(&error) => {
-                pauses(PauseReason::Descriptors);
-                if !std::mem::replace(&mut starved, true) {
-                    tracing::warn!(%error, "cannot accept for now");
-                }
-                tokio::select! {
-                    () = tokio::time::sleep(PAUSE_WITHOUT_DESCRIPTORS) => {}
-                    () = &mut stop => break,
-                }
-            }
-            Some(Err(error)) => return Err(error),
-        }
-    }
-    drop(listener);
-    hub.shutdown().await;
-    // What is left are plain requests: they get as long as a header may take, and then end with the set.
-    stopping.send_replace(());
-    let rest = async { while requests.join_next().await.is_some() {} };
-    let _ = tokio::time::timeout(Duration::from_secs(1), rest).await;
-    Ok(())
+    Arc::new(Acceptor::new(hub, router, options))
+        .run(listener, stop)
+        .await
 }
 
-async fn serve_connection(
-    tcp: TcpStream,
-    peer: SocketAddr,
-    underway: InFlight,
+/// Accepts connections and serves them. The accept loop and the tasks of the connections share it.
+struct Acceptor {
     hub: Hub,
     router: axum::Router,
-    options: Options,
-    #[allow(unused_mut, reason = "only a TLS handshake waits for it here")]
-    mut stopping: watch::Receiver<()>,
-) {
-    let _ = tcp.set_nodelay(true);
-    let ends = (PeerAddress(peer), tcp.local_addr().ok().map(LocalAddress));
-    keep_alive(&tcp);
-    #[cfg(feature = "tls")]
-    if let Some(tls) = &options.tls {
-        let handshake = tokio::time::timeout(options.header_timeout, tls.acceptor().accept(tcp));
-        let shaken = tokio::select! {
-            shaken = handshake => shaken,
-            _ = stopping.changed() => return,
-        };
-        let error = match shaken {
-            Ok(Ok(stream)) => {
-                return serve_stream(stream, ends, underway, hub, router, options, stopping).await;
+    options: ServeOptions,
+    /// One permit for each connection that is neither a WebSocket nor a stream.
+    permits: Arc<Semaphore>,
+    /// Whether the connections have to finish.
+    stopping: watch::Sender<bool>,
+}
+
+/// An accepted connection, before it is known what will be asked on it.
+struct AcceptedConnection {
+    peer: PeerAddress,
+    local: Option<LocalAddress>,
+    in_flight: InFlight,
+}
+
+impl Acceptor {
+    fn new(hub: Hub, router: axum::Router, options: ServeOptions) -> Self {
+        Self {
+            permits: Arc::new(Semaphore::new(options.max_requests)),
+            stopping: watch::Sender::new(false),
+            hub,
+            router,
+            options,
+        }
+    }
+
+    /// Runs the accept loop and the shutdown.
+    async fn run(
+        self: Arc<Self>,
+        listener: TcpListener,
+        stop: impl Future<Output = ()>,
+    ) -> io::Result<()> {
+        let mut stop = pin!(stop);
+        let mut requests = JoinSet::new();
+        let mut out_of_descriptors = false;
+        loop {
+            let permit = tokio::select! {
+                permit = self.permit() => permit,
+                () = &mut stop => break,
+            };
+            let accepted = loop {
+                tokio::select! {
+                    accepted = listener.accept() => break accepted,
+                    () = &mut stop => return self.shut_down(listener, requests).await,
+                    Some(_) = requests.join_next(), if !requests.is_empty() => {}
+                }
+            };
+            match accepted {
+                Ok((tcp, peer)) => {
+                    if std::mem::take(&mut out_of_descriptors) {
+                        tracing::info!("accepting again");
+                    }
+                    requests.spawn(Arc::clone(&self).serve_tcp(tcp, peer, permit));
+                }
+                Err(error) if is_of_one_connection(&error) => {}
+                Err(error) if is_of_descriptors(&error) => {
+                    self.count_paused(PauseReason::Descriptors);
+                    if !std::mem::replace(&mut out_of_descriptors, true) {
+                        tracing::warn!(%error, "cannot accept for now");
+                    }
+                    tokio::select! {
+                        () = tokio::time::sleep(PAUSE_WITHOUT_DESCRIPTORS) => {}
+                        () = &mut stop => break,
+                    }
+                }
+                Err(error) => return Err(error),
             }
+        }
+        self.shut_down(listener, requests).await
+    }
+
+    /// Takes a permit for one more connection. Waits for one if there is none.
+    async fn permit(&self) -> OwnedSemaphorePermit {
+        if let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() {
+            return permit;
+        }
+        self.count_paused(PauseReason::Requests);
+        tracing::debug!("the maximum number of requests is in flight");
+        Arc::clone(&self.permits)
+            .acquire_owned()
+            .await
+            .expect("the semaphore is never closed")
+    }
+
+    /// Closes the listener, shuts the hub down, and waits a bounded time for plain requests.
+    async fn shut_down(&self, listener: TcpListener, mut requests: JoinSet<()>) -> io::Result<()> {
+        drop(listener);
+        self.hub.shutdown().await;
+        self.stopping.send_replace(true);
+        let rest = async { while requests.join_next().await.is_some() {} };
+        let _ = tokio::time::timeout(SHUTDOWN_GRACE, rest).await;
+        Ok(())
+    }
+
+    /// Serves one accepted connection, after a TLS handshake if there is a certificate.
+    async fn serve_tcp(
+        self: Arc<Self>,
+        tcp: TcpStream,
+        peer: SocketAddr,
+        permit: OwnedSemaphorePermit,
+    ) {
+        let _ = tcp.set_nodelay(true);
+        keep_alive(&tcp);
+        let connection = AcceptedConnection {
+            peer: PeerAddress(peer),
+            local: tcp.local_addr().ok().map(LocalAddress),
+            in_flight: InFlight::new(permit),
+        };
+        #[cfg(feature = "tls")]
+        if let Some(tls) = &self.options.tls {
+            if let Some(stream) = self.handshake(tls, tcp, peer).await {
+                self.serve_http(stream, connection).await;
+            }
+            return;
+        }
+        self.serve_http(tcp, connection).await;
+    }
+
+    /// Performs the TLS handshake. Returns `None` when it fails or the server stops.
+    #[cfg(feature = "tls")]
+    async fn handshake(
+        &self,
+        tls: &super::Tls,
+        tcp: TcpStream,
+        peer: SocketAddr,
+    ) -> Option<tokio_rustls::server::TlsStream<TcpStream>> {
+        let handshake =
+            tokio::time::timeout(self.options.header_timeout, tls.acceptor().accept(tcp));
+        let result = tokio::select! {
+            result = handshake => result,
+            () = self.stopped() => return None,
+        };
+        let error = match result {
+            Ok(Ok(stream)) => return Some(stream),
             Ok(Err(error)) => error,
             Err(_) => io::ErrorKind::TimedOut.into(),
         };
-        hub.engine().totals().count_refused(RefusalReason::Tls);
+        self.count_refused(RefusalReason::Tls);
         tracing::debug!(%error, %peer, "a TLS handshake failed");
-        return;
+        None
     }
-    serve_stream(tcp, ends, underway, hub, router, options, stopping).await;
-}
 
-async fn serve_stream(
-    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
-    (peer, local): (PeerAddress, Option<LocalAddress>),
-    underway: InFlight,
-    hub: Hub,
-    router: axum::Router,
-    options: Options,
-    mut stopping: watch::Receiver<()>,
-) {
-    let mut http = hyper::server::conn::http1::Builder::new();
-    http.timer(TokioTimer::new())
-        .header_read_timeout(options.header_timeout)
-        .max_buf_size(options.header_bytes);
-    let router = TowerToHyperService::new(router);
-    let watched = underway.clone();
-    // One that waits for its next request is closed by the clock of the header, which has to be the first.
-    let longest = options
-        .request_timeout
-        .max(options.header_timeout + Duration::from_secs(1));
-    let service = service_fn(move |mut request: Request<Incoming>| {
-        underway.begin();
-        request.extensions_mut().insert(peer);
-        if let Some(local) = local {
-            request.extensions_mut().insert(local);
-        }
-        request.extensions_mut().insert(underway.clone());
-        router.call(request)
-    });
-    let connection = http
-        .serve_connection(TokioIo::new(stream), service)
-        .with_upgrades();
-    let mut connection = pin!(connection);
-    let served = tokio::select! {
-        served = connection.as_mut() => served,
-        () = watched.overdue(longest) => {
-            hub.engine().totals().count_refused(RefusalReason::RequestTimeout);
-            tracing::debug!(peer = %peer.0, "a request took too long");
-            return;
-        }
-        _ = stopping.changed() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
-        }
-    };
-    if let Err(error) = served {
-        let refused = if error.is_parse_too_large() {
-            Some(RefusalReason::HeaderSize)
-        } else if error.is_timeout() && !watched.has_begun() {
-            // One that is kept alive for a next request is closed by the same clock, and nothing is refused by that.
-            Some(RefusalReason::HeaderTimeout)
-        } else {
-            None
+    /// Serves the requests of one connection, until it ends or is upgraded.
+    async fn serve_http(
+        &self,
+        stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+        accepted: AcceptedConnection,
+    ) {
+        let PeerAddress(peer) = accepted.peer;
+        let in_flight = accepted.in_flight.clone();
+        let router = TowerToHyperService::new(self.router.clone());
+        let service = service_fn(move |mut request: Request<Incoming>| {
+            accepted.begin(&mut request);
+            router.call(request)
+        });
+        let mut http = hyper::server::conn::http1::Builder::new();
+        http.timer(TokioTimer::new())
+            .header_read_timeout(self.options.header_timeout)
+            .max_buf_size(self.options.header_bytes);
+        let mut connection = pin!(
+            http.serve_connection(TokioIo::new(stream), service)
+                .with_upgrades()
+        );
+        let served = tokio::select! {
+            served = connection.as_mut() => served,
+            () = in_flight.overdue(self.request_timeout()) => {
+                self.count_refused(RefusalReason::RequestTimeout);
+                tracing::debug!(%peer, "a request took too long");
+                return;
+            }
+            () = self.stopped() => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
         };
-        if let Some(reason) = refused {
-            hub.engine().totals().count_refused(reason);
+        if let Err(error) = served {
+            if let Some(reason) = refusal_of(&error, in_flight.has_begun()) {
+                self.count_refused(reason);
+            }
+            tracing::debug!(%error, %peer, "an HTTP connection failed");
         }
-        tracing::debug!(%error, peer = %peer.0, "an HTTP connection failed");
+    }
+
+    fn request_timeout(&self) -> Duration {
+        self.options
+            .request_timeout
+            .max(self.options.header_timeout + REQUEST_TIMEOUT_MARGIN)
+    }
+
+    /// Completes when the connections have to finish.
+    async fn stopped(&self) {
+        // It fails only without a sender, and `self` is the sender.
+        let _ = self
+            .stopping
+            .subscribe()
+            .wait_for(|&stopping| stopping)
+            .await;
+    }
+
+    fn count_paused(&self, reason: PauseReason) {
+        self.hub.engine().totals().count_paused(reason);
+    }
+
+    fn count_refused(&self, reason: RefusalReason) {
+        self.hub.engine().totals().count_refused(reason);
     }
 }
 
-/// Has the system ask after a peer that is silent: a stream as text has nothing to say that would find out. Without it the connection works all the
-/// same.
+impl AcceptedConnection {
+    /// Marks the arrival of a request's header, and adds the request's extensions.
+    fn begin(&self, request: &mut Request<Incoming>) {
+        self.in_flight.begin();
+        let extensions = request.extensions_mut();
+        extensions.insert(self.peer);
+        if let Some(local) = self.local {
+            extensions.insert(local);
+        }
+        extensions.insert(self.in_flight.clone());
+    }
+}
+
+/// Returns the refusal that an HTTP error amounts to, if it is one.
+fn refusal_of(error: &hyper::Error, has_begun: bool) -> Option<RefusalReason> {
+    if error.is_parse_too_large() {
+        Some(RefusalReason::HeaderSize)
+    } else if error.is_timeout() && !has_begun {
+        // After the first request, the same timeout closes an idle connection and refuses nothing.
+        Some(RefusalReason::HeaderTimeout)
+    } else {
+        None
+    }
+}
+
+/// Enables TCP keep-alive. A text stream sends nothing while its channel is silent, so that only
+/// keep-alive finds a vanished peer. The connection also works without it.
 fn keep_alive(tcp: &TcpStream) {
     use rustix::net::sockopt;
     let _ = sockopt::set_socket_keepalive(tcp, true);
@@ -286,7 +350,7 @@ fn keep_alive(tcp: &TcpStream) {
     let _ = sockopt::set_tcp_keepcnt(tcp, 4);
 }
 
-/// Errors of the connection that was to be accepted, not of the listener.
+/// Whether an error of `accept` concerns the accepted connection and not the listener.
 fn is_of_one_connection(error: &io::Error) -> bool {
     matches!(
         error.kind(),
@@ -297,7 +361,7 @@ fn is_of_one_connection(error: &io::Error) -> bool {
     )
 }
 
-/// No descriptor left in the process or the system, or no memory for a socket.
+/// Whether the process or the system has no descriptor left, or no memory for a socket.
 fn is_of_descriptors(error: &io::Error) -> bool {
     use rustix::io::Errno;
     [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM]

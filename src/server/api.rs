@@ -1,4 +1,4 @@
-//! `/api`: publish, and look.
+//! The JSON routes of `/api`: publishing actions, and reading counters and channels.
 
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
@@ -6,8 +6,8 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 
-use super::body::Body;
-use super::refusal::{Admitted, refuse};
+use super::body::RequestBody;
+use super::refusal::{AdmittedPeer, refuse};
 use crate::channel::ClientKind;
 use crate::hub::Reply;
 use crate::message::{Action, Actions};
@@ -16,17 +16,19 @@ use crate::{ChannelStats, Hub, Stats};
 
 use super::processes::{self, Processes};
 
-/// Publishes. One result for each action, in order; an array for an array, an object for an object. One bad action refuses
-/// the whole request, and so does one that the sender may not do.
+/// `POST /api/actions`: executes one action or an array of them.
 ///
-/// The content type has to be JSON: a foreign page can't send that without the browser asking first (a "simple request" has none of
-/// it), and a page of another site is refused whatever it sends.
+/// The response has one result for each action, in order: an object for an object, an array for an
+/// array. An invalid or forbidden action refuses the whole request before any action is executed.
+///
+/// The content type has to be JSON. A foreign page cannot send it without a CORS preflight, because
+/// a "simple request" may not have this type. The gate refuses pages of other sites in any case.
 pub(super) async fn actions(
     State(hub): State<Hub>,
-    admitted: Admitted,
+    admitted: AdmittedPeer,
     processes: Option<Extension<Processes>>,
     headers: HeaderMap,
-    Body(body): Body,
+    RequestBody(body): RequestBody,
 ) -> Response {
     if !is_json(&headers) {
         return refuse(
@@ -47,9 +49,9 @@ pub(super) async fn actions(
             );
         }
     };
-    let inner = hub.engine();
-    let client = inner.make_client(admitted.0, ClientKind::Http);
-    if !actions.iter().all(|action| inner.permits(&client, action)) {
+    let engine = hub.engine();
+    let client = engine.make_client(admitted.0, ClientKind::Http);
+    if !actions.iter().all(|action| engine.permits(&client, action)) {
         return refuse(
             &hub,
             RefusalReason::Forbidden,
@@ -79,20 +81,21 @@ pub(super) async fn actions(
     }
 }
 
-pub(super) async fn stats(State(hub): State<Hub>, _: Admitted) -> Json<Stats> {
+/// `GET /api/stats`.
+pub(super) async fn stats(State(hub): State<Hub>, _: AdmittedPeer) -> Json<Stats> {
     Json(hub.stats())
 }
 
-/// Those that the caller may subscribe to.
+/// `GET /api/channels`: the channels that the caller may subscribe to.
 pub(super) async fn channels(
     State(hub): State<Hub>,
-    admitted: Admitted,
+    admitted: AdmittedPeer,
 ) -> Json<Vec<ChannelStats>> {
-    let inner = hub.engine();
-    let client = inner.make_client(admitted.0, ClientKind::Http);
+    let engine = hub.engine();
+    let client = engine.make_client(admitted.0, ClientKind::Http);
     Json(
         hub.channels()
-            .filter(|stats| inner.authorizes(&client, &stats.channel))
+            .filter(|stats| engine.authorizes(&client, &stats.channel))
             .collect(),
     )
 }

@@ -1,4 +1,4 @@
-//! The body of a request, within bounds of size and time.
+//! The body of a request, within limits of size and time.
 
 use axum::extract::{FromRequest, Request};
 use axum::http::StatusCode;
@@ -7,49 +7,47 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 
+use super::refusal::refuse;
 use crate::Hub;
 use crate::reason::RefusalReason;
 
-/// A body, whole. It takes memory as it comes, not as it is announced.
-pub(super) struct Body(pub(super) Bytes);
+/// A complete body. Memory is allocated as the bytes arrive, not by the `Content-Length`.
+pub(super) struct RequestBody(pub(super) Bytes);
 
-impl FromRequest<Hub> for Body {
+impl FromRequest<Hub> for RequestBody {
     type Rejection = Response;
 
     async fn from_request(request: Request, hub: &Hub) -> Result<Self, Response> {
-        let inner = hub.engine();
-        let config = inner.config();
-        let refuse = |status: StatusCode, reason: RefusalReason, text: String| {
-            inner.totals().count_refused(reason);
-            (status, text).into_response()
-        };
-        let too_big = || {
-            let text = format!("The body of a request may have {} bytes.", config.max_body);
-            refuse(StatusCode::PAYLOAD_TOO_LARGE, RefusalReason::BodySize, text)
+        let config = hub.engine().config();
+        let too_large = || {
+            refuse(
+                hub,
+                RefusalReason::BodySize,
+                StatusCode::PAYLOAD_TOO_LARGE,
+                format!("The body of a request may have {} bytes.", config.max_body),
+            )
         };
         let announced = request
             .headers()
             .get(CONTENT_LENGTH)
             .and_then(|length| length.to_str().ok()?.parse().ok());
         if announced.is_some_and(|length: u64| length > config.max_body as u64) {
-            return Err(too_big());
+            return Err(too_large());
         }
         let body = Limited::new(request.into_body(), config.max_body).collect();
         match tokio::time::timeout(config.body_timeout, body).await {
             Ok(Ok(body)) => Ok(Self(body.to_bytes())),
-            Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_big()),
-            // The peer has gone, or cuts its body into chunks wrongly.
+            Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
+            // The peer is gone, or its chunked encoding is invalid.
             Ok(Err(_)) => {
                 Err((StatusCode::BAD_REQUEST, "The body cannot be read.").into_response())
             }
-            Err(_) => {
-                let text = "The body did not come in time.".to_owned();
-                Err(refuse(
-                    StatusCode::REQUEST_TIMEOUT,
-                    RefusalReason::BodyTimeout,
-                    text,
-                ))
-            }
+            Err(_) => Err(refuse(
+                hub,
+                RefusalReason::BodyTimeout,
+                StatusCode::REQUEST_TIMEOUT,
+                "The body did not come in time.",
+            )),
         }
     }
 }

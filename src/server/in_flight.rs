@@ -1,60 +1,66 @@
-//! A connection that is neither a WebSocket nor a stream, or not yet: one of so many, and for so long.
+//! The account of a connection that is neither a WebSocket nor a stream: its permit, and the time
+//! of its current request.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, sleep, sleep_until};
 
-/// One of the connections on which requests may be under way, until it becomes something else or ends.
+use crate::sync::lock;
+
+/// A connection on which a plain request may be in flight. Clones share one account.
+///
+/// It counts against [`ServeOptions::max_requests`](super::ServeOptions::max_requests) until it
+/// ends or becomes a WebSocket or a stream.
 #[derive(Debug, Clone)]
-pub(super) struct InFlight(Arc<Mutex<State>>);
+pub(super) struct InFlight(Arc<Mutex<RequestAccount>>);
 
 #[derive(Debug)]
-struct State {
+struct RequestAccount {
+    /// `None` after the connection has become a WebSocket or a stream.
     permit: Option<OwnedSemaphorePermit>,
-    /// When the header of the last request had come.
+    /// When the header of the latest request was complete.
     begun: Option<Instant>,
 }
 
 impl InFlight {
     pub(super) fn new(permit: OwnedSemaphorePermit) -> Self {
-        Self(Arc::new(Mutex::new(State {
+        Self(Arc::new(Mutex::new(RequestAccount {
             permit: Some(permit),
             begun: None,
         })))
     }
 
-    /// The header of a request has come.
+    /// Marks the arrival of a request's header.
     pub(super) fn begin(&self) {
-        self.state().begun = Some(Instant::now());
+        self.account().begun = Some(Instant::now());
     }
 
-    /// Whether that of any has.
+    /// Whether the header of any request has arrived.
     pub(super) fn has_begun(&self) -> bool {
-        self.state().begun.is_some()
+        self.account().begun.is_some()
     }
 
-    /// The request has become a stream, which is counted otherwise and has all the time it needs.
+    /// Returns the permit: the request has become a stream, which has a limit of its own and no
+    /// timeout.
     pub(super) fn leave(&self) {
-        self.state().permit = None;
+        self.account().permit = None;
     }
 
-    /// Returns when a request has taken longer than that: its peer does not send it, or does not read the answer. The answer alone could wait for
-    /// ever, and a place with it.
+    /// Completes when a request has taken longer than `timeout`; never for a stream.
+    ///
+    /// A peer that does not send its request, or does not read the response, would otherwise hold
+    /// its permit forever.
     pub(super) async fn overdue(&self, timeout: Duration) {
         loop {
             let begun = {
-                let state = self.state();
-                if state.permit.is_none() {
-                    None
-                } else {
-                    Some(state.begun)
-                }
+                let account = self.account();
+                account.permit.as_ref().map(|_| account.begun)
             };
             match begun {
                 None => std::future::pending().await,
-                // The first header has a time of its own.
+                // The first header has a timeout of its own.
                 Some(None) => sleep(timeout).await,
                 Some(Some(begun)) if begun.elapsed() >= timeout => return,
                 Some(Some(begun)) => sleep_until(begun + timeout).await,
@@ -62,8 +68,7 @@ impl InFlight {
         }
     }
 
-    /// Nothing panics while the lock is held.
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn account(&self) -> MutexGuard<'_, RequestAccount> {
+        lock(&self.0)
     }
 }

@@ -1,4 +1,4 @@
-//! `GET /metrics`: [`Hub::stats`] in the text form of OpenMetrics, which Prometheus reads.
+//! `GET /metrics`: [`Hub::stats`] in the OpenMetrics text format, for Prometheus.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -14,29 +14,29 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::{Registry, Unit};
 
-use super::refusal::Admitted;
+use super::refusal::AdmittedPeer;
 use crate::{CloseReason, Distribution, Hub, PauseReason, RefusalReason, Stats};
 
-/// Linear in clients and channels, as [`Hub::stats`] is.
-pub(super) async fn metrics(State(hub): State<Hub>, _: Admitted) -> Response {
+/// Returns the metrics. Linear in clients and channels, like [`Hub::stats`].
+pub(super) async fn metrics(State(hub): State<Hub>, _: AdmittedPeer) -> Response {
     let mut registry = Registry::with_prefix("outrace");
-    registry.register_collector(Box::new(Sample(hub.stats())));
+    registry.register_collector(Box::new(StatsCollector(hub.stats())));
     let mut body = String::new();
     match text::encode(&mut body, &registry) {
         Ok(()) => {
             const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
             ([(CONTENT_TYPE, OPEN_METRICS)], body).into_response()
         }
-        // A string takes everything: this is for the signature.
+        // Writing to a string does not fail; only the signature allows for it.
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
     }
 }
 
-/// What a hub had counted at one moment.
+/// The counters of a hub at one moment.
 #[derive(Debug)]
-struct Sample(Stats);
+struct StatsCollector(Stats);
 
-impl Collector for Sample {
+impl Collector for StatsCollector {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let out = &mut encoder;
         let stats = &self.0;
@@ -190,7 +190,8 @@ fn counter(out: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: u64) 
     counter.encode(out.encode_descriptor(name, help, None, counter.metric_type())?)
 }
 
-/// A counter for each reason there is, also where nothing has happened yet: a series that appears with its first event hides that event from `rate()`.
+/// Encodes one counter for each reason, including those that are still 0: a series that appears
+/// with its first event hides that event from `rate()`.
 fn counters(
     out: &mut DescriptorEncoder<'_>,
     name: &str,
@@ -218,7 +219,7 @@ fn histogram(
         .iter()
         .map(|bucket| (bucket.le, bucket.count))
         .collect();
-    // The encoder writes the largest number as `+Inf`.
+    // The encoder writes `f64::MAX` as `+Inf`.
     buckets.push((f64::MAX, seen.overflow));
     let mut metric = out.encode_descriptor(name, help, unit, MetricType::Histogram)?;
     metric.encode_histogram::<NoLabelSet>(seen.sum, seen.count, &buckets, None)
@@ -231,7 +232,7 @@ mod tests {
     #[test]
     fn every_reason_has_a_series_before_anything_has_happened() {
         let mut registry = Registry::with_prefix("outrace");
-        registry.register_collector(Box::new(Sample(Hub::new().stats())));
+        registry.register_collector(Box::new(StatsCollector(Hub::new().stats())));
         let mut body = String::new();
         text::encode(&mut body, &registry).unwrap();
         for reason in CloseReason::ALL {

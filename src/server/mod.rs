@@ -1,4 +1,8 @@
-//! The HTTP side: the routes, and an accept loop to serve them.
+//! The HTTP server: the routes of a hub, and an accept loop.
+//!
+//! [`Hub::router`] is an axum router, to mount in an application or to serve by itself. [`serve`]
+//! and [`serve_with`] serve it within the limits of [`ServeOptions`]; any other server for axum
+//! works too.
 
 mod accept;
 mod api;
@@ -8,6 +12,7 @@ mod in_flight;
 mod metrics;
 mod processes;
 mod refusal;
+mod serve_options;
 mod stream;
 #[cfg(feature = "tls")]
 mod tls;
@@ -23,32 +28,34 @@ use axum::routing::{any, get, post};
 
 use crate::Hub;
 
-pub use accept::{Options, serve, serve_with};
+pub use accept::{serve, serve_with};
 #[cfg(feature = "process")]
 pub use processes::Processes;
+pub use serve_options::ServeOptions;
 #[cfg(feature = "tls")]
 pub use tls::{Tls, TlsError};
 #[cfg(feature = "viewer")]
 pub use viewer::viewer;
 
 impl Hub {
-    /// The routes of a hub, to serve or to mount in an axum application:
+    /// Returns the routes of a hub, to serve or to mount in an axum application:
     ///
-    /// | route | what |
+    /// | route | response |
     /// |---|---|
     /// | `GET /ws` | the WebSocket endpoint |
     /// | `POST /api/actions` | one action or an array of them, as JSON |
     /// | `GET /api/stats` | [`Hub::stats`] |
     /// | `GET /api/channels` | [`Hub::channels`] |
-    /// | `GET /api/channels/{channel}/stream` | its lines as text; `?tail=N` for the last ones first |
-    /// | `GET /api/channels/{channel}/events` | the same as Server-Sent Events, which resume by `Last-Event-ID` |
-    /// | `GET /api/processes` | the processes of a supervisor, if `Processes` is layered on it |
-    /// | `GET /metrics` | the same figures for Prometheus, with feature `metrics` |
+    /// | `GET /api/channels/{channel}/stream` | its lines as text; `?tail=N`: the last N first |
+    /// | `GET /api/channels/{channel}/events` | Server-Sent Events, resumed by `Last-Event-ID` |
+    /// | `GET /api/processes` | the processes of a supervisor, with a `Processes` layer |
+    /// | `GET /metrics` | the counters for Prometheus, with feature `metrics` |
     /// | `GET /healthz` | `ok`, or 503 when stopping |
     ///
-    /// Everything else is answered with 404 and a text that lists these. All but `/healthz` stand behind the hub's
-    /// [gate](crate::access): a page of another site can neither connect nor publish, and where there is an authenticator nobody gets past who is not
-    /// known. `/api/channels` lists what the caller may subscribe to.
+    /// Any other path is answered with 404 and a text that lists these. All routes but `/healthz`
+    /// are behind the hub's [gate](crate::access): a page of another site can neither connect nor
+    /// publish, and a hub with an authenticator admits only identified users. `/api/channels` lists
+    /// the channels that the caller may subscribe to.
     ///
     /// ```no_run
     /// # async fn run() -> std::io::Result<()> {
@@ -77,7 +84,7 @@ impl Hub {
 }
 
 async fn websocket(State(hub): State<Hub>, mut request: Request) -> Response {
-    refusal::complete(request.extensions_mut());
+    refusal::add_peer_address(request.extensions_mut());
     hub.upgrade(request).await.map(Body::new)
 }
 
@@ -92,7 +99,8 @@ async fn health(State(hub): State<Hub>) -> Response {
 async fn not_found() -> Response {
     const HELP: &str = "Not found. Here are:\n\
         GET  /ws            WebSocket: {\"type\":\"subscribe\",\"channel\":\"process:ID\"}\n\
-        POST /api/actions   publish, as JSON: {\"action\":\"ws.send_process_output\",\"process_id\":\"ID\",\"output\":\"line\"}\n\
+        POST /api/actions   publish, as JSON: \
+        {\"action\":\"ws.send_process_output\",\"process_id\":\"ID\",\"output\":\"line\"}\n\
         GET  /api/stats     counters\n\
         GET  /api/channels  the channels that have subscribers, a history or a status\n\
         GET  /api/channels/CHANNEL/stream?tail=N  the lines as text, for curl\n\

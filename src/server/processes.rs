@@ -1,4 +1,4 @@
-//! A supervisor's processes over HTTP: to look at, and to start and stop if that is allowed.
+//! A supervisor's processes over HTTP: listing them, and starting and stopping them if allowed.
 
 use axum::extract::{Extension, State};
 use axum::http::StatusCode;
@@ -10,17 +10,20 @@ use crate::hub::Reply;
 use crate::message::{Action, ProcessId, ProcessOrder};
 use crate::reason::RefusalReason;
 
-use super::refusal::Admitted;
+use super::refusal::AdmittedPeer;
 
 #[cfg(feature = "process")]
 pub use supervised::Processes;
 #[cfg(not(feature = "process"))]
 pub(super) use unsupervised::Processes;
 
-/// `GET /api/processes`: those whose channels the caller may subscribe to, controllable if the caller may control them. None without a supervisor.
+/// `GET /api/processes`: the processes whose channels the caller may subscribe to.
+///
+/// `controllable` says whether the caller may control the process. Without a supervisor the list is
+/// empty.
 pub(super) async fn list(
     State(hub): State<Hub>,
-    admitted: Admitted,
+    admitted: AdmittedPeer,
     processes: Option<Extension<Processes>>,
 ) -> Response {
     match processes {
@@ -32,8 +35,12 @@ pub(super) async fn list(
     }
 }
 
-/// Whether the orders among these actions can be given; why not, and what to answer. Nothing is carried out here. What the sender may do is
-/// asked elsewhere.
+/// Checks that the orders among these actions can be given, without giving them.
+///
+/// The caller checks the sender's permission separately.
+///
+/// # Errors
+/// Returns the refusal of the first order that cannot be given.
 pub(super) fn check(
     processes: Option<&Processes>,
     actions: &[Action],
@@ -57,7 +64,8 @@ pub(super) fn check(
     Ok(())
 }
 
-/// Gives an order that was checked, and does not wait for what comes of it: a stop takes as long as its grace.
+/// Gives an order that was checked. Does not wait for its result, since a stop may take the whole
+/// grace period.
 pub(super) fn order(processes: Option<&Processes>, id: &ProcessId, order: ProcessOrder) -> Reply {
     Reply::Ordered {
         accepted: processes.is_some_and(|processes| processes.order(id, order)),
@@ -79,11 +87,12 @@ mod supervised {
     use crate::message::{Action, ChannelName, ProcessId, ProcessOrder, Status};
     use crate::process::{Control, ProcessInfo};
 
-    /// What a router shows of a supervisor, and whether it may be used to start and stop its processes.
+    /// The processes of a supervisor, as a layer for the [router](crate::Hub::router).
     ///
-    /// [`layer`](Self::layer)ed on a [router](crate::Hub::router), `GET /api/processes` lists the processes. If they are
-    /// [controllable](Self::new), `POST /api/actions` takes `process.start`, `process.stop` and `process.restart` too, from whoever may
-    /// [control](crate::access::Grants::control) the process.
+    /// With this [layer](Self::layer), `GET /api/processes` lists the processes. If they are
+    /// [controllable](Self::new), `POST /api/actions` also accepts `process.start`, `process.stop`
+    /// and `process.restart` from callers that may [control](crate::access::Grants::control) the
+    /// process.
     ///
     /// ```no_run
     /// # async fn example(hub: outrace::Hub) -> Result<(), Box<dyn std::error::Error>> {
@@ -103,7 +112,8 @@ mod supervised {
     }
 
     impl Processes {
-        /// The processes of a supervisor; `controllable` says whether clients may start and stop them.
+        /// Wraps the control of a supervisor. `controllable` says whether clients may start and
+        /// stop its processes.
         pub fn new(control: Control, controllable: bool) -> Self {
             Self {
                 control,
@@ -111,7 +121,7 @@ mod supervised {
             }
         }
 
-        /// What to lay on a router.
+        /// Returns the layer to add to a router.
         pub fn layer(self) -> Extension<Self> {
             Extension(self)
         }
@@ -121,11 +131,11 @@ mod supervised {
         }
 
         pub(super) fn knows(&self, id: &ProcessId) -> bool {
-            self.control.knows(id.as_str())
+            self.control.contains(id.as_str())
         }
 
         pub(super) fn order(&self, id: &ProcessId, order: ProcessOrder) -> bool {
-            self.control.order(id.as_str(), order).is_ok()
+            self.control.submit(id.as_str(), order).is_ok()
         }
 
         pub(super) fn list(&self, hub: &Engine, client: &Arc<Client>) -> Response {
@@ -139,16 +149,16 @@ mod supervised {
                         order,
                     };
                     let controllable = self.controllable && hub.permits(client, &action);
-                    shown.push(Shown::of(info, channel, controllable));
+                    shown.push(ProcessEntry::new(info, channel, controllable));
                 }
             }
             Json(shown).into_response()
         }
     }
 
-    /// One process as JSON.
+    /// One process in the response.
     #[derive(Serialize)]
-    struct Shown {
+    struct ProcessEntry {
         id: ProcessId,
         channel: ChannelName,
         status: Status,
@@ -160,8 +170,8 @@ mod supervised {
         controllable: bool,
     }
 
-    impl Shown {
-        fn of(info: ProcessInfo, channel: ChannelName, controllable: bool) -> Self {
+    impl ProcessEntry {
+        fn new(info: ProcessInfo, channel: ChannelName, controllable: bool) -> Self {
             Self {
                 id: info.id,
                 channel,
@@ -176,7 +186,7 @@ mod supervised {
     }
 
     fn rfc3339(time: SystemTime) -> String {
-        // A clock before 1970 shows 1970.
+        // A time before 1970 is shown as 1970.
         let millis = time
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default()
@@ -187,7 +197,7 @@ mod supervised {
     }
 }
 
-/// Without processes there are none to show.
+/// Without the feature `process` no value of this type exists.
 #[cfg(not(feature = "process"))]
 mod unsupervised {
     use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! Refusals of plain requests, counted, and the gate in front of the routes.
+//! The gate in front of the plain routes, and the refusals that are counted.
 
 use std::net::SocketAddr;
 
@@ -12,14 +12,14 @@ use crate::Hub;
 use crate::access::{Denial, PeerAddress, PeerInfo};
 use crate::reason::RefusalReason;
 
-/// A request that has passed the gate: who sends it, and from where.
-pub(super) struct Admitted(pub(super) PeerInfo);
+/// The peer of a request that has passed the gate. A handler that takes it is behind the gate.
+pub(super) struct AdmittedPeer(pub(super) PeerInfo);
 
-impl FromRequestParts<Hub> for Admitted {
+impl FromRequestParts<Hub> for AdmittedPeer {
     type Rejection = Response;
 
     async fn from_request_parts(head: &mut Parts, hub: &Hub) -> Result<Self, Response> {
-        complete(&mut head.extensions);
+        add_peer_address(&mut head.extensions);
         match hub.engine().admit(head).await {
             Ok(identity) => Ok(Self(PeerInfo {
                 address: PeerAddress::of(&head.extensions),
@@ -30,8 +30,9 @@ impl FromRequestParts<Hub> for Admitted {
     }
 }
 
-/// Says where a request comes from, if only axum's own server knows.
-pub(super) fn complete(extensions: &mut Extensions) {
+/// Adds the [`PeerAddress`] from axum's [`ConnectInfo`], if a server other than
+/// [`serve_with`](super::serve_with) has provided only that.
+pub(super) fn add_peer_address(extensions: &mut Extensions) {
     if extensions.get::<PeerAddress>().is_none()
         && let Some(&ConnectInfo(peer)) = extensions.get::<ConnectInfo<SocketAddr>>()
     {
@@ -49,7 +50,7 @@ fn deny(hub: &Hub, denial: Denial) -> Response {
     response
 }
 
-/// Counts a refusal, and answers with its text.
+/// Counts a refusal, and returns the response with its text.
 pub(super) fn refuse(
     hub: &Hub,
     reason: RefusalReason,

@@ -1,7 +1,8 @@
-//! Plain HTTP streams of a channel: text lines for curl, Server-Sent Events for browsers. Other encodings of the same blocks, through the same
-//! outbox, under the same rules.
+//! The plain HTTP streams of a channel: text lines for curl, Server-Sent Events for browsers.
+//!
+//! A stream is a client like a WebSocket: it gets the same blocks in another encoding, through the
+//! same kind of outbox, under the same rules.
 
-use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -20,7 +21,7 @@ use serde::Deserialize;
 use tokio::time::{Instant, Sleep};
 
 use super::in_flight::InFlight;
-use super::refusal::{Admitted, refuse};
+use super::refusal::{AdmittedPeer, refuse};
 use crate::Hub;
 use crate::access::expired;
 use crate::channel::{Client, ClientKind, Subscription};
@@ -28,27 +29,29 @@ use crate::connection::HandshakeRefusal;
 use crate::encode::Encoding;
 use crate::hub::{ConnectionSlot, Engine};
 use crate::message::ChannelName;
-use crate::outbox::{Parcel, Used};
+use crate::outbox::{OutboxReader, Parcel, Used};
 use crate::protocol::{Since, SubscribeOptions, SubscribeRefusal};
 use crate::reason::{CloseReason, RefusalReason};
 
-/// What may be asked for in the address.
+/// The query of a stream's address.
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct StreamQuery {
-    /// Up to so many of the last lines first.
+    /// The maximum number of earlier lines to send first.
     tail: Option<u64>,
 }
 
-/// An event stream that has nothing to say says so: proxies close what is silent, and a vanished reader is found by writing.
+/// The interval at which a silent event stream sends a comment. Proxies close silent connections,
+/// and a vanished reader is found only by writing.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
-/// `GET /api/channels/{channel}/stream`: the lines, each followed by `\n`. A gap shows as a line of its own.
+/// `GET /api/channels/{channel}/stream`: the lines, each followed by `\n`. A gap is a line of its
+/// own.
 pub(super) async fn text(
     State(hub): State<Hub>,
-    admitted: Admitted,
+    admitted: AdmittedPeer,
     Path(channel): Path<String>,
     Query(query): Query<StreamQuery>,
-    underway: Option<Extension<InFlight>>,
+    in_flight: Option<Extension<InFlight>>,
 ) -> Response {
     let options = SubscribeOptions {
         gaps: true,
@@ -56,25 +59,26 @@ pub(super) async fn text(
         ..SubscribeOptions::default()
     };
     leave(
-        underway,
-        answer(&hub, admitted, &channel, Encoding::Text, options),
+        in_flight,
+        open(&hub, admitted, &channel, Encoding::Text, options),
     )
 }
 
-/// `GET /api/channels/{channel}/events`: Server-Sent Events, each with the id `EPOCH:SEQ`, from which a browser resumes by itself.
+/// `GET /api/channels/{channel}/events`: Server-Sent Events. Each has the id `EPOCH:SEQ`, from
+/// which a browser resumes by itself.
 pub(super) async fn events(
     State(hub): State<Hub>,
-    admitted: Admitted,
+    admitted: AdmittedPeer,
     Path(channel): Path<String>,
     Query(query): Query<StreamQuery>,
-    underway: Option<Extension<InFlight>>,
+    in_flight: Option<Extension<InFlight>>,
     headers: HeaderMap,
 ) -> Response {
     let last = headers
         .get("last-event-id")
         .and_then(|id| id.to_str().ok())
         .and_then(since);
-    // Where a stream goes on it has had its tail.
+    // A stream that resumes has already had its tail.
     let tail = if last.is_some() { None } else { query.tail };
     let options = SubscribeOptions {
         gaps: true,
@@ -83,19 +87,20 @@ pub(super) async fn events(
         ..SubscribeOptions::default()
     };
     leave(
-        underway,
-        answer(&hub, admitted, &channel, Encoding::Events, options),
+        in_flight,
+        open(&hub, admitted, &channel, Encoding::Events, options),
     )
 }
 
-/// A stream is no request under way any more.
-fn leave(underway: Option<Extension<InFlight>>, answer: Response) -> Response {
-    if let (Some(Extension(underway)), StatusCode::OK) = (underway, answer.status()) {
-        underway.leave();
+/// Stops counting the connection as a plain request if the response is a stream.
+fn leave(in_flight: Option<Extension<InFlight>>, response: Response) -> Response {
+    if let (Some(Extension(in_flight)), StatusCode::OK) = (in_flight, response.status()) {
+        in_flight.leave();
     }
-    answer
+    response
 }
 
+/// Parses the id of an event.
 fn since(id: &str) -> Option<Since> {
     let (epoch, seq) = id.split_once(':')?;
     Some(Since {
@@ -104,9 +109,10 @@ fn since(id: &str) -> Option<Since> {
     })
 }
 
-fn answer(
+/// Subscribes a new client to a channel. Returns its stream as a response, or the refusal.
+fn open(
     hub: &Hub,
-    admitted: Admitted,
+    admitted: AdmittedPeer,
     channel: &str,
     encoding: Encoding,
     options: SubscribeOptions,
@@ -122,8 +128,8 @@ fn answer(
             );
         }
     };
-    let inner = hub.engine();
-    if inner.is_stopping() {
+    let engine = hub.engine();
+    if engine.is_stopping() {
         const TEXT: &str = "The server is shutting down.";
         return refuse(
             hub,
@@ -132,8 +138,8 @@ fn answer(
             TEXT,
         );
     }
-    let client = inner.make_client(admitted.0, ClientKind::Http);
-    if !inner.authorizes(&client, &name) {
+    let client = engine.make_client(admitted.0, ClientKind::Http);
+    if !engine.authorizes(&client, &name) {
         let text = SubscribeRefusal::Unauthorized.as_str();
         return refuse(
             hub,
@@ -142,26 +148,26 @@ fn answer(
             text,
         );
     }
-    let slot = match ConnectionSlot::take(inner, client.address()) {
+    let slot = match ConnectionSlot::take(engine, client.address()) {
         Ok(slot) => slot,
-        Err(limit) => return HandshakeRefusal::Full(limit).count(inner).into_response(),
+        Err(limit) => return HandshakeRefusal::Full(limit).count(engine).into_response(),
     };
     let expiring = client
         .identity()
         .filter(|identity| identity.expiry().is_some())
         .cloned();
-    let body = Stream {
-        membership: inner.register(&client),
+    let body = ChannelStream {
+        membership: engine.register(&client),
         client,
-        waiting: VecDeque::new(),
+        reader: OutboxReader::default(),
         given: Used::default(),
         encoding,
         silence: Box::pin(tokio::time::sleep(KEEP_ALIVE)),
         expiry: expiring.map(|identity| Box::pin(expired(identity)) as Pin<Box<_>>),
         slot,
     };
-    inner.notify_connected(&body.client);
-    if let Err(refusal) = inner.join(&body.client, name, encoding, Some(options), None) {
+    engine.notify_connected(&body.client);
+    if let Err(refusal) = engine.join(&body.client, name, encoding, Some(options), None) {
         return refuse(
             hub,
             refusal.reason(),
@@ -176,9 +182,9 @@ fn answer(
     let headers = [
         (CONTENT_TYPE, HeaderValue::from_static(content_type)),
         (CACHE_CONTROL, HeaderValue::from_static("no-store")),
-        // The connection ends with the stream, and is counted as one until then.
+        // The connection counts as a client until it closes, so it closes with the stream.
         (CONNECTION, HeaderValue::from_static("close")),
-        // Proxies that collect a response before they pass it on are asked not to.
+        // Asks proxies not to buffer the response.
         (
             HeaderName::from_static("x-accel-buffering"),
             HeaderValue::from_static("no"),
@@ -191,52 +197,56 @@ fn answer(
     (headers, Body::new(body)).into_response()
 }
 
-/// A response's body that is a client of the hub.
-struct Stream {
+/// A response body that is a client of the hub.
+struct ChannelStream {
     client: Arc<Client>,
     membership: Arc<Subscription>,
-    /// Taken from the outbox; still on the client's account.
-    waiting: VecDeque<Parcel>,
-    /// Handed to the HTTP connection and not yet given back: it asks for more when it has written that.
+    /// Parcels taken from the outbox. They still count against the client's queue.
+    reader: OutboxReader,
+    /// The weight of the parcel that the HTTP connection is writing. It polls again after it has
+    /// written the parcel.
     given: Used,
     encoding: Encoding,
     silence: Pin<Box<Sleep>>,
-    /// The end of the client's identity, if it has one.
+    /// Completes when the client's identity expires. `None` if it does not expire.
     expiry: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     slot: ConnectionSlot,
 }
 
-impl Stream {
+impl ChannelStream {
     fn hub(&self) -> &Arc<Engine> {
         self.slot.engine()
     }
 
+    /// Accounts for the parcel that has been written, if there is one.
     fn settle(&mut self) {
         let given = std::mem::take(&mut self.given);
         if given.messages > 0 {
-            self.client.outbox.release(given);
-            self.client.count_written(given.messages as u64);
+            self.reader.release(&self.client.outbox, given);
             self.hub()
-                .totals()
-                .count_write(given.messages as u64, given.bytes as u64);
+                .shared()
+                .recorder
+                .written(given.messages, given.bytes);
         }
     }
 
+    /// Returns the next parcel. Without one, the outbox will wake the registered task.
     fn next(&mut self) -> Option<Parcel> {
-        if self.waiting.is_empty() && !self.client.outbox.take_or_sleep(&mut self.waiting) {
-            if self.client.take_awaited() {
+        if !self.reader.take_or_sleep(&self.client.outbox) {
+            let drained = self.reader.drained(&self.client.outbox);
+            if drained.awaited {
                 self.hub().shared().room.notify_waiters();
             }
-            if self.client.take_owed() {
+            if drained.pending {
                 self.hub().resume(&self.client);
-                self.client.outbox.take_or_sleep(&mut self.waiting);
+                self.reader.take_or_sleep(&self.client.outbox);
             }
         }
-        self.waiting.pop_front()
+        self.reader.pop()
     }
 }
 
-impl HttpBody for Stream {
+impl HttpBody for ChannelStream {
     type Data = Bytes;
     type Error = Infallible;
 
@@ -261,7 +271,7 @@ impl HttpBody for Stream {
                 this.silence.as_mut().reset(Instant::now() + KEEP_ALIVE);
                 return Poll::Ready(Some(Ok(Frame::data(parcel.bytes))));
             }
-            // A message that has no text: nothing to hand on.
+            // The message has no text form.
             this.settle();
         }
         if this.client.outbox.close_asked().is_some() {
@@ -275,7 +285,7 @@ impl HttpBody for Stream {
     }
 }
 
-impl Drop for Stream {
+impl Drop for ChannelStream {
     fn drop(&mut self) {
         self.settle();
         let reason = self
@@ -303,14 +313,14 @@ mod tests {
             gaps: true,
             ..SubscribeOptions::default()
         };
-        let answer = answer(
+        let response = open(
             &hub,
-            Admitted(PeerInfo::default()),
+            AdmittedPeer(PeerInfo::default()),
             "c",
             Encoding::Text,
             options,
         );
-        let mut body = pin!(answer.into_body());
+        let mut body = pin!(response.into_body());
         let mut poll = || {
             body.as_mut()
                 .poll_frame(&mut Context::from_waker(Waker::noop()))
@@ -324,7 +334,7 @@ mod tests {
                 .poll(&mut Context::from_waker(Waker::noop()))
                 .is_ready()
         };
-        client.await_room();
+        client.outbox.await_room();
         hub.send_to_channel("c", crate::Message::output("line"))
             .expect("a valid name");
         hub.engine().flush();

@@ -1,72 +1,79 @@
-//! TLS for the accept loop, with certificates that can be renewed while it runs.
+//! TLS for the accept loop. The certificate can be replaced while the loop runs.
 
 use std::fmt;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::crypto::ring::default_provider;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::{self, ServerConfig};
 
-/// A certificate and its key, for [`Options::tls`](super::Options::tls). TLS 1.2 and 1.3. Clones are one and the same.
+/// A certificate and its key, for [`ServeOptions::tls`](super::ServeOptions::tls).
+///
+/// Supports TLS 1.2 and 1.3. Clones share one certificate, so that renewing one renews all.
 ///
 /// ```no_run
-/// # async fn run(hub: outrace::Hub, listener: tokio::net::TcpListener) -> Result<(), Box<dyn std::error::Error>> {
-/// use outrace::server::{Options, Tls, serve_with};
+/// # use outrace::Hub;
+/// # use tokio::net::TcpListener;
+/// # type Result = std::result::Result<(), Box<dyn std::error::Error>>;
+/// # async fn run(hub: Hub, listener: TcpListener) -> Result {
+/// use outrace::server::{ServeOptions, Tls, serve_with};
 ///
 /// let tls = Tls::from_pem(&std::fs::read("cert.pem")?, &std::fs::read("key.pem")?)?;
-/// let mut options = Options::default();
-/// options.tls = Some(tls.clone());
+/// let options = ServeOptions::new().tls(tls.clone());
 /// let router = hub.router();
 /// serve_with(listener, hub, router, options, std::future::pending()).await?;
-/// // And elsewhere, when there is a new one:
+/// // Elsewhere, when there is a new certificate:
 /// tls.renew(&std::fs::read("cert.pem")?, &std::fs::read("key.pem")?)?;
 /// # Ok(())
 /// # }
 /// ```
 #[derive(Clone)]
-pub struct Tls(Arc<RwLock<Arc<ServerConfig>>>);
+pub struct Tls(Arc<ArcSwap<ServerConfig>>);
 
-/// A certificate or a key that cannot serve.
+/// An error in a certificate or a key.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TlsError {
-    /// There is no certificate in what should be PEM.
+    /// The certificate file contains no certificate in PEM, or one that is malformed.
     #[error("there is no certificate in PEM")]
     NoCertificate,
-    /// There is no private key in what should be PEM.
+    /// The key file contains no unencrypted private key in PEM.
     #[error("there is no private key in PEM that is not encrypted")]
     NoKey,
-    /// They are not usable, or not of each other.
-    #[error("the certificate and the key do not serve: {0}")]
+    /// The certificate or the key is not usable, or they do not belong together. The source is
+    /// rustls's error.
+    #[error("the certificate and the key cannot be used together")]
     Unusable(#[from] rustls::Error),
 }
 
 impl Tls {
-    /// The certificate, followed by those between it and its root, and its key, all in PEM.
+    /// Reads a certificate chain and its private key, both in PEM.
+    ///
+    /// The chain begins with the server's certificate, followed by the intermediate certificates.
     ///
     /// # Errors
-    /// There is none, or they do not go together.
+    /// Returns a [`TlsError`] when a part is missing, malformed or unusable, or when the key is not
+    /// the certificate's.
     pub fn from_pem(certificates: &[u8], key: &[u8]) -> Result<Self, TlsError> {
-        Ok(Self(Arc::new(RwLock::new(config(certificates, key)?))))
+        Ok(Self(Arc::new(ArcSwap::new(config(certificates, key)?))))
     }
 
-    /// Serves these from now on. Connections that there are stay as they are.
+    /// Replaces the certificate and the key. New connections use them; existing ones are
+    /// unaffected.
     ///
     /// # Errors
-    /// As [`Tls::from_pem`]; then the old ones go on serving.
+    /// Returns the same errors as [`Tls::from_pem`]. The old certificate then remains in use.
     pub fn renew(&self, certificates: &[u8], key: &[u8]) -> Result<(), TlsError> {
-        let config = config(certificates, key)?;
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = config;
+        self.0.store(config(certificates, key)?);
         Ok(())
     }
 
-    /// With what serves now.
+    /// Returns an acceptor with the current certificate.
     pub(super) fn acceptor(&self) -> TlsAcceptor {
-        TlsAcceptor::from(Arc::clone(
-            &self.0.read().unwrap_or_else(PoisonError::into_inner),
-        ))
+        TlsAcceptor::from(self.0.load_full())
     }
 }
 
@@ -87,7 +94,7 @@ fn config(certificates: &[u8], key: &[u8]) -> Result<Arc<ServerConfig>, TlsError
         .with_safe_default_protocol_versions()?
         .with_no_client_auth()
         .with_single_cert(chain, key)?;
-    // What the server speaks: a client that would rather have HTTP/2 is told at once.
+    // The server speaks only HTTP/1.1. Without this, a client could expect HTTP/2.
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(Arc::new(config))
 }

@@ -1,4 +1,4 @@
-//! The viewer: the page at `/`, its modules, and `/outrace.js`, embedded in the program.
+//! The viewer, embedded in the program: the page at `/`, its modules, and `/outrace.js`.
 
 use axum::Router;
 use axum::http::header::{
@@ -8,10 +8,11 @@ use axum::http::header::{
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
-/// Nothing but what this server itself gives; no inline script or style, no frame around it, and no way to make markup or a
-/// script of a text.
+/// The Content-Security-Policy. It allows resources of this server only, and no inline script or
+/// style. It forbids embedding in a frame, and turning a string into markup or a script.
 const POLICY: &str = "default-src 'none'; script-src 'self'; worker-src 'self'; style-src 'self'; \
-    connect-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; \
+    connect-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none'; \
+    frame-ancestors 'none'; \
     require-trusted-types-for 'script'; trusted-types outrace";
 
 const HTML: &str = "text/html; charset=utf-8";
@@ -19,8 +20,8 @@ const CSS: &str = "text/css; charset=utf-8";
 const JS: &str = "text/javascript; charset=utf-8";
 
 macro_rules! files {
-    ($($path:literal: $kind:ident = $file:literal,)*) => {
-        &[$(($path, $kind, include_bytes!(concat!("../../web/", $file)))),*]
+    ($($path:literal: $content_type:ident = $file:literal,)*) => {
+        &[$(($path, $content_type, include_bytes!(concat!("../../web/", $file)))),*]
     };
 }
 
@@ -28,35 +29,52 @@ const FILES: &[(&str, &str, &[u8])] = files! {
     "/": HTML = "index.html",
     "/outrace.js": JS = "outrace.js",
     "/viewer/ansi.js": JS = "viewer/ansi.js",
+    "/viewer/bars.css": CSS = "viewer/bars.css",
+    "/viewer/channels.css": CSS = "viewer/channels.css",
     "/viewer/channels.js": JS = "viewer/channels.js",
-    "/viewer/colours.js": JS = "viewer/colours.js",
+    "/viewer/colors.js": JS = "viewer/colors.js",
+    "/viewer/connection-state.js": JS = "viewer/connection-state.js",
     "/viewer/control.js": JS = "viewer/control.js",
+    "/viewer/exporter.js": JS = "viewer/exporter.js",
     "/viewer/feed.js": JS = "viewer/feed.js",
     "/viewer/filter.js": JS = "viewer/filter.js",
     "/viewer/find.js": JS = "viewer/find.js",
+    "/viewer/follow-controls.js": JS = "viewer/follow-controls.js",
     "/viewer/format.js": JS = "viewer/format.js",
-    "/viewer/gate.js": JS = "viewer/gate.js",
     "/viewer/heights.js": JS = "viewer/heights.js",
     "/viewer/json.js": JS = "viewer/json.js",
+    "/viewer/keys.js": JS = "viewer/keys.js",
     "/viewer/levels.js": JS = "viewer/levels.js",
     "/viewer/line.js": JS = "viewer/line.js",
+    "/viewer/lines.css": CSS = "viewer/lines.css",
     "/viewer/links.js": JS = "viewer/links.js",
     "/viewer/list.js": JS = "viewer/list.js",
     "/viewer/main.js": JS = "viewer/main.js",
     "/viewer/marks.js": JS = "viewer/marks.js",
+    "/viewer/navigation.js": JS = "viewer/navigation.js",
+    "/viewer/notices.js": JS = "viewer/notices.js",
+    "/viewer/overlays.css": CSS = "viewer/overlays.css",
     "/viewer/row.js": JS = "viewer/row.js",
-    "/viewer/save.js": JS = "viewer/save.js",
     "/viewer/search-worker.js": JS = "viewer/search-worker.js",
     "/viewer/searcher.js": JS = "viewer/searcher.js",
+    "/viewer/selection.js": JS = "viewer/selection.js",
     "/viewer/server.js": JS = "viewer/server.js",
     "/viewer/settings.js": JS = "viewer/settings.js",
+    "/viewer/shown-channels.js": JS = "viewer/shown-channels.js",
+    "/viewer/status-bar.js": JS = "viewer/status-bar.js",
     "/viewer/store.js": JS = "viewer/store.js",
+    "/viewer/terminal.css": CSS = "viewer/terminal.css",
+    "/viewer/theme.css": CSS = "viewer/theme.css",
     "/viewer/theme.js": JS = "viewer/theme.js",
-    "/viewer/viewer.css": CSS = "viewer/viewer.css",
+    "/viewer/title-bar.js": JS = "viewer/title-bar.js",
+    "/viewer/token-dialog.js": JS = "viewer/token-dialog.js",
+    "/viewer/view.js": JS = "viewer/view.js",
 };
 
-/// The routes of the viewer, to be merged with [`Hub::router`](crate::Hub::router): a page at `/` that shows the hub's channels live. It needs
-/// nothing from elsewhere, and works offline.
+/// Returns the routes of the viewer, to be merged with [`Hub::router`](crate::Hub::router).
+///
+/// The page at `/` shows the hub's channels live. It loads nothing from other servers, and works
+/// offline.
 ///
 /// ```no_run
 /// # let hub = outrace::Hub::new();
@@ -65,18 +83,18 @@ const FILES: &[(&str, &str, &[u8])] = files! {
 pub fn viewer() -> Router {
     FILES
         .iter()
-        .fold(Router::new(), |router, &(path, kind, body)| {
-            router.route(path, get(move || async move { file(kind, body) }))
+        .fold(Router::new(), |router, &(path, content_type, body)| {
+            router.route(path, get(move || async move { file(content_type, body) }))
         })
 }
 
-fn file(kind: &'static str, body: &'static [u8]) -> Response {
+fn file(content_type: &'static str, body: &'static [u8]) -> Response {
     let headers = [
-        (CONTENT_TYPE, HeaderValue::from_static(kind)),
+        (CONTENT_TYPE, HeaderValue::from_static(content_type)),
         (CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY)),
         (X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
         (REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
-        // The program may be another one tomorrow.
+        // The next version of the program may bring other files under the same paths.
         (CACHE_CONTROL, HeaderValue::from_static("no-cache")),
     ];
     (headers, body).into_response()
@@ -101,7 +119,7 @@ mod tests {
             .map(|(path, ..)| (*path).to_owned())
             .filter(|path| path.starts_with("/viewer/"));
         assert_eq!(served.collect::<BTreeSet<_>>(), written);
-        // The router refuses a path that is listed twice.
+        // The router panics on a path that is listed twice.
         let _ = viewer();
     }
 }

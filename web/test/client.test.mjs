@@ -14,7 +14,7 @@ async function withHub(t, options) {
   return hub;
 }
 
-test("lines come with channel, text, seq and timestamp, from batches and alone", async (t) => {
+test("lines have their channel, text, seq and timestamp, in batches and alone", async (t) => {
   const hub = await withHub(t);
   for (const [batch, channel] of [
     [true, CHANNEL],
@@ -36,7 +36,7 @@ test("lines come with channel, text, seq and timestamp, from batches and alone",
   }
 });
 
-test("status, events to all and types of one's own each have their event, and count", async (t) => {
+test("statuses, broadcasts and custom types are emitted as events, and are counted", async (t) => {
   const hub = await withHub(t);
   const seen = record(t, hub.url);
   seen.client.subscribe(CHANNEL);
@@ -57,12 +57,18 @@ test("status, events to all and types of one's own each have their event, and co
   );
   const [deploy, news] = seen.of("message");
   assert.deepEqual([deploy.type, deploy.data, deploy.seq], ["deploy", { version: 3 }, 2]);
-  assert.deepEqual([news.type, news.data, news.channel, news.seq], ["event", { event: "news", data: null }, null, null]);
-  assert.deepEqual(seen.of("error").map(({ kind, message }) => [kind, message]), [["server", "disk full"]]);
+  assert.deepEqual(
+    [news.type, news.data, news.channel, news.seq],
+    ["event", { event: "news", data: null }, null, null],
+  );
+  assert.deepEqual(
+    seen.of("error").map(({ kind, message }) => [kind, message]),
+    [["server", "disk full"]],
+  );
   assert.deepEqual(seen.seqs(), [4]);
 });
 
-test("a gap moves the number on to the unit", async (t) => {
+test("a gap advances the number by exactly its count", async (t) => {
   const hub = await withHub(t);
   const seen = record(t, hub.url);
   seen.client.subscribe(CHANNEL, { batch: false });
@@ -77,7 +83,7 @@ test("a gap moves the number on to the unit", async (t) => {
   assert.deepEqual(seen.client.position(CHANNEL), { epoch: "e1", seq: 5 });
 });
 
-test("tail replays what is kept, and the numbers are the old ones", async (t) => {
+test("a tail replays kept messages with their original numbers", async (t) => {
   const hub = await withHub(t);
   hub.output(CHANNEL, "a", "b", "c");
   const seen = record(t, hub.url);
@@ -87,7 +93,7 @@ test("tail replays what is kept, and the numbers are the old ones", async (t) =>
   assert.equal((await seen.event("subscribed")).replayed, 2);
 });
 
-test("after a break it resumes where it was, without loss or duplicate", async (t) => {
+test("after a break the client resumes without loss or duplicate", async (t) => {
   const hub = await withHub(t);
   const seen = record(t, hub.url);
   seen.client.subscribe(CHANNEL, { tail: 10 });
@@ -100,13 +106,16 @@ test("after a break it resumes where it was, without loss or duplicate", async (
     await seen.until(() => seen.of("reconnected").length === round + 1);
   }
   await seen.until(() => seen.lines().length === 15);
-  assert.deepEqual(seen.seqs(), Array.from({ length: 15 }, (_, i) => i + 1));
+  assert.deepEqual(
+    seen.seqs(),
+    Array.from({ length: 15 }, (_, i) => i + 1),
+  );
   for (const back of seen.of("reconnected")) {
     assert.deepEqual([back.epochChanged, back.lost, back.replayed], [false, 0, 2]);
   }
 });
 
-test("what is no longer kept when it resumes is lost, and told as a gap", async (t) => {
+test("messages no longer kept at the resumption are lost, and reported as a gap", async (t) => {
   const hub = await withHub(t, { keeps: 2 });
   const seen = record(t, hub.url);
   seen.client.subscribe(CHANNEL);
@@ -122,7 +131,7 @@ test("what is no longer kept when it resumes is lost, and told as a gap", async 
   assert.equal(seen.of("reconnected")[0].lost, 2);
 });
 
-test("a restarted server is noticed by its epoch, and what it no longer keeps of the new one is told", async (t) => {
+test("a restarted server is noticed by its epoch, and messages it no longer keeps are reported", async (t) => {
   const hub = await withHub(t, { keeps: 2 });
   const seen = record(t, hub.url);
   seen.client.subscribe(CHANNEL);
@@ -138,7 +147,7 @@ test("a restarted server is noticed by its epoch, and what it no longer keeps of
   assert.deepEqual([seen.of("gap")[0].from, seen.of("gap")[0].to], [1, 1]);
 });
 
-test("a position taken from one client resumes another", async (t) => {
+test("the position of one client resumes another", async (t) => {
   const hub = await withHub(t);
   hub.output(CHANNEL, "a", "b", "c", "d");
   const seen = record(t, hub.url);
@@ -147,7 +156,7 @@ test("a position taken from one client resumes another", async (t) => {
   assert.deepEqual(seen.seqs(), [2, 3, 4]);
 });
 
-test("a range is fetched again, in order, and leaves the live numbers alone", async (t) => {
+test("a range is fetched again in order, without effect on the live numbers", async (t) => {
   const hub = await withHub(t);
   const seen = record(t, hub.url);
   seen.client.subscribe(CHANNEL);
@@ -171,7 +180,7 @@ test("a range is fetched again, in order, and leaves the live numbers alone", as
   );
 });
 
-test("of a range asked for again, what is no longer kept is counted; several wait for each other", async (t) => {
+test("a refetch counts the messages no longer kept, and several refetches wait for each other", async (t) => {
   const hub = await withHub(t, { keeps: 3 });
   const seen = record(t, hub.url);
   seen.client.subscribe(CHANNEL);
@@ -195,7 +204,9 @@ test("a refetch is rejected when the connection breaks, and when the server neve
     peer.on("message", (text) => {
       const { type, options } = JSON.parse(text);
       if (type === "subscribe" && !options.range) {
-        peer.send(`{"type":"subscribed","channel":"c","data":{"epoch":"e","seq":9,"replayed":0,"lost":0}}`);
+        peer.send(
+          `{"type":"subscribed","channel":"c","data":{"epoch":"e","seq":9,"replayed":0,"lost":0}}`,
+        );
       }
     });
   });
@@ -210,7 +221,7 @@ test("a refetch is rejected when the connection breaks, and when the server neve
   await assert.rejects(broken, /broke/);
 });
 
-test("a refused subscription is told with its channel, and harms no other", async (t) => {
+test("a refused subscription is reported with its channel, and affects no other", async (t) => {
   const hub = await withHub(t);
   const seen = record(t, hub.url);
   seen.client.subscribe("good");
@@ -218,18 +229,22 @@ test("a refused subscription is told with its channel, and harms no other", asyn
   seen.client.subscribe("fine");
   await seen.until(() => seen.of("subscribed").length === 2 && seen.of("error").length === 1);
   const [error] = seen.of("error");
-  assert.deepEqual([error.kind, error.channel, error.message], ["refused", "bad channel", "Subscribe: invalid channel name"]);
+  assert.deepEqual(
+    [error.kind, error.channel, error.message],
+    ["refused", "bad channel", "Subscribe: invalid channel name"],
+  );
   hub.output("fine", "x");
   assert.equal((await seen.event("line")).channel, "fine");
 });
 
-test("a server without extensions: lines without numbers, joined frames, and subscriptions after a break", async (t) => {
+test("a server without extensions works: no numbers, joined frames, subscriptions after a break", async (t) => {
   const hub = await withHub(t, { hasExtensions: false });
   const seen = record(t, hub.url);
   seen.client.subscribe(CHANNEL, { tail: 5 });
   const subscribed = await seen.event("subscribed");
   assert.deepEqual([subscribed.epoch, subscribed.seq], [null, null]);
-  const message = (data) => JSON.stringify({ type: "process_output", channel: CHANNEL, processId: "web", data });
+  const message = (data) =>
+    JSON.stringify({ type: "process_output", channel: CHANNEL, processId: "web", data });
   hub.raw([message("a"), message("b\nb"), message("c")].join("\n"));
   hub.output(CHANNEL, "d");
   await seen.until(() => seen.lines().length === 4);
@@ -244,14 +259,14 @@ test("a server without extensions: lines without numbers, joined frames, and sub
   await seen.until(() => seen.lines().length === 5);
 });
 
-test("a channel left and joined again on one connection begins with its answer, not with what was under way", async (t) => {
+test("a channel subscribed again on one connection begins with the answer, not with earlier messages", async (t) => {
   const hub = await withHub(t);
   const seen = record(t, hub.url);
   seen.client.subscribe(CHANNEL);
   await seen.event("subscribed");
   hub.output(CHANNEL, "a");
   await seen.event("line");
-  // Both of these are sent before the client's `unsubscribe` can have arrived.
+  // The server sends both before the client's `unsubscribe` can have arrived.
   hub.output(CHANNEL, "stale");
   seen.client.unsubscribe(CHANNEL);
   seen.client.subscribe(CHANNEL);
@@ -262,19 +277,24 @@ test("a channel left and joined again on one connection begins with its answer, 
   assert.equal(seen.seqs().at(-1), 3);
 });
 
-test("waits grow by the factor up to the longest, with at most half of each by chance, until the limit", async (t) => {
+test("delays grow by the factor up to the maximum, at most half random, until the limit of retries", async (t) => {
   const server = await listen(() => {});
   await server.stop();
   const seen = record(t, server.url, { initialDelay: 8, factor: 2, maxDelay: 20, retries: 4 });
   await seen.state("closed");
-  const delays = seen.of("state").filter(({ state }) => state === "waiting").map(({ delay }) => delay);
+  const delays = seen
+    .of("state")
+    .filter(({ state }) => state === "waiting")
+    .map(({ delay }) => delay);
   assert.equal(delays.length, 4);
-  [8, 16, 20, 20].forEach((most, i) => assert.ok(delays[i] >= most / 2 && delays[i] <= most, `${i}: ${delays[i]}`));
+  [8, 16, 20, 20].forEach((most, i) =>
+    assert.ok(delays[i] >= most / 2 && delays[i] <= most, `${i}: ${delays[i]}`),
+  );
   assert.equal(seen.of("error").at(-1).kind, "gave-up");
   assert.throws(() => seen.client.subscribe(CHANNEL), /closed/);
 });
 
-test("a server that only accepts and hangs up uses up the attempts too", async (t) => {
+test("a server that accepts and hangs up uses up the attempts too", async (t) => {
   const server = await listen((peer) => peer.destroy());
   t.after(() => server.stop());
   const seen = record(t, server.url, { initialDelay: 2, maxDelay: 4, retries: 3 });
@@ -282,7 +302,7 @@ test("a server that only accepts and hangs up uses up the attempts too", async (
   assert.equal(seen.of("state").filter(({ state }) => state === "open").length, 4);
 });
 
-test("a connection that went silent is given up and made again", async (t) => {
+test("a silent connection is given up and replaced", async (t) => {
   let connections = 0;
   const server = await listen((peer) => {
     connections += 1;
@@ -296,7 +316,7 @@ test("a connection that went silent is given up and made again", async (t) => {
   assert.equal(connections, 2);
 });
 
-test("close is clean: the server gets a close frame, the states end, and nothing comes after", async (t) => {
+test("close is clean: the server gets a close frame, the state ends as closed, and no event follows", async (t) => {
   const closed = new Promise((resolve) => {
     listen((peer) => peer.on("close", resolve)).then(async (server) => {
       t.after(() => server.stop());
@@ -314,7 +334,7 @@ test("close is clean: the server gets a close frame, the states end, and nothing
   assert.equal((await closed).code, 1000);
 });
 
-test("a pause holds until reconnect, and then it goes on where it was", async (t) => {
+test("a pause lasts until reconnect, and then the client resumes", async (t) => {
   const hub = await withHub(t);
   const seen = record(t, hub.url);
   seen.client.subscribe(CHANNEL);
@@ -331,7 +351,7 @@ test("a pause holds until reconnect, and then it goes on where it was", async (t
   assert.deepEqual(seen.seqs(), [1, 2]);
 });
 
-test("an address that is a function is asked at every attempt", async (t) => {
+test("a function that returns the URL is called at every attempt", async (t) => {
   const hub = await withHub(t);
   let asked = 0;
   const seen = record(t, () => `${hub.url}?attempt=${(asked += 1)}`);
@@ -343,7 +363,7 @@ test("an address that is a function is asked at every attempt", async (t) => {
   assert.equal(seen.client.url, `${hub.url}?attempt=${asked}`);
 });
 
-test("closing while it waits ends it for good", async (t) => {
+test("closing while waiting is final", async (t) => {
   const server = await listen(() => {});
   await server.stop();
   const seen = record(t, server.url, { initialDelay: 50_000, maxDelay: 50_000 });
@@ -353,7 +373,7 @@ test("closing while it waits ends it for good", async (t) => {
   assert.equal(seen.client.state, "closed");
 });
 
-test("a handler that throws is reported, and the others still get theirs", async (t) => {
+test("an exception in a handler is reported, and the other handlers are still called", async (t) => {
   const hub = await withHub(t);
   const seen = record(t, hub.url);
   const reported = t.mock.method(console, "error", () => {});
@@ -375,14 +395,29 @@ test("a handler that throws is reported, and the others still get theirs", async
   assert.equal(seen.client.state, "open");
 });
 
-test("a hostile server can say what it likes: nothing throws, and the next good line comes through", async (t) => {
+test("nothing a hostile server sends throws, and the next valid line is emitted", async (t) => {
   const hub = await withHub(t);
   const seen = record(t, hub.url);
   seen.client.subscribe(CHANNEL);
   await seen.event("subscribed");
   hub.output(CHANNEL, "before");
   await seen.event("line");
-  const values = [null, 0, -1, 1.5, 1e300, "x", "__proto__", [], [1], [null], {}, { from: 1 }, { from: 9, to: 1 }, true];
+  const values = [
+    null,
+    0,
+    -1,
+    1.5,
+    1e300,
+    "x",
+    "__proto__",
+    [],
+    [1],
+    [null],
+    {},
+    { from: 1 },
+    { from: 9, to: 1 },
+    true,
+  ];
   const types = [
     "process_output",
     "process_output_batch",
@@ -398,33 +433,54 @@ test("a hostile server can say what it likes: nothing throws, and the next good 
     "constructor",
     "",
   ];
-  for (const frame of ["", " ", "\n\n", "{", "[]", "null", "1", '"x"', "{}", '{"type":1}', "\u0000", "[".repeat(50_000)]) {
+  for (const frame of [
+    "",
+    " ",
+    "\n\n",
+    "{",
+    "[]",
+    "null",
+    "1",
+    '"x"',
+    "{}",
+    '{"type":1}',
+    "\u0000",
+    "[".repeat(50_000),
+  ]) {
     hub.raw(frame);
   }
   for (const type of types) {
     for (const channel of [CHANNEL, "__proto__", "", 7, undefined]) {
       for (const data of values) {
-        hub.raw(JSON.stringify({ type, channel, data, seq: data, processId: data, timestamp: data }));
+        hub.raw(
+          JSON.stringify({ type, channel, data, seq: data, processId: data, timestamp: data }),
+        );
       }
     }
   }
   const big = 2 ** 53 - 1;
-  const gap = (from, to) => JSON.stringify({ type: "gap", channel: CHANNEL, data: { from, to, count: 1 } });
-  const replay = (from, to) => JSON.stringify({ type: "replay", channel: CHANNEL, data: { from, to, lost: big } });
+  const gap = (from, to) =>
+    JSON.stringify({ type: "gap", channel: CHANNEL, data: { from, to, count: 1 } });
+  const replay = (from, to) =>
+    JSON.stringify({ type: "replay", channel: CHANNEL, data: { from, to, lost: big } });
   hub.raw(gap(1, big));
   hub.raw(replay(0, big));
-  hub.raw(JSON.stringify({ type: "process_output_batch", channel: CHANNEL, data: ["y"], seq: big }));
+  hub.raw(
+    JSON.stringify({ type: "process_output_batch", channel: CHANNEL, data: ["y"], seq: big }),
+  );
   hub.raw(JSON.stringify({ type: "replayed", channel: CHANNEL }));
   for (const peer of hub.peers) peer.sendBinary([0, 255]);
   hub.raw(JSON.stringify({ type: "process_output", channel: CHANNEL, data: "after" }));
   await seen.until(() => seen.lines().at(-1) === "after");
   assert.equal(seen.client.state, "open");
   assert.ok(seen.of("error").every(({ kind }) => kind === "protocol" || kind === "server"));
-  assert.ok(seen.of("line").every(({ text, channel }) => typeof text === "string" && channel === CHANNEL));
+  assert.ok(
+    seen.of("line").every(({ text, channel }) => typeof text === "string" && channel === CHANNEL),
+  );
   assert.ok(seen.of("gap").every(({ from, to, count }) => count === to - from + 1 && count > 0));
 });
 
-test("a server that breaks the WebSocket protocol is left, and found again", async (t) => {
+test("a server that breaks the WebSocket protocol is disconnected, and connected again", async (t) => {
   let connections = 0;
   const server = await listen((peer) => {
     connections += 1;
@@ -436,7 +492,7 @@ test("a server that breaks the WebSocket protocol is left, and found again", asy
   assert.equal(seen.of("error")[0].kind, "connection");
 });
 
-test("wrong arguments are refused where they are made", () => {
+test("invalid arguments throw at once", () => {
   assert.throws(() => connect("http://[", { WebSocket: webSocketClass() }), TypeError);
   assert.throws(() => connect("ftp://host/", { WebSocket: webSocketClass() }), TypeError);
   assert.throws(() => connect("ws://127.0.0.1:9/ws", { WebSocket: "none" }), TypeError);

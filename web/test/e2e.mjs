@@ -1,6 +1,7 @@
-// The viewer that the binary serves, in a browser: `OUTRACE_BIN=target/release/outrace npm run e2e`.
-// Skipped with a line where there is no binary, no Chromium or no playwright-core.
-// SCREENSHOTS=docs writes the pictures of the README there. FLOOD_SECONDS makes the flood longer or shorter (20).
+// Tests the viewer that the binary serves, in a browser: `OUTRACE_BIN=target/release/outrace npm
+// run e2e`. A test is skipped with a message where there is no binary, no Chromium or no
+// playwright-core. SCREENSHOTS=docs writes the pictures of the README there. FLOOD_SECONDS sets the
+// length of the flood (20).
 
 import assert from "node:assert/strict";
 import { createServer } from "node:http";
@@ -19,8 +20,8 @@ const skip = typeof browser === "string" ? browser : false;
 after(async () => skip || browser.close());
 
 /**
- * A command that says `ready`, and once it is told to go prints `rate` numbered lines a second for `seconds`, in bursts of ten
- * milliseconds.
+ * Returns a command that prints `ready`. Once told to go, it prints `rate` numbered lines a second
+ * for `seconds`, in bursts of ten milliseconds.
  */
 function flood(rate, seconds) {
   const script = `
@@ -42,7 +43,10 @@ function flood(rate, seconds) {
   return [process.execPath, "-e", script];
 }
 
-/** Waits until all that was published is accounted for; returns `{ received, skipped, before, published }`. */
+/**
+ * Waits until every published message is accounted for. Returns `{ received, skipped, before,
+ * published }`.
+ */
 async function account(viewer, server, { timeout = 30_000 } = {}) {
   const until = performance.now() + timeout;
   for (;;) {
@@ -50,12 +54,18 @@ async function account(viewer, server, { timeout = 30_000 } = {}) {
     const { received, skipped, before } = await viewer.counts();
     const counted = { received, skipped, before, published };
     if (received + skipped + before === published) return counted;
-    assert.ok(performance.now() < until, `received + skipped + before is not published: ${JSON.stringify(counted)}`);
+    assert.ok(
+      performance.now() < until,
+      `received + skipped + before is not published: ${JSON.stringify(counted)}`,
+    );
     await new Promise((resolve) => setTimeout(resolve, 100));
   }
 }
 
-/** How much of the main thread's time was taken while `during` ran: the browser's own account. */
+/**
+ * Returns the share of the main thread's time that was used while `during` ran, as the browser
+ * measures it.
+ */
 async function mainThreadShare(page, during) {
   const session = await page.context().newCDPSession(page);
   await session.send("Performance.enable");
@@ -69,7 +79,7 @@ async function mainThreadShare(page, during) {
   return (now.TaskDuration - before.TaskDuration) / (now.Timestamp - before.Timestamp);
 }
 
-/** Bytes of the page's heap after a collection. */
+/** Returns the bytes of the page's heap after a collection. */
 async function heapUsed(page) {
   const session = await page.context().newCDPSession(page);
   await session.send("HeapProfiler.enable");
@@ -77,15 +87,19 @@ async function heapUsed(page) {
   return (await session.send("Runtime.getHeapUsage")).usedSize;
 }
 
-test("a page written for go-ws shows lines and status: one JSON message per event", { skip }, async (t) => {
-  const server = await startBinary(t, ["serve"]);
-  const context = await browser.newContext();
-  t.after(() => context.close());
-  const page = await context.newPage();
-  const errors = [];
-  page.on("pageerror", (error) => errors.push(String(error)));
-  // The way go-ws's documentation has it: parse each event, subscribe by `data`, tell the types apart.
-  const html = `<!doctype html><span id="badge"></span><pre id="output"></pre><script>
+test(
+  "a page written for go-ws shows lines and status: one JSON message per event",
+  { skip },
+  async (t) => {
+    const server = await startBinary(t, ["serve"]);
+    const context = await browser.newContext();
+    t.after(() => context.close());
+    const page = await context.newPage();
+    const errors = [];
+    page.on("pageerror", (error) => errors.push(String(error)));
+    // As in the documentation of go-ws: parse each event, subscribe by `data`, and branch on the
+    // type.
+    const html = `<!doctype html><span id="badge"></span><pre id="output"></pre><script>
     const socket = new WebSocket("${server.ws}");
     socket.onopen = () => {
       socket.send(JSON.stringify({ type: "subscribe", data: "process:build-1" }));
@@ -99,46 +113,88 @@ test("a page written for go-ws shows lines and status: one JSON message per even
       }
     };
   </script>`;
-  const site = createServer((_, response) => response.writeHead(200, { "Content-Type": "text/html" }).end(html));
-  await new Promise((resolve) => site.listen(0, "127.0.0.1", resolve));
-  t.after(() => site.close());
-  await page.goto(`http://127.0.0.1:${site.address().port}/`);
-  await until(async () => (await channelStats(server.url, "process:build-1"))?.subscribers === 1);
-  const lines = Array.from({ length: 2_000 }, (_, i) => `line ${i}`);
-  await act(server.url, { action: "ws.send_process_status", process_id: "build-1", status: "running" });
-  await output(server.url, "build-1", ...lines);
-  await act(server.url, { action: "ws.send_process_status", process_id: "build-1", status: "exited", exit_code: 3 });
-  await page.locator("#badge").getByText("exited 3").waitFor();
-  assert.equal(await page.locator("#output").textContent(), lines.map((line) => `${line}\n`).join(""));
-  assert.deepEqual(errors, []);
-});
+    const site = createServer((_, response) =>
+      response.writeHead(200, { "Content-Type": "text/html" }).end(html),
+    );
+    await new Promise((resolve) => site.listen(0, "127.0.0.1", resolve));
+    t.after(() => site.close());
+    await page.goto(`http://127.0.0.1:${site.address().port}/`);
+    await until(async () => (await channelStats(server.url, "process:build-1"))?.subscribers === 1);
+    const lines = Array.from({ length: 2_000 }, (_, i) => `line ${i}`);
+    await act(server.url, {
+      action: "ws.send_process_status",
+      process_id: "build-1",
+      status: "running",
+    });
+    await output(server.url, "build-1", ...lines);
+    await act(server.url, {
+      action: "ws.send_process_status",
+      process_id: "build-1",
+      status: "exited",
+      exit_code: 3,
+    });
+    await page.locator("#badge").getByText("exited 3").waitFor();
+    assert.equal(
+      await page.locator("#output").textContent(),
+      lines.map((line) => `${line}\n`).join(""),
+    );
+    assert.deepEqual(errors, []);
+  },
+);
 
-test(`${FLOOD_RATE} lines/s for ${FLOOD_SECONDS} s: the page stays free, and shown + gaps = published`, { skip }, async (t) => {
-  const server = await startBinary(t, ["run", "--id", "web", "--stay", "--", ...flood(FLOOD_RATE, FLOOD_SECONDS)]);
-  const viewer = await openViewer(t, browser, `${server.url}#${CHANNEL}`);
-  await viewer.sees("ready");
-  server.process.stdin.write("go\n");
-  await viewer.sees("line ");
-  const all = FLOOD_RATE * FLOOD_SECONDS;
-  const soFar = async () => Object.values(await viewer.counts()).slice(0, 3).reduce((sum, one) => sum + one);
-  const began = [performance.now(), await soFar()];
-  const share = await mainThreadShare(viewer.page, () => until(async () => (await soFar()) > all * 0.9, 120_000, 500));
-  const rate = (((await soFar()) - began[1]) * 1_000) / (performance.now() - began[0]);
-  t.diagnostic(`main thread ${(share * 100).toFixed(1)} % at ${Math.round(rate)} lines/s`);
-  assert.ok(share < 0.5, `the main thread was taken for ${(share * 100).toFixed(1)} %`);
-  await viewer.page.locator("#badge", { hasText: "exited 0" }).waitFor({ timeout: 60_000 });
-  const counted = await account(viewer, server);
-  const { kept } = await viewer.counts();
-  const bytes = await heapUsed(viewer.page);
-  t.diagnostic(`${JSON.stringify(counted)}; heap ${(bytes / 1e6).toFixed(1)} MB with ${kept} lines kept`);
-  assert.ok(bytes < 200e6, `${bytes} bytes of heap`);
-  // Its lines, "ready", that it runs, and that it has ended.
-  assert.equal(counted.published, all + 3);
-  assert.equal(counted.before, 0);
-});
+test(
+  `${FLOOD_RATE} lines/s for ${FLOOD_SECONDS} s: the page stays free, and shown + gaps = published`,
+  { skip },
+  async (t) => {
+    const server = await startBinary(t, [
+      "run",
+      "--id",
+      "web",
+      "--stay",
+      "--",
+      ...flood(FLOOD_RATE, FLOOD_SECONDS),
+    ]);
+    const viewer = await openViewer(t, browser, `${server.url}#${CHANNEL}`);
+    await viewer.sees("ready");
+    server.process.stdin.write("go\n");
+    await viewer.sees("line ");
+    const all = FLOOD_RATE * FLOOD_SECONDS;
+    const soFar = async () =>
+      Object.values(await viewer.counts())
+        .slice(0, 3)
+        .reduce((sum, one) => sum + one);
+    const began = [performance.now(), await soFar()];
+    const share = await mainThreadShare(viewer.page, () =>
+      until(async () => (await soFar()) > all * 0.9, 120_000, 500),
+    );
+    const rate = (((await soFar()) - began[1]) * 1_000) / (performance.now() - began[0]);
+    t.diagnostic(`main thread ${(share * 100).toFixed(1)} % at ${Math.round(rate)} lines/s`);
+    assert.ok(share < 0.5, `the main thread was taken for ${(share * 100).toFixed(1)} %`);
+    await viewer.page.locator("#badge", { hasText: "exited 0" }).waitFor({ timeout: 60_000 });
+    const counted = await account(viewer, server);
+    const { kept } = await viewer.counts();
+    const bytes = await heapUsed(viewer.page);
+    t.diagnostic(
+      `${JSON.stringify(counted)}; heap ${(bytes / 1e6).toFixed(1)} MB with ${kept} lines kept`,
+    );
+    assert.ok(bytes < 200e6, `${bytes} bytes of heap`);
+    // Its lines, "ready", the status `running` and the final status.
+    assert.equal(counted.published, all + 3);
+    assert.equal(counted.before, 0);
+  },
+);
 
-test("a tab that stalls is told what it missed, to the unit", { skip }, async (t) => {
-  const server = await startBinary(t, ["run", "--id", "web", "--stay", "--queue", "300", "--", ...flood(20_000, 8)]);
+test("a tab that stalls learns exactly how many messages it missed", { skip }, async (t) => {
+  const server = await startBinary(t, [
+    "run",
+    "--id",
+    "web",
+    "--stay",
+    "--queue",
+    "300",
+    "--",
+    ...flood(20_000, 8),
+  ]);
   const viewer = await openViewer(t, browser, `${server.url}#${CHANNEL}`);
   await viewer.sees("ready");
   server.process.stdin.write("go\n");
@@ -147,7 +203,7 @@ test("a tab that stalls is told what it missed, to the unit", { skip }, async (t
     const until = performance.now() + 5_000;
     while (performance.now() < until);
   });
-  // The last lines may be skipped, how it ended is not.
+  // The last lines may be skipped, but never the final status.
   await viewer.page.locator("#badge", { hasText: "exited 0" }).waitFor({ timeout: 60_000 });
   const { skipped } = await account(viewer, server);
   assert.ok(skipped > 0, "the queue was to overflow, or this shows nothing");
@@ -158,12 +214,12 @@ test("a tab that stalls is told what it missed, to the unit", { skip }, async (t
   assert.ok(told > 0);
 });
 
-test("a gap is fetched back while the server has it", { skip }, async (t) => {
+test("a gap is fetched while the server keeps its messages", { skip }, async (t) => {
   const server = await startBinary(t, ["serve", "--queue", "64"]);
   const viewer = await openViewer(t, browser, `${server.url}#${CHANNEL}`);
   await output(server.url, "web", "first");
   await viewer.sees("first");
-  // More at once than the queue has room for, and no more than is kept.
+  // More messages at once than the queue holds, but no more than the history keeps.
   await output(server.url, "web", ...Array.from({ length: 600 }, (_, i) => `line ${i}`));
   await output(server.url, "web", "last");
   const { skipped } = await account(viewer, server);
@@ -188,7 +244,7 @@ test("a gap is fetched back while the server has it", { skip }, async (t) => {
   assert.deepEqual(lines, ["first", ...Array.from({ length: 600 }, (_, i) => `line ${i}`), "last"]);
 });
 
-test("a server that is killed and started again is found again", { skip }, async (t) => {
+test("the page reconnects to a server that is killed and started again", { skip }, async (t) => {
   const first = await startBinary(t, ["serve"]);
   const viewer = await openViewer(t, browser, `${first.url}#${CHANNEL}`);
   await output(first.url, "web", "before");
@@ -202,9 +258,13 @@ test("a server that is killed and started again is found again", { skip }, async
   assert.ok((await viewer.texts()).includes("before"));
 });
 
-test("hostile output is text: no element, no script, and the page goes on", { skip }, async (t) => {
-  // Waits for a word, so that the page is there before the megabyte has pushed all else out of what is kept.
-  const script = `
+test(
+  "hostile output stays text: it makes no element and no script, and the page keeps working",
+  { skip },
+  async (t) => {
+    // Waits for a word, so that the page has subscribed before the megabyte evicts everything else
+    // from the history.
+    const script = `
     const out = (line) => process.stdout.write(line + "\\n");
     out("ready");
     process.stdin.once("data", () => {
@@ -219,21 +279,31 @@ test("hostile output is text: no element, no script, and the page goes on", { sk
     process.stdout.write(Buffer.from([0xff, 0xfe, 0x00, 0x1b, 0x0a]));
     out("the end");
     process.stdin.destroy(); });`;
-  const server = await startBinary(t, ["run", "--id", "web", "--stay", "--", process.execPath, "-e", script]);
-  const viewer = await openViewer(t, browser, `${server.url}#${CHANNEL}`);
-  await viewer.sees("ready");
-  server.process.stdin.write("go\n");
-  await viewer.sees("the end", { timeout: 30_000 });
-  await viewer.page.keyboard.press("g");
-  await viewer.sees("<script>");
-  const found = await viewer.page.evaluate(() => ({
-    owned: window.owned,
-    strange: document.querySelectorAll("#lines :is(script, img, svg, b, a:not(.num))").length,
-  }));
-  assert.deepEqual(found, { owned: undefined, strange: 0 });
-});
+    const server = await startBinary(t, [
+      "run",
+      "--id",
+      "web",
+      "--stay",
+      "--",
+      process.execPath,
+      "-e",
+      script,
+    ]);
+    const viewer = await openViewer(t, browser, `${server.url}#${CHANNEL}`);
+    await viewer.sees("ready");
+    server.process.stdin.write("go\n");
+    await viewer.sees("the end", { timeout: 30_000 });
+    await viewer.page.keyboard.press("g");
+    await viewer.sees("<script>");
+    const found = await viewer.page.evaluate(() => ({
+      owned: window.owned,
+      strange: document.querySelectorAll("#lines :is(script, img, svg, b, a:not(.num))").length,
+    }));
+    assert.deepEqual(found, { owned: undefined, strange: 0 });
+  },
+);
 
-test("the server's policy is the one that the tests in a browser have, on every file", { skip }, async (t) => {
+test("the server sends the policy of the browser tests with every file", { skip }, async (t) => {
   const server = await startBinary(t, ["serve"]);
   await output(server.url, "web", "a line to look through");
   const asked = [];
@@ -251,27 +321,45 @@ test("the server's policy is the one that the tests in a browser have, on every 
   }
 });
 
-test("processes that nobody opened have their status in the list, and all are one view", { skip }, async (t) => {
-  const server = await startBinary(t, ["serve"]);
-  const say = (id, status, code) => act(server.url, { action: "ws.send_process_status", process_id: id, status, exit_code: code });
-  await say("web", "running", 0);
-  await say("built", "exited", 0);
-  await say("lint", "exited", 1);
-  await say("worker", "crashed", 139);
-  await output(server.url, "web", "of web");
-  await output(server.url, "worker", "of worker");
-  const viewer = await openViewer(t, browser, `${server.url}#${CHANNEL}`);
-  await viewer.sees("of web");
-  for (const [id, text] of Object.entries({ web: "running", built: "exited 0", lint: "exited 1", worker: "crashed 139" })) {
-    await viewer.page.locator(`li[data-channel="process:${id}"] .badge`).getByText(text).waitFor();
-  }
-  await viewer.page.getByRole("link", { name: "All processes" }).click();
-  await viewer.sees("of worker");
-  await output(server.url, "later", "of a process to come");
-  await viewer.sees("of a process to come");
-});
+test(
+  "the list has the status of processes that are not shown, and all processes are one view",
+  { skip },
+  async (t) => {
+    const server = await startBinary(t, ["serve"]);
+    const say = (id, status, code) =>
+      act(server.url, {
+        action: "ws.send_process_status",
+        process_id: id,
+        status,
+        exit_code: code,
+      });
+    await say("web", "running", 0);
+    await say("built", "exited", 0);
+    await say("lint", "exited", 1);
+    await say("worker", "crashed", 139);
+    await output(server.url, "web", "of web");
+    await output(server.url, "worker", "of worker");
+    const viewer = await openViewer(t, browser, `${server.url}#${CHANNEL}`);
+    await viewer.sees("of web");
+    for (const [id, text] of Object.entries({
+      web: "running",
+      built: "exited 0",
+      lint: "exited 1",
+      worker: "crashed 139",
+    })) {
+      await viewer.page
+        .locator(`li[data-channel="process:${id}"] .badge`)
+        .getByText(text)
+        .waitFor();
+    }
+    await viewer.page.getByRole("link", { name: "All processes" }).click();
+    await viewer.sees("of worker");
+    await output(server.url, "later", "of a process to come");
+    await viewer.sees("of a process to come");
+  },
+);
 
-test("filter, follow and a link to a line, on the real thing", { skip }, async (t) => {
+test("filtering, following and a link to a line work with the real server", { skip }, async (t) => {
   const server = await startBinary(t, ["serve"]);
   await output(server.url, "web", ...Array.from({ length: 800 }, (_, i) => `line ${i + 1}`));
   const viewer = await openViewer(t, browser, `${server.url}#${CHANNEL}:400`);
@@ -279,58 +367,109 @@ test("filter, follow and a link to a line, on the real thing", { skip }, async (
   await viewer.page.locator("#pill").click();
   await viewer.sees("line 800");
   await viewer.page.fill("#find-text", "line 40");
-  await viewer.until((texts) => texts.length === 11 && texts.every((text) => text.startsWith("line 40")));
+  await viewer.until(
+    (texts) => texts.length === 11 && texts.every((text) => text.startsWith("line 40")),
+  );
 });
 
 const PLACES = process.env.SCREENSHOTS;
 
-test("pictures for the README", { skip: skip || (!PLACES && "SCREENSHOTS names no folder to put them in") }, async (t) => {
-  const server = await startBinary(t, ["serve"]);
-  const say = (id, status, code) => act(server.url, { action: "ws.send_process_status", process_id: id, status, exit_code: code });
-  await say("build", "running", 0);
-  for (const [id, ...lines] of DEMO) await output(server.url, id, ...lines);
-  await say("build", "exited", 0);
-  await say("db", "running", 0);
-  await say("web", "running", 0);
-  for (const [id, ...lines] of DEMO_LATER) await output(server.url, id, ...lines);
-  await say("worker", "crashed", 101);
-  for (const [name, { hash, ...look }] of Object.entries({
-    light: { hash: "#process:*" },
-    dark: { hash: "#process:*", dark: true },
-    phone: { hash: `#${CHANNEL}`, dark: true, width: 390, height: 780 },
-  })) {
-    const viewer = await openViewer(t, browser, server.url + hash, { height: 700, ...look });
-    await viewer.sees("listening");
-    if (name !== "phone") await viewer.page.getByRole("button", { name: "Unfold" }).nth(-2).click();
-    await viewer.page.mouse.move(640, 790);
-    await viewer.page.evaluate(() => document.activeElement.blur());
-    // What became of the others is in the list, and the rate of the past has gone from the bar.
-    await viewer.page.locator('li[data-channel="process:worker"] .badge', { hasText: "crashed 101" }).waitFor({ state: "attached" });
-    await viewer.page.locator("#follow").evaluate((follow) => follow.getAttribute("aria-pressed") === "true" || follow.click());
-    await viewer.page.waitForFunction(() => document.querySelector("#rate").textContent === "" && document.querySelector("#toast").hidden);
-    await viewer.page.screenshot({ path: `${PLACES}/viewer-${name}.png` });
-  }
-});
+test(
+  "the pictures for the README are taken",
+  { skip: skip || (!PLACES && "SCREENSHOTS names no folder to put them in") },
+  async (t) => {
+    const server = await startBinary(t, ["serve"]);
+    const say = (id, status, code) =>
+      act(server.url, {
+        action: "ws.send_process_status",
+        process_id: id,
+        status,
+        exit_code: code,
+      });
+    await say("build", "running", 0);
+    for (const [id, ...lines] of DEMO) await output(server.url, id, ...lines);
+    await say("build", "exited", 0);
+    await say("db", "running", 0);
+    await say("web", "running", 0);
+    for (const [id, ...lines] of DEMO_LATER) await output(server.url, id, ...lines);
+    await say("worker", "crashed", 101);
+    for (const [name, { hash, ...look }] of Object.entries({
+      light: { hash: "#process:*" },
+      dark: { hash: "#process:*", dark: true },
+      phone: { hash: `#${CHANNEL}`, dark: true, width: 390, height: 780 },
+    })) {
+      const viewer = await openViewer(t, browser, server.url + hash, { height: 700, ...look });
+      await viewer.sees("listening");
+      if (name !== "phone")
+        await viewer.page.getByRole("button", { name: "Unfold" }).nth(-2).click();
+      await viewer.page.mouse.move(640, 790);
+      await viewer.page.evaluate(() => document.activeElement.blur());
+      // The list has the status of the other processes, and the rate of the past has left the bar.
+      await viewer.page
+        .locator('li[data-channel="process:worker"] .badge', { hasText: "crashed 101" })
+        .waitFor({ state: "attached" });
+      await viewer.page
+        .locator("#follow")
+        .evaluate((follow) => follow.getAttribute("aria-pressed") === "true" || follow.click());
+      await viewer.page.waitForFunction(
+        () =>
+          document.querySelector("#rate").textContent === "" &&
+          document.querySelector("#toast").hidden,
+      );
+      await viewer.page.screenshot({ path: `${PLACES}/viewer-${name}.png` });
+    }
+  },
+);
 
 const DEMO = [
-  ["build", "   \x1b[1;32mCompiling\x1b[0m shop v0.4.2", "    \x1b[1;32mFinished\x1b[0m `release` profile [optimized] target(s) in 11.42s"],
+  [
+    "build",
+    "   \x1b[1;32mCompiling\x1b[0m shop v0.4.2",
+    "    \x1b[1;32mFinished\x1b[0m `release` profile [optimized] target(s) in 11.42s",
+  ],
   ["build", "\x1b[42;97m PASS \x1b[0m smoke tests \x1b[2m(12 checks, 840 ms)\x1b[0m"],
 ];
 
 const DEMO_LATER = [
-  ["db", "LOG:  listening on IPv4 address \"127.0.0.1\", port 5432", "LOG:  database system is ready to accept connections"],
+  [
+    "db",
+    'LOG:  listening on IPv4 address "127.0.0.1", port 5432',
+    "LOG:  database system is ready to accept connections",
+  ],
   ["web", "INFO  shop: 4 workers, pool of 16 connections", "DEBUG shop::db: connected in 12 ms"],
   ["web", "\x1b[1;36mshop\x1b[0m listening on \x1b[4;36mhttp://localhost:3000\x1b[0m"],
-  ["worker", "importing catalogue  12%\rimporting catalogue  57%\rimporting catalogue 100%, 18,204 products"],
-  ["web", '{"level":"info","msg":"request","method":"GET","path":"/api/products","status":200,"ms":4.1}'],
-  ["web", '{"level":"info","msg":"request","method":"POST","path":"/api/cart","status":201,"ms":11.8}'],
+  [
+    "worker",
+    "importing catalogue  12%\rimporting catalogue  57%\rimporting catalogue 100%, 18,204 products",
+  ],
+  [
+    "web",
+    '{"level":"info","msg":"request","method":"GET","path":"/api/products","status":200,"ms":4.1}',
+  ],
+  [
+    "web",
+    '{"level":"info","msg":"request","method":"POST","path":"/api/cart","status":201,"ms":11.8}',
+  ],
   ["db", "LOG:  duration: 1204.311 ms  statement: SELECT * FROM orders WHERE customer_id = $1"],
   ["web", "WARN  shop::db: slow query took 1,204 ms"],
-  ["web", '{"level":"info","msg":"request","method":"GET","path":"/api/orders/42","status":200,"ms":1207.3}'],
+  [
+    "web",
+    '{"level":"info","msg":"request","method":"GET","path":"/api/orders/42","status":200,"ms":1207.3}',
+  ],
   ["worker", "\x1b[33mretry 1 of 3\x1b[0m: payment provider does not answer"],
   ["web", "ERROR shop::payment: connection reset by peer (os error 104), trying again in 5 s"],
-  ["web", '{"level":"error","msg":"payment failed","order":9912,"error":{"code":"card_declined","retry":false}}'],
-  ["worker", "thread 'main' panicked at src/worker.rs:88:14:", "called `Result::unwrap()` on an `Err` value: Timeout(30s)"],
+  [
+    "web",
+    '{"level":"error","msg":"payment failed","order":9912,"error":{"code":"card_declined","retry":false}}',
+  ],
+  [
+    "worker",
+    "thread 'main' panicked at src/worker.rs:88:14:",
+    "called `Result::unwrap()` on an `Err` value: Timeout(30s)",
+  ],
   ["web", "INFO  shop: cache warm, hit ratio 0.93"],
-  ["web", '{"level":"info","msg":"request","method":"GET","path":"/api/products/7","status":200,"ms":2.2}'],
+  [
+    "web",
+    '{"level":"info","msg":"request","method":"GET","path":"/api/products/7","status":200,"ms":2.2}',
+  ],
 ];

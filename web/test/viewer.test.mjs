@@ -1,17 +1,18 @@
 import assert from "node:assert/strict";
+import { readFile } from "node:fs/promises";
 import { test } from "node:test";
 
 import { parseAnsi, plainText } from "../viewer/ansi.js";
-import { assignColours } from "../viewer/colours.js";
-import { Everything, makeMatcher, Matches } from "../viewer/filter.js";
+import { assignColors } from "../viewer/colors.js";
+import { AllRows, makeMatcher, Matches } from "../viewer/filter.js";
 import { Heights } from "../viewer/heights.js";
 import { foldedJson, isJson, unfoldedJson } from "../viewer/json.js";
 import { DEBUG, ERROR, INFO, levelOf, TRACE, UNKNOWN, WARN } from "../viewer/levels.js";
-import { describe, pieces, SHOWN } from "../viewer/line.js";
+import { describe, pieces, MAX_SHOWN } from "../viewer/line.js";
 import { formatLink, parseLink } from "../viewer/links.js";
 import { GAP, LINE, NOTICE, STATUS, Store, UNFOLDED } from "../viewer/store.js";
 
-/** Numbers that look random and are the same every time. */
+/** Returns pseudorandom numbers that are the same in every run. */
 function random(seed) {
   let state = seed;
   return (below) => {
@@ -25,11 +26,11 @@ function styles(text) {
   return runs.map(({ from, to, classes, fg, bg }) => [plain.slice(from, to), classes, fg, bg]);
 }
 
-test("ANSI: text without control characters is itself", () => {
+test("ANSI: text without control characters stays as it is", () => {
   assert.deepEqual(parseAnsi("plain\ttext ✓"), { text: "plain\ttext ✓", runs: [] });
 });
 
-test("ANSI: 16, 256 and true colours, styles, and their ends", () => {
+test("ANSI: 16, 256 and true colors and styles begin and end where they should", () => {
   assert.deepEqual(styles("\x1b[31mred\x1b[0m plain \x1b[1;92mok\x1b[22m green\x1b[39m."), [
     ["red", "a-fg1", null, null],
     ["ok", "a-bold a-fg10", null, null],
@@ -47,7 +48,7 @@ test("ANSI: 16, 256 and true colours, styles, and their ends", () => {
   ]);
 });
 
-test("ANSI: inverse swaps what is there, and what is not", () => {
+test("ANSI: inverse swaps the colors, including default ones", () => {
   assert.deepEqual(styles("\x1b[7mx\x1b[31my\x1b[42mz"), [
     ["x", "a-fgback a-bgtext", null, null],
     ["y", "a-fgback on-dark a-bg1", null, null],
@@ -55,11 +56,14 @@ test("ANSI: inverse swaps what is there, and what is not", () => {
   ]);
 });
 
-test("ANSI: other sequences vanish, text between them stays", () => {
-  assert.equal(plainText("a\x1b[2Jb\x1b]0;title\x07c\x1b]8;;http://x\x1b\\d\x1bP1$r\x1b\\e\x1b(Bf\x07\x00g"), "abcdefg");
+test("ANSI: other sequences are removed, and the text between them stays", () => {
+  assert.equal(
+    plainText("a\x1b[2Jb\x1b]0;title\x07c\x1b]8;;http://x\x1b\\d\x1bP1$r\x1b\\e\x1b(Bf\x07\x00g"),
+    "abcdefg",
+  );
 });
 
-test("ANSI: a sequence that never ends hides nothing but itself", () => {
+test("ANSI: a sequence without an end hides no text after it", () => {
   assert.equal(plainText("\x1b]0;never ends"), "0;never ends");
   assert.equal(plainText("\x1b[31"), "31");
   assert.equal(plainText("end\x1b"), "end");
@@ -74,7 +78,7 @@ test("ANSI: a progress line shows what a terminal would show at its end", () => 
   assert.deepEqual(styles("\x1b[31mred\x1b[0m\rgr"), [["d", "a-fg1", null, null]]);
 });
 
-test("ANSI: a bomb costs no more than a bounded number of runs, and no time to speak of", () => {
+test("ANSI: a bomb makes a bounded number of runs, in little time", () => {
   const bombs = [
     "\x1b[31mx\x1b[0m".repeat(100_000),
     "\x1b]".repeat(500_000),
@@ -96,9 +100,30 @@ test("ANSI: a bomb costs no more than a bounded number of runs, and no time to s
   }
 });
 
-test("ANSI: whatever comes, what is shown has no control character and the runs lie inside of it, in order", () => {
+test("ANSI: for any input, the text has no control character and the runs lie inside it, in order", () => {
   const next = random(7);
-  const pieces = ["\x1b", "[", "]", "m", "31", ";", ":", "38", "2", "5", "\r", "\b", "\x07", "\\", "K", "G", "é", "😀", "x", "\x9b"];
+  const pieces = [
+    "\x1b",
+    "[",
+    "]",
+    "m",
+    "31",
+    ";",
+    ":",
+    "38",
+    "2",
+    "5",
+    "\r",
+    "\b",
+    "\x07",
+    "\\",
+    "K",
+    "G",
+    "é",
+    "😀",
+    "x",
+    "\x9b",
+  ];
   for (let round = 0; round < 5_000; round += 1) {
     let line = "";
     for (let i = next(24); i > 0; i -= 1) line += pieces[next(pieces.length)];
@@ -113,7 +138,7 @@ test("ANSI: whatever comes, what is shown has no control character and the runs 
   }
 });
 
-test("levels: as loggers write them, and nothing where nothing is said", () => {
+test("levels: the usual formats are found, and a line without a level has none", () => {
   const lines = {
     "2026-01-01T00:00:00Z ERROR it broke": ERROR,
     "[warn] careful": WARN,
@@ -124,19 +149,21 @@ test("levels: as loggers write them, and nothing where nothing is said", () => {
     "error: no such file": ERROR,
     "panic: runtime error": ERROR,
     "the error of my ways": UNKNOWN,
-    "information": UNKNOWN,
+    information: UNKNOWN,
     "": UNKNOWN,
   };
   for (const [line, level] of Object.entries(lines)) assert.equal(levelOf(line), level, line);
 });
 
-test("JSON: only objects and arrays with something in them", () => {
-  for (const line of ['{"a":1}', ' [1, 2] ', '{"a":{"b":[]}}']) assert.ok(isJson(line), line);
-  for (const line of ["{}", "[]", "1", "text", '{"a":1', '{"a":1} tail', "[ERROR] x]", ""]) assert.ok(!isJson(line), line);
+test("JSON: only objects and arrays that are not empty count", () => {
+  for (const line of ['{"a":1}', " [1, 2] ", '{"a":{"b":[]}}']) assert.ok(isJson(line), line);
+  for (const line of ["{}", "[]", "1", "text", '{"a":1', '{"a":1} tail', "[ERROR] x]", ""])
+    assert.ok(!isJson(line), line);
 });
 
-test("JSON: laid out it is the same value with the same digits; folded it is the same text", () => {
-  const line = '{"id":12345678901234567890,"a":[1,{"b":"x,\\"}{"}],"e":{},"f":[],"n":null, "t":true}';
+test("JSON: unfolding keeps the value and its digits, and folding keeps the text", () => {
+  const line =
+    '{"id":12345678901234567890,"a":[1,{"b":"x,\\"}{"}],"e":{},"f":[],"n":null, "t":true}';
   const { text, runs } = unfoldedJson(line);
   assert.equal(
     text,
@@ -153,17 +180,20 @@ test("JSON: laid out it is the same value with the same digits; folded it is the
   assert.equal(foldedJson(line).text, line);
 });
 
-test("JSON: a deep or a long value is bounded", () => {
+test("JSON: the layout of a deep or a long value is bounded", () => {
   const deep = "[".repeat(3_000) + "1" + "]".repeat(3_000);
   assert.ok(unfoldedJson(deep).text.split("\n").length <= 2_000);
   assert.ok(unfoldedJson(`[${"1,".repeat(40_000)}1]`).text.split("\n").length <= 2_000);
   assert.ok(!isJson(`[${"1,".repeat(100_000)}1]`));
 });
 
-test("a line is shown in part until all of it is asked for; of a progress line it is the end", () => {
-  const long = "x".repeat(SHOWN + 100);
-  assert.deepEqual([describe(long).text.length, describe(long).rest], [SHOWN, 100]);
-  assert.deepEqual([describe(long, { isWhole: true }).text.length, describe(long, { isWhole: true }).rest], [SHOWN + 100, 0]);
+test("a long line is shown in part until all of it is requested; a progress line shows its end", () => {
+  const long = "x".repeat(MAX_SHOWN + 100);
+  assert.deepEqual([describe(long).text.length, describe(long).rest], [MAX_SHOWN, 100]);
+  assert.deepEqual(
+    [describe(long, { isWhole: true }).text.length, describe(long, { isWhole: true }).rest],
+    [MAX_SHOWN + 100, 0],
+  );
   const huge = describe("y".repeat(1_000_000));
   assert.equal(huge.text.length + huge.rest, 1_000_000);
   assert.equal(describe(`${"10%\r".repeat(100_000)}done`).text, "done");
@@ -171,7 +201,7 @@ test("a line is shown in part until all of it is asked for; of a progress line i
   assert.ok(!describe("{not json}").isJson);
 });
 
-test("runs and marks cut a line into pieces that are the line again, each of one look", () => {
+test("runs and marks cut a line into pieces of one style each, which join to the line again", () => {
   const next = random(13);
   const spans = (length) => {
     const found = [];
@@ -193,22 +223,33 @@ test("runs and marks cut a line into pieces that are the line again, each of one
       at = piece.to;
       for (let i = piece.from; i < piece.to; i += 1) {
         assert.equal(piece.run, runs.find(({ from, to }) => from <= i && i < to) ?? null);
-        assert.equal(piece.isMarked, marks.some(([from, to]) => from <= i && i < to));
+        assert.equal(
+          piece.isMarked,
+          marks.some(([from, to]) => from <= i && i < to),
+        );
       }
     }
     assert.equal(at, length);
   }
 });
 
-test("links: what is written is read again", () => {
+test("links: parsing returns what was formatted", () => {
   const links = [
     { channels: ["process:web"], line: null, filter: null },
     { channels: ["process:web"], line: { channel: "process:web", seq: 1234 }, filter: null },
     { channels: ["process:80"], line: { channel: "process:80", seq: 7 }, filter: null },
     { channels: ["process:80", "a:b"], line: null, filter: null },
     { channels: ["metrics:5", "x:"], line: { channel: "x:", seq: 9 }, filter: null },
-    { channels: ["metrics:5"], line: null, filter: { text: "a&b=#?%,c", isRegex: true, isCaseSensitive: true, hides: true } },
-    { channels: ["c"], line: null, filter: { text: "é 1", isRegex: false, isCaseSensitive: false, hides: false } },
+    {
+      channels: ["metrics:5"],
+      line: null,
+      filter: { text: "a&b=#?%,c", isRegex: true, isCaseSensitive: true, hides: true },
+    },
+    {
+      channels: ["c"],
+      line: null,
+      filter: { text: "é 1", isRegex: false, isCaseSensitive: false, hides: false },
+    },
     { channels: ["process:*"], line: null, filter: null },
     { channels: ["process:*", "metrics:5"], line: { channel: "process:80", seq: 7 }, filter: null },
     { channels: [], line: null, filter: null },
@@ -216,7 +257,7 @@ test("links: what is written is read again", () => {
   for (const link of links) assert.deepEqual(parseLink(formatLink(link)), link, formatLink(link));
   assert.deepEqual(parseLink("#process:web:1234").line, { channel: "process:web", seq: 1234 });
   assert.deepEqual(parseLink("#process:1234").channels, ["process:1234"]);
-  // All processes have each of them among them.
+  // All processes include each of them.
   assert.deepEqual(parseLink("#process:a,x,process:*,process:b:3"), {
     channels: ["x", "process:*"],
     line: { channel: "process:b", seq: 3 },
@@ -224,8 +265,17 @@ test("links: what is written is read again", () => {
   });
 });
 
-test("links: nonsense names nothing", () => {
-  for (const hash of ["", "#", "#<script>", "#%", "#a b", `#${"x".repeat(300)}`, "#,,,", "#?filter="]) {
+test("links: an invalid link names nothing", () => {
+  for (const hash of [
+    "",
+    "#",
+    "#<script>",
+    "#%",
+    "#a b",
+    `#${"x".repeat(300)}`,
+    "#,,,",
+    "#?filter=",
+  ]) {
     assert.deepEqual(parseLink(hash), { channels: [], line: null, filter: null }, hash);
   }
   assert.equal(parseLink("#a:99999999999999999999").line, null);
@@ -239,7 +289,7 @@ function texts(store) {
 }
 
 test("the store keeps the newest rows, bounded in rows and in characters", () => {
-  const store = new Store({ capacity: 3, mostCharacters: 10 });
+  const store = new Store({ capacity: 3, maxCharacters: 10 });
   for (const text of ["a", "b", "c", "d"]) store.push(LINE, "x", 1, 0, text);
   assert.deepEqual(texts(store), ["b", "c", "d"]);
   store.push(LINE, "x", 2, 0, "12345678");
@@ -249,7 +299,7 @@ test("the store keeps the newest rows, bounded in rows and in characters", () =>
   assert.equal(store.characters, 32);
 });
 
-test("the store does as a plain array does, whatever is pushed and replaced", () => {
+test("the store behaves like a plain array under any pushes and replacements", () => {
   const next = random(3);
   const capacity = 50;
   const store = new Store({ capacity });
@@ -280,18 +330,20 @@ test("the store does as a plain array does, whatever is pushed and replaced", ()
   assert.ok(replaced > 100);
 });
 
-test("a channel that is opened later is merged by time, flags and all, and taken out again", () => {
+test("a channel that is opened later is merged by time with its flags, and can be removed again", () => {
   const store = new Store({ capacity: 10 });
   for (const time of [10, 20, 30, 40]) store.push(LINE, "a", time, time, `a${time}`);
   store.toggleFlag(store.first + 2, UNFOLDED);
-  store.merge([15, 30, 45].map((time) => ({ kind: LINE, channel: "b", seq: 1, time, value: `b${time}` })));
+  store.merge(
+    [15, 30, 45].map((time) => ({ kind: LINE, channel: "b", seq: 1, time, value: `b${time}` })),
+  );
   assert.deepEqual(texts(store), ["a10", "b15", "a20", "a30", "b30", "a40", "b45"]);
   assert.ok(store.hasFlag(store.first + 3, UNFOLDED));
   store.keepChannels((channel) => channel === "b");
   assert.deepEqual(texts(store), ["b15", "b30", "b45"]);
 });
 
-test("a line is found by its number, alone or in the gap that has it", () => {
+test("a line is found by its number, itself or the gap that contains it", () => {
   const store = new Store({ capacity: 10 });
   store.push(LINE, "a", 1, 0, "one");
   store.push(GAP, "a", 2, 0, { from: 2, to: 5 });
@@ -302,7 +354,7 @@ test("a line is found by its number, alone or in the gap that has it", () => {
   assert.equal(store.findSeq("a", 7), -1);
 });
 
-test("matching: text and regular expressions, with and without case, through colours", () => {
+test("matching: text and regular expressions match with and without case, regardless of colors", () => {
   const find = (options, line) => makeMatcher(options).matches(line);
   assert.ok(find({ text: "WARN" }, "a warning"));
   assert.ok(!find({ text: "WARN", isCaseSensitive: true }, "a warning"));
@@ -319,12 +371,18 @@ test("matching: text and regular expressions, with and without case, through col
   assert.deepEqual(makeMatcher({ text: "x*", isRegex: true }).ranges("axxb"), [[1, 3]]);
 });
 
-for (const [where, hides] of [["here", true], ["here", false], ["elsewhere", true], ["elsewhere", false]]) {
-  const title = `the index of matches, made ${where}, ${hides ? "hiding the rest" : "among the rest"}, is what a scan of the store finds`;
-  test(`${title}, however the work is sliced`, () => matchesAreFound(where === "elsewhere", hides));
+for (const [where, hides] of [
+  ["here", true],
+  ["here", false],
+  ["in a worker", true],
+  ["in a worker", false],
+]) {
+  const index = `the index of matches made ${where}, ${hides ? "hiding" : "showing"} other lines`;
+  test(`${index}, equals a scan of the store, however the work is sliced`, () =>
+    matchesAreFound(where === "in a worker", hides));
 }
 
-function matchesAreFound(isElsewhere, hides) {
+function matchesAreFound(isInWorker, hides) {
   const next = random(11);
   const store = new Store({ capacity: 400 });
   const matcher = makeMatcher({ text: "7" });
@@ -332,9 +390,13 @@ function matchesAreFound(isElsewhere, hides) {
   store.onReplace = (id) => matches.rewind(id);
   let pending = null;
   const advance = (isTimeUp) => {
-    if (!isElsewhere) return matches.advance(isTimeUp);
-    // The answer to one piece comes when others have been pushed, evicted or replaced.
-    if (pending) matches.take(pending, pending.texts.map((text) => text !== null && matcher.matches(text)));
+    if (!isInWorker) return matches.advance(isTimeUp);
+    // The result of a piece arrives after other rows were pushed, evicted or replaced.
+    if (pending)
+      matches.take(
+        pending,
+        pending.texts.map((text) => text !== null && matcher.matches(text)),
+      );
     pending = matches.isComplete ? null : matches.piece();
     return matches.isComplete;
   };
@@ -344,7 +406,9 @@ function matchesAreFound(isElsewhere, hides) {
       else store.push(LINE, "c", i, 0, `${next(100)}`);
     }
     if (next(5) === 0 && store.length > 0) {
-      store.replace(store.first + next(store.length), 1, [{ kind: LINE, channel: "c", seq: 0, time: 0, value: "77" }]);
+      store.replace(store.first + next(store.length), 1, [
+        { kind: LINE, channel: "c", seq: 0, time: 0, value: "77" },
+      ]);
     }
     advance(() => next(2) === 0);
     const before = matches.first;
@@ -363,11 +427,13 @@ function matchesAreFound(isElsewhere, hides) {
     assert.deepEqual(found, expected);
     for (const id of expected) assert.equal(matches.idAt(matches.ordinalOf(id)), id);
     assert.equal(matches.count, lines.length);
-    lines.forEach((id, i) => assert.deepEqual([matches.match(i), matches.matchesBefore(id)], [id, i]));
+    lines.forEach((id, i) =>
+      assert.deepEqual([matches.match(i), matches.matchesBefore(id)], [id, i]),
+    );
   }
 }
 
-test("a filter looks through statuses and notices as through lines", () => {
+test("a filter searches statuses and notices as well as lines", () => {
   const store = new Store({ capacity: 10 });
   store.push(STATUS, "c", 1, 0, { status: "exited", exitCode: 3, name: "web" });
   store.push(NOTICE, "c", 2, 0, { text: "deploy 42" });
@@ -379,25 +445,31 @@ test("a filter looks through statuses and notices as through lines", () => {
   assert.deepEqual(["exited 3", "web", "deploy", "4", "no"].map(count), [1, 1, 1, 1, 0]);
 });
 
-test("colours: as far apart as there are colours, the same for a name, and kept when others come", () => {
+test("colors: they repeat only when all are used, depend on the name, and stay when channels are added", () => {
   const names = Array.from({ length: 20 }, (_, i) => `process:${i}`);
-  const few = assignColours(names.slice(0, 8));
+  const few = assignColors(names.slice(0, 8));
   assert.equal(new Set(few.values()).size, 8);
-  const all = assignColours(names, few);
-  for (const [name, colour] of few) assert.equal(all.get(name), colour);
-  const uses = Array.from({ length: 8 }, (_, colour) => [...all.values()].filter((one) => one === colour).length);
+  const all = assignColors(names, few);
+  for (const [name, color] of few) assert.equal(all.get(name), color);
+  const uses = Array.from(
+    { length: 8 },
+    (_, color) => [...all.values()].filter((one) => one === color).length,
+  );
   assert.ok(Math.max(...uses) - Math.min(...uses) <= 1, String(uses));
-  assert.deepEqual(assignColours(["process:web"]), assignColours(["process:web"]));
+  assert.deepEqual(assignColors(["process:web"]), assignColors(["process:web"]));
 });
 
-test("all rows are a view too", () => {
+test("all rows form a view too", () => {
   const store = new Store({ capacity: 2 });
   for (const text of ["a", "b", "c"]) store.push(LINE, "x", 1, 0, text);
-  const view = new Everything(store);
-  assert.deepEqual([view.first, view.end, view.idAt(2), view.ordinalOf(0), view.ordinalOf(9)], [1, 3, 2, 1, 3]);
+  const view = new AllRows(store);
+  assert.deepEqual(
+    [view.first, view.end, view.idAt(2), view.ordinalOf(0), view.ordinalOf(9)],
+    [1, 3, 2, 1, 3],
+  );
 });
 
-test("heights: offsets and rows agree with plain sums, over pushes, drops and corrections", () => {
+test("heights: offsets and rows agree with plain sums after any pushes, drops and corrections", () => {
   const next = random(5);
   const heights = new Heights(1_000);
   heights.clear(12_345);
@@ -424,7 +496,29 @@ test("heights: offsets and rows agree with plain sums, over pushes, drops and co
     const some = next(model.length);
     assert.equal(heights.offsetOf(first + some), sum(some));
     assert.deepEqual(heights.rowAt(sum(some)), { ordinal: first + some, into: 0 });
-    assert.deepEqual(heights.rowAt(sum(some) + model[some] - 1), { ordinal: first + some, into: model[some] - 1 });
+    assert.deepEqual(heights.rowAt(sum(some) + model[some] - 1), {
+      ordinal: first + some,
+      into: model[some] - 1,
+    });
   }
   assert.equal(heights.rowAt(1e9).ordinal, heights.end - 1);
+});
+
+test("the page preloads exactly the modules that main.js imports, directly or not", async () => {
+  const page = new URL("../index.html", import.meta.url);
+  const html = await readFile(page, "utf8");
+  const links = html.matchAll(/<link rel="modulepreload"[^>]* href="([^"]+)"/g);
+  const preloaded = Array.from(links, ([, href]) => new URL(href, page).href);
+  const imported = new Set();
+  const follow = async (url) => {
+    const source = await readFile(new URL(url), "utf8");
+    for (const [, specifier] of source.matchAll(/^(?:import|\}) .*from "([^"]+)";$/gm)) {
+      const next = new URL(specifier, url).href;
+      if (imported.has(next)) continue;
+      imported.add(next);
+      await follow(next);
+    }
+  };
+  await follow(new URL("viewer/main.js", page).href);
+  assert.deepEqual(preloaded.sort(), [...imported].sort());
 });

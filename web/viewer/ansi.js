@@ -1,16 +1,30 @@
-// Terminal text to plain text and styled runs. Pure. Linear in the length of the text whatever it contains.
+// Turns terminal text into plain text and styled runs. Pure. Takes time linear in the length of the
+// text, whatever the text contains.
 //
-// Each line stands for itself: a colour that an earlier line left on is not carried over, since lines before may be gone.
+// Each line is parsed on its own. A color that an earlier line left switched on is not carried
+// over, because the lines before it may be gone.
 
-/** Runs of different style a line may have: beyond, the rest of it is plain. An "ANSI bomb" costs no more than this. */
-const MOST_RUNS = 400;
+/**
+ * The most styled runs of a line. The rest of the line is plain, which bounds the cost of an "ANSI
+ * bomb".
+ */
+const MAX_RUNS = 400;
 
-/** Cells that are laid out where the cursor moves (`\r`, backspace): of a longer line, the end of it. */
-const MOST_CELLS = 8192;
+/**
+ * The most cells that are laid out for a line that moves the cursor (`\r`, backspace). Of a longer
+ * line, only the end is laid out.
+ */
+const MAX_CELLS = 8192;
 
-// CSI · OSC · DCS, SOS, PM, APC · other escapes · what has no picture. A sequence that never ends loses its ESC alone.
-const CONTROL =
-  /\x1b\[([0-?]*)([ -/]*)([@-~])|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b[PX^_][^\x1b]*\x1b\\|\x1b[ -/]*[0-~]|[\x00-\x08\x0a-\x1f\x7f-\x9f]/g;
+// A sequence without an end loses only its ESC.
+const CONTROL_PARTS = [
+  /\x1b\[([0-?]*)([ -/]*)([@-~])/, // CSI
+  /\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)/, // OSC
+  /\x1b[PX^_][^\x1b]*\x1b\\/, // DCS, SOS, PM, APC
+  /\x1b[ -/]*[0-~]/, // other escapes
+  /[\x00-\x08\x0a-\x1f\x7f-\x9f]/, // control characters
+];
+const CONTROL = new RegExp(CONTROL_PARTS.map(({ source }) => source).join("|"), "g");
 
 const HAS_CONTROL = /[\x00-\x08\x0a-\x1f\x7f-\x9f]/;
 const MOVES_CURSOR = /[\r\b]/;
@@ -36,10 +50,29 @@ const CLASSES = [
   [STRIKE, "a-strike"],
 ];
 
-const SETS = { 1: BOLD, 2: DIM, 3: ITALIC, 4: UNDERLINE, 5: BLINK, 6: BLINK, 7: INVERSE, 8: HIDDEN, 9: STRIKE, 21: UNDERLINE };
-const CLEARS = { 22: BOLD | DIM, 23: ITALIC, 24: UNDERLINE, 25: BLINK, 27: INVERSE, 28: HIDDEN, 29: STRIKE };
+const SETS = {
+  1: BOLD,
+  2: DIM,
+  3: ITALIC,
+  4: UNDERLINE,
+  5: BLINK,
+  6: BLINK,
+  7: INVERSE,
+  8: HIDDEN,
+  9: STRIKE,
+  21: UNDERLINE,
+};
+const CLEARS = {
+  22: BOLD | DIM,
+  23: ITALIC,
+  24: UNDERLINE,
+  25: BLINK,
+  27: INVERSE,
+  28: HIDDEN,
+  29: STRIKE,
+};
 
-/** The text a reader sees, without styles. */
+/** Returns the visible text, without styles. */
 export function plainText(text) {
   if (!HAS_CONTROL.test(text)) return text;
   if (MOVES_CURSOR.test(text)) return parseAnsi(text).text;
@@ -47,8 +80,9 @@ export function plainText(text) {
 }
 
 /**
- * The text a reader sees, and its styled runs `{ from, to, classes, fg, bg }` in order; unstyled parts have none.
- * `fg` and `bg` are CSS colours, or null where a class (`a-fg1`) or nothing gives the colour.
+ * Returns the visible text and its styled runs `{ from, to, classes, fg, bg }` in order. Unstyled
+ * parts have no run. `fg` and `bg` are CSS colors, or null where a class (`a-fg1`) sets the color
+ * or nothing does.
  */
 export function parseAnsi(text) {
   if (!HAS_CONTROL.test(text)) return { text, runs: [] };
@@ -62,11 +96,12 @@ function parseFlow(text) {
   let at = 0;
   const take = (to) => {
     if (to <= at) return;
-    if (style !== PLAIN && runs.length < MOST_RUNS) addRun(runs, plain.length, plain.length + to - at, style);
+    if (style !== PLAIN && runs.length < MAX_RUNS)
+      addRun(runs, plain.length, plain.length + to - at, style);
     plain += text.slice(at, to);
   };
   CONTROL.lastIndex = 0;
-  for (let match; (match = CONTROL.exec(text)); ) {
+  for (let match; (match = CONTROL.exec(text));) {
     take(match.index);
     at = CONTROL.lastIndex;
     if (match[3] === "m" && match[2] === "") style = applySgr(style, match[1]);
@@ -76,7 +111,7 @@ function parseFlow(text) {
 }
 
 function parseCells(whole) {
-  const text = whole.length > MOST_CELLS ? whole.slice(-MOST_CELLS) : whole;
+  const text = whole.length > MAX_CELLS ? whole.slice(-MAX_CELLS) : whole;
   const cells = [];
   const styles = [];
   let column = 0;
@@ -94,7 +129,7 @@ function parseCells(whole) {
     }
   };
   CONTROL.lastIndex = 0;
-  for (let match; (match = CONTROL.exec(text)); ) {
+  for (let match; (match = CONTROL.exec(text));) {
     put(match.index);
     at = CONTROL.lastIndex;
     if (match[0] === "\r") column = 0;
@@ -107,11 +142,11 @@ function parseCells(whole) {
 
   const runs = [];
   let plain = "";
-  for (let i = 0; i < cells.length; ) {
+  for (let i = 0; i < cells.length;) {
     const from = plain.length;
     const first = styles[i];
     while (i < cells.length && styles[i] === first) plain += cells[i++];
-    if (first !== PLAIN && runs.length < MOST_RUNS) addRun(runs, from, plain.length, first);
+    if (first !== PLAIN && runs.length < MAX_RUNS) addRun(runs, from, plain.length, first);
   }
   return { text: plain.trimEnd(), runs };
 }
@@ -127,9 +162,16 @@ function eraseInLine(cells, styles, column, parameter) {
 }
 
 function moveTo(column, final, parameter) {
-  const count = Math.min(MOST_CELLS, Math.max(1, Number.parseInt(parameter, 10) || 1));
-  const to = final === "C" ? column + count : final === "D" ? column - count : final === "G" ? count - 1 : column;
-  return Math.min(MOST_CELLS, Math.max(0, to));
+  const count = Math.min(MAX_CELLS, Math.max(1, Number.parseInt(parameter, 10) || 1));
+  const to =
+    final === "C"
+      ? column + count
+      : final === "D"
+        ? column - count
+        : final === "G"
+          ? count - 1
+          : column;
+  return Math.min(MAX_CELLS, Math.max(0, to));
 }
 
 function addRun(runs, from, to, style) {
@@ -147,42 +189,45 @@ function addRun(runs, from, to, style) {
     if (fg === null) classes.push("a-fgback");
     if (bg === null) classes.push("a-bgtext");
   }
-  if (bg !== null) classes.push(isDarkGround(bg) ? "on-dark" : "on-light");
-  fg = colour(fg, "a-fg", classes);
-  bg = colour(bg, "a-bg", classes);
+  if (bg !== null) classes.push(isDarkBackground(bg) ? "on-dark" : "on-light");
+  fg = color(fg, "a-fg", classes);
+  bg = color(bg, "a-bg", classes);
   runs.push({ from, to, style, classes: classes.join(" "), fg, bg });
 }
 
-// The first sixteen are the theme's, so that they can be read on light and on dark: a class. The others are what they are.
-function colour(code, prefix, classes) {
+// The theme defines the first sixteen colors, so that they are legible in both themes: they become
+// a class. Every other color keeps its value.
+function color(code, prefix, classes) {
   if (code === null) return null;
   if (typeof code === "string") return code;
   if (code < 16) {
     classes.push(prefix + code);
     return null;
   }
-  return indexedColour(code);
+  return indexedColor(code);
 }
 
-/** Which colours of the sixteen are dark as a ground. */
-const DARK_GROUNDS = new Set([0, 1, 2, 3, 4, 5, 6, 8]);
+/** The numbers of the sixteen colors that are dark as a background. */
+const DARK_BACKGROUNDS = new Set([0, 1, 2, 3, 4, 5, 6, 8]);
 
-/** Whether bright text stands out from it better than dark text does. */
-function isDarkGround(code) {
-  if (typeof code === "number" && code < 16) return DARK_GROUNDS.has(code);
-  const parts = (typeof code === "string" ? code : indexedColour(code)).match(/\d+/g);
+/** Returns whether bright text has more contrast to this background than dark text has. */
+function isDarkBackground(code) {
+  if (typeof code === "number" && code < 16) return DARK_BACKGROUNDS.has(code);
+  const parts = (typeof code === "string" ? code : indexedColor(code)).match(/\d+/g);
   const [red, green, blue] = parts.map((part) => (Number(part) / 255) ** 2.2);
   return 0.2126 * red + 0.7152 * green + 0.0722 * blue < 0.18;
 }
 
-function indexedColour(index) {
+function indexedColor(index) {
   if (index >= 232) {
-    const grey = 8 + (index - 232) * 10;
-    return `rgb(${grey},${grey},${grey})`;
+    const gray = 8 + (index - 232) * 10;
+    return `rgb(${gray},${gray},${gray})`;
   }
   const cube = index - 16;
   const level = (value) => (value === 0 ? 0 : 55 + value * 40);
-  return `rgb(${level(Math.floor(cube / 36))},${level(Math.floor(cube / 6) % 6)},${level(cube % 6)})`;
+  const red = level(Math.floor(cube / 36));
+  const green = level(Math.floor(cube / 6) % 6);
+  return `rgb(${red},${green},${level(cube % 6)})`;
 }
 
 function applySgr(style, parameters) {
@@ -207,7 +252,7 @@ function applySgr(style, parameters) {
     else if (code === 38 || code === 48 || code === 58) {
       const isInOne = parts.length > 1;
       const given = isInOne ? parts.slice(1) : codes.slice(i + 1, i + 5);
-      const [value, used] = extendedColour(given, isInOne);
+      const [value, used] = extendedColor(given, isInOne);
       if (!isInOne) i += used;
       if (value === undefined || code === 58) continue;
       if (code === 38) fg = value;
@@ -217,9 +262,13 @@ function applySgr(style, parameters) {
   return flags === 0 && fg === null && bg === null ? PLAIN : { flags, fg, bg };
 }
 
-/** The colour that `5;n` or `2;r;g;b` names, and how many codes that took; with colons, `2::r:g:b` is the usual form. */
-function extendedColour(codes, isInOne) {
-  const byte = (text) => (/^\d{1,3}$/.test(text ?? "") && Number(text) < 256 ? Number(text) : undefined);
+/**
+ * Returns the color that `5;n` or `2;r;g;b` names, and the number of codes it takes. With colons,
+ * the usual form is `2::r:g:b`.
+ */
+function extendedColor(codes, isInOne) {
+  const byte = (text) =>
+    /^\d{1,3}$/.test(text ?? "") && Number(text) < 256 ? Number(text) : undefined;
   if (codes[0] === "5") return [byte(codes[1]), 2];
   if (codes[0] !== "2") return [undefined, 1];
   const rgb = (isInOne && codes.length >= 5 ? codes.slice(2, 5) : codes.slice(1, 4)).map(byte);

@@ -1,15 +1,16 @@
-// The list of channels: what there is, how each does, and which are shown.
+// The list of channels: every channel of the server with its status and rate, and whether it is
+// shown.
 
 import { counted, rate, shortName, statusText, statusTone } from "./format.js";
 import { ALL, formatLink, isProcess } from "./links.js";
 
-/** Milliseconds between two looks at what channels there are. */
-const INTERVAL = 2_000;
+/** The time between two requests for the channels. */
+const POLL_INTERVAL_MS = 2_000;
 
-/** Channels that are listed: a list of ten thousand helps nobody. */
-const MOST_LISTED = 500;
+/** The most channels that are listed. A longer list is of no use. */
+const MAX_LISTED = 500;
 
-const ORDER = new Intl.Collator("en", { numeric: true });
+const NAME_ORDER = new Intl.Collator("en", { numeric: true });
 
 export class Channels {
   #list;
@@ -21,14 +22,14 @@ export class Channels {
   #hasProcesses = true;
   #shown = [];
   #showsAll = false;
-  #colours = new Map();
+  #colors = new Map();
   #timer = 0;
-  #isAsking = false;
+  #isPolling = false;
   #isStopped = false;
   onToggle = () => {};
-  /** There was an answer: what is known may have changed. */
+  /** The server has answered. The channels may have changed. */
   onChange = () => {};
-  /** The server wants a token, or another one. No look follows until `look` is called. */
+  /** The server requires a token, or another one. Polling stops until `poll` is called. */
   onRefused = () => {};
 
   constructor({ list, none }, server) {
@@ -39,33 +40,44 @@ export class Channels {
       const channel = event.target.closest("li")?.dataset.channel;
       if (channel) this.onToggle(channel, event.target.checked);
     });
-    document.addEventListener("visibilitychange", () => document.hidden || this.#isStopped || this.look());
+    document.addEventListener(
+      "visibilitychange",
+      () => document.hidden || this.#isStopped || this.poll(),
+    );
   }
 
-  /** The names there are, processes first. */
+  /** All known names, processes first. */
   get names() {
-    return [...this.#known.keys()].sort((a, b) => isProcess(b) - isProcess(a) || ORDER.compare(a, b));
+    return [...this.#known.keys()].sort(
+      (a, b) => isProcess(b) - isProcess(a) || NAME_ORDER.compare(a, b),
+    );
   }
 
   get processes() {
     return this.names.filter(isProcess);
   }
 
-  /** `names` are those that are shown, `showsAll` whether they are so as "all processes", `colours` the number of each one's. */
-  show(names, showsAll, colours) {
+  /**
+   * Takes the names of the shown channels, whether they are shown as "all processes", and the color
+   * number of each.
+   */
+  show(names, showsAll, colors) {
     this.#shown = names;
     this.#showsAll = showsAll;
-    this.#colours = colours;
+    this.#colors = colors;
     for (const name of names) this.#channel(name);
     this.#draw();
   }
 
-  /** `{ status, exitCode }`, or undefined while it is not known. */
+  /** Returns `{ status, exitCode }`, or undefined if the status is unknown. */
   status(channel) {
     return this.#known.get(channel)?.status ?? statusOf(this.#processes.get(channel));
   }
 
-  /** What the server says of the process behind a channel: `{ id, pid, restarts, controllable, … }`, or undefined. */
+  /**
+   * Returns the server's description of the process behind a channel, `{ id, pid, restarts,
+   * controllable, … }`, or undefined.
+   */
   process(channel) {
     return this.#processes.get(channel);
   }
@@ -79,60 +91,70 @@ export class Channels {
     this.#draw();
   }
 
-  /** Lines per second of channels that one takes oneself: fresher than what the server is asked for. */
+  /**
+   * Sets the rate of a channel that this page receives: it is more recent than the rate that is
+   * derived from polling.
+   */
   setRate(channel, perSecond) {
     this.#channel(channel).rate = perSecond;
   }
 
   #channel(name) {
     let channel = this.#known.get(name);
-    if (!channel) this.#known.set(name, (channel = { status: undefined, rate: 0, published: null, at: 0 }));
+    if (!channel)
+      this.#known.set(name, (channel = { status: undefined, rate: 0, published: null, at: 0 }));
     return channel;
   }
 
-  /** Asks the server now, and from then on again and again. */
-  async look() {
+  /** Asks the server for its channels now, and then once in every interval. */
+  async poll() {
     clearTimeout(this.#timer);
     this.#isStopped = false;
-    if (this.#isAsking) return;
-    this.#isAsking = true;
+    if (this.#isPolling) return;
+    this.#isPolling = true;
     const [channels, processes] = await Promise.all([
       this.#server.ask("api/channels"),
       this.#hasProcesses ? this.#server.ask("api/processes") : null,
     ]);
-    this.#isAsking = false;
+    this.#isPolling = false;
     if (channels.status === 401) {
       this.#isStopped = true;
       this.onRefused();
       return;
     }
     if (processes) this.#takeProcesses(processes);
-    // No server, or one without this: what is shown stays, and the connection's own state tells the rest.
+    // If the server does not answer, or lacks this endpoint, the list stays as it is. The state of
+    // the connection is shown elsewhere.
     if (channels.status === 200) this.#take(channels.value);
     clearTimeout(this.#timer);
-    if (!document.hidden) this.#timer = setTimeout(() => this.look(), INTERVAL);
+    if (!document.hidden) this.#timer = setTimeout(() => this.poll(), POLL_INTERVAL_MS);
   }
 
   #takeProcesses({ status, value }) {
-    // A server without a supervisor has none, now and later.
+    // A server without a supervisor never has processes: it is not asked again.
     if (status === 404) this.#hasProcesses = false;
     if (status !== 200 || !Array.isArray(value)) return;
-    this.#processes = new Map(value.filter((entry) => typeof entry?.id === "string").map((entry) => [`process:${entry.id}`, entry]));
+    this.#processes = new Map(
+      value
+        .filter((entry) => typeof entry?.id === "string")
+        .map((entry) => [`process:${entry.id}`, entry]),
+    );
   }
 
   #take(answer) {
     if (!Array.isArray(answer)) return;
     const now = performance.now();
-    // Processes that have said nothing yet are there too.
+    // A process without any output is listed too.
     const present = new Set([...this.#shown, ...this.#processes.keys()]);
     for (const name of present) this.#channel(name);
-    for (const entry of answer.slice(0, MOST_LISTED)) {
+    for (const entry of answer.slice(0, MAX_LISTED)) {
       if (typeof entry?.channel !== "string") continue;
       present.add(entry.channel);
       const channel = this.#channel(entry.channel);
       const { published, status } = entry;
       if (Number.isSafeInteger(published)) {
-        const isLater = channel.published !== null && published >= channel.published && now > channel.at;
+        const isLater =
+          channel.published !== null && published >= channel.published && now > channel.at;
         if (isLater && !this.#shown.includes(entry.channel)) {
           channel.rate = ((published - channel.published) * 1_000) / (now - channel.at);
         }
@@ -146,7 +168,7 @@ export class Channels {
     this.onChange();
   }
 
-  /** Brings the elements in line with what is known, touching what has changed only. */
+  /** Updates the elements. Touches only those that have changed. */
   #draw() {
     const { names } = this;
     const processes = names.filter(isProcess);
@@ -159,7 +181,8 @@ export class Channels {
     rows.forEach((name, place) => {
       let item = this.#items.get(name);
       if (!item) this.#items.set(name, (item = makeItem(name)));
-      if (this.#list.children[place] !== item.element) this.#list.insertBefore(item.element, this.#list.children[place] ?? null);
+      if (this.#list.children[place] !== item.element)
+        this.#list.insertBefore(item.element, this.#list.children[place] ?? null);
       if (name === ALL) this.#drawAll(item, processes);
       else this.#drawItem(item, name);
     });
@@ -176,7 +199,7 @@ export class Channels {
     }
     const shown = processes.filter((name) => this.#shown.includes(name)).length;
     item.box.indeterminate = !this.#showsAll && shown > 1;
-    mark(item, this.#showsAll, this.#showsAll);
+    drawShown(item, this.#showsAll, this.#showsAll);
     set(item.lines, counted(processes.length, "process", "processes"));
     set(item.speed, rate(perSecond));
     item.badge.hidden = bad === 0;
@@ -188,11 +211,18 @@ export class Channels {
     const { rate: perSecond, published } = this.#known.get(name);
     const status = this.status(name);
     const isShown = this.#shown.includes(name);
-    mark(item, isShown, isShown && !(this.#showsAll && isProcess(name)));
-    set(item.lines, published === null ? (isProcess(name) ? "process" : "channel") : counted(published, "message"));
+    drawShown(item, isShown, isShown && !(this.#showsAll && isProcess(name)));
+    set(
+      item.lines,
+      published === null
+        ? isProcess(name)
+          ? "process"
+          : "channel"
+        : counted(published, "message"),
+    );
     set(item.speed, rate(perSecond));
-    const colour = isShown && this.#shown.length > 1 ? this.#colours.get(name) : undefined;
-    item.name.className = colour === undefined ? "name" : `name c${colour}`;
+    const color = isShown && this.#shown.length > 1 ? this.#colors.get(name) : undefined;
+    item.name.className = color === undefined ? "name" : `name c${color}`;
     item.badge.hidden = !status;
     if (!status) return;
     set(item.badge, statusText(status));
@@ -202,10 +232,13 @@ export class Channels {
 
 function statusOf(entry) {
   if (typeof entry?.status !== "string") return undefined;
-  return { status: entry.status, exitCode: Number.isSafeInteger(entry.exitCode) ? entry.exitCode : 0 };
+  return {
+    status: entry.status,
+    exitCode: Number.isSafeInteger(entry.exitCode) ? entry.exitCode : 0,
+  };
 }
 
-function mark(item, isShown, isCurrent) {
+function drawShown(item, isShown, isCurrent) {
   item.element.classList.toggle("shown", isCurrent);
   item.box.checked = isShown;
   if (isCurrent) item.link.setAttribute("aria-current", "true");
@@ -224,7 +257,10 @@ function makeItem(channel) {
   element.dataset.channel = channel;
   const box = make("input", "");
   box.type = "checkbox";
-  box.setAttribute("aria-label", isAll ? "Show all processes, those to come among them" : `Show ${channel} with the others`);
+  box.setAttribute(
+    "aria-label",
+    isAll ? "Show all processes, including later ones" : `Show ${channel} with the others`,
+  );
   const link = make("a", "");
   link.href = formatLink({ channels: [channel] });
   link.title = channel;

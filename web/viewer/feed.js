@@ -1,24 +1,34 @@
-// From the connection into the store: lines, gaps, statuses, what came back, what was asked for again. No elements here.
+// Moves messages from the connection into the store: lines, gaps, statuses, replays and refetched
+// messages. Knows no elements.
 
 import { shortName } from "./format.js";
 import { GAP, LINE, NOTICE, STATUS } from "./store.js";
 
-/** Messages of the past to ask for: more than a server keeps by default, so that it is all there is. */
-const TAIL = 10_000;
+/**
+ * The number of past messages to request. It exceeds what a server keeps by default, so that all of
+ * them come.
+ */
+const TAIL_MESSAGES = 10_000;
 
-/** Messages that are asked for again at once. */
-const MOST_FETCHED = 20_000;
+/** The most messages that are fetched again in one request. */
+const MAX_FETCHED = 20_000;
 
-const MOST_NOTICE = 2_000;
+const MAX_NOTICE_LENGTH = 2_000;
 
 export class Feed {
   #client;
   #store;
   #channels = new Map();
-  /** Messages that came for the channels that are shown, and those that were skipped, since the page was opened. */
+  /**
+   * The messages of shown channels that were received, and those that were skipped, since the page
+   * was opened.
+   */
   received = 0;
   skipped = 0;
-  /** Messages that lie before what was asked for: with these, it is all that was published. */
+  /**
+   * The messages published before the first one requested. Received, skipped and these add up to
+   * everything that was published.
+   */
   before = 0;
   onChange = () => {};
   onReplaced = () => {};
@@ -45,44 +55,47 @@ export class Feed {
     return this.#channels.size > 0;
   }
 
-  /** Shows these channels and no others. What the others brought goes. */
+  /** Shows exactly these channels. Removes the rows of all others. */
   show(names) {
-    let isLess = false;
+    let isRemoved = false;
     for (const name of this.channels) {
       if (names.includes(name)) continue;
       this.#client.unsubscribe(name);
       this.#channels.delete(name);
-      isLess = true;
+      isRemoved = true;
     }
-    if (isLess) this.#store.keepChannels((name) => this.#channels.has(name));
+    if (isRemoved) this.#store.keepChannels((name) => this.#channels.has(name));
     for (const name of names) {
       if (this.#channels.has(name)) continue;
-      this.#channels.set(name, { name, count: 0, past: null, again: null });
-      this.#client.subscribe(name, { tail: TAIL });
+      this.#channels.set(name, { name, count: 0, replay: null, refetched: null });
+      this.#client.subscribe(name, { tail: TAIL_MESSAGES });
     }
     this.onReplaced();
   }
 
-  /** Messages of the channel that came so far. */
+  /** Returns the number of messages received from the channel. */
   count(name) {
     return this.#channels.get(name)?.count ?? 0;
   }
 
-  /** Asks for what a gap left out, or for the end of it if it is a long one, and puts it in its place. */
+  /**
+   * Fetches the messages of a gap again and puts them in its place. Of a long gap, fetches only the
+   * end.
+   */
   async fetch(gap, name) {
     const channel = this.#channels.get(name);
     if (!channel || gap.state === "fetching" || !gap.isKept) return;
     gap.state = "fetching";
     gap.error = undefined;
-    const from = Math.max(gap.from, gap.to - MOST_FETCHED + 1);
+    const from = Math.max(gap.from, gap.to - MAX_FETCHED + 1);
     const { to } = gap;
-    channel.again ??= [];
+    channel.refetched ??= [];
     this.onReplaced();
     try {
       const { lost } = await this.#client.refetch(name, from, to);
       gap.state = undefined;
-      const rows = channel.again.filter(({ seq }) => seq >= from && seq <= to);
-      channel.again = channel.again.filter(({ seq }) => seq < from || seq > to);
+      const rows = channel.refetched.filter(({ seq }) => seq >= from && seq <= to);
+      channel.refetched = channel.refetched.filter(({ seq }) => seq < from || seq > to);
       const missing = [];
       if (from > gap.from) missing.push(gapRow(name, gap.time, gap.from, from - 1, true));
       if (lost > 0) missing.push(gapRow(name, gap.time, from, from + lost - 1, false));
@@ -100,60 +113,76 @@ export class Feed {
     if (!channel) return;
     const time = parseTime(timestamp);
     const first = seq ?? Number.NaN;
-    if (refetched || channel.past) {
-      const rows = texts.map((value, i) => ({ kind: LINE, channel: name, seq: first + i, time, value }));
-      this.#aside(channel, rows, refetched);
+    if (refetched || channel.replay) {
+      const rows = texts.map((value, i) => ({
+        kind: LINE,
+        channel: name,
+        seq: first + i,
+        time,
+        value,
+      }));
+      this.#holdBack(channel, rows, refetched);
       return;
     }
-    for (let i = 0; i < texts.length; i += 1) this.#store.push(LINE, name, first + i, time, texts[i]);
-    this.#counted(channel, texts.length);
+    for (let i = 0; i < texts.length; i += 1)
+      this.#store.push(LINE, name, first + i, time, texts[i]);
+    this.#countUp(channel, texts.length);
   }
 
   #status({ channel: name, status, exitCode, seq, refetched, timestamp }) {
     const channel = this.#channels.get(name);
     if (!channel) return;
     const value = { status, exitCode, name: shortName(name) };
-    this.#one(channel, STATUS, seq, timestamp, value, refetched);
+    this.#single(channel, STATUS, seq, timestamp, value, refetched);
     if (!refetched) this.onStatus(name, { status, exitCode });
   }
 
   #message({ type, channel: name, data, seq, refetched, timestamp }) {
-    const text = `${type}${data === undefined ? "" : ` ${typeof data === "string" ? data : JSON.stringify(data)}`}`.slice(0, MOST_NOTICE);
+    const value = typeof data === "string" ? data : JSON.stringify(data);
+    const text = (data === undefined ? type : `${type} ${value}`).slice(0, MAX_NOTICE_LENGTH);
     const channel = this.#channels.get(name);
-    if (channel) this.#one(channel, NOTICE, seq, timestamp, { text }, refetched);
-    else if (name === null && this.#channels.size > 0) this.#notice(this.channels[0], text, parseTime(timestamp));
+    if (channel) this.#single(channel, NOTICE, seq, timestamp, { text }, refetched);
+    else if (name === null && this.#channels.size > 0)
+      this.#notice(this.channels[0], text, parseTime(timestamp));
   }
 
-  #one(channel, kind, seq, timestamp, value, refetched) {
-    const row = { kind, channel: channel.name, seq: seq ?? Number.NaN, time: parseTime(timestamp), value };
-    if (refetched || channel.past) {
-      this.#aside(channel, [row], refetched);
+  #single(channel, kind, seq, timestamp, value, refetched) {
+    const row = {
+      kind,
+      channel: channel.name,
+      seq: seq ?? Number.NaN,
+      time: parseTime(timestamp),
+      value,
+    };
+    if (refetched || channel.replay) {
+      this.#holdBack(channel, [row], refetched);
       return;
     }
     this.#store.push(kind, row.channel, row.seq, row.time, value);
-    this.#counted(channel, 1);
+    this.#countUp(channel, 1);
   }
 
-  #counted(channel, number) {
+  #countUp(channel, number) {
     channel.count += number;
     this.received += number;
     this.onChange();
   }
 
-  // Kept apart until all of it is there: it belongs before what is shown already.
-  #aside(channel, rows, refetched) {
+  // Holds rows back until all of them have arrived, because they belong before the rows that are
+  // already shown.
+  #holdBack(channel, rows, refetched) {
     if (refetched) {
-      if (channel.again) for (const row of rows) channel.again.push(row);
+      if (channel.refetched) for (const row of rows) channel.refetched.push(row);
       return;
     }
-    for (const row of rows) channel.past.rows.push(row);
-    channel.past.left -= rows.length;
-    if (channel.past.left <= 0) {
-      this.#store.merge(channel.past.rows);
-      channel.past = null;
+    for (const row of rows) channel.replay.rows.push(row);
+    channel.replay.left -= rows.length;
+    if (channel.replay.left <= 0) {
+      this.#store.merge(channel.replay.rows);
+      channel.replay = null;
       this.onReplaced();
     }
-    this.#counted(channel, rows.filter(({ kind }) => kind !== GAP).length);
+    this.#countUp(channel, rows.filter(({ kind }) => kind !== GAP).length);
   }
 
   #gap({ channel: name, from, to, count, isKept, refetched, timestamp }) {
@@ -161,13 +190,17 @@ export class Feed {
     if (!channel || refetched) return;
     this.skipped += count;
     const row = gapRow(name, parseTime(timestamp), from, to, isKept);
-    if (channel.past) {
-      channel.past.left -= count - 1;
-      this.#aside(channel, [row], false);
+    if (channel.replay) {
+      channel.replay.left -= count - 1;
+      this.#holdBack(channel, [row], false);
       return;
     }
     const last = this.#store.end - 1;
-    if (this.#store.has(last) && this.#store.kind(last) === GAP && this.#store.channel(last) === name) {
+    if (
+      this.#store.has(last) &&
+      this.#store.kind(last) === GAP &&
+      this.#store.channel(last) === name
+    ) {
       const before = this.#store.value(last);
       if (before.to + 1 === from && before.isKept === isKept && before.state === undefined) {
         before.to = to;
@@ -183,29 +216,30 @@ export class Feed {
     const channel = this.#channels.get(name);
     if (!channel) return;
     this.before += seq ?? 0;
-    // Of several channels, the past of each has to be put among the others'.
-    if (replayed > 0 && this.#channels.size > 1) channel.past = { left: replayed, rows: [] };
+    // With several channels, the replay of each is merged into the rows of the others.
+    if (replayed > 0 && this.#channels.size > 1) channel.replay = { left: replayed, rows: [] };
     this.onChange();
   }
 
   #reconnected({ channel: name, epochChanged, lost, replayed }) {
     const channel = this.#channels.get(name);
     if (!channel) return;
-    channel.past = null;
-    channel.again = null;
-    const caughtUp = replayed > 0 ? ` · caught up with ${replayed.toLocaleString("en")} messages` : "";
+    channel.replay = null;
+    channel.refetched = null;
+    const caughtUp =
+      replayed > 0 ? ` · caught up with ${replayed.toLocaleString("en")} messages` : "";
     if (epochChanged) {
       this.#endEpoch(name);
-      this.#notice(name, `The server was restarted: numbers begin again${caughtUp}`);
+      this.#notice(name, `The server was restarted: numbers start again${caughtUp}`);
     } else if (lost === null) {
-      this.#notice(name, "Connected again: what came in between is not known");
+      this.#notice(name, "Connected again: messages in between may be missing");
     } else {
       this.#notice(name, `Connected again${caughtUp}`);
     }
     this.onReplaced();
   }
 
-  /** What an earlier numbering left out can't be asked for any more. */
+  /** Marks the gaps of the earlier epoch as lost: the server no longer knows its numbers. */
   #endEpoch(name) {
     const store = this.#store;
     for (let id = store.first; id < store.end; id += 1) {
@@ -225,7 +259,13 @@ export class Feed {
 }
 
 function gapRow(channel, time, from, to, isKept) {
-  return { kind: GAP, channel, seq: from, time, value: { from, to, isKept, time, state: undefined, error: undefined } };
+  return {
+    kind: GAP,
+    channel,
+    seq: from,
+    time,
+    value: { from, to, isKept, time, state: undefined, error: undefined },
+  };
 }
 
 function parseTime(timestamp) {

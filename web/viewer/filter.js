@@ -1,26 +1,29 @@
-// Which lines match what is looked for. Pure.
+// Decides which lines match a filter. Pure.
 
 import { plainText } from "./ansi.js";
 import { statusText } from "./format.js";
 import { GAP, LINE, STATUS } from "./store.js";
 
-/** Characters of a line that are looked at. */
-const LOOKED_AT = 20_000;
+/** The most characters of a line that are searched. */
+const MAX_SEARCHED = 20_000;
 
-/** Places in one line that are marked. */
-const MOST_MARKS = 200;
-
-/** Rows, and characters, that are looked at in one piece where that is done elsewhere: some milliseconds of work. */
-const MOST_ROWS = 2_000;
-const MOST_CHARACTERS = 250_000;
+/** The most matches that are marked in a line. */
+const MAX_MARKS = 200;
 
 /**
- * What finds `text`: `{ matches(line), ranges(plain), isCostly }`, where `ranges` are `[from, to]` pairs in order.
+ * The most rows and characters of one piece of work for a worker. A piece takes a few milliseconds.
+ */
+const MAX_PIECE_ROWS = 2_000;
+const MAX_PIECE_CHARACTERS = 250_000;
+
+/**
+ * Returns a matcher for `text`: `{ matches(line), ranges(plain), isCostly }`, where `ranges`
+ * returns `[from, to]` pairs in order.
  *
- * A regular expression is costly: it may take longer than anybody lives (`(a+)+$`), and can't be interrupted. It is not to be run
- * where it would stop the page.
+ * A regular expression is costly: it may run practically forever (`(a+)+$`) and can't be
+ * interrupted. It must not run where it would block the page.
  *
- * Returns `{ error }` for a regular expression that is none, and null for an empty text.
+ * Returns `{ error }` for an invalid regular expression, and null for an empty text.
  */
 export function makeMatcher({ text, isRegex = false, isCaseSensitive = false }) {
   if (!text) return null;
@@ -36,13 +39,13 @@ export function makeMatcher({ text, isRegex = false, isCaseSensitive = false }) 
     isCostly: isRegex,
     matches(line) {
       pattern.lastIndex = 0;
-      return pattern.test(lookedAt(plainText(line)));
+      return pattern.test(searchedPart(plainText(line)));
     },
     ranges(plain) {
       const found = [];
-      const searched = lookedAt(plain);
+      const searched = searchedPart(plain);
       pattern.lastIndex = 0;
-      for (let match; found.length < MOST_MARKS && (match = pattern.exec(searched)); ) {
+      for (let match; found.length < MAX_MARKS && (match = pattern.exec(searched));) {
         if (match[0] === "") pattern.lastIndex += 1;
         else found.push([match.index, match.index + match[0].length]);
       }
@@ -51,11 +54,14 @@ export function makeMatcher({ text, isRegex = false, isCaseSensitive = false }) 
   };
 }
 
-function lookedAt(text) {
-  return text.length > LOOKED_AT ? text.slice(0, LOOKED_AT) : text;
+function searchedPart(text) {
+  return text.length > MAX_SEARCHED ? text.slice(0, MAX_SEARCHED) : text;
 }
 
-/** What of a row is looked through; null where that can't be hidden: that something is missing must not be. */
+/**
+ * Returns the searched text of a row, or null for a gap: a filter must not hide that lines are
+ * missing.
+ */
 function textOf(store, id) {
   const kind = store.kind(id);
   const value = store.value(id);
@@ -64,11 +70,11 @@ function textOf(store, id) {
   return kind === STATUS ? `${statusText(value)} ${value.name}` : value.text;
 }
 
-/** Ids in order, that come at the end and go at the front. */
+/** Ids in ascending order, added at the end and dropped at the front. */
 class Ids {
   #ids = [];
   #head = 0;
-  /** How many went at the front, ever. */
+  /** The number of ids ever dropped at the front. */
   dropped = 0;
 
   get length() {
@@ -83,7 +89,7 @@ class Ids {
     this.#ids.push(id);
   }
 
-  /** How many are less than `id`. */
+  /** Returns the number of ids less than `id`. */
   before(id) {
     let low = this.#head;
     let high = this.#ids.length;
@@ -99,7 +105,7 @@ class Ids {
     const gone = this.before(id);
     this.#head += gone;
     this.dropped += gone;
-    // Not with every row: moving all of them is linear.
+    // Moving the remaining ids is linear in their number, so it is not done with every drop.
     if (this.#head > 1_024 && this.#head > this.#ids.length / 2) {
       this.#ids.splice(0, this.#head);
       this.#head = 0;
@@ -112,9 +118,11 @@ class Ids {
 }
 
 /**
- * The rows that match, oldest first, kept up to date piece by piece: here (`advance`), or elsewhere (`piece` and `take`).
+ * The matching rows, oldest first. They are brought up to date piece by piece: here (`advance`), or
+ * in a worker (`piece` and `take`).
  *
- * As a view (`first`, `end`, `idAt(ordinal)`) it has, when `hides`, gaps too, which are no matches.
+ * As a view (`first`, `end`, `idAt(ordinal)`) with `hides`, it also contains the gaps. Gaps are not
+ * counted as matches.
  */
 export class Matches {
   #store;
@@ -149,27 +157,27 @@ export class Matches {
     return this.#shown.at(ordinal - this.#shown.dropped);
   }
 
-  /** The ordinal of the first row at or after `id`. */
+  /** Returns the ordinal of the first row at or after `id`. */
   ordinalOf(id) {
     return this.#shown.dropped + this.#shown.before(id);
   }
 
-  /** How many rows match. */
+  /** The number of matching rows. */
   get count() {
     return this.#found.length;
   }
 
-  /** The id of match number `index`, from 0. */
+  /** Returns the id of match number `index`, from 0. */
   match(index) {
     return this.#found.at(index);
   }
 
-  /** How many matches are before `id`. */
+  /** Returns the number of matches before `id`. */
   matchesBefore(id) {
     return this.#found.before(id);
   }
 
-  /** Looks at rows until `isTimeUp()`; true when all have been looked at. */
+  /** Searches rows until `isTimeUp()` returns true. Returns whether all rows have been searched. */
   advance(isTimeUp = () => false) {
     const store = this.#store;
     this.#dropEvicted();
@@ -181,14 +189,18 @@ export class Matches {
     return this.isComplete;
   }
 
-  /** The next rows that are to be looked at: `{ from, texts, generation }`. */
+  /** Returns the next rows to search: `{ from, texts, generation }`. */
   piece() {
     const store = this.#store;
     this.#dropEvicted();
     const from = this.scanned;
     const texts = [];
     let characters = 0;
-    for (let id = from; id < store.end && texts.length < MOST_ROWS && characters < MOST_CHARACTERS; id += 1) {
+    for (
+      let id = from;
+      id < store.end && texts.length < MAX_PIECE_ROWS && characters < MAX_PIECE_CHARACTERS;
+      id += 1
+    ) {
       const text = textOf(store, id);
       texts.push(text);
       characters += text?.length ?? 0;
@@ -196,14 +208,17 @@ export class Matches {
     return { from, texts, generation: this.#generation };
   }
 
-  /** What became of a `piece`: one truthy or falsy value for each of its texts. Nothing, if rows there were replaced meanwhile. */
+  /**
+   * Takes the results of a `piece`: one truthy or falsy value for each text. Ignores them if rows
+   * have been replaced in the meantime.
+   */
   take({ from, generation }, isMatch) {
     if (generation !== this.#generation) return;
     for (let i = this.scanned - from; i < isMatch.length; i += 1) this.#add(from + i, isMatch[i]);
     this.#dropEvicted();
   }
 
-  /** Looks again at all from `id` on: rows there were replaced. */
+  /** Searches the rows from `id` on again, because they were replaced. */
   rewind(id) {
     this.#generation += 1;
     this.#shown.cutFrom(id);
@@ -227,7 +242,7 @@ export class Matches {
 }
 
 /** All rows, as a view. */
-export class Everything {
+export class AllRows {
   #store;
 
   constructor(store) {

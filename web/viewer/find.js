@@ -1,41 +1,42 @@
-// The field above the lines: hides the lines that do not match (filter), or marks and steps through those that do (find).
+// The find box above the lines. It hides the lines that do not match (filter), or marks the matches
+// and steps through them (find).
 
-import { Everything, makeMatcher, Matches } from "./filter.js";
+import { AllRows, makeMatcher, Matches } from "./filter.js";
 import { count } from "./format.js";
 import { Marks } from "./marks.js";
-import { Searcher, TooSlow } from "./searcher.js";
+import { Searcher, SearchTimeout } from "./searcher.js";
 
-/** Milliseconds of a frame that looking for matches may take. */
-const SLICE = 6;
+/** The time of one frame that may be spent on searching. */
+const SCAN_SLICE_MS = 6;
 
 export class Find {
   #store;
-  #everything;
+  #allRows;
   #elements;
   #matcher = null;
   #matches = null;
   #marks = null;
   #searcher = new Searcher();
   #applied = "";
-  /** The matches that are being looked for. */
+  /** The matches whose search is running, or null. */
   #scanning = null;
   #foundId = -1;
-  /** What is looked for was changed here, by hand. */
+  /** The user has changed the filter. */
   onInput = () => {};
-  /** Another view, or other marks: `(view, matcher)`. */
+  /** The filter was applied: `(view, matcher)` are the rows to list and what marks them. */
   onApply = () => {};
   /** More matches are known. */
   onProgress = () => {};
-  /** It is known where the lines on the screen are to be marked. */
+  /** The marks of the visible lines are known. */
   onMarks = () => {};
-  /** What is looked for was given up: a text that says why. */
+  /** The search was given up: `(text)` says why. */
   onGivenUp = () => {};
-  /** The match with that id is to be shown. */
+  /** The match `(id)` is to be shown. */
   onStep = () => {};
 
   constructor(store, elements) {
     this.#store = store;
-    this.#everything = new Everything(store);
+    this.#allRows = new AllRows(store);
     this.#elements = elements;
     const { text, regex, isCase, hides, previous, next } = elements;
     text.addEventListener("input", () => this.#changed());
@@ -52,14 +53,19 @@ export class Find {
     next.addEventListener("click", () => this.step(1));
   }
 
-  /** What is looked for, or null. */
+  /** The filter of the find box, or null if it is empty. */
   get filter() {
     const { text, regex, isCase, hides } = this.#elements;
     if (!text.value) return null;
-    return { text: text.value, isRegex: isPressed(regex), isCaseSensitive: isPressed(isCase), hides: isPressed(hides) };
+    return {
+      text: text.value,
+      isRegex: isPressed(regex),
+      isCaseSensitive: isPressed(isCase),
+      hides: isPressed(hides),
+    };
   }
 
-  /** As a link says it. */
+  /** Takes the filter of a link. */
   set filter(filter) {
     const { text, regex, isCase, hides } = this.#elements;
     if (text !== document.activeElement) text.value = filter?.text ?? "";
@@ -71,9 +77,9 @@ export class Find {
     this.#apply();
   }
 
-  /** The rows that are to be listed. */
+  /** The rows to list. */
   get view() {
-    return this.isHiding ? this.#matches : this.#everything;
+    return this.isHiding ? this.#matches : this.#allRows;
   }
 
   get isHiding() {
@@ -84,7 +90,7 @@ export class Find {
     return this.#foundId;
   }
 
-  /** Whether there was something to clear. */
+  /** Clears the text. Returns whether there was one. */
   clear() {
     if (!this.#elements.text.value) return false;
     this.#elements.text.value = "";
@@ -92,35 +98,35 @@ export class Find {
     return true;
   }
 
-  /** How many lines match; null if nothing is looked for. */
+  /** The number of matching lines, or null without a filter. */
   get matchCount() {
     return this.#matches ? this.#matches.count : null;
   }
 
-  /** Whether all lines have been looked at. */
+  /** True if all lines have been searched. */
   get isComplete() {
     return !this.#matches || this.#matches.isComplete;
   }
 
-  /** Looks for matches among what is new, a piece at a time. */
+  /** Searches the new lines, a piece at a time. */
   scan() {
     const matches = this.#matches;
     if (!matches || this.#scanning === matches) return;
     this.#scanning = matches;
-    if (this.#matcher.isCostly) this.#scanElsewhere(matches);
+    if (this.#matcher.isCostly) this.#scanInWorker(matches);
     else this.#scanHere(matches);
   }
 
   #scanHere(matches) {
     if (this.#matches !== matches) return;
-    const until = performance.now() + SLICE;
+    const until = performance.now() + SCAN_SLICE_MS;
     const isComplete = matches.advance(() => performance.now() > until);
     if (this.isHiding) this.onProgress();
     if (isComplete) this.#scanning = null;
     else requestAnimationFrame(() => this.#scanHere(matches));
   }
 
-  async #scanElsewhere(matches) {
+  async #scanInWorker(matches) {
     try {
       while (!matches.isComplete) {
         const piece = matches.piece();
@@ -136,14 +142,16 @@ export class Find {
     }
   }
 
-  /** Rows from `id` on were replaced. */
+  /** Handles the replacement of rows from `id` on. */
   replaced(id) {
     this.#matches?.rewind(id);
     if (this.#matches && !this.#matcher.isCostly) this.#matches.advance();
     if (this.#foundId >= id) this.#foundId = -1;
   }
 
-  /** To the match after (1) or before (-1) the one found last; at first, to the newest. */
+  /**
+   * Steps to the next match (1) or the previous one (-1). The first step goes to the newest match.
+   */
   step(direction) {
     const matches = this.#matches;
     if (!matches || matches.count === 0) return;
@@ -158,7 +166,7 @@ export class Find {
     this.draw();
   }
 
-  /** How many there are; not with every frame. */
+  /** Draws the number of matches. It changes too often to be drawn with every frame. */
   draw() {
     const matches = this.#matches;
     if (!matches) return;
@@ -181,12 +189,12 @@ export class Find {
     this.#applied = key;
     const matcher = filter && makeMatcher(filter);
     const error = matcher?.error;
-    this.#show(error ? null : matcher, filter);
-    this.#complain(error ? "not a regular expression" : "", error);
+    this.#startSearch(error ? null : matcher, filter);
+    this.#showError(error ? "not a regular expression" : "", error);
     this.onApply(this.view, this.#marking());
   }
 
-  #show(matcher, filter) {
+  #startSearch(matcher, filter) {
     this.#matcher = matcher;
     this.#matches = matcher && new Matches(this.#store, matcher, { hides: filter.hides });
     this.#foundId = -1;
@@ -194,7 +202,11 @@ export class Find {
     this.#marks = null;
     if (matcher?.isCostly) {
       this.#searcher.filter = filter;
-      this.#marks = new Marks(this.#searcher, () => this.onMarks(), (error) => this.#giveUp(error));
+      this.#marks = new Marks(
+        this.#searcher,
+        () => this.onMarks(),
+        (error) => this.#giveUp(error),
+      );
     } else {
       this.#searcher.stop();
     }
@@ -203,12 +215,12 @@ export class Find {
     this.draw();
   }
 
-  /** What tells the places to mark in a text. */
+  /** The object that finds the places to mark in a text. */
   #marking() {
     return this.#marks ?? this.#matcher;
   }
 
-  #complain(text, why = "") {
+  #showError(text, why = "") {
     const { box, count: counter } = this.#elements;
     box.classList.toggle("wrong", text !== "");
     if (text || !this.#matches) counter.textContent = text;
@@ -216,11 +228,13 @@ export class Find {
   }
 
   #giveUp(error) {
-    const isSlow = error instanceof TooSlow;
-    this.#show(null, null);
-    this.#complain(isSlow ? "takes too long" : "failed", error.message);
+    const isSlow = error instanceof SearchTimeout;
+    this.#startSearch(null, null);
+    this.#showError(isSlow ? "takes too long" : "failed", error.message);
     this.onApply(this.view, null);
-    this.onGivenUp(isSlow ? "This expression takes too long on a line here, and was stopped: all lines are shown" : error.message);
+    this.onGivenUp(
+      isSlow ? "The search took too long and was stopped: all lines are shown" : error.message,
+    );
   }
 }
 

@@ -1,7 +1,7 @@
-// How many text lines high each row is, and where that puts it. Pure.
+// The height of each row in text lines, and the positions that follow from it. Pure.
 //
-// Rows come at the end and go at the front. Sums over blocks make the offset of a row, and the row at an offset, cheap: linear
-// in rows / 256.
+// Rows are added at the end and dropped at the front. Sums over blocks make it cheap to find the
+// offset of a row and the row at an offset: both are linear in rows / 256.
 
 const BLOCK = 256;
 
@@ -53,7 +53,7 @@ export class Heights {
     this.total += change;
   }
 
-  /** Text lines above `ordinal`. */
+  /** Returns the number of text lines above `ordinal`. */
   offsetOf(ordinal) {
     let lines = 0;
     let at = this.first;
@@ -70,7 +70,9 @@ export class Heights {
     return lines;
   }
 
-  /** The row that has text line `offset`, and how many of its lines lie above that. */
+  /**
+   * Returns the row that contains text line `offset`, and how many of its own lines are above it.
+   */
   rowAt(offset) {
     let left = Math.max(0, offset);
     let at = this.first;

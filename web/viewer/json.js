@@ -1,16 +1,17 @@
-// JSON lines: coloured as they are, or laid out. Pure. Works on the text, not on the values, so that numbers keep their digits.
+// Colors JSON lines, or lays them out. Pure. Works on the text instead of the parsed values, so
+// that numbers keep their digits.
 
-/** A longer line is not looked into. */
-const MOST_CHARACTERS = 100_000;
+/** The most characters of a line that is parsed as JSON. */
+const MAX_CHARACTERS = 100_000;
 
-/** Lines that a laid-out value may take; the rest of it follows unbroken. */
-const MOST_LINES = 2_000;
+/** The most lines of a laid-out value. The rest follows on the last line. */
+const MAX_LINES = 2_000;
 
 const INDENT = "  ";
 
-/** Whether the line is a JSON object or array with something in it. */
+/** Returns whether the line is a JSON object or array that is not empty. */
 export function isJson(text) {
-  if (text.length > MOST_CHARACTERS || text.length < 5) return false;
+  if (text.length > MAX_CHARACTERS || text.length < 5) return false;
   const trimmed = text.trim();
   const first = trimmed[0];
   const last = trimmed.at(-1);
@@ -23,7 +24,7 @@ export function isJson(text) {
   }
 }
 
-/** The line as it is, with runs `{ from, to, classes }`. For a text that `isJson`. */
+/** Returns the line unchanged, with runs `{ from, to, classes }`. Requires that `isJson(text)`. */
 export function foldedJson(text) {
   const runs = [];
   for (const { kind, from, to } of tokens(text)) {
@@ -32,7 +33,7 @@ export function foldedJson(text) {
   return { text, runs };
 }
 
-/** The line laid out over several, with runs. For a text that `isJson`. */
+/** Returns the value laid out over several lines, with runs. Requires that `isJson(text)`. */
 export function unfoldedJson(text) {
   const runs = [];
   const parts = [];
@@ -44,7 +45,7 @@ export function unfoldedJson(text) {
     length += part.length;
   };
   const breakLine = () => {
-    if (lines >= MOST_LINES) return;
+    if (lines >= MAX_LINES) return;
     lines += 1;
     add("\n" + INDENT.repeat(Math.min(depth, 40)));
   };
@@ -59,7 +60,14 @@ export function unfoldedJson(text) {
     } else if (before === "{" || before === "[") {
       breakLine();
     }
-    if (kind !== "mark") runs.push({ from: length, to: length + token.length, classes: `j-${kind}`, fg: null, bg: null });
+    if (kind !== "mark")
+      runs.push({
+        from: length,
+        to: length + token.length,
+        classes: `j-${kind}`,
+        fg: null,
+        bg: null,
+      });
     add(token);
     if (kind === "mark") {
       if (token === "{" || token === "[") depth += 1;

@@ -1,4 +1,4 @@
-// How serious a line says it is. Pure; looks at the beginning of a line alone.
+// Finds the log level of a line. Pure. Inspects only the beginning of the line.
 
 export const UNKNOWN = 0;
 export const TRACE = 1;
@@ -7,10 +7,10 @@ export const INFO = 3;
 export const WARN = 4;
 export const ERROR = 5;
 
-/** By number, as class names. */
+/** The class names of the levels, indexed by level. */
 export const LEVEL_NAMES = ["", "trace", "debug", "info", "warn", "error"];
 
-const LOOKED_AT = 240;
+const MAX_INSPECTED = 240;
 
 const WORDS = new Map(
   Object.entries({
@@ -37,12 +37,21 @@ const WORDS = new Map(
 );
 
 const NAMED = /["']?\b(?:level|lvl|severity|levelname)["']?\s*[=:]\s*["']?(\w+)/i;
-const SHOUTED = /\b(TRACE|VERBOSE|DEBUG|DBG|INFO|INF|NOTICE|WARN|WARNING|WRN|ERROR|ERR|SEVERE|FATAL|CRITICAL|CRIT|ALERT|EMERG|PANIC)\b/;
-const LEADING = /^\W{0,3}(trace|verbose|debug|info|notice|warn|warning|error|fatal|critical|panic)\W?[:\]|>)]/i;
-const BRACKETED = /[[<(](trace|verbose|debug|dbg|info|inf|notice|warn|warning|wrn|error|err|fatal|critical|crit|panic)[\])>]/i;
+// Ordinary words that are also levels count only in capitals, at the start, or in brackets.
+const SHOUTED = new RegExp(
+  String.raw`\b(TRACE|VERBOSE|DEBUG|DBG|INFO|INF|NOTICE|WARN|WARNING|WRN|ERROR|ERR` +
+    String.raw`|SEVERE|FATAL|CRITICAL|CRIT|ALERT|EMERG|PANIC)\b`,
+);
+const LEADING =
+  /^\W{0,3}(trace|verbose|debug|info|notice|warn|warning|error|fatal|critical|panic)\W?[:\]|>)]/i;
+const BRACKETED = new RegExp(
+  String.raw`[[<(](trace|verbose|debug|dbg|info|inf|notice|warn|warning|wrn|error|err` +
+    String.raw`|fatal|critical|crit|panic)[\])>]`,
+  "i",
+);
 
 export function levelOf(text) {
-  const start = text.length > LOOKED_AT ? text.slice(0, LOOKED_AT) : text;
+  const start = text.length > MAX_INSPECTED ? text.slice(0, MAX_INSPECTED) : text;
   const named = NAMED.exec(start);
   if (named) {
     const level = byName(named[1]);
@@ -55,7 +64,7 @@ export function levelOf(text) {
 function byName(name) {
   const level = WORDS.get(name.toLowerCase());
   if (level !== undefined) return level;
-  // bunyan and pino count in tens.
+  // bunyan and pino use multiples of ten.
   const number = Number(name);
   if (!Number.isInteger(number) || number < 10 || number > 60) return UNKNOWN;
   return Math.min(ERROR, Math.floor(number / 10));

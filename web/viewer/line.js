@@ -1,38 +1,51 @@
-// What of a line is shown: its text, and runs of it that look different. Pure.
+// Describes how a line is shown: its text and its styled runs. Pure.
 
 import { parseAnsi } from "./ansi.js";
 import { foldedJson, isJson, unfoldedJson } from "./json.js";
 
-/** Of a longer line, this much is shown until one asks for all. */
-export const SHOWN = 5_000;
+/** The most characters of a line that are shown at first. */
+export const MAX_SHOWN = 5_000;
 
-/** Of a line of which all is asked for, this much. */
-const SHOWN_WHOLE = 1_000_000;
+/** The most characters that are shown of a line whose rest was requested. */
+const MAX_SHOWN_WHOLE = 1_000_000;
 
-/** `{ text, runs, isJson, isUnfolded, rest }`, where `rest` is how many characters are not shown. */
+/**
+ * Returns `{ text, runs, isJson, isUnfolded, rest }`, where `rest` is the number of hidden
+ * characters.
+ */
 export function describe(raw, { isWhole = false, isUnfolded = false } = {}) {
   if (raw.length > 4 && isJson(raw)) {
     const { text, runs } = isUnfolded ? unfoldedJson(raw) : foldedJson(raw);
     return { ...cut(text, runs, isWhole || isUnfolded), isJson: true, isUnfolded };
   }
-  const most = isWhole ? SHOWN_WHOLE : SHOWN;
-  // Escapes take no room on the screen: look a little further than what will be shown, but not through a megabyte.
-  // Of a progress line it is the end that counts, and little of it is laid out anyway.
-  const looked = raw.length > most * 4 && !raw.includes("\r") ? raw.slice(0, most * 4) : raw;
-  const { text, runs } = parseAnsi(looked);
+  const max = isWhole ? MAX_SHOWN_WHOLE : MAX_SHOWN;
+  // Escapes take no room on the screen. More text is parsed than is shown, but not a whole
+  // megabyte. A progress line (with `\r`) is not cut, because its end counts, and the parser lays
+  // out little of it.
+  const parsed = raw.length > max * 4 && !raw.includes("\r") ? raw.slice(0, max * 4) : raw;
+  const { text, runs } = parseAnsi(parsed);
   const shown = cut(text, runs, isWhole);
-  return { ...shown, rest: shown.rest + raw.length - looked.length, isJson: false, isUnfolded: false };
+  return {
+    ...shown,
+    rest: shown.rest + raw.length - parsed.length,
+    isJson: false,
+    isUnfolded: false,
+  };
 }
 
 function cut(text, runs, isWhole) {
-  const most = isWhole ? SHOWN_WHOLE : SHOWN;
-  if (text.length <= most) return { text, runs, rest: 0 };
-  return { text: text.slice(0, most), runs: runs.filter(({ from }) => from < most), rest: text.length - most };
+  const max = isWhole ? MAX_SHOWN_WHOLE : MAX_SHOWN;
+  if (text.length <= max) return { text, runs, rest: 0 };
+  return {
+    text: text.slice(0, max),
+    runs: runs.filter(({ from }) => from < max),
+    rest: text.length - max,
+  };
 }
 
 /**
- * The text in pieces `{ from, to, run, isMarked }`, cut wherever a run or a mark begins or ends. `runs` and `marks` (`[from, to]`)
- * are each in order.
+ * Cuts a text into pieces `{ from, to, run, isMarked }` wherever a run or a mark begins or ends.
+ * `runs` and `marks` (`[from, to]`) are each in order.
  */
 export function pieces(length, runs, marks) {
   const cuts = new Set([0, length]);

@@ -1,30 +1,43 @@
-// What a link says: `#process:web:1234`, `#process:web,process:db?filter=timeout&regex=1`. Pure.
+// The format of links: `#process:web:1234`, `#process:web,process:db?filter=timeout&regex=1`. Pure.
 //
-// A channel, and after a colon a line's number. A process id has no colon in it, so `process:web:1234` and `process:80` can be
-// read in one way only. Any other name that itself ends in a colon and digits is written with one more colon: `#metrics:5:`.
-// `process:*` stands for all processes there are: `#process:*,process:web:1234` is a line of one among all.
+// A colon separates a channel from a line's number. Process ids contain no colon, so
+// `process:web:1234` and `process:80` are unambiguous. Any other name that ends in a colon and
+// digits is written with a further colon: `#metrics:5:`.
+//
+// `process:*` stands for all processes: `#process:*,process:web:1234` is a line of one process,
+// shown among the lines of all.
 
-/** All processes, those to come among them. */
+/** All processes, including those that start later. */
 export const ALL = "process:*";
 
 const CHANNEL = /^[A-Za-z0-9_.:-]{1,256}$/;
-const MOST_CHANNELS = 64;
-const MOST_FILTER = 1_000;
+const MAX_CHANNELS = 64;
+const MAX_FILTER_LENGTH = 1_000;
 
-/** `{ channels, line: { channel, seq } | null, filter: { text, isRegex, isCaseSensitive, hides } | null }` */
+/**
+ * Returns `{ channels, line: { channel, seq } | null, filter }`. `filter` is `{ text, isRegex,
+ * isCaseSensitive, hides }` or null.
+ */
 export function parseLink(hash) {
   const [path, query = ""] = splitOnce(hash.replace(/^#/, ""), "?");
   let channels = [];
   let line = null;
   for (const part of path.split(",")) {
     const [channel, seq] = splitLine(decode(part));
-    if ((!CHANNEL.test(channel) && channel !== ALL) || channels.includes(channel) || channels.length >= MOST_CHANNELS) continue;
+    if (
+      (!CHANNEL.test(channel) && channel !== ALL) ||
+      channels.includes(channel) ||
+      channels.length >= MAX_CHANNELS
+    )
+      continue;
     channels.push(channel);
     if (seq !== null && line === null) line = { channel, seq };
   }
-  if (channels.includes(ALL)) channels = channels.filter((channel) => channel === ALL || !isProcess(channel));
+  if (channels.includes(ALL))
+    channels = channels.filter((channel) => channel === ALL || !isProcess(channel));
   const parameters = new URLSearchParams(query);
-  const text = (parameters.get("filter") ?? parameters.get("find") ?? "").slice(0, MOST_FILTER);
+  const given = parameters.get("filter") ?? parameters.get("find") ?? "";
+  const text = given.slice(0, MAX_FILTER_LENGTH);
   const filter = text && {
     text,
     isRegex: parameters.get("regex") === "1",
@@ -35,7 +48,9 @@ export function parseLink(hash) {
 }
 
 export function formatLink({ channels, line = null, filter = null }) {
-  const parts = channels.map((channel) => (line?.channel === channel ? `${channel}:${line.seq}` : unambiguous(channel)));
+  const parts = channels.map((channel) =>
+    line?.channel === channel ? `${channel}:${line.seq}` : unambiguous(channel),
+  );
   if (line && !channels.includes(line.channel)) parts.push(`${line.channel}:${line.seq}`);
   const parameters = new URLSearchParams();
   if (filter?.text) {

@@ -1,27 +1,35 @@
-// The lines on the screen: only the visible rows have elements.
+// The lines on the screen. Only the visible rows have elements.
 //
-// Where one is in the list is a row and its distance from the top edge (the anchor), not a scroll position: so a row stays where it
-// is while others come at the end, go at the front, or turn out higher than was guessed. The browser's own scrolling moves an empty
-// tall element; how far it moved is added to the anchor, and when it rests, its position is put in line with the anchor.
+// The position in the list is a row and its distance from the top edge (the anchor) instead of a
+// scroll position. A row therefore stays in place while others are added at the end, are dropped at
+// the front, or turn out to be higher than estimated. The browser scrolls a tall empty element. The
+// distance it moves is added to the anchor. When scrolling ends, the scroll position is set to
+// match the anchor.
 
 import { plainText } from "./ansi.js";
 import { Heights } from "./heights.js";
 import { Row } from "./row.js";
 import { GAP, LINE, UNFOLDED, WHOLE } from "./store.js";
 
-const LINE_HEIGHT = 20;
+const LINE_HEIGHT_PX = 20;
 const GAP_LINES = 2;
 
-/** Browsers can't lay out much more; beyond, the scroll bar is a scale. */
-const MOST_PIXELS = 8_000_000;
+/** Browsers can't lay out much more. In a longer list, the scroll bar is scaled down. */
+const MAX_HEIGHT_PX = 8_000_000;
 
-/** Milliseconds between two pictures while whole screens of lines go by: nobody reads faster, and the page stays free. */
-const FLOOD_INTERVAL = 66;
+/**
+ * The time between two frames while whole screens of lines go by. Nobody reads faster, and the page
+ * stays responsive.
+ */
+const FLOOD_INTERVAL_MS = 66;
 
-const REST = 150;
+const SCROLL_REST_MS = 150;
 
-/** Times that rows are placed anew within one picture because some were of another height than guessed. */
-const MOST_ROUNDS = 12;
+/**
+ * The most times that rows are placed within one frame because some had another height than
+ * estimated.
+ */
+const MAX_LAYOUT_ROUNDS = 12;
 
 export class List {
   #scroller;
@@ -30,7 +38,7 @@ export class List {
   #rowsElement;
   #store;
   #view;
-  #look;
+  #context;
   #heights;
   #rows = [];
   #free = [];
@@ -38,7 +46,7 @@ export class List {
   #isFollowing = true;
   #anchor = { ordinal: 0, y: 0 };
   #placed = { start: 0, end: 0, y: 0 };
-  /** The id of the row after the newest that was there when following ended. */
+  /** The id after the newest row at the time when following ended. */
   #seenEnd = 0;
   #lastTop = 0;
   #lastHeight = 0;
@@ -54,12 +62,12 @@ export class List {
   onAction = () => {};
   onRender = () => {};
 
-  /** `look` is what rows are filled by; whoever changes it calls `invalidate`. */
-  constructor(scroller, store, view, look) {
+  /** Takes `context`, which rows are filled from. Call `invalidate` after every change to it. */
+  constructor(scroller, store, view, context) {
     this.#scroller = scroller;
     this.#store = store;
     this.#view = view;
-    this.#look = look;
+    this.#context = context;
     this.#heights = new Heights(store.capacity);
     this.#content = element("content");
     this.#window = element("window");
@@ -79,9 +87,11 @@ export class List {
     return this.#isFollowing;
   }
 
-  /** Rows that came since following ended. */
+  /** The number of rows added since following ended. */
   get unseen() {
-    return this.#isFollowing ? 0 : Math.max(0, this.#view.end - this.#view.ordinalOf(this.#seenEnd));
+    return this.#isFollowing
+      ? 0
+      : Math.max(0, this.#view.end - this.#view.ordinalOf(this.#seenEnd));
   }
 
   set wraps(wraps) {
@@ -89,49 +99,60 @@ export class List {
     this.resize();
   }
 
-  /** Shows another selection of rows; what was on the screen stays there if it can. */
+  /** Shows another view. The rows on the screen stay there if possible. */
   setView(view) {
     const id = this.#isFollowing ? -1 : this.#view.idAt(this.#placed.start);
     this.#view = view;
     this.reset(id);
   }
 
-  /** Rows were replaced: guesses all heights anew, and keeps `id` at the top. */
+  /** Estimates all heights again and keeps `id` at the top. */
   reset(id = -1) {
     this.#heights.clear(this.#view.first);
     this.#widest = 0;
     this.#content.style.minWidth = "";
-    if (id >= 0) this.#anchor = { ordinal: this.#view.ordinalOf(id), y: Math.min(0, this.#placed.y) };
+    if (id >= 0)
+      this.#anchor = { ordinal: this.#view.ordinalOf(id), y: Math.min(0, this.#placed.y) };
     this.invalidate();
   }
 
-  /** Where `removed` rows from `id` on were, `inserted` others are now: what is on the screen stays there if it can. */
+  /**
+   * Handles the replacement of `removed` rows from `id` on by `inserted` others. The rows on the
+   * screen stay there if possible.
+   */
   replaced(id, removed, inserted) {
-    const moved = (other) => (other >= id + removed ? other + inserted - removed : other > id ? id + inserted : other);
+    const moved = (other) =>
+      other >= id + removed ? other + inserted - removed : other > id ? id + inserted : other;
     this.#seenEnd = moved(this.#seenEnd);
     const top = this.topId;
     this.reset(top >= id + removed ? moved(top) : top);
   }
 
-  /** The row that is at the top, to keep it there over a `reset`. */
+  /**
+   * The id of the row at the top, or -1 if the list follows or is empty. `reset` keeps it in place.
+   */
   get topId() {
-    return this.#isFollowing || this.#placed.end <= this.#placed.start ? -1 : this.#view.idAt(this.#placed.start);
+    return this.#isFollowing || this.#placed.end <= this.#placed.start
+      ? -1
+      : this.#view.idAt(this.#placed.start);
   }
 
-  /** Fills all rows anew. */
+  /** Fills all rows again. */
   invalidate() {
-    this.#look.version += 1;
+    this.#context.version += 1;
     this.refresh(true);
   }
 
-  /** There may be something new to show. */
+  /** Draws new rows with the next frame, or later during a flood. `isUrgent` skips that delay. */
   refresh(isUrgent = false) {
     if (isUrgent && this.#timer) {
       clearTimeout(this.#timer);
       this.#timer = 0;
     }
     if (this.#frame || this.#timer) return;
-    const wait = isUrgent || this.#turnover < 0.5 ? 0 : this.#lastRender + FLOOD_INTERVAL - performance.now();
+    const isFlood = this.#turnover >= 0.5;
+    const next = this.#lastRender + FLOOD_INTERVAL_MS;
+    const wait = isUrgent || !isFlood ? 0 : next - performance.now();
     const request = () => {
       this.#timer = 0;
       this.#frame = requestAnimationFrame(() => {
@@ -147,7 +168,13 @@ export class List {
     const style = getComputedStyle(this.#scroller);
     const character = measureCharacter(this.#scroller);
     const gutter = this.#gutter();
-    this.#columns = Math.max(8, Math.floor((this.#scroller.clientWidth - gutter - Number.parseFloat(style.paddingLeft || 0)) / character));
+    this.#columns = Math.max(
+      8,
+      Math.floor(
+        (this.#scroller.clientWidth - gutter - Number.parseFloat(style.paddingLeft || 0)) /
+          character,
+      ),
+    );
     this.#window.style.height = `${this.#scroller.clientHeight}px`;
     this.reset(this.topId);
   }
@@ -176,28 +203,33 @@ export class List {
   }
 
   get pageHeight() {
-    return this.#scroller.clientHeight - LINE_HEIGHT;
+    return this.#scroller.clientHeight - LINE_HEIGHT_PX;
   }
 
-  /** Puts a row in the middle of the screen. */
+  /** Shows a row in the middle of the screen. */
   show(id) {
     this.setFollowing(false);
-    this.#anchor = { ordinal: this.#view.ordinalOf(id), y: Math.floor(this.#scroller.clientHeight / 2) };
+    this.#anchor = {
+      ordinal: this.#view.ordinalOf(id),
+      y: Math.floor(this.#scroller.clientHeight / 2),
+    };
     this.refresh(true);
   }
 
-  // Where the rows are.
+  // Placing the rows.
 
   #render() {
     const viewport = this.#scroller.clientHeight;
     this.#lastRender = performance.now();
     this.#syncHeights();
     const reference = { ...this.#anchor };
-    // A guess may be wrong, and with it the rows that fit. Twice is nearly always enough.
+    // A wrong estimate changes which rows fit. Two rounds are nearly always enough.
     let isStable = false;
-    for (let round = 0; round < MOST_ROUNDS && !isStable; round += 1) {
+    for (let round = 0; round < MAX_LAYOUT_ROUNDS && !isStable; round += 1) {
       this.#anchor = { ...reference };
-      const { start, end } = this.#isFollowing ? this.#lastRows(viewport) : this.#rowsFromAnchor(viewport);
+      const { start, end } = this.#isFollowing
+        ? this.#lastRows(viewport)
+        : this.#rowsFromAnchor(viewport);
       this.#place(start, end);
       isStable = !this.#measure();
     }
@@ -205,7 +237,8 @@ export class List {
     let height = 0;
     for (let ordinal = start; ordinal < end; ordinal += 1) height += this.#height(ordinal);
     let y = this.#anchor.y;
-    if (this.#isFollowing) y = start === this.#view.first && height < viewport ? 0 : viewport - height;
+    if (this.#isFollowing)
+      y = start === this.#view.first && height < viewport ? 0 : viewport - height;
     this.#placed.y = y;
     this.#rowsElement.style.transform = `translateY(${y}px)`;
     this.#syncScroll(viewport);
@@ -229,18 +262,19 @@ export class List {
     if (kind !== LINE || !this.#wraps) return 1;
     const text = store.value(id).slice(0, 20_000);
     // Escapes take no room.
-    const length = text.includes("\x1b") || text.includes("\r") ? plainText(text).length : text.length;
+    const length =
+      text.includes("\x1b") || text.includes("\r") ? plainText(text).length : text.length;
     return Math.max(1, Math.ceil(Math.min(length, 5_000) / this.#columns));
   }
 
   #height(ordinal) {
-    return this.#heights.at(ordinal) * LINE_HEIGHT;
+    return this.#heights.at(ordinal) * LINE_HEIGHT_PX;
   }
 
   #lastRows(viewport) {
     const { first, end } = this.#view;
     let start = end;
-    for (let height = 0; start > first && height < viewport; ) height += this.#height(--start);
+    for (let height = 0; start > first && height < viewport;) height += this.#height(--start);
     return { start, end };
   }
 
@@ -264,7 +298,9 @@ export class List {
     return { start: anchor.ordinal, end: stop };
   }
 
-  /** Rows above, until the anchor is at the top edge; there is nothing above the first. */
+  /**
+   * Moves the anchor up by whole rows until it is at the top edge. The first row has none above it.
+   */
   #raise(anchor) {
     while (anchor.y > 0 && anchor.ordinal > this.#view.first) {
       anchor.ordinal -= 1;
@@ -275,16 +311,17 @@ export class List {
 
   #place(start, end) {
     const rows = this.#rows;
-    const version = this.#look.version;
+    const version = this.#context.version;
     while (rows.length > 0 && rows[0].ordinal < start) this.#free.push(rows.shift());
     while (rows.length > 0 && rows.at(-1).ordinal >= end) this.#free.push(rows.pop());
-    if (rows.length > 0 && (rows[0].ordinal >= end || rows.at(-1).ordinal < start)) this.#free.push(...rows.splice(0));
+    if (rows.length > 0 && (rows[0].ordinal >= end || rows.at(-1).ordinal < start))
+      this.#free.push(...rows.splice(0));
     const kept = rows.length;
     let filled = 0;
     const from = kept > 0 ? rows[0].ordinal : end;
     const to = kept > 0 ? rows.at(-1).ordinal + 1 : end;
     if (kept === 0) {
-      // Nothing on the screen stays: the elements stay where they are, and take other rows.
+      // No row stays on the screen: the elements keep their places and take other rows.
       const all = Array.from(this.#rowsElement.children, (child) => this.#rowOf.get(child));
       this.#rows = all;
       for (let ordinal = start; ordinal < end; ordinal += 1, filled += 1) {
@@ -331,16 +368,16 @@ export class List {
   #fill(row, ordinal) {
     row.ordinal = ordinal;
     row.element.hidden = false;
-    row.fill(this.#store, this.#view.idAt(ordinal), this.#look);
+    row.fill(this.#store, this.#view.idAt(ordinal), this.#context);
   }
 
-  /** Whether a height was not what it was guessed to be. */
+  /** Returns whether a height differs from its estimate. */
   #measure() {
     let isChanged = false;
     for (const row of this.#rows) {
       const guessed = this.#heights.at(row.ordinal);
       if (!this.#wraps && !row.isTall && guessed <= GAP_LINES) continue;
-      const lines = Math.max(1, Math.round(row.element.offsetHeight / LINE_HEIGHT));
+      const lines = Math.max(1, Math.round(row.element.offsetHeight / LINE_HEIGHT_PX));
       if (lines === guessed) continue;
       this.#heights.set(row.ordinal, lines);
       isChanged = true;
@@ -351,21 +388,21 @@ export class List {
   // The browser's scrolling.
 
   #syncScroll(viewport) {
-    const total = this.#heights.total * LINE_HEIGHT;
-    const height = Math.max(viewport, Math.min(total, MOST_PIXELS));
+    const total = this.#heights.total * LINE_HEIGHT_PX;
+    const height = Math.max(viewport, Math.min(total, MAX_HEIGHT_PX));
     if (height !== this.#lastHeight) {
       this.#lastHeight = height;
       this.#content.style.height = `${height}px`;
     }
-    const isResting = performance.now() - this.#lastScroll > REST;
+    const isResting = performance.now() - this.#lastScroll > SCROLL_REST_MS;
     if (!this.#isFollowing && !isResting) {
-      setTimeout(() => this.refresh(true), REST);
+      setTimeout(() => this.refresh(true), SCROLL_REST_MS);
       return;
     }
     delete this.#scroller.dataset.moving;
     let top = height - viewport;
     if (!this.#isFollowing && total > viewport) {
-      const offset = this.#heights.offsetOf(this.#placed.start) * LINE_HEIGHT - this.#placed.y;
+      const offset = this.#heights.offsetOf(this.#placed.start) * LINE_HEIGHT_PX - this.#placed.y;
       top = Math.round((offset / (total - viewport)) * (height - viewport));
     }
     if (Math.abs(top - this.#lastTop) < 1) return;
@@ -380,15 +417,15 @@ export class List {
     if (Math.abs(moved) < 1) return;
     this.#lastTop = top;
     const viewport = scroller.clientHeight;
-    const most = this.#lastHeight - viewport;
+    const maxTop = this.#lastHeight - viewport;
     if (this.#window.style.height !== `${viewport}px`) {
       this.refresh(true);
       return;
     }
     this.#lastScroll = performance.now();
-    // Until the scroll bar is in line with the rows again; for those who have to wait for it.
+    // Set until the scroll position matches the rows again. Tests wait for its removal.
     scroller.dataset.moving = "";
-    if (moved > 0 && top >= most - 2) {
+    if (moved > 0 && top >= maxTop - 2) {
       this.setFollowing(true);
       return;
     }
@@ -397,24 +434,26 @@ export class List {
       this.#anchor = { ordinal: this.#view.first, y: 0 };
     } else if (Math.abs(moved) > 2 * viewport) {
       const total = this.#heights.total;
-      const line = (top / most) * (total - viewport / LINE_HEIGHT);
+      const line = (top / maxTop) * (total - viewport / LINE_HEIGHT_PX);
       const { ordinal, into } = this.#heights.rowAt(line);
-      this.#anchor = { ordinal, y: -Math.round(into * LINE_HEIGHT) };
+      this.#anchor = { ordinal, y: -Math.round(into * LINE_HEIGHT_PX) };
     } else {
       this.#anchor.y -= moved;
     }
     this.refresh(true);
   }
 
-  // Up ends following before anything has moved. Down at the very end, where nothing can move, begins it again.
+  // Scrolling up ends following before anything has moved. Scrolling down at the very end, where
+  // nothing can move, begins it again.
   #wheeled(delta) {
-    if (this.#heights.total * LINE_HEIGHT <= this.#scroller.clientHeight) return;
+    if (this.#heights.total * LINE_HEIGHT_PX <= this.#scroller.clientHeight) return;
     if (delta < 0) this.setFollowing(false);
     if (delta <= 0 || this.#isFollowing) return;
     setTimeout(() => {
       const { scrollTop, clientHeight } = this.#scroller;
-      if (scrollTop >= this.#lastHeight - clientHeight - 2 && this.#placed.end === this.#view.end) this.setFollowing(true);
-    }, REST);
+      if (scrollTop >= this.#lastHeight - clientHeight - 2 && this.#placed.end === this.#view.end)
+        this.setFollowing(true);
+    }, SCROLL_REST_MS);
   }
 
   #selected() {
@@ -433,8 +472,10 @@ export class List {
       this.#store.toggleFlag(row.id, action === "fold" ? UNFOLDED : WHOLE);
       row.version = -1;
       this.refresh(true);
-      // The button that was pressed is made anew: the focus goes to its successor.
-      requestAnimationFrame(() => row.element.querySelector(`.${action}`)?.focus({ preventScroll: true }));
+      // The pressed button is created again: its successor takes the focus.
+      requestAnimationFrame(() =>
+        row.element.querySelector(`.${action}`)?.focus({ preventScroll: true }),
+      );
     } else if (action) {
       this.onAction(action, row.id, event);
     } else if (target.closest(".num[href]")) {
@@ -444,7 +485,8 @@ export class List {
 
   #growWidth() {
     if (this.#wraps) return;
-    // Grows only: a bar that comes and goes with every long line is worse than one that is there.
+    // The width only grows: a scroll bar that comes and goes with every long line disturbs more
+    // than one that stays.
     const width = this.#turnover < 0.5 ? this.#rowsElement.scrollWidth : 0;
     if (width > this.#widest) {
       this.#widest = width;

@@ -1,7 +1,8 @@
-// The places that a costly matcher marks in the lines that are on the screen: found elsewhere, and kept while they may be needed.
+// The places that a costly matcher marks in the visible lines. A worker finds them, and they are
+// cached.
 
-/** Texts whose places are kept: some screens of lines. */
-const MOST_KEPT = 600;
+/** The most texts in the cache: several screens of lines. */
+const MAX_KNOWN = 600;
 
 export class Marks {
   #searcher;
@@ -18,14 +19,17 @@ export class Marks {
     this.#onFailed = onFailed;
   }
 
-  /** What is known; what is not is asked for, and `onFound` is called when it is there. */
+  /**
+   * Returns the known places of a text. Requests unknown ones, and calls `onFound` when they are
+   * known.
+   */
   ranges(text) {
     const known = this.#known.get(text);
     if (known) return known;
     this.#wanted.add(text);
     if (!this.#isAsking && !this.#isOver) {
       this.#isAsking = true;
-      // All rows of one picture are one question.
+      // One request covers all rows of a frame.
       setTimeout(() => this.#ask());
     }
     return [];
@@ -42,7 +46,7 @@ export class Marks {
       if (this.#isOver) return;
       const found = await this.#searcher.ranges(texts);
       if (this.#isOver) return;
-      if (this.#known.size > MOST_KEPT) this.#known.clear();
+      if (this.#known.size > MAX_KNOWN) this.#known.clear();
       texts.forEach((text, i) => this.#known.set(text, found[i]));
       this.#isAsking = false;
       this.#onFound();

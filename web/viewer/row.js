@@ -1,16 +1,49 @@
-// One row of the list, as elements that are used again for other rows. Text from a process goes into text nodes and nowhere else.
+// One row of the list. Its elements are used again for other rows. Text of a process only ever goes
+// into text nodes.
 
 import { count, counted, shortName, size, statusText, statusTone, timeOfDay } from "./format.js";
 import { LEVEL_NAMES, levelOf } from "./levels.js";
 import { describe, pieces } from "./line.js";
 import { GAP, LINE, STATUS, UNFOLDED, WHOLE } from "./store.js";
 
+/** Everything beside the store that decides how a row looks. */
+export class RowContext {
+  #navigation;
+  #selection;
+  /** Raised with every change: rows that were filled under another version are filled again. */
+  version = 0;
+  /** Finds the places to mark, or null. */
+  matcher = null;
+  showsChannel = false;
+  unfolds = false;
+  /** The id of the match that was stepped to, or -1. */
+  foundId = -1;
+  colors = new Map();
+
+  constructor(navigation, selection) {
+    this.#navigation = navigation;
+    this.#selection = selection;
+  }
+
+  colorOf(channel) {
+    return this.colors.get(channel) ?? 0;
+  }
+
+  hrefOf(channel, seq) {
+    return this.#navigation.hrefOf(channel, seq);
+  }
+
+  isChosen(channel, seq, kind) {
+    return this.#selection.has(channel, seq, kind);
+  }
+}
+
 export class Row {
   element = document.createElement("div");
   ordinal = -1;
   id = -1;
   version = -1;
-  /** Whether it may be higher than one line without wrapping. */
+  /** True if the row may be higher than one line without wrapping. */
   isTall = false;
   #number = document.createElement("a");
   #time = document.createElement("span");
@@ -28,36 +61,36 @@ export class Row {
     this.element.append(this.#number, this.#time, this.#channel, this.#text);
   }
 
-  fill(store, id, look) {
+  fill(store, id, context) {
     this.id = id;
-    this.version = look.version;
+    this.version = context.version;
     const kind = store.kind(id);
     const seq = store.seq(id);
     const channel = store.channel(id);
     const isNumbered = kind !== GAP && seq > 0;
     setText(this.#number, isNumbered ? String(seq) : "");
-    if (isNumbered) this.#number.href = look.hrefOf(channel, seq);
+    if (isNumbered) this.#number.href = context.hrefOf(channel, seq);
     else this.#number.removeAttribute("href");
     setText(this.#time, timeOfDay(store.time(id)));
-    setText(this.#channel, look.showsChannel ? shortName(channel) : "");
-    this.#channel.className = look.showsChannel ? `chan c${look.colourOf(channel)}` : "chan";
+    setText(this.#channel, context.showsChannel ? shortName(channel) : "");
+    this.#channel.className = context.showsChannel ? `chan c${context.colorOf(channel)}` : "chan";
     this.isTall = false;
 
     let classes = "row";
-    if (kind === LINE) classes += this.#fillLine(store, id, look);
+    if (kind === LINE) classes += this.#fillLine(store, id, context);
     else if (kind === GAP) classes += this.#fillGap(store.value(id));
-    else if (kind === STATUS) classes += this.#fillStatus(store.value(id), look.showsChannel);
+    else if (kind === STATUS) classes += this.#fillStatus(store.value(id), context.showsChannel);
     else classes += this.#fillNotice(store.value(id));
-    if (look.isChosen(channel, seq, kind)) classes += " chosen";
-    if (id === look.foundId) classes += " found";
+    if (context.isChosen(channel, seq, kind)) classes += " chosen";
+    if (id === context.foundId) classes += " found";
     this.element.className = classes;
   }
 
-  #fillLine(store, id, look) {
-    const isUnfolded = store.hasFlag(id, UNFOLDED) !== look.unfolds;
+  #fillLine(store, id, context) {
+    const isUnfolded = store.hasFlag(id, UNFOLDED) !== context.unfolds;
     const line = describe(store.value(id), { isWhole: store.hasFlag(id, WHOLE), isUnfolded });
     const { text, runs } = line;
-    const marks = look.matcher ? look.matcher.ranges(text) : [];
+    const marks = context.matcher ? context.matcher.ranges(text) : [];
     this.isTall = line.isUnfolded;
     let classes = line.isJson ? " json" : "";
     const level = levelOf(text);
@@ -73,7 +106,8 @@ export class Row {
     for (const { from, to, run, isMarked } of pieces(text.length, runs, marks)) {
       parts.append(piece(text.slice(from, to), run, isMarked));
     }
-    if (line.rest > 0) parts.append(button("whole", `… ${size(line.rest)} more`, "Show the whole line"));
+    if (line.rest > 0)
+      parts.append(button("whole", `… ${size(line.rest)} more`, "Show the whole line"));
     this.#text.replaceChildren(parts);
     return classes;
   }
@@ -110,7 +144,8 @@ export class Row {
   }
 
   #showOnly(text) {
-    if (this.#text.firstChild !== this.#only || this.#text.childNodes.length !== 1) this.#text.replaceChildren(this.#only);
+    if (this.#text.firstChild !== this.#only || this.#text.childNodes.length !== 1)
+      this.#text.replaceChildren(this.#only);
     if (this.#only.data !== text) this.#only.data = text;
   }
 }

@@ -1,9 +1,9 @@
-// Runs one regular expression in a worker, a job at a time, each with a time limit.
+// Runs a regular expression in a worker, one job at a time, each with a time limit.
 
-/** Milliseconds that a job may take: honest expressions need a hundredth of it. */
-const LIMIT = 1_500;
+/** The most time that a job may take. An ordinary expression takes a hundredth of it. */
+const JOB_TIMEOUT_MS = 1_500;
 
-export class TooSlow extends Error {}
+export class SearchTimeout extends Error {}
 
 export class Searcher {
   #worker = null;
@@ -13,25 +13,31 @@ export class Searcher {
   #number = 0;
   #timer = 0;
 
-  /** What is looked for from now on. Jobs for what was before are rejected. */
+  /** Sets the filter of all later jobs. Rejects the jobs of the previous filter. */
   set filter(filter) {
-    // A worker that is still at it may be at it for ever.
+    // A worker that is still busy may be so forever.
     if (this.#jobs.length > 0) this.#end(new Error("Another filter"));
     this.#filter = filter;
     this.#isFilterNew = true;
   }
 
-  /** One 0 or 1 for each line. Rejected with `TooSlow` if it takes too long; null lines are no matches. */
+  /**
+   * Resolves to one 0 or 1 for each line. A null line never matches. Rejects with `SearchTimeout`
+   * if it takes too long.
+   */
   match(lines) {
     return this.#ask({ lines });
   }
 
-  /** The places in each text, `[from, to]` pairs. Rejected with `TooSlow` if it takes too long. */
+  /**
+   * Resolves to the places in each text, as `[from, to]` pairs. Rejects with `SearchTimeout` after
+   * too long a time.
+   */
   ranges(texts) {
     return this.#ask({ texts });
   }
 
-  /** Ends all that is under way. */
+  /** Rejects all jobs and ends the worker. */
   stop() {
     this.#end(new Error("Stopped"));
   }
@@ -47,7 +53,11 @@ export class Searcher {
     const job = this.#jobs[0];
     if (!job) return;
     if (!this.#worker) this.#start();
-    this.#worker.postMessage({ job: job.number, filter: this.#isFilterNew ? this.#filter : null, ...job.question });
+    this.#worker.postMessage({
+      job: job.number,
+      filter: this.#isFilterNew ? this.#filter : null,
+      ...job.question,
+    });
     this.#isFilterNew = false;
   }
 
@@ -58,7 +68,8 @@ export class Searcher {
     worker.addEventListener("message", ({ data }) => this.#answered(worker, data));
     worker.addEventListener("error", (event) => {
       event.preventDefault();
-      if (this.#worker === worker) this.#end(new Error(event.message ?? "The search could not be started"));
+      if (this.#worker === worker)
+        this.#end(new Error(event.message ?? "The search could not be started"));
     });
   }
 
@@ -66,7 +77,10 @@ export class Searcher {
     const job = this.#jobs[0];
     if (this.#worker !== worker || job?.number !== number) return;
     if (hasBegun) {
-      this.#timer = setTimeout(() => this.#end(new TooSlow("This expression takes too long")), LIMIT);
+      this.#timer = setTimeout(
+        () => this.#end(new SearchTimeout("This expression takes too long")),
+        JOB_TIMEOUT_MS,
+      );
       return;
     }
     clearTimeout(this.#timer);
@@ -84,7 +98,7 @@ export class Searcher {
   }
 }
 
-// The page's policy lets no text become markup or script, and no address one of a script, but this.
+// The page's policy lets no text become markup or a script. It allows this one script address.
 const policy = globalThis.trustedTypes?.createPolicy("outrace", {
   createScriptURL: () => String(new URL("./search-worker.js", import.meta.url)),
 });

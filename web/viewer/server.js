@@ -1,18 +1,18 @@
-// What is asked of the server beside the connection, and the token that it may want.
+// HTTP requests to the server, and the token for them.
 //
-// A token is kept for this tab alone (sessionStorage). It goes into the connection's address and into a header, and never into
-// the page's own address, where it would be shared with every link.
+// A token is kept for this tab alone (sessionStorage). It goes into the connection's address and
+// into a header. It never goes into the page's own address, because copied links would contain it.
 
 const KEY = "outrace-token";
 
-/** Milliseconds that an answer may take. */
-const PATIENCE = 15_000;
+/** The most time that an answer may take. */
+const TIMEOUT_MS = 15_000;
 
 export class Server {
   #base;
   #token;
 
-  /** `base` is where `ws` and `api/` are. */
+  /** Takes the URL under which `ws` and `api/` are. */
   constructor(base) {
     this.#base = base;
     this.#token = load();
@@ -22,20 +22,23 @@ export class Server {
     return this.#token;
   }
 
-  /** An empty token is none. */
+  /** An empty text stands for no token. */
   set token(token) {
     this.#token = token;
     store(token);
   }
 
-  /** The address of the connection. */
+  /** The URL of the WebSocket. */
   get socket() {
     const url = new URL("ws", this.#base);
     if (this.#token) url.searchParams.set("token", this.#token);
     return url;
   }
 
-  /** `{ status, value }`: the HTTP status (0: no answer), and the JSON of an answer that has some. */
+  /**
+   * Resolves to `{ status, value, text }`: the HTTP status (0 without an answer), the parsed JSON
+   * or undefined, and the body. Never rejects.
+   */
   async ask(path, { body } = {}) {
     const headers = { Accept: "application/json" };
     if (this.#token) headers.Authorization = `Bearer ${this.#token}`;
@@ -46,7 +49,7 @@ export class Server {
         headers,
         body: body === undefined ? undefined : JSON.stringify(body),
         cache: "no-store",
-        signal: AbortSignal.timeout(PATIENCE),
+        signal: AbortSignal.timeout(TIMEOUT_MS),
       });
       const text = await response.text();
       return { status: response.status, value: parse(text), text };
@@ -56,7 +59,7 @@ export class Server {
   }
 }
 
-/** Takes the token out of the page's address, if it has one. */
+/** Removes the token from the page's address. Returns it, or null if there is none. */
 export function takeTokenFromAddress() {
   const url = new URL(location.href);
   const token = url.searchParams.get("token");
@@ -70,7 +73,7 @@ function load() {
   try {
     return sessionStorage.getItem(KEY) ?? "";
   } catch {
-    // Storage that is shut: then for as long as the page is open.
+    // Storage is blocked: the token lives as long as the page.
     return "";
   }
 }
@@ -80,7 +83,7 @@ function store(token) {
     if (token) sessionStorage.setItem(KEY, token);
     else sessionStorage.removeItem(KEY);
   } catch {
-    // See above.
+    // Storage is blocked, as above.
   }
 }
 

@@ -1,6 +1,9 @@
-// What was chosen here, kept from one visit to the next.
+// The settings that the browser keeps between visits.
 
 const KEY = "outrace";
+
+/** The width up to which the page has its phone layout. */
+export const PHONE = "(max-width: 640px)";
 
 const DEFAULTS = {
   wrap: false,
@@ -13,12 +16,13 @@ const DEFAULTS = {
 
 export function loadSettings() {
   const settings = { ...DEFAULTS };
-  if (matchMedia("(max-width: 640px)").matches) Object.assign(settings, { wrap: true, times: false, numbers: false });
+  if (matchMedia(PHONE).matches)
+    Object.assign(settings, { wrap: true, times: false, numbers: false });
   let stored = {};
   try {
     stored = JSON.parse(localStorage.getItem(KEY) ?? "{}");
   } catch {
-    // Storage that is shut or broken: the defaults.
+    // Storage is blocked or broken: the defaults apply.
   }
   for (const name of Object.keys(DEFAULTS)) {
     if (typeof stored?.[name] === typeof DEFAULTS[name]) settings[name] = stored[name];
@@ -30,6 +34,6 @@ export function saveSettings(settings) {
   try {
     localStorage.setItem(KEY, JSON.stringify(settings));
   } catch {
-    // Then only for this visit.
+    // Storage is blocked: the settings last for this visit.
   }
 }

@@ -1,20 +1,20 @@
-// The lines that are kept: a ring, bounded in rows and in characters. Pure.
+// The kept rows: a ring, bounded in rows and in characters. Pure.
 //
-// A row has an id; ids are consecutive, the oldest kept is `first`, and `end` is one past the newest. `replace` renumbers what
-// follows: who remembers ids listens to `onReplace`.
+// Row ids are consecutive. `first` is the oldest, and `end` is one after the newest. `replace`
+// renumbers the rows after the replaced ones and calls `onReplace`.
 
 export const LINE = 0;
 export const GAP = 1;
 export const STATUS = 2;
 export const NOTICE = 3;
 
-/** Flags of a row, changed by whoever shows it. */
+/** The flags of a row, set by the list. */
 export const UNFOLDED = 1;
 export const WHOLE = 2;
 
 export class Store {
   #capacity;
-  #mostCharacters;
+  #maxCharacters;
   #characters = 0;
   #values;
   #kinds;
@@ -28,10 +28,10 @@ export class Store {
   end = 0;
   onReplace = () => {};
 
-  /** `mostCharacters` is counted in UTF-16 units: what is kept takes one or two bytes for each. */
-  constructor({ capacity = 200_000, mostCharacters = 100_000_000 } = {}) {
+  /** `maxCharacters` counts UTF-16 units. Each kept unit takes one or two bytes. */
+  constructor({ capacity = 200_000, maxCharacters = 100_000_000 } = {}) {
     this.#capacity = capacity;
-    this.#mostCharacters = mostCharacters;
+    this.#maxCharacters = maxCharacters;
     this.#values = new Array(capacity);
     this.#kinds = new Uint8Array(capacity);
     this.#flags = new Uint8Array(capacity);
@@ -52,7 +52,10 @@ export class Store {
     return this.#characters;
   }
 
-  /** `value`: the text of a line, the object of any other row. `seq` and `time` (ms since 1970) may be NaN: not known. */
+  /**
+   * Adds a row. `value` is the text of a line, or the object of any other row. `seq` and `time` (ms
+   * since 1970) are NaN if unknown.
+   */
   push(kind, channel, seq, time, value) {
     if (this.length === this.#capacity) this.#evict();
     const slot = this.end % this.#capacity;
@@ -65,7 +68,7 @@ export class Store {
     this.end += 1;
     if (kind === LINE) {
       this.#characters += value.length;
-      while (this.#characters > this.#mostCharacters && this.length > 1) this.#evict();
+      while (this.#characters > this.#maxCharacters && this.length > 1) this.#evict();
     }
   }
 
@@ -113,13 +116,19 @@ export class Store {
     };
   }
 
-  /** The row of that value, by identity: gaps are found again after others moved them. Linear in rows. */
+  /**
+   * Returns the id of the row with this value, by identity, or -1: ids of gaps change when rows are
+   * replaced. Linear in rows.
+   */
   find(value) {
     for (let id = this.end - 1; id >= this.first; id -= 1) if (this.value(id) === value) return id;
     return -1;
   }
 
-  /** The last line of the channel that is numbered `seq`, or the gap that has it; -1 if there is none. Linear in rows. */
+  /**
+   * Returns the id of the channel's last line with number `seq`, or of the gap that contains it, or
+   * -1. Linear in rows.
+   */
   findSeq(channel, seq) {
     for (let id = this.end - 1; id >= this.first; id -= 1) {
       if (this.channel(id) !== channel) continue;
@@ -133,7 +142,7 @@ export class Store {
     return -1;
   }
 
-  /** Puts `rows` where `removed` rows from `id` on were. Linear in the rows after it. */
+  /** Replaces `removed` rows from `id` on by `rows`. Linear in the rows after them. */
   replace(id, removed, rows) {
     const after = [];
     for (let i = id + removed; i < this.end; i += 1) after.push(this.row(i));
@@ -143,7 +152,10 @@ export class Store {
     this.onReplace(id, removed, rows.length);
   }
 
-  /** Adds rows in their place by time, as those of a channel that was opened later. Linear in all rows. */
+  /**
+   * Inserts rows by their time, such as those of a channel that was opened later. Linear in all
+   * rows.
+   */
   merge(rows) {
     if (rows.length === 0) return;
     const before = rows[0].time;
@@ -160,10 +172,11 @@ export class Store {
     this.replace(at, this.end - at, merged);
   }
 
-  /** Keeps only rows of which `isKept(channel)` is true. */
+  /** Keeps only the rows for which `isKept(channel)` is true. Linear in all rows. */
   keepChannels(isKept) {
     const kept = [];
-    for (let id = this.first; id < this.end; id += 1) if (isKept(this.channel(id))) kept.push(this.row(id));
+    for (let id = this.first; id < this.end; id += 1)
+      if (isKept(this.channel(id))) kept.push(this.row(id));
     this.replace(this.first, this.length, kept);
   }
 

@@ -1,9 +1,11 @@
-//! How the binary fails: one sentence on standard error and an exit code.
+//! Failures of the program: one sentence on standard error and an exit code.
 
 use std::fmt::Display;
 use std::io;
 
-/// Why the binary ends without having done its job.
+use crate::console::notice;
+
+/// The reason why the program ends without having done its job.
 #[derive(Debug)]
 pub(crate) struct Failure {
     code: u8,
@@ -11,7 +13,8 @@ pub(crate) struct Failure {
 }
 
 impl Failure {
-    /// `sentence` says what failed, on what, and what to do about it; no capital, no full stop.
+    /// Creates a failure. `sentence` says what failed, on what, and what to do about it. It begins
+    /// without a capital and ends without a full stop.
     pub(crate) fn new(code: u8, sentence: impl Into<String>) -> Self {
         Self {
             code,
@@ -19,13 +22,15 @@ impl Failure {
         }
     }
 
-    /// The command line is wrong, in a way that clap does not see.
+    /// Creates a failure with code 2: the command line is wrong in a way that clap does not see.
     pub(crate) fn usage(sentence: impl Display) -> Self {
         Self::new(2, sentence.to_string())
     }
 
-    /// What clap found, in one sentence. Help and the version are no failure and leave from here, as does the
-    /// help for a command line that asks for nothing.
+    /// Turns an error of clap into one sentence.
+    ///
+    /// Help and the version are no failures: this function prints them and ends the program. The
+    /// same holds for a command line that asks for nothing.
     pub(crate) fn of_arguments(error: clap::Error) -> Self {
         use clap::error::ErrorKind::{
             DisplayHelp, DisplayHelpOnMissingArgumentOrSubcommand, DisplayVersion,
@@ -57,20 +62,23 @@ impl Failure {
         Self::usage(sentence + "; --help tells more")
     }
 
+    /// Returns the sentence.
     pub(crate) fn sentence(&self) -> &str {
         &self.sentence
     }
 
+    /// Writes the sentence to standard error.
     pub(crate) fn report(&self) {
-        eprintln!("outrace: {}", self.sentence);
+        notice!("{}", self.sentence);
     }
 
+    /// Returns the exit code.
     pub(crate) fn code(&self) -> u8 {
         self.code
     }
 }
 
-/// The system's words without its number.
+/// Returns the system's words for an error, without the number of the error.
 pub(crate) fn plain(error: &io::Error) -> String {
     let words = error.to_string();
     match words.rfind(" (os error") {

@@ -1,15 +1,12 @@
-//! The `outrace` binary: lines of a process to everyone who watches.
+//! The program `outrace`: puts the lines of processes in front of everyone who watches.
 
-mod catch_up;
 mod commands;
-mod discover;
+mod console;
 mod failure;
 mod flags;
-mod procfile;
 mod server;
 mod signals;
 mod stdin;
-mod terminal;
 
 use std::process::ExitCode;
 
@@ -32,17 +29,22 @@ enum Command {
     Run(run::Run),
     /// Stream standard input to the channel process:ID
     Pipe(pipe::Pipe),
-    /// Follow files and stream what is written to them to the channels file:NAME
+    /// Follow files and stream their lines to the channels file:NAME
     Tail(tail::TailFiles),
-    /// Serve alone; others publish by POST /api/actions
+    /// Serve alone; other programs publish by POST /api/actions
     Serve(serve::Serve),
     /// Print the lines of channels as they come
     Watch(watch::Watch),
-    #[command(flatten)]
-    Load(outrace_load::Command),
-    /// The engine with several channels, as a child of `load`
+    Load(Box<load::LoadArgs>),
+    /// Serve several channels with the engine, as a child of `load`
     #[command(hide = true)]
     LoadServer(Box<load_server::EngineServerArgs>),
+    /// Serve with a server written by hand, as a child of `load`
+    #[command(hide = true)]
+    LoadBaseline(load::BaselineArgs),
+    /// Serve by bare writes, as a child of `load`
+    #[command(hide = true)]
+    LoadFloor(load::FloorArgs),
 }
 
 fn main() -> ExitCode {
@@ -60,8 +62,10 @@ fn main() -> ExitCode {
 
 fn start(command: Command) -> Result<u8, Failure> {
     match command {
-        Command::Load(command) => return load::run(command),
+        Command::Load(args) => return load::run(*args),
         Command::LoadServer(args) => return load_server::run(&args).map(|()| 0),
+        Command::LoadBaseline(args) => return load::run_baseline(args),
+        Command::LoadFloor(args) => return load::run_floor(&args),
         _ => {}
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -75,12 +79,15 @@ fn start(command: Command) -> Result<u8, Failure> {
             Command::Tail(tail) => tail.start().await,
             Command::Serve(serve) => serve.start().await,
             Command::Watch(watch) => watch.start().await,
-            Command::Load(_) | Command::LoadServer(_) => {
-                unreachable!("it has no part in this runtime, and has returned above")
+            Command::Load(_)
+            | Command::LoadServer(_)
+            | Command::LoadBaseline(_)
+            | Command::LoadFloor(_) => {
+                unreachable!("these commands build a runtime of their own and returned above")
             }
         }
     });
-    // A thread may be blocked in a read of standard input, and cannot be woken.
+    // A thread may be blocked in a read of standard input, which nothing can interrupt.
     runtime.shutdown_background();
     code
 }

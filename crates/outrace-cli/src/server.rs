@@ -1,4 +1,4 @@
-//! A hub that listens, for as long as the command needs it.
+//! A hub and its listener, for as long as a command needs them.
 
 use std::io;
 
@@ -10,6 +10,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
+use crate::console::notice;
 use crate::failure::{Failure, plain};
 use crate::flags::ServerOptions;
 use crate::flags::{Access, AccessOptions};
@@ -23,8 +24,7 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Listens, and says where on standard error unless it is to be quiet: with port 0 there is no other
-    /// way to know. `channels` are those to watch.
+    /// Listens, and prints the address and `channels` on standard error unless `quiet`.
     pub(crate) async fn start(
         options: &ServerOptions,
         channels: &[ChannelName],
@@ -33,7 +33,7 @@ impl Server {
         Self::start_with(options, channels, quiet, |_, router| Ok(router)).await
     }
 
-    /// As [`start`](Self::start), with more on its router. `finish` is called when it listens.
+    /// Like [`start`](Self::start), but passes the router to `finish` once the server listens.
     pub(crate) async fn start_with(
         options: &ServerOptions,
         channels: &[ChannelName],
@@ -49,12 +49,14 @@ impl Server {
             .collect();
         options.access.check_exposure(&options.listen, &addresses)?;
         let (hub, mut bounds) = (options.hub(&access)?, options.server()?);
-        bounds.tls = access.tls.clone();
+        if let Some(tls) = &access.tls {
+            bounds = bounds.tls(tls.clone());
+        }
         let listener = TcpListener::bind(&addresses[..]).await.map_err(failed)?;
         let has_tls = access.tls.is_some();
-        // Before anybody is told that it listens: without it a SIGHUP ends the program.
+        // Before the address is printed: until then a SIGHUP ends the program.
         let reloading = match access.has_files() {
-            true => Some(reload_when_told(
+            true => Some(reload_on_hangup(
                 options.access.clone(),
                 access,
                 hub.clone(),
@@ -70,7 +72,7 @@ impl Server {
                 1 => format!(", channel {}", names[0]),
                 _ => format!(", channels {}", names.join(" ")),
             };
-            eprintln!("outrace: listening on {scheme}://{address}/ws{channels}");
+            notice!("listening on {scheme}://{address}/ws{channels}");
         }
         let (stop, stopped) = oneshot::channel::<()>();
         let app = finish(&hub, hub.router().merge(outrace::server::viewer()))?;
@@ -80,7 +82,7 @@ impl Server {
             app,
             bounds,
             async {
-                // Stopped or dropped: the same.
+                // A dropped sender stops the server too.
                 let _ = stopped.await;
             },
         ));
@@ -92,14 +94,15 @@ impl Server {
         })
     }
 
-    /// Ends in good order: every client gets what waits for it, in bounded time. A signal ends it at once, and is the answer then.
+    /// Shuts down: every client gets what waits for it, in bounded time. A signal ends this at once
+    /// and is returned.
     pub(crate) async fn shut_down(self, signals: &mut Signals) -> Option<Signal> {
         let _ = self.stop.send(());
         if let Some(reloading) = &self.reloading {
             reloading.abort();
         }
         tokio::select! {
-            // First, so that one that came before is not passed over.
+            // Biased, so that a signal that has already come is seen first.
             biased;
             signal = signals.next() => Some(signal),
             served = self.serving => {
@@ -112,8 +115,8 @@ impl Server {
     }
 }
 
-/// Has SIGHUP read the files of access again, from now on.
-fn reload_when_told(
+/// Spawns a task that reads the token, key and certificate files again at each SIGHUP.
+fn reload_on_hangup(
     options: AccessOptions,
     access: Access,
     hub: Hub,
@@ -127,8 +130,8 @@ fn reload_when_told(
     }))
 }
 
-/// The exit code of a command that a signal cut short, as a shell tells it.
-pub(crate) fn cut_short(signal: Signal) -> u8 {
+/// Returns the exit code after a signal, as shells report it: 128 + the signal.
+pub(crate) fn signal_exit_code(signal: Signal) -> u8 {
     u8::try_from(128 + signal.number()).unwrap_or(255)
 }
 

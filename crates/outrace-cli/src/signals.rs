@@ -1,29 +1,36 @@
-//! The signals that ask the binary to end.
+//! The signals that ask the program to end.
 
-use std::io;
+use std::time::Duration;
 
 use outrace::process::Signal;
 use tokio::signal::unix::{self, SignalKind};
 
 use crate::failure::Failure;
 
-/// From here on SIGINT and SIGTERM are taken note of and do not end the binary by themselves.
+/// How long clients may take, after a second signal, to read the last lines and the status of a
+/// killed command.
+pub(crate) const SECOND_SIGNAL_GRACE: Duration = Duration::from_secs(1);
+
+/// Receives SIGINT and SIGTERM. While it exists they do not end the program by themselves.
 pub(crate) struct Signals {
     interrupt: unix::Signal,
     terminate: unix::Signal,
 }
 
 impl Signals {
+    /// Begins to listen.
     pub(crate) fn listen() -> Result<Self, Failure> {
-        let listen = |kind| -> io::Result<_> { unix::signal(kind) };
-        let failed = |error| Failure::new(1, format!("cannot listen for signals: {error}"));
+        let listen = |kind| {
+            unix::signal(kind)
+                .map_err(|error| Failure::new(1, format!("cannot listen for signals: {error}")))
+        };
         Ok(Self {
-            interrupt: listen(SignalKind::interrupt()).map_err(failed)?,
-            terminate: listen(SignalKind::terminate()).map_err(failed)?,
+            interrupt: listen(SignalKind::interrupt())?,
+            terminate: listen(SignalKind::terminate())?,
         })
     }
 
-    /// The next of them. Nothing is lost by dropping the future.
+    /// Returns the next signal. Dropping the future loses none.
     pub(crate) async fn next(&mut self) -> Signal {
         tokio::select! {
             _ = self.interrupt.recv() => Signal::Interrupt,

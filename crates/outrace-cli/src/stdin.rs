@@ -1,47 +1,51 @@
-//! Reading standard input at its own pace.
+//! Reads standard input as fast as it comes.
 //!
-//! A pipe, socket or terminal is read by a task that waits for readiness, and that gives the clients' writers
-//! their turn after every read. Its descriptor stays in blocking mode: the mode is the open file's, so a change would
-//! reach whoever else has it open, the shell among them. A read after `poll` said there is something does not block,
-//! as long as no other process takes it in between.
+//! A task reads a pipe, socket or terminal. It waits for readiness, and yields to the writers of
+//! the clients after each read. The descriptor stays in blocking mode: the mode belongs to the open
+//! file, so a change would reach every other process that has it open, such as the shell. A read
+//! that follows a `poll` with input does not block, as long as no other process reads in between.
 //!
-//! A regular file is always ready and cannot be waited for; a thread reads it.
+//! A thread reads a regular file, which is always ready and cannot be waited for.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use outrace::process::{DRAIN_LIMIT, DRAIN_QUIET, LineFeed};
+use outrace::process::{DRAIN_IDLE_TIMEOUT, DRAIN_TIMEOUT, LinePublisher};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use tokio::net::unix::pipe::Receiver;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::signals::Signals;
 
-/// The room asked for in a pipe: what an unprivileged process may have.
+/// The requested capacity of a pipe: the most that an unprivileged process may have.
 const PIPE_BYTES: usize = 1 << 20;
 
-/// Why reading ended.
+/// The reason why reading ended.
 pub(crate) enum End {
     Eof,
     Signal,
 }
 
-/// Feeds standard input until it ends. A signal leaves it a short time to end by itself, since the same Ctrl-C
-/// may have gone to whoever writes it. `on_signal` is called first.
+/// Feeds standard input until it ends.
+///
+/// On a signal it calls `on_signal` and then leaves the input a short time to end by itself, since
+/// the same Ctrl-C may have reached the program that writes it.
 pub(crate) async fn feed(
-    feed: LineFeed,
+    feed: LinePublisher,
     signals: &mut Signals,
     on_signal: impl Fn(),
 ) -> io::Result<End> {
-    // More room means fewer switches between the writer and us. Not a pipe, or not allowed: as it is.
+    // A larger pipe means fewer switches between the writer and us. Where it is no pipe, or this is
+    // not allowed, it stays as it is.
     let _ = rustix::pipe::fcntl_setpipe_size(io::stdin(), PIPE_BYTES);
     let stdin = io::stdin().as_fd().try_clone_to_owned()?;
-    // Unchecked: it need not be a pipe, as long as it can be waited for; and its mode stays as it is.
-    match Receiver::from_owned_fd_unchecked(stdin) {
+    // AsyncFd waits for any descriptor that epoll accepts, and leaves its mode as it is.
+    match register(stdin) {
         Ok(stdin) => {
             let (stop, stopped) = watch::channel(None);
             let mut reading = tokio::spawn(read_when_ready(stdin, feed, stopped));
@@ -49,7 +53,7 @@ pub(crate) async fn feed(
                 end = &mut reading => return end?,
                 _ = signals.next() => on_signal(),
             }
-            stop.send_replace(Some(Instant::now() + DRAIN_LIMIT));
+            stop.send_replace(Some(Instant::now() + DRAIN_TIMEOUT));
             tokio::select! {
                 end = &mut reading => end?,
                 _ = signals.next() => {
@@ -69,9 +73,9 @@ pub(crate) async fn feed(
                 end = &mut reading => return end?,
                 _ = signals.next() => on_signal(),
             }
-            // Relaxed: nothing else is told by it.
+            // Relaxed: the flag publishes no other data.
             stop.store(true, Ordering::Relaxed);
-            match tokio::time::timeout(DRAIN_LIMIT, reading).await {
+            match tokio::time::timeout(DRAIN_TIMEOUT, reading).await {
                 Ok(end) => end?,
                 Err(_) => Ok(End::Signal),
             }
@@ -79,10 +83,10 @@ pub(crate) async fn feed(
     }
 }
 
-/// `stopped` holds the time at which to end at the latest, once there is one.
+/// Reads until the end, or until the deadline that `stopped` holds once there is one.
 async fn read_when_ready(
-    mut stdin: Receiver,
-    mut feed: LineFeed,
+    mut stdin: AsyncFd<OwnedFd>,
+    mut feed: LinePublisher,
     mut stopped: watch::Receiver<Option<Instant>>,
 ) -> io::Result<End> {
     loop {
@@ -94,66 +98,75 @@ async fn read_when_ready(
             },
             Some(limit) if Instant::now() >= limit => break,
             Some(limit) => {
-                match timeout_at(limit.min(Instant::now() + DRAIN_QUIET), stdin.readable()).await {
+                match timeout_at(
+                    limit.min(Instant::now() + DRAIN_IDLE_TIMEOUT),
+                    stdin.readable(),
+                )
+                .await
+                {
                     Ok(ready) => ready,
                     Err(_) => break,
                 }
             }
         };
-        ready?;
-        // Readiness is edge-triggered and may be stale. `WouldBlock` clears it, but not an edge that was made after
-        // this look.
-        let read = stdin.try_io(|| {
+        let mut ready = ready?;
+        // Readiness is edge-triggered and may be stale. `WouldBlock` clears it, except for an edge
+        // that came after this check.
+        let read = ready.try_io(|stdin| {
             if has_input(stdin.as_fd())? {
-                Ok(rustix::io::read(&stdin, feed.spare())?)
+                Ok(rustix::io::read(stdin, feed.spare_mut())?)
             } else {
                 Err(io::ErrorKind::WouldBlock.into())
             }
         });
+        let Ok(read) = read else { continue };
         match read {
             Ok(0) => {
                 feed.finish();
-                feed.settle().await;
+                feed.flush().await;
                 return Ok(End::Eof);
             }
             Ok(n) => {
-                feed.filled(n);
-                feed.settle().await;
-                match feed.linger(n) {
-                    Some(pause) => stdin = unwatched(stdin, sleep(pause)).await?,
+                feed.commit(n);
+                feed.flush().await;
+                match feed.coalesce_delay(n) {
+                    Some(pause) => stdin = unregistered(stdin, sleep(pause)).await?,
                     None => tokio::task::yield_now().await,
                 }
             }
-            Err(error)
-                if matches!(
-                    error.kind(),
-                    io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
-                ) =>
-            {
-                continue;
-            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => {
                 feed.finish();
-                feed.settle().await;
+                feed.flush().await;
                 return Err(error);
             }
         }
     }
     feed.finish();
-    feed.settle().await;
+    feed.flush().await;
     Ok(End::Signal)
 }
 
-/// Awaits with the descriptor out of the runtime's sight. While it is watched, each write into the pipe wakes the runtime, whether anybody
-/// waits for it or not: at 10,000 lines a second that alone was a sixth of the server's CPU.
-async fn unwatched(stdin: Receiver, pause: impl Future<Output = ()>) -> io::Result<Receiver> {
-    // Its mode is not touched, whatever the name says: it was never made non-blocking.
-    let stdin = stdin.into_nonblocking_fd()?;
+/// Awaits `pause` with the descriptor unregistered. While it is registered, each write into the
+/// pipe wakes the runtime, even if no task waits for it: at 10,000 lines a second that alone was a
+/// sixth of the server's CPU.
+async fn unregistered(
+    stdin: AsyncFd<OwnedFd>,
+    pause: impl Future<Output = ()>,
+) -> io::Result<AsyncFd<OwnedFd>> {
+    let stdin = stdin.into_inner();
     pause.await;
-    Receiver::from_owned_fd_unchecked(stdin)
+    register(stdin)
 }
 
-/// Whether a read would not block: there are bytes, or the end, or an error to be had.
+/// Registers a descriptor with the runtime. Fails for a regular file.
+fn register(stdin: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+    // SAFETY: an `OwnedFd` keeps its descriptor open and returns the same one until it is dropped.
+    let registered = unsafe { AsyncFd::register_with_interest(stdin, Interest::READABLE) };
+    registered.map_err(io::Error::from)
+}
+
+/// Returns whether a read would return at once, with bytes, the end or an error.
 fn has_input(stdin: BorrowedFd<'_>) -> io::Result<bool> {
     let mut fds = [PollFd::from_borrowed_fd(stdin, PollFlags::IN)];
     match poll(&mut fds, Some(&Timespec::default())) {
@@ -163,27 +176,27 @@ fn has_input(stdin: BorrowedFd<'_>) -> io::Result<bool> {
     }
 }
 
-fn read_blocking(mut feed: LineFeed, stop: &AtomicBool, wait: &Handle) -> io::Result<End> {
+fn read_blocking(mut feed: LinePublisher, stop: &AtomicBool, wait: &Handle) -> io::Result<End> {
     while !stop.load(Ordering::Relaxed) {
-        match rustix::io::read(io::stdin(), feed.spare()) {
+        match rustix::io::read(io::stdin(), feed.spare_mut()) {
             Ok(0) => {
                 feed.finish();
-                wait.block_on(feed.settle());
+                wait.block_on(feed.flush());
                 return Ok(End::Eof);
             }
             Ok(n) => {
-                feed.filled(n);
-                wait.block_on(feed.settle());
+                feed.commit(n);
+                wait.block_on(feed.flush());
             }
             Err(rustix::io::Errno::INTR) => {}
             Err(error) => {
                 feed.finish();
-                wait.block_on(feed.settle());
+                wait.block_on(feed.flush());
                 return Err(error.into());
             }
         }
     }
     feed.finish();
-    wait.block_on(feed.settle());
+    wait.block_on(feed.flush());
     Ok(End::Signal)
 }

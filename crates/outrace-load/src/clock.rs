@@ -1,36 +1,40 @@
-//! The monotonic clock that generator and servers share: nanoseconds since boot, the same in every process of a machine.
+//! The monotonic clock that the generator and its servers share.
+//!
+//! Times are nanoseconds since boot. Every process of one machine reads the same clock.
 
 use rustix::thread::clock_nanosleep_absolute;
 use rustix::time::{ClockId, Timespec, clock_gettime};
 
-pub(crate) const MILLISECOND: u64 = 1_000_000;
-pub(crate) const SECOND: u64 = 1_000_000_000;
+pub(crate) const NS_PER_MS: u64 = 1_000_000;
+pub(crate) const NS_PER_SECOND: u64 = 1_000_000_000;
 
-/// Nanoseconds since boot.
+/// Returns the nanoseconds since boot.
 #[inline]
-pub(crate) fn now() -> u64 {
+pub(crate) fn now_ns() -> u64 {
     let t = clock_gettime(ClockId::Monotonic);
-    t.tv_sec as u64 * SECOND + t.tv_nsec as u64
+    t.tv_sec as u64 * NS_PER_SECOND + t.tv_nsec as u64
 }
 
-/// Sleeps until `deadline` (nanoseconds since boot); returns at once when it has passed.
-pub(crate) fn sleep_until(deadline: u64) {
-    let at = timespec(deadline);
-    while now() < deadline {
-        // An interrupted sleep goes on with the same absolute deadline.
+/// Sleeps until `deadline_ns`. Returns at once if the deadline has passed.
+pub(crate) fn sleep_until_ns(deadline_ns: u64) {
+    let at = timespec(deadline_ns);
+    while now_ns() < deadline_ns {
+        // An interrupted sleep continues with the same absolute deadline.
         let _ = clock_nanosleep_absolute(ClockId::Monotonic, &at);
     }
 }
 
-/// Lets the calling thread's sleeps end on time instead of up to 50 us later, the kernel's default slack.
-pub(crate) fn sharpen_sleeps() {
-    // Refused only by a sandbox; sleeps are then less sharp, which the lateness figure shows.
+/// Reduces the timer slack of the calling thread, so that its sleeps end on time.
+///
+/// The kernel's default slack lets a sleep end up to 50 us late.
+pub(crate) fn reduce_timer_slack() {
+    // Only a sandbox refuses this. Sleeps then end later, which the lateness figure shows.
     let _ = rustix::thread::set_current_timer_slack(std::num::NonZeroU64::new(1));
 }
 
 pub(crate) fn timespec(ns: u64) -> Timespec {
     Timespec {
-        tv_sec: (ns / SECOND) as i64,
-        tv_nsec: (ns % SECOND) as i64,
+        tv_sec: (ns / NS_PER_SECOND) as i64,
+        tv_nsec: (ns % NS_PER_SECOND) as i64,
     }
 }

@@ -1,180 +1,309 @@
-//! `outrace load`: many clients against one server, every line accounted for.
+//! A load generator for Outrace and servers that speak its protocol.
 //!
-//! [`feeder`] stamps lines and sends them on time; [`receiver`] threads hold the clients, whose bytes [`frame`] cuts,
-//! [`client`] judges and [`account`] counts and [`ledger`] holds against what the server says; [`round`] starts the server ([`server_process`]), lets it all happen and
-//! compares the books; [`outcome`] has the figures, which [`table`] and [`html`] show. [`baseline`] and [`floor`] are
-//! other servers, started and measured in the same way. [`verify`] floods and [`soak`] goes on for long, both with clients of every kind.
+//! Many WebSocket clients load one server and account for every line. A line that arrives twice,
+//! out of order or changed is a fault. So is a line that was published and neither received nor
+//! counted as skipped.
+//!
+//! # Starting a load
+//!
+//! [`LoadOptions`] say what is measured, [`run`] measures it, and [`LoadReport`] says whether all
+//! accounts balance. The library knows no command line. It starts the servers by a [`Program`] that
+//! has the commands of the `outrace` binary.
+//!
+//! ```no_run
+//! use outrace_load::{LoadMode, LoadOptions, Program, Rate, System, Workload};
+//!
+//! # fn main() -> Result<(), outrace_load::LoadError> {
+//! let options = LoadOptions {
+//!     mode: LoadMode::Compare {
+//!         systems: vec![System::Engine, System::Baseline],
+//!         rates: vec![Rate::Lines(10_000), Rate::Lines(40_000)],
+//!     },
+//!     workload: Workload {
+//!         subscribers: 500,
+//!         ..Workload::default()
+//!     },
+//!     ..LoadOptions::new(Program::new("/usr/local/bin/outrace"))
+//! };
+//! let report = outrace_load::run(&options, &mut std::io::stdout())?;
+//! for failure in &report.failures {
+//!     eprintln!("{failure}");
+//! }
+//! assert!(report.passed());
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Layers
+//!
+//! Each layer uses only those above it in this list:
+//!
+//! - `wire`: HTTP, WebSocket frames and stamped lines.
+//! - `server`: the servers, their start, and their CPU time and memory.
+//! - `measure`: the state and the counts that the threads of a round share.
+//! - `client`: the clients and the threads that hold them.
+//! - `run`: one round, and rounds in turns.
+//! - `report`: tables and the page with plots.
+//! - `suite`, `verify` and `soak`: the modes with workloads of their own.
 
-mod account;
-mod args;
-mod baseline;
-mod batch;
 mod client;
 mod clock;
-mod compare;
-mod control;
-mod duration;
-mod feeder;
-mod floor;
-mod frame;
-mod html;
-mod http;
-mod interval;
-mod ledger;
-mod machine;
-mod outcome;
-mod pipe_speed;
-mod plot;
+mod error;
+mod measure;
+mod options;
 mod progress;
-mod receiver;
-mod round;
-mod seat;
-mod server_process;
+mod report;
+mod run;
+mod server;
 mod soak;
-mod stamp;
 mod suite;
-mod system;
-mod table;
-mod tally;
-mod target;
 mod verify;
-mod watch;
+mod wire;
 mod workload;
+mod workload_error;
 
-use args::LoadArgs;
-use outcome::Comparison;
+pub use error::{LoadError, MeasurementError};
+pub use options::{LoadMode, LoadOptions};
+pub use server::baseline::{BaselineError, BaselineOptions, serve_baseline};
+pub use server::floor::{FloorError, FloorOptions, serve_floor};
+pub use server::program::Program;
+pub use server::system::System;
+pub use wire::target::TargetError;
+pub use workload::{Rate, SlowReaders, SubscribeOptions, Workload};
+pub use workload_error::WorkloadError;
+
 use progress::Progress;
+use report::{html, machine, markdown::markdown, table};
+use run::comparison::Comparison;
+use run::plan::Plan;
+use std::fmt;
+use std::io::Write;
+use std::path::Path;
 use suite::Suite;
+use wire::target::Target;
 
-/// `load`, and the servers it starts.
-#[derive(clap::Subcommand, Debug)]
-pub enum Command {
-    /// The generator itself
-    Load(Box<LoadArgs>),
-    /// What one writes by hand today, as a child of `load`
-    #[command(hide = true)]
-    LoadBaseline(baseline::BaselineArgs),
-    /// Bare writes, as a child of `load`
-    #[command(hide = true)]
-    LoadFloor(floor::FloorArgs),
+/// The verdict on a load.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LoadReport {
+    /// The rounds whose accounts do not balance.
+    pub failures: Vec<RoundFailure>,
 }
 
-/// Why nothing could be measured.
-#[derive(Debug, thiserror::Error)]
-pub enum LoadError {
-    /// The options contradict each other.
-    #[error("{0}")]
-    Usage(String),
-    /// The measurement failed.
-    #[error("{0}")]
-    Failed(String),
-}
-
-/// Exit code 0: measured, and every book closes; 1: a book does not close, or it could not be measured.
-pub fn run(command: Command) -> Result<u8, LoadError> {
-    let failed = LoadError::Failed;
-    match command {
-        Command::Load(args) => load(&args),
-        Command::LoadBaseline(args) => baseline::run(&args).map(|()| 0).map_err(failed),
-        Command::LoadFloor(args) => floor::run(&args).map(|()| 0).map_err(failed),
+impl LoadReport {
+    /// Returns whether the accounts of all rounds balance.
+    pub fn passed(&self) -> bool {
+        self.failures.is_empty()
     }
 }
 
-fn load(args: &LoadArgs) -> Result<u8, LoadError> {
-    let workloads = args.workloads().map_err(LoadError::Usage)?;
+/// A round whose accounts do not balance.
+///
+/// It is displayed as one line that names the round, and one line per fault.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RoundFailure {
+    /// The title of the workload.
+    pub workload: String,
+    /// The system that was measured.
+    pub system: System,
+    /// The first few faults.
+    pub faults: Vec<String>,
+    /// The number of all faults.
+    pub fault_count: u64,
+}
+
+impl fmt::Display for RoundFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let RoundFailure {
+            workload,
+            system,
+            fault_count,
+            ..
+        } = self;
+        let plural = if *fault_count == 1 { "" } else { "s" };
+        write!(
+            f,
+            "{workload}: the {system} failed its check with {fault_count} fault{plural}:"
+        )?;
+        for fault in &self.faults {
+            write!(f, "\n  {fault}")?;
+        }
+        Ok(())
+    }
+}
+
+/// Runs a load, and writes its report to `out`.
+///
+/// It blocks the calling thread until the load is over. It raises the soft limit of open files of
+/// this process to the hard limit, since every client needs one. Progress goes to standard error if
+/// [`LoadOptions::show_progress`] is set.
+///
+/// # Errors
+///
+/// Fails if the workload is invalid, a server does not start or run as it should, or a report can't
+/// be written. Accounts that do not balance are no error, but [failures](LoadReport::failures) of
+/// the report.
+pub fn run(options: &LoadOptions, out: &mut dyn Write) -> Result<LoadReport, LoadError> {
     raise_file_limit();
-    let progress = Progress::new(args.quiet);
-    if args.verify {
-        let verified = verify::run(args, &progress);
-        progress.finish();
-        return verified.map_err(LoadError::Failed);
+    match &options.mode {
+        LoadMode::Compare { systems, rates } => compare(options, systems, rates, None, out),
+        LoadMode::Remote {
+            url,
+            headers,
+            rates,
+        } => {
+            let remote = || Target::parse(url, headers);
+            compare(options, &[System::Remote], rates, Some(&remote), out)
+        }
+        LoadMode::Suite { only } => {
+            options.workload.check()?;
+            let progress = Progress::new(options.show_progress);
+            let suite = suite::run(options, only, &progress)?;
+            drop(progress);
+            present(options, suite, out)
+        }
+        LoadMode::Verify => verify(options, out),
+        LoadMode::Soak { duration } => soak(options, *duration, out),
     }
-    if let Some(time) = args.soak {
-        let soaked = soak::run(args, time, &progress);
-        progress.finish();
-        return soaked.map_err(LoadError::Failed);
+}
+
+/// Resolves the address of a remote server.
+type ResolveTarget<'a> = &'a dyn Fn() -> Result<Target, TargetError>;
+
+fn compare(
+    options: &LoadOptions,
+    systems: &[System],
+    rates: &[Rate],
+    remote: Option<ResolveTarget<'_>>,
+    out: &mut dyn Write,
+) -> Result<LoadReport, LoadError> {
+    let workloads = options.workloads(rates);
+    for workload in &workloads {
+        workload.check()?;
     }
-    let suite = if args.suite {
-        suite::run(args, &progress)
-    } else {
-        compare::run(args, workloads, &progress).map(|comparisons| Suite {
-            comparisons,
-            ..Suite::default()
-        })
+    let plan = Plan {
+        program: &options.program,
+        systems: systems.to_vec(),
+        rounds: options.rounds.max(1),
+        remote: remote.map(|resolve| resolve()).transpose()?,
+        floor_block_bytes: options.floor_block_bytes,
     };
-    progress.finish();
-    let suite = suite.map_err(LoadError::Failed)?;
-    present(args, &suite).map_err(LoadError::Failed)?;
+    let progress = Progress::new(options.show_progress);
+    let mut suite = Suite::default();
+    for workload in workloads {
+        suite.comparisons.push(plan.run(workload, &progress)?);
+    }
+    drop(progress);
+    present(options, suite, out)
+}
+
+/// Writes the tables to `out`, and the files that were asked for.
+fn present(
+    options: &LoadOptions,
+    suite: Suite,
+    out: &mut dyn Write,
+) -> Result<LoadReport, LoadError> {
+    let mut rows = Vec::new();
+    let mut text = String::new();
+    if !suite.rows.is_empty() {
+        rows = suite.table();
+        text = format!(
+            "outrace {} · {}\n\n{}\n",
+            env!("CARGO_PKG_VERSION"),
+            machine::description(),
+            markdown(&rows)
+        );
+    }
+    text.push_str(&table::comparisons(&suite.comparisons));
+    write_text(out, &text)?;
+    write_json(options, &suite_json(&suite))?;
+    if let Some(path) = &options.report {
+        write_file(path, &html::page(&suite.comparisons, &rows))?;
+    }
     Ok(verdict(&suite.comparisons))
 }
 
-/// The tables on standard output, the files where they were asked for.
-fn present(args: &LoadArgs, suite: &Suite) -> Result<(), String> {
-    let rows = if suite.rows.is_empty() {
-        Vec::new()
-    } else {
-        suite.table()
+fn verify(options: &LoadOptions, out: &mut dyn Write) -> Result<LoadReport, LoadError> {
+    options.workload.check()?;
+    let progress = Progress::new(options.show_progress);
+    let comparisons = verify::run(options, &progress, |text| {
+        progress.suspend(|| write_text(out, &text))
+    })?;
+    drop(progress);
+    let suite = Suite {
+        comparisons,
+        ..Suite::default()
     };
-    if rows.is_empty() {
-        print!("{}", table::of(&suite.comparisons));
+    write_json(options, &suite_json(&suite))?;
+    let report = verdict(&suite.comparisons);
+    let last_line = if report.passed() {
+        "verified: every client accounts for every line\n"
     } else {
-        println!(
-            "outrace {} · {}\n",
-            env!("CARGO_PKG_VERSION"),
-            machine::description()
-        );
-        println!(
-            "{}\n{}",
-            table::markdown(&rows),
-            table::of(&suite.comparisons)
-        );
+        "NOT verified\n"
+    };
+    write_text(out, last_line)?;
+    Ok(report)
+}
+
+fn soak(
+    options: &LoadOptions,
+    duration: std::time::Duration,
+    out: &mut dyn Write,
+) -> Result<LoadReport, LoadError> {
+    options.workload.check()?;
+    let progress = Progress::new(options.show_progress);
+    let result = soak::run(options, duration, &progress)?;
+    drop(progress);
+    write_text(out, &result.text())?;
+    write_json(options, &result.json())?;
+    write_text(out, &format!("{}\n", result.verdict()))?;
+    Ok(verdict(&[result.into_comparison()]))
+}
+
+fn suite_json(suite: &Suite) -> serde_json::Value {
+    serde_json::json!({ "machine": machine::description(), "suite": suite })
+}
+
+/// Collects the rounds that failed.
+fn verdict(comparisons: &[Comparison]) -> LoadReport {
+    let failures = comparisons.iter().flat_map(|comparison| {
+        let failed = comparison.outcomes.iter().filter(|o| o.failed());
+        failed.map(|outcome| RoundFailure {
+            workload: comparison.workload.name.clone(),
+            system: outcome.system,
+            faults: outcome.faults.clone(),
+            fault_count: outcome.fault_count,
+        })
+    });
+    LoadReport {
+        failures: failures.collect(),
     }
-    if let Some(file) = &args.json {
-        let json = serde_json::json!({ "machine": machine::description(), "suite": suite });
-        write(file, &format!("{json:#}\n"))?;
-    }
-    match &args.report {
-        Some(file) => write(file, &html::page(&suite.comparisons, &rows)),
+}
+
+fn write_text(out: &mut dyn Write, text: &str) -> Result<(), LoadError> {
+    out.write_all(text.as_bytes())
+        .and_then(|()| out.flush())
+        .map_err(LoadError::Output)
+}
+
+fn write_json(options: &LoadOptions, json: &serde_json::Value) -> Result<(), LoadError> {
+    match &options.json {
+        Some(path) => write_file(path, &format!("{json:#}\n")),
         None => Ok(()),
     }
 }
 
-/// Says which book does not close, and the exit code.
-pub(crate) fn verdict(comparisons: &[Comparison]) -> u8 {
-    let mut code = 0;
-    for comparison in comparisons {
-        for outcome in comparison
-            .outcomes
-            .iter()
-            .filter(|outcome| outcome.failed())
-        {
-            code = 1;
-            let faults = if outcome.fault_count == 1 {
-                "1 fault"
-            } else {
-                &format!("{} faults", outcome.fault_count)
-            };
-            eprintln!(
-                "outrace: {}: the {} failed its check with {faults}:",
-                comparison.workload.name, outcome.system
-            );
-            for fault in &outcome.faults {
-                eprintln!("  {fault}");
-            }
-        }
-    }
-    code
+fn write_file(path: &Path, text: &str) -> Result<(), LoadError> {
+    std::fs::write(path, text).map_err(|error| LoadError::File {
+        path: path.to_owned(),
+        error,
+    })
 }
 
-fn write(file: &std::path::Path, text: &str) -> Result<(), String> {
-    std::fs::write(file, text).map_err(|e| format!("could not write {}: {e}", file.display()))
-}
-
-/// Thousands of clients need as many files, in this process and in the server that inherits the limit.
+/// Raises the limit of open files. The servers inherit it.
 fn raise_file_limit() {
     use rustix::process::{Resource, getrlimit, setrlimit};
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;
-    // Where this is refused, the clients that do not fit say so when they connect.
+    // If this is refused, clients without a file report it when they connect.
     let _ = setrlimit(Resource::Nofile, limit);
 }

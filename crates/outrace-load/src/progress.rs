@@ -1,83 +1,95 @@
-//! Shows how a run goes, on a terminal only.
+//! Shows the progress of a run on a terminal.
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+/// A line on standard error that shows the progress. It is hidden if that is no terminal.
 pub(crate) struct Progress {
     bar: ProgressBar,
-    last: Mutex<(Instant, u64)>,
-    shown: Mutex<String>,
+    state: Mutex<ProgressState>,
+}
+
+struct ProgressState {
+    /// The current round, as in `engine, round 2 of 3`.
+    title: String,
+    /// The time and the count of the previous delivery report.
+    last: (Instant, u64),
 }
 
 impl Progress {
-    pub(crate) fn new(quiet: bool) -> Progress {
+    pub(crate) fn new(show: bool) -> Progress {
         let bar = ProgressBar::new_spinner();
         bar.set_style(ProgressStyle::default_spinner());
-        bar.set_draw_target(if quiet {
-            ProgressDrawTarget::hidden()
-        } else {
+        bar.set_draw_target(if show {
             ProgressDrawTarget::stderr()
+        } else {
+            ProgressDrawTarget::hidden()
         });
         bar.enable_steady_tick(Duration::from_millis(200));
         Progress {
             bar,
-            last: Mutex::new((Instant::now(), 0)),
-            shown: Mutex::new(String::new()),
+            state: Mutex::new(ProgressState {
+                title: String::new(),
+                last: (Instant::now(), 0),
+            }),
         }
     }
 
-    /// What runs now, as `engine, round 2 of 3`.
-    pub(crate) fn round(&self, what: String) {
-        self.bar.set_message(what.clone());
-        if let Ok(mut shown) = self.shown.lock() {
-            *shown = what;
-        }
-        if let Ok(mut last) = self.last.lock() {
-            *last = (Instant::now(), 0);
-        }
-    }
-
-    pub(crate) fn joining(&self, joined: u64) {
-        self.say(|| format!("{joined} clients have joined"));
-    }
-
-    pub(crate) fn running(&self, received: u64, skipped: u64, published: u64) {
-        let Ok(mut last) = self.last.lock() else {
-            return;
+    /// Shows the title of the round that begins.
+    pub(crate) fn begin_round(&self, title: String) {
+        self.bar.set_message(title.clone());
+        *self.state() = ProgressState {
+            title,
+            last: (Instant::now(), 0),
         };
-        let elapsed = last.0.elapsed().as_secs_f64();
-        let rate = received.saturating_sub(last.1) as f64 / elapsed.max(1e-3);
-        *last = (Instant::now(), received);
-        let share = 100.0 * skipped as f64 / (received + skipped).max(1) as f64;
+    }
+
+    pub(crate) fn show_joined(&self, joined: u64) {
+        self.show(|| format!("{joined} clients have joined"));
+    }
+
+    pub(crate) fn show_deliveries(&self, received: u64, skipped: u64, published: u64) {
+        let (since, before) = std::mem::replace(&mut self.state().last, (Instant::now(), received));
+        let seconds = since.elapsed().as_secs_f64();
+        let rate = received.saturating_sub(before) as f64 / seconds.max(1e-3);
+        let skipped_percent = 100.0 * skipped as f64 / (received + skipped).max(1) as f64;
         let fed = if published > 0 {
             format!("{published} lines fed, ")
         } else {
             String::new()
         };
-        self.say(|| format!("{fed}{received} delivered ({rate:.0}/s), {share:.1} % skipped"));
+        self.show(|| {
+            format!("{fed}{received} delivered ({rate:.0}/s), {skipped_percent:.1} % skipped")
+        });
     }
 
-    /// Says what goes on, in the caller's words.
-    pub(crate) fn tell(&self, what: String) {
-        self.say(|| what);
+    /// Shows a text behind the title of the round.
+    pub(crate) fn show_text(&self, text: String) {
+        self.show(|| text);
     }
 
-    /// Prints without tearing what is shown.
-    pub(crate) fn suspend(&self, print: impl FnOnce()) {
-        self.bar.suspend(print);
+    /// Calls `print` while nothing is shown, so that its output does not mix with the progress.
+    pub(crate) fn suspend<T>(&self, print: impl FnOnce() -> T) -> T {
+        self.bar.suspend(print)
     }
 
-    pub(crate) fn finish(&self) {
-        self.bar.finish_and_clear();
-    }
-
-    fn say(&self, what: impl FnOnce() -> String) {
+    fn show(&self, text: impl FnOnce() -> String) {
         if self.bar.is_hidden() {
             return;
         }
-        if let Ok(shown) = self.shown.lock() {
-            self.bar.set_message(format!("{shown}: {}", what()));
-        }
+        let message = format!("{}: {}", self.state().title, text());
+        self.bar.set_message(message);
+    }
+
+    fn state(&self) -> MutexGuard<'_, ProgressState> {
+        // The state is valid after any panic.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
     }
 }

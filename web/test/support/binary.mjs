@@ -1,4 +1,4 @@
-// The real binary, as OUTRACE_BIN names it.
+// Starts the real binary, which OUTRACE_BIN names.
 
 import { spawn } from "node:child_process";
 import { existsSync } from "node:fs";
@@ -16,20 +16,27 @@ export const skipBinary = !BINARY
     ? false
     : `there is no ${BINARY} (OUTRACE_BIN)`;
 
-/** A folder that goes with the test. */
+/** Returns a folder that is removed after the test. */
 export async function folder(t) {
   const made = await mkdtemp(join(tmpdir(), "outrace-"));
   t.after(() => rm(made, { recursive: true }));
   return made;
 }
 
-/** Starts the binary and waits until it listens. `{ process, port, url, ws, kill, exited }`; it ends with the test. */
+/**
+ * Starts the binary and waits until it listens. Returns `{ process, port, url, ws, kill, exited }`.
+ * The binary is killed after the test.
+ */
 export async function startBinary(t, args, { port = 0 } = {}) {
   const dashes = args.indexOf("--");
   const own = dashes < 0 ? args : args.slice(0, dashes);
   const command = dashes < 0 ? [] : args.slice(dashes);
-  const child = spawn(BINARY, [...own, "--listen", `127.0.0.1:${port}`, ...command], { stdio: ["pipe", "ignore", "pipe"] });
-  const exited = new Promise((resolve) => child.once("exit", (code, signal) => resolve({ code, signal })));
+  const child = spawn(BINARY, [...own, "--listen", `127.0.0.1:${port}`, ...command], {
+    stdio: ["pipe", "ignore", "pipe"],
+  });
+  const exited = new Promise((resolve) =>
+    child.once("exit", (code, signal) => resolve({ code, signal })),
+  );
   const kill = (signal = "SIGKILL") => {
     child.kill(signal);
     return exited;
@@ -42,7 +49,9 @@ export async function startBinary(t, args, { port = 0 } = {}) {
       const found = /listening on (ws:\/\/[^\s,]+)/.exec(line);
       if (found) resolve(found[1]);
     });
-    exited.then(({ code, signal }) => reject(new Error(`The binary ended (${code ?? signal}):\n${said.join("\n")}`)));
+    exited.then(({ code, signal }) =>
+      reject(new Error(`The binary ended (${code ?? signal}):\n${said.join("\n")}`)),
+    );
   });
   const url = new URL("/", ws.replace(/^ws/, "http")).href;
   return { process: child, port: Number(new URL(url).port), url, ws, kill, exited };
@@ -65,7 +74,7 @@ export function output(url, id, ...lines) {
   );
 }
 
-/** What the server itself has counted of a channel. */
+/** Returns the server's own statistics of a channel. */
 export async function channelStats(url, channel) {
   const channels = await (await fetch(new URL("/api/channels", url))).json();
   return channels.find((entry) => entry.channel === channel);

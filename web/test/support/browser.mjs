@@ -1,9 +1,14 @@
-// A headless Chromium to test in, where there is one.
+// Starts a headless Chromium, if there is one.
 
 import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 
-const PATHS = [process.env.CHROMIUM, "/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"];
+const PATHS = [
+  process.env.CHROMIUM,
+  "/usr/bin/chromium",
+  "/usr/bin/chromium-browser",
+  "/usr/bin/google-chrome",
+];
 
 const ARGUMENTS = [
   "--no-sandbox",
@@ -15,7 +20,7 @@ const ARGUMENTS = [
   "--disable-sync",
 ];
 
-/** A browser, or the sentence that says why there is none. */
+/** Returns a browser, or a text that says why there is none. */
 export async function launch() {
   const executablePath = PATHS.find((path) => path && existsSync(path));
   if (!executablePath) return "no Chromium here: install it, or name it in CHROMIUM";
@@ -29,10 +34,15 @@ export async function launch() {
 }
 
 /**
- * A page with the viewer, as somebody who looks at it would have it. Fails the test at its end if the page reported an error
- * that is not `expected`, if the policy forbade it something, or if it asked for anything from elsewhere.
+ * Opens a page with the viewer. The test fails at its end if the page reported an error that is not
+ * `expected`, if the policy forbade it something, or if it requested anything from another origin.
  */
-export async function openViewer(t, browser, url, { width = 1280, height = 800, dark = false, expected } = {}) {
+export async function openViewer(
+  t,
+  browser,
+  url,
+  { width = 1280, height = 800, dark = false, expected } = {},
+) {
   const context = await browser.newContext({
     viewport: { width, height },
     colorScheme: dark ? "dark" : "light",
@@ -42,13 +52,16 @@ export async function openViewer(t, browser, url, { width = 1280, height = 800, 
   const complaints = [];
   page.on("pageerror", (error) => complaints.push(error.stack ?? String(error)));
   page.on("console", (message) => {
-    // What the browser itself says of a server that is gone is no mistake of the page.
-    const isNetwork = /WebSocket connection to|Failed to load resource|ERR_CONNECTION/.test(message.text());
+    // The browser's own reports of a server that is gone are no faults of the page.
+    const isNetwork = /WebSocket connection to|Failed to load resource|ERR_CONNECTION/.test(
+      message.text(),
+    );
     if (message.type() === "error" && !isNetwork) complaints.push(message.text());
   });
   page.on("request", (request) => {
     const { origin, protocol } = new URL(request.url());
-    if (origin !== new URL(url).origin && protocol !== "data:" && protocol !== "blob:") complaints.push(`asked for ${request.url()}`);
+    if (origin !== new URL(url).origin && protocol !== "data:" && protocol !== "blob:")
+      complaints.push(`asked for ${request.url()}`);
   });
   t.after(async () => {
     await context.close();
@@ -59,13 +72,13 @@ export async function openViewer(t, browser, url, { width = 1280, height = 800, 
   return new Viewer(page);
 }
 
-/** The viewer as one sees it: rows from top to bottom, and what the status bar counts. */
+/** The viewer as a user sees it: rows from top to bottom, and the figures of the status bar. */
 export class Viewer {
   constructor(page) {
     this.page = page;
   }
 
-  /** The visible rows: `{ number, text, classes }`. */
+  /** Returns the visible rows: `{ number, text, classes }`. */
   rows() {
     return this.page.evaluate(() =>
       Array.from(document.querySelectorAll(".row:not([hidden])"), (row) => ({
@@ -80,7 +93,7 @@ export class Viewer {
     return (await this.rows()).map(({ text }) => text);
   }
 
-  /** Waits until nothing scrolls any more. */
+  /** Waits until scrolling has ended. */
   rests() {
     return this.page.waitForFunction(() => !("moving" in document.querySelector("#lines").dataset));
   }
@@ -89,39 +102,60 @@ export class Viewer {
     return this.page.evaluate(() => {
       const { received, skipped, before, kept } = document.querySelector("#lines").dataset;
       const number = (text) => Number(text ?? 0);
-      return { received: number(received), skipped: number(skipped), before: number(before), kept: number(kept) };
+      return {
+        received: number(received),
+        skipped: number(skipped),
+        before: number(before),
+        kept: number(kept),
+      };
     });
   }
 
   /**
-   * What the download button gives: `{ name, text }`. Of a hundred downloads Chromium cancelled one, on a machine that was busy with
-   * other things, and says of it no more than that: then the button is pressed again.
+   * Presses the download button. Returns `{ name, text }`. On a busy machine, Chromium canceled one
+   * of a hundred downloads without giving a reason. The button is then pressed again.
    */
   async download() {
     for (let left = 2; ; left -= 1) {
-      const [download] = await Promise.all([this.page.waitForEvent("download"), this.page.click("#download")]);
+      const [download] = await Promise.all([
+        this.page.waitForEvent("download"),
+        this.page.click("#download"),
+      ]);
       try {
-        return { name: download.suggestedFilename(), text: await readFile(await download.path(), "utf8") };
+        return {
+          name: download.suggestedFilename(),
+          text: await readFile(await download.path(), "utf8"),
+        };
       } catch (error) {
         if (left === 0 || !String(error.message).includes("canceled")) throw error;
       }
     }
   }
 
-  /** Waits until `isThere(texts of the visible rows, argument)`; it runs in the page. */
+  /**
+   * Waits until `isThere(texts of the visible rows, argument)` returns true. The function runs in
+   * the page.
+   */
   async until(isThere, argument, { timeout = 15_000 } = {}) {
     const source = `(argument) => (${isThere})(
       Array.from(document.querySelectorAll(".row:not([hidden]) .text"), (text) => text.textContent), argument)`;
-    // Not `waitForFunction` with a string of its own, which the page's policy forbids it to evaluate.
+    // The page's policy forbids `waitForFunction` to evaluate a string, so this loop polls instead.
     const until = performance.now() + timeout;
     for (;;) {
       if (await this.page.evaluate(`(${source})(${JSON.stringify(argument)})`)) return;
-      if (performance.now() > until) throw new Error(`Not within ${timeout} ms: ${isThere}; shown: ${JSON.stringify(await this.texts()).slice(0, 2_000)}`);
+      if (performance.now() > until)
+        throw new Error(
+          `Not within ${timeout} ms: ${isThere}; shown: ${JSON.stringify(await this.texts()).slice(0, 2_000)}`,
+        );
       await new Promise((resolve) => setTimeout(resolve, 30));
     }
   }
 
   sees(text, options) {
-    return this.until((texts, wanted) => texts.some((shown) => shown.includes(wanted)), text, options);
+    return this.until(
+      (texts, wanted) => texts.some((shown) => shown.includes(wanted)),
+      text,
+      options,
+    );
   }
 }

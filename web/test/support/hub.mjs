@@ -1,5 +1,5 @@
-// A small hub that speaks the wire: what the clients' tests talk to where they need a server that stalls, breaks or lies at
-// a moment they choose. Not a model of the real one's speed or queues.
+// A small hub that speaks the wire protocol. Tests of clients use it where a server has to stall,
+// break or lie at a chosen moment. It does not model the speed or the queues of the real one.
 
 import { listen } from "./websocket.mjs";
 
@@ -10,11 +10,18 @@ export class Hub {
   #epoch;
   #keeps;
   #hasExtensions;
-  /** What clients sent, parsed, oldest first. */
+  /** The parsed messages from clients, oldest first. */
   received = [];
   #waiters = [];
 
-  static async start({ port = 0, epoch = "e1", keeps = 1000, hasExtensions = true, onRequest, isAllowed } = {}) {
+  static async start({
+    port = 0,
+    epoch = "e1",
+    keeps = 1000,
+    hasExtensions = true,
+    onRequest,
+    isAllowed,
+  } = {}) {
     const hub = new Hub();
     hub.#epoch = epoch;
     hub.#keeps = keeps;
@@ -39,19 +46,22 @@ export class Hub {
     return this.#server.stop();
   }
 
-  /** Breaks every connection, as a network does. */
+  /** Breaks every connection, as a network failure does. */
   breakAll() {
     for (const peer of this.#server.peers) peer.destroy();
   }
 
-  /** Begins another sequence, as a server that was restarted. */
+  /** Begins another epoch, like a restarted server. */
   restart(epoch) {
     this.#epoch = epoch;
     this.#channels.clear();
     this.breakAll();
   }
 
-  /** Waits until a client has sent something of which `matches` is true; each message counts once. */
+  /**
+   * Waits until a client has sent a message for which `matches` returns true. Each message counts
+   * once.
+   */
   heard(matches) {
     const at = this.received.findIndex(matches);
     if (at >= 0) return Promise.resolve(this.received.splice(at, 1)[0]);
@@ -70,7 +80,8 @@ export class Hub {
   channels() {
     return [...this.#channels.values()].map(({ name, seq, status }) => ({
       channel: name,
-      subscribers: [...this.#clients.values()].filter((subscriptions) => subscriptions.has(name)).length,
+      subscribers: [...this.#clients.values()].filter((subscriptions) => subscriptions.has(name))
+        .length,
       published: seq,
       skipped: 0,
       status: status ?? null,
@@ -78,7 +89,10 @@ export class Hub {
   }
 
   output(name, ...lines) {
-    this.#publish(name, lines.map((data) => ({ type: "process_output", data })));
+    this.#publish(
+      name,
+      lines.map((data) => ({ type: "process_output", data })),
+    );
   }
 
   status(name, status, exitCode = 0) {
@@ -90,7 +104,7 @@ export class Hub {
     this.#publish(name, [{ type, data }]);
   }
 
-  /** Publishes lines that no subscriber gets: those that asked for gaps are told. */
+  /** Publishes lines that no subscriber gets. Those that asked for gaps are sent one. */
   skip(name, ...lines) {
     const channel = this.channel(name);
     const from = channel.seq + 1;
@@ -101,7 +115,7 @@ export class Hub {
     }
   }
 
-  /** To all, of no channel. */
+  /** Sends a message without a channel to all clients. */
   toAll(type, data) {
     for (const peer of this.#clients.keys()) say(peer, { type, data });
   }
@@ -168,7 +182,12 @@ export class Hub {
     const lost = range.to - range.from + 1 - Math.max(0, to - from + 1);
     const name = channel.name;
     say(peer, { type: "replay", channel: name, data: { epoch: this.#epoch, from, to, lost } });
-    this.#deliver(peer, options, channel, channel.kept.slice(from - oldest, Math.max(0, to - oldest + 1)));
+    this.#deliver(
+      peer,
+      options,
+      channel,
+      channel.kept.slice(from - oldest, Math.max(0, to - oldest + 1)),
+    );
     say(peer, { type: "replayed", channel: name, data: { from, to } });
   }
 
@@ -186,18 +205,22 @@ export class Hub {
     channel.seq += 1;
     const numbered = { ...message, seq: channel.seq, timestamp };
     channel.kept.push(numbered);
-    if (channel.kept.length > this.#keeps) channel.kept.splice(0, channel.kept.length - this.#keeps);
+    if (channel.kept.length > this.#keeps)
+      channel.kept.splice(0, channel.kept.length - this.#keeps);
     return numbered;
   }
 
   #deliver(peer, options, channel, messages) {
-    const processId = channel.name.startsWith("process:") ? channel.name.slice("process:".length) : undefined;
+    const processId = channel.name.startsWith("process:")
+      ? channel.name.slice("process:".length)
+      : undefined;
     const origin = { channel: channel.name, processId };
-    for (let at = 0; at < messages.length; ) {
+    for (let at = 0; at < messages.length;) {
       let end = at + 1;
       if (options.batch && messages[at].type === "process_output") {
         const { seq, timestamp } = messages[at];
-        const belongs = (message) => message?.type === "process_output" && message.timestamp === timestamp;
+        const belongs = (message) =>
+          message?.type === "process_output" && message.timestamp === timestamp;
         while (belongs(messages[end]) && end - at < 500) end += 1;
         const data = messages.slice(at, end).map((message) => message.data);
         say(peer, { type: "process_output_batch", ...origin, data, seq, timestamp });

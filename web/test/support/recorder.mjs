@@ -1,15 +1,25 @@
-// A client whose events are written down, and can be waited for.
+// A client that records its events, so that a test can wait for them.
 
 import { connect } from "../../outrace.js";
 import { webSocketClass } from "./websocket.mjs";
 
-const EVENTS = ["line", "lines", "status", "gap", "subscribed", "reconnected", "message", "error", "state"];
+const EVENTS = [
+  "line",
+  "lines",
+  "status",
+  "gap",
+  "subscribed",
+  "reconnected",
+  "message",
+  "error",
+  "state",
+];
 
-/** Quick enough for a test; the jitter stays. */
+/** Short delays for tests. They stay random. */
 const QUICK = { initialDelay: 20, maxDelay: 80 };
 
-/** Milliseconds that an event may take before the test is failed for its absence. */
-const PATIENCE = 20_000;
+/** The time after which a test fails because an event is missing. */
+const TIMEOUT_MS = 20_000;
 
 export function record(test, url, options = {}) {
   let socket;
@@ -34,17 +44,21 @@ export function record(test, url, options = {}) {
     client,
     events,
     of: (kind) => events.filter(({ event }) => event === kind),
-    /** Ends the connection under the client, as a network does. */
+    /** Ends the connection under the client, as a network failure does. */
     breakConnection: () => socket.close(),
     lines: () => recorder.of("line").map(({ text }) => text),
     seqs: () => recorder.of("line").map(({ seq }) => seq),
-    /** Resolves as soon as `isThere()` is true of what was written down. */
+    /** Resolves once `isThere()` returns true for the recorded events. */
     until(isThere) {
       return new Promise((resolve, reject) => {
         const timer = setTimeout(() => {
           const last = events.slice(-5).map((event) => JSON.stringify(event).slice(0, 200));
-          reject(new Error(`Not within ${PATIENCE} ms: ${isThere}; after ${events.length} events, the last:\n${last.join("\n")}`));
-        }, PATIENCE);
+          reject(
+            new Error(
+              `Not within ${TIMEOUT_MS} ms: ${isThere}; after ${events.length} events, the last:\n${last.join("\n")}`,
+            ),
+          );
+        }, TIMEOUT_MS);
         const look = () => {
           const found = isThere();
           if (!found) return;
@@ -59,7 +73,8 @@ export function record(test, url, options = {}) {
     event(kind, matches = () => true) {
       return recorder.until(() => events.find((event) => event.event === kind && matches(event)));
     },
-    state: (state, nth = 1) => recorder.until(() => recorder.of("state").filter((e) => e.state === state).length >= nth),
+    state: (state, nth = 1) =>
+      recorder.until(() => recorder.of("state").filter((e) => e.state === state).length >= nth),
   };
   return recorder;
 }

@@ -1,4 +1,4 @@
-// Serves the viewer as the binary does, over the small hub.
+// Serves the viewer as the binary does, with the small hub behind it.
 
 import { readFile } from "node:fs/promises";
 import { extname, join, normalize } from "node:path";
@@ -15,22 +15,30 @@ export const POLICY =
   "default-src 'none'; script-src 'self'; worker-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; " +
   "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types outrace";
 
-const TYPES = { ".js": "text/javascript; charset=utf-8", ".css": "text/css; charset=utf-8", ".html": "text/html; charset=utf-8" };
+const TYPES = {
+  ".js": "text/javascript; charset=utf-8",
+  ".css": "text/css; charset=utf-8",
+  ".html": "text/html; charset=utf-8",
+};
 
 /**
- * `{ hub, url, stop, actions, … }`; `options` are the hub's. `processes` is what it says of them (none: as a server without a
- * supervisor), and `actions` what it was asked to do. With a `token` it wants that from everyone but for the page itself.
+ * Returns `{ hub, url, stop, actions, … }`. `options` are those of the hub. `processes` is the
+ * server's answer about processes; without it, the server has no supervisor. `actions` collects the
+ * requested actions. With a `token`, the server requires it for everything but the page's files.
  */
 export async function serveViewer({ token = "", processes, ...options } = {}) {
   let hub;
   const site = { actions: [], token, processes };
   const isAllowed = ({ url, headers }) => {
-    const given = headers.authorization?.replace(/^Bearer /, "") ?? new URL(url, "http://localhost").searchParams.get("token");
+    const given =
+      headers.authorization?.replace(/^Bearer /, "") ??
+      new URL(url, "http://localhost").searchParams.get("token");
     return !site.token || given === site.token;
   };
   const onRequest = async (request, response) => {
     const { pathname } = new URL(request.url, "http://localhost");
-    const json = (value) => response.writeHead(200, { "Content-Type": "application/json" }).end(JSON.stringify(value));
+    const json = (value) =>
+      response.writeHead(200, { "Content-Type": "application/json" }).end(JSON.stringify(value));
     if ((pathname.startsWith("/api/") || pathname === "/ws") && !isAllowed(request)) {
       response.writeHead(401, { "Content-Type": "text/plain" }).end("Unauthorised");
       return;
@@ -46,7 +54,10 @@ export async function serveViewer({ token = "", processes, ...options } = {}) {
     const path = pathname === "/" ? "/index.html" : normalize(pathname);
     try {
       const body = await readFile(join(WEB, path));
-      const headers = { "Content-Type": TYPES[extname(path)] ?? "text/plain", "Content-Security-Policy": POLICY };
+      const headers = {
+        "Content-Type": TYPES[extname(path)] ?? "text/plain",
+        "Content-Security-Policy": POLICY,
+      };
       response.writeHead(200, headers).end(body);
     } catch {
       response.writeHead(404).end();
@@ -56,20 +67,28 @@ export async function serveViewer({ token = "", processes, ...options } = {}) {
   return Object.assign(site, { hub, url: `http://127.0.0.1:${hub.port}/`, stop: () => hub.stop() });
 }
 
-/** The viewer of a small hub, opened: with `lines` lines in `process:web`, at `search` and `hash`. Other options are the page's. */
-export async function setUp(t, browser, { hash = `#${CHANNEL}`, lines = 0, search = "", ...options } = {}) {
+/**
+ * Opens the viewer of a small hub at `search` and `hash`, with `lines` lines in `process:web`. The
+ * other options are those of the page.
+ */
+export async function setUp(
+  t,
+  browser,
+  { hash = `#${CHANNEL}`, lines = 0, search = "", ...options } = {},
+) {
   const site = await serveViewer({ keeps: 5_000 });
   t.after(() => site.stop());
-  if (lines > 0) site.hub.output(CHANNEL, ...Array.from({ length: lines }, (_, i) => `line ${i + 1}`));
+  if (lines > 0)
+    site.hub.output(CHANNEL, ...Array.from({ length: lines }, (_, i) => `line ${i + 1}`));
   const viewer = await openViewer(t, browser, site.url + search + hash, options);
   return { ...site, viewer, page: viewer.page };
 }
 
-/** Waits until `isThere()`, which is asked every `interval` milliseconds. */
-export async function until(isThere, patience = 15_000, interval = 20) {
-  const end = performance.now() + patience;
+/** Waits until `isThere()` returns true. It is called every `intervalMs` milliseconds. */
+export async function until(isThere, timeoutMs = 15_000, intervalMs = 20) {
+  const end = performance.now() + timeoutMs;
   while (!(await isThere())) {
-    if (performance.now() > end) throw new Error(`Not within ${patience} ms: ${isThere}`);
-    await new Promise((resolve) => setTimeout(resolve, interval));
+    if (performance.now() > end) throw new Error(`Not within ${timeoutMs} ms: ${isThere}`);
+    await new Promise((resolve) => setTimeout(resolve, intervalMs));
   }
 }

@@ -1,4 +1,5 @@
-// Just enough of RFC 6455 to test with, on both ends: text, ping, pong, close; no fragments, no extensions.
+// The parts of RFC 6455 that the tests need, for both ends: text, ping, pong and close. There are
+// no fragments and no extensions.
 
 import { createHash, randomBytes } from "node:crypto";
 import { EventEmitter } from "node:events";
@@ -6,15 +7,24 @@ import { createServer, request } from "node:http";
 
 const GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
-/** The class to test with: the global one, or where there is none (Node 20) the one below. */
+/**
+ * Returns the WebSocket class to test with: the global one, or the one below where there is none
+ * (Node 20).
+ */
 export function webSocketClass() {
   return globalThis.WebSocket ?? SmallWebSocket;
 }
 
 const notFound = (_, response) => response.writeHead(404).end();
 
-/** Serves WebSocket connections at /ws on a free port to those who are allowed, and whatever `onRequest` answers. */
-export async function listen(onPeer, { port = 0, onRequest = notFound, isAllowed = () => true } = {}) {
+/**
+ * Serves WebSocket connections at /ws on a free port to allowed clients. `onRequest` answers all
+ * other requests.
+ */
+export async function listen(
+  onPeer,
+  { port = 0, onRequest = notFound, isAllowed = () => true } = {},
+) {
   const server = createServer(onRequest);
   const peers = new Set();
   server.on("upgrade", (upgrade, socket, head) => {
@@ -32,13 +42,15 @@ export async function listen(onPeer, { port = 0, onRequest = notFound, isAllowed
     peer.on("close", () => peers.delete(peer));
     onPeer(peer);
   });
-  await new Promise((resolve, reject) => server.once("error", reject).listen(port, "127.0.0.1", resolve));
+  await new Promise((resolve, reject) =>
+    server.once("error", reject).listen(port, "127.0.0.1", resolve),
+  );
   const at = server.address().port;
   return {
     port: at,
     url: `ws://127.0.0.1:${at}/ws`,
     peers,
-    /** Breaks all connections, and listens no more. */
+    /** Breaks all connections and stops listening. */
     async stop() {
       for (const peer of peers) peer.destroy();
       server.closeAllConnections();
@@ -48,10 +60,15 @@ export async function listen(onPeer, { port = 0, onRequest = notFound, isAllowed
 }
 
 function acceptKey(key) {
-  return createHash("sha1").update(key + GUID).digest("base64");
+  return createHash("sha1")
+    .update(key + GUID)
+    .digest("base64");
 }
 
-/** One end of a connection. Emits `message` (a string) and `close` ({code, reason}), each once for all. */
+/**
+ * One end of a connection. Emits `message` (a string) for each message, and `close` (`{ code,
+ * reason }`) once.
+ */
 export class Peer extends EventEmitter {
   #socket;
   #masks;
@@ -91,17 +108,17 @@ export class Peer extends EventEmitter {
     this.#socket.destroy();
   }
 
-  /** Bytes that the kernel has not taken yet. */
+  /** The number of bytes that the kernel has not taken yet. */
   get waiting() {
     return this.#socket.writableLength;
   }
 
-  /** Raw bytes, to break the protocol with. */
+  /** Sends raw bytes, which may break the protocol. */
   sendRaw(bytes) {
     this.#socket.write(bytes);
   }
 
-  /** Takes nothing more from the connection, until `resume`. */
+  /** Stops reading from the connection until `resume`. */
   pause() {
     this.#socket.pause();
   }
@@ -137,7 +154,7 @@ export class Peer extends EventEmitter {
       const buffer = this.#pending;
       if (buffer.length < 2) return;
       if (buffer[0] & 0x70) {
-        // Reserved bits: no extension was agreed on.
+        // A reserved bit is set, but no extension was agreed on.
         this.#socket.destroy();
         return;
       }
@@ -188,7 +205,12 @@ export class SmallWebSocket extends EventTarget {
     super();
     const { hostname, port, pathname } = new URL(url);
     const key = randomBytes(16).toString("base64");
-    const headers = { Connection: "Upgrade", Upgrade: "websocket", "Sec-WebSocket-Version": 13, "Sec-WebSocket-Key": key };
+    const headers = {
+      Connection: "Upgrade",
+      Upgrade: "websocket",
+      "Sec-WebSocket-Version": 13,
+      "Sec-WebSocket-Key": key,
+    };
     this.#request = request({ hostname, port, path: pathname, headers });
     this.#request.on("response", () => this.#closed({ code: 1006, reason: "" }));
     this.#request.on("error", () => this.#closed({ code: 1006, reason: "" }));

@@ -1,5 +1,7 @@
-//! The engine with several channels fed through one standard input, `processId<TAB>line` each: what `outrace pipe` is
-//! for one channel.
+//! `outrace load-server`: serves several channels that are fed through one standard input.
+//!
+//! Each line is `processId<TAB>line`. The command is for several channels what `outrace pipe` is
+//! for one.
 
 use crate::failure::Failure;
 use crate::flags::ServerOptions;
@@ -17,12 +19,8 @@ pub(crate) struct EngineServerArgs {
 
 /// Serves until standard input ends.
 pub(crate) fn run(args: &EngineServerArgs) -> Result<(), Failure> {
-    let failed = |error: io::Error| {
-        Failure::new(
-            1,
-            format!("cannot serve the channels to be loaded: {error}"),
-        )
-    };
+    let failed =
+        |error: io::Error| Failure::new(1, format!("cannot serve the channels of a load: {error}"));
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -30,7 +28,8 @@ pub(crate) fn run(args: &EngineServerArgs) -> Result<(), Failure> {
     runtime.block_on(async {
         let server = Server::start(&args.server, &[], false).await?;
         let hub = server.hub.clone();
-        // Reading blocks, and publishing never does: a thread of its own, beside those that write to clients.
+        // Reading blocks, and publishing never does. They have a thread of their own beside those
+        // that write to clients.
         let feeding = tokio::task::spawn_blocking(move || publish_input(&hub));
         feeding
             .await
@@ -42,6 +41,7 @@ pub(crate) fn run(args: &EngineServerArgs) -> Result<(), Failure> {
     })
 }
 
+/// Publishes the lines of standard input until it ends, and then the exit status of every channel.
 fn publish_input(hub: &Hub) -> io::Result<()> {
     let mut input = BufReader::with_capacity(64 * 1024, io::stdin().lock());
     let mut publishers: HashMap<Vec<u8>, Publisher> = HashMap::new();
@@ -52,8 +52,8 @@ fn publish_input(hub: &Hub) -> io::Result<()> {
             break;
         }
         let line = line.strip_suffix(b"\n").unwrap_or(&line);
-        let tab =
-            memchr::memchr(b'\t', line).ok_or_else(|| io::Error::other("a line without a tab"))?;
+        let tab = memchr::memchr(b'\t', line)
+            .ok_or_else(|| io::Error::other("a line of the input has no tab"))?;
         let (id, text) = (&line[..tab], &line[tab + 1..]);
         if !publishers.contains_key(id) {
             let channel = format!("process:{}", String::from_utf8_lossy(id));

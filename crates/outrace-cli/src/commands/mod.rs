@@ -1,10 +1,9 @@
-//! One file a command.
+//! The commands of the program: one module for each.
 
 pub(crate) mod load;
 pub(crate) mod load_server;
 pub(crate) mod pipe;
 pub(crate) mod run;
 pub(crate) mod serve;
-pub(crate) mod supervise;
 pub(crate) mod tail;
 pub(crate) mod watch;

@@ -1,33 +1,34 @@
-//! `outrace pipe`: standard input as the process.
+//! `outrace pipe`: standard input as a process.
 
 use clap::Args;
-use outrace::process::LineFeed;
-use outrace::{ChannelName, Lossless, ProcessId, Status};
+use outrace::process::{LinePublisher, LineSender};
+use outrace::{ChannelName, ProcessId, Status};
 
+use crate::console::notice;
 use crate::failure::Failure;
-use crate::flags::{Patience, ServerOptions};
-use crate::server::{Server, cut_short};
+use crate::flags::{LosslessOption, ServerOptions};
+use crate::server::{Server, signal_exit_code};
 use crate::signals::Signals;
 use crate::stdin::{self, End};
 
-/// Standard input is read as fast as it comes: whoever writes it is never slowed down by a viewer, unless --lossless
-/// asks for it.
+/// Standard input is read as fast as it comes. A client never slows down the program that writes
+/// it, unless --lossless asks for that.
 #[derive(Args)]
 pub(crate) struct Pipe {
-    /// The process's name: 1 to 128 of A-Z a-z 0-9 _ . -
+    /// The name of the process: 1 to 128 of A-Z a-z 0-9 _ . -
     #[arg(long, value_name = "ID")]
     id: String,
 
-    /// Go on serving after the end of standard input, until a signal
+    /// Keep serving after the end of standard input, until a signal
     #[arg(long)]
     stay: bool,
 
-    /// Do not say where it listens
+    /// Do not print the address
     #[arg(long, short)]
     quiet: bool,
 
     #[command(flatten)]
-    patience: Patience,
+    lossless: LosslessOption,
 
     #[command(flatten)]
     server: ServerOptions,
@@ -46,20 +47,9 @@ impl Pipe {
             .map_err(Failure::usage)?;
         publisher.send_status(Status::Running, 0);
 
-        let lossless = self
-            .patience
-            .lossless
-            .map(|limit| Lossless::new(publisher.clone(), limit));
-        let feed = match &lossless {
-            Some(lossless) => LineFeed::lossless(lossless.clone()),
-            None => LineFeed::new(publisher.clone()),
-        };
-        let end = stdin::feed(feed, &mut signals, || {
-            if let Some(lossless) = &lossless {
-                lossless.give_up();
-            }
-        })
-        .await;
+        let sender = LineSender::new(publisher.clone(), self.lossless.limit);
+        let feed = LinePublisher::new(sender.clone());
+        let end = stdin::feed(feed, &mut signals, || sender.disable_lossless()).await;
         let code = match &end {
             Ok(End::Eof) => {
                 publisher.send_status(Status::Exited, 0);
@@ -76,12 +66,12 @@ impl Pipe {
         };
         if self.stay && matches!(end, Ok(End::Eof)) {
             if !self.quiet {
-                eprintln!("outrace: {channel} has ended, still serving");
+                notice!("{channel} has ended, still serving");
             }
             signals.next().await;
         }
         let cut = server.shut_down(&mut signals).await;
         end.map_err(|error| Failure::new(code, format!("cannot read standard input: {error}")))?;
-        Ok(cut.map_or(code, cut_short))
+        Ok(cut.map_or(code, signal_exit_code))
     }
 }

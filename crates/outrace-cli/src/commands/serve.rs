@@ -1,15 +1,15 @@
-//! `outrace serve`: the server alone.
+//! `outrace serve`: the server alone, for programs that publish over HTTP.
 
 use clap::Args;
 
 use crate::failure::Failure;
 use crate::flags::ServerOptions;
-use crate::server::{Server, cut_short};
+use crate::server::{Server, signal_exit_code};
 use crate::signals::Signals;
 
 #[derive(Args)]
 pub(crate) struct Serve {
-    /// Do not say where it listens
+    /// Do not print the address
     #[arg(long, short)]
     quiet: bool,
 
@@ -18,11 +18,14 @@ pub(crate) struct Serve {
 }
 
 impl Serve {
-    /// Serves until a signal; a second one ends at once.
+    /// Serves until a signal. A second signal ends the program at once.
     pub(crate) async fn start(self) -> Result<u8, Failure> {
         let mut signals = Signals::listen()?;
         let server = Server::start(&self.server, &[], self.quiet).await?;
         signals.next().await;
-        Ok(server.shut_down(&mut signals).await.map_or(0, cut_short))
+        Ok(server
+            .shut_down(&mut signals)
+            .await
+            .map_or(0, signal_exit_code))
     }
 }

@@ -1,5 +1,6 @@
-//! The options that say who may come in, and the files behind them, which SIGHUP has read again.
+//! The options that say who may connect, and their files, which SIGHUP reads again.
 
+use std::error::Error as _;
 use std::fs;
 use std::io;
 use std::net::SocketAddr;
@@ -19,43 +20,44 @@ use crate::failure::{Failure, plain};
 #[derive(Args, Debug, Clone)]
 #[command(next_help_heading = "Access")]
 pub(crate) struct AccessOptions {
-    /// Let in who shows a token of this file, with a line for each: NAME TOKEN [subscribe=PATTERN,…]
-    /// [publish=PATTERN,…] [control=PATTERN,…]. Without subscribe= it may watch every channel, without publish= it
-    /// publishes nothing, without control= it starts and stops nothing; publish=@everyone is for messages to all
-    /// clients. SIGHUP reads it again
+    /// Accept the tokens of this file. Each line is NAME TOKEN [subscribe=PATTERN,…]
+    /// [publish=PATTERN,…] [control=PATTERN,…]. Without subscribe= a token may watch every channel,
+    /// without publish= it publishes nothing, without control= it starts and stops no process.
+    /// publish=@everyone allows messages to all clients. SIGHUP reads the file again
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
 
-    /// Let in who shows a JSON Web Token that this key signed: a public key in PEM (RS256, ES256, EdDSA), or a secret
-    /// of at least 32 bytes (HS256), without the line break at its end. Its claims subscribe, publish and control are arrays of patterns. SIGHUP reads it again
+    /// Accept JSON Web Tokens signed by this key: a public key in PEM (RS256, ES256, EdDSA), or a
+    /// secret of at least 32 bytes (HS256), without the line break at its end. The claims
+    /// subscribe, publish and control are arrays of patterns. SIGHUP reads the file again
     #[arg(long, value_name = "FILE")]
     jwt_key: Option<PathBuf>,
 
-    /// Only JSON Web Tokens with this aud, or another of these
+    /// Accept only JSON Web Tokens with this aud; repeat it for further ones
     #[arg(long, value_name = "NAME", requires = "jwt_key")]
     jwt_audience: Vec<String>,
 
-    /// Only JSON Web Tokens with this iss, or another of these
+    /// Accept only JSON Web Tokens with this iss; repeat it for further ones
     #[arg(long, value_name = "NAME", requires = "jwt_key")]
     jwt_issuer: Vec<String>,
 
-    /// Let everybody in, also from other machines
+    /// Accept every client, also from other machines
     #[arg(long, conflicts_with_all = ["token_file", "jwt_key"])]
     no_auth: bool,
 
-    /// Let pages of this origin in too, such as https://app.example.org, or of any with *
+    /// Accept pages of this origin too, such as https://app.example.org, or of any origin with *
     #[arg(long, value_name = "ORIGIN")]
     allow_origin: Vec<String>,
 
-    /// Answer to this host name too; without it what listens on a loopback address answers to loopback names alone
+    /// Answer to this host name too; a loopback listener otherwise answers to loopback names only
     #[arg(long, value_name = "NAME")]
     allow_host: Vec<String>,
 
-    /// Serve over TLS, with this certificate and those up to its root, in PEM. SIGHUP reads it again
+    /// Serve over TLS with this certificate and its chain, in PEM. SIGHUP reads the file again
     #[arg(long, value_name = "FILE", requires = "tls_key")]
     tls_cert: Option<PathBuf>,
 
-    /// The certificate's private key, in PEM
+    /// The private key of the certificate, in PEM
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     tls_key: Option<PathBuf>,
 }
@@ -77,7 +79,7 @@ impl AccessOptions {
         })
     }
 
-    /// Refuses to let everybody in who is not on this machine, unless that is what was asked for.
+    /// Refuses to serve other machines without authentication, unless `--no-auth` was given.
     pub(crate) fn check_exposure(
         &self,
         listen: &str,
@@ -95,7 +97,7 @@ impl AccessOptions {
         )))
     }
 
-    /// Sets what the hub asks of those who come.
+    /// Sets the authentication, the origins and the host names of the hub.
     pub(crate) fn apply(&self, mut hub: HubBuilder, access: &Access) -> HubBuilder {
         if let Some(keys) = &access.keys {
             hub = hub.authenticator(Arc::clone(keys));
@@ -104,7 +106,7 @@ impl AccessOptions {
         self.allow_host.iter().fold(hub, HubBuilder::allow_host)
     }
 
-    /// Reads the files again. What is wrong with one is logged, and the old content stays in force.
+    /// Reads the files again. A file with an error is logged, and its old content stays in force.
     pub(crate) fn reload(&self, access: &Access, hub: &Hub) {
         if let Some(tls) = &access.tls {
             let renewed = self.certificate().and_then(|pair| match pair {
@@ -191,7 +193,7 @@ impl AccessOptions {
             .map_err(|error| Failure::usage(format!("--allow-origin: {error}")))
     }
 
-    /// The certificate and its key, as their files have them.
+    /// Reads the certificate and its key.
     fn certificate(&self) -> Result<Option<Pair>, Failure> {
         match (&self.tls_cert, &self.tls_key) {
             (Some(certificates), Some(key)) => Ok(Some(Pair {
@@ -209,21 +211,25 @@ impl AccessOptions {
                 .display()
                 .to_string()
         };
-        Failure::usage(format!(
+        let mut sentence = format!(
             "{} and {}: {error}",
             shown(&self.tls_cert),
             shown(&self.tls_key)
-        ))
+        );
+        if let Some(source) = error.source() {
+            sentence.push_str(&format!(": {source}"));
+        }
+        Failure::usage(sentence)
     }
 }
 
-/// A certificate and its key, as their files have them.
+/// The contents of a certificate file and of its key file.
 struct Pair {
     certificates: Vec<u8>,
     key: Vec<u8>,
 }
 
-/// What the files had when they were last read.
+/// The contents of the files when they were last read.
 pub(crate) struct Access {
     keys: Option<Arc<Reloadable<Keys>>>,
     pub(crate) tls: Option<Tls>,
@@ -231,20 +237,21 @@ pub(crate) struct Access {
 }
 
 impl Access {
-    /// Whether there is anything to read again.
+    /// Returns whether there are files to read again.
     pub(crate) fn has_files(&self) -> bool {
         self.keys.is_some() || self.tls.is_some()
     }
 }
 
-/// Who is known: by a token of the file, or a signed one.
+/// The accepted tokens: those of the file, and signed ones.
 struct Keys {
     tokens: Option<Arc<TokenTable>>,
     any: Box<dyn Authenticator>,
 }
 
 impl Keys {
-    /// Whether somebody who once came in still may. A signed token counts until it expires, which its connection does with it.
+    /// Returns whether a connected identity is still accepted. A signed token is accepted until it
+    /// expires, and its connection ends with it.
     fn know(&self, identity: &Identity) -> bool {
         identity.expiry().is_some()
             || identity.claim("exp").is_some()
@@ -261,7 +268,7 @@ impl Authenticator for Keys {
     }
 }
 
-/// A token's or a key's file: whoever else can read it can come in too.
+/// Reads a file of tokens or keys, and warns if other users can read it.
 fn read_secret(path: &Path) -> Result<Vec<u8>, Failure> {
     let content = read(path)?;
     if let Ok(metadata) = fs::metadata(path)

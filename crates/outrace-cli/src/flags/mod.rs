@@ -1,4 +1,4 @@
-//! Flags that several commands share.
+//! Flags that several commands share, and the values they take.
 
 mod access;
 mod limits;
@@ -6,4 +6,4 @@ mod server;
 pub(crate) mod values;
 
 pub(crate) use access::{Access, AccessOptions};
-pub(crate) use server::{Patience, ServerOptions};
+pub(crate) use server::{LosslessOption, ServerOptions};

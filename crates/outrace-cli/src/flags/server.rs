@@ -8,13 +8,14 @@ use outrace::{ConfigError, Hub, HubBuilder, server};
 use super::access::{Access, AccessOptions};
 use super::limits::Limits;
 use super::values::{address, bytes, duration, seconds};
+use crate::console::LogWriter;
 use crate::failure::Failure;
 
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Server options")]
 pub(crate) struct ServerOptions {
-    /// Where to serve; port 0 takes any free one
-    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:8080", value_parser = address)]
+    /// The address to serve on; port 0 takes any free port
+    # [arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:8080", value_parser = address)]
     pub(crate) listen: String,
 
     /// Messages that may wait for one client
@@ -22,30 +23,33 @@ pub(crate) struct ServerOptions {
     queue: usize,
 
     /// Bytes that may wait for one client, such as 4194304, 512k or 4m
-    #[arg(long, value_name = "BYTES", value_parser = bytes)]
+    # [arg(long, value_name = "BYTES", value_parser = bytes)]
     queue_bytes: Option<usize>,
 
-    /// The longest a line waits to be sent together with others, such as 10ms, 500us or 0s
-    #[arg(long, value_name = "TIME", default_value = "10ms", value_parser = duration)]
+    /// The longest time that a line waits to be sent with others, such as 10ms, 500us or 0s
+    # [arg(long, value_name = "TIME", default_value = "10ms", value_parser = duration)]
     max_flush_interval: Duration,
 
-    /// Messages of each channel to keep for those who come late, come back or missed some; 0 keeps none
+    /// Messages of each channel to keep for clients that join late, reconnect or missed some; 0
+    /// keeps none
     #[arg(long, value_name = "MESSAGES", default_value_t = 1000)]
     history: usize,
 
     /// Bytes of each channel to keep, such as 1MiB or 512k
-    #[arg(long, value_name = "BYTES", default_value = "1MiB", value_parser = bytes)]
+    # [arg(long, value_name = "BYTES", default_value = "1MiB", value_parser = bytes)]
     history_bytes: usize,
 
     /// How long to keep a message, such as 10s, 30m or 1h
-    #[arg(long, value_name = "TIME", default_value = "1h", value_parser = duration)]
+    # [arg(long, value_name = "TIME", default_value = "1h", value_parser = duration)]
     history_age: Duration,
 
-    /// Bytes of all channels together to keep; beyond that the channels used the longest ago forget theirs
-    #[arg(long, value_name = "BYTES", default_value = "256MiB", value_parser = bytes)]
+    /// Bytes of all channels together to keep. Beyond that the least recently used channels drop
+    /// theirs
+    # [arg(long, value_name = "BYTES", default_value = "256MiB", value_parser = bytes)]
     history_total: usize,
 
-    /// What to log on standard error: error, warn, info, debug, trace, or a filter such as outrace=debug
+    /// The log level on standard error: error, warn, info, debug, trace, or a filter such as
+    /// outrace=debug
     #[arg(long, value_name = "LEVEL", default_value = "warn")]
     log: String,
 
@@ -57,20 +61,23 @@ pub(crate) struct ServerOptions {
 }
 
 #[derive(Args, Debug)]
-pub(crate) struct Patience {
-    /// Wait for clients whose queue is full instead of skipping lines for them, each time for at most so many seconds
-    #[arg(
-        long,
+pub(crate) struct LosslessOption {
+    /// Wait for clients whose queue is full instead of skipping lines, each time for at most this
+    /// many seconds
+    # [arg(
+        long = "lossless",
+        id = "lossless",
         value_name = "SECONDS",
         num_args = 0..=1,
         require_equals = true,
         default_missing_value = "30",
         value_parser = seconds
     )]
-    pub(crate) lossless: Option<Duration>,
+    pub(crate) limit: Option<Duration>,
 }
 
 impl ServerOptions {
+    /// Builds the hub.
     pub(crate) fn hub(&self, access: &Access) -> Result<Hub, Failure> {
         let mut hub: HubBuilder = self
             .access
@@ -87,26 +94,28 @@ impl ServerOptions {
         self.limits.apply(hub).build().map_err(out_of_range)
     }
 
-    /// The bounds of the accept loop.
-    pub(crate) fn server(&self) -> Result<server::Options, Failure> {
+    /// Returns the limits of the accept loop.
+    pub(crate) fn server(&self) -> Result<server::ServeOptions, Failure> {
         let options = self.limits.server();
         options.check().map_err(out_of_range)?;
         Ok(options)
     }
 
+    /// Starts logging to standard error.
     pub(crate) fn start_logging(&self) -> Result<(), Failure> {
         let filter = tracing_subscriber::EnvFilter::try_new(&self.log)
             .map_err(|error| Failure::usage(format!("--log {}: {error}", self.log)))?;
         tracing_subscriber::fmt()
             .with_env_filter(filter)
-            .with_writer(std::io::stderr)
+            .with_writer(|| LogWriter)
+            .log_internal_errors(false)
             .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
             .init();
         Ok(())
     }
 }
 
-/// A setting, by the name of its option.
+/// Names a setting by its option.
 fn out_of_range(error: ConfigError) -> Failure {
     match error {
         ConfigError::OutOfRange {

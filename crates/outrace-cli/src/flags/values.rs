@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// Checks `HOST:PORT`; whether there is such a host is for the system to say.
+/// Checks the form `HOST:PORT`. The system finds out later whether the host exists.
 pub(crate) fn address(text: &str) -> Result<String, String> {
     match text.rsplit_once(':') {
         Some((host, port)) if !host.is_empty() && port.parse::<u16>().is_ok() => {
@@ -12,10 +12,10 @@ pub(crate) fn address(text: &str) -> Result<String, String> {
     }
 }
 
-/// A time beyond any use, short enough never to overflow a clock.
+/// The longest duration: far beyond any use, and short enough never to overflow a clock.
 const MAX_DURATION: Duration = Duration::from_secs(365 * 24 * 3600);
 
-/// A time in seconds, or with a unit.
+/// Parses a time in seconds, or a time with a unit.
 pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
     match text.parse::<f64>() {
         Ok(seconds) => Duration::try_from_secs_f64(seconds).ok(),
@@ -25,43 +25,31 @@ pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
     .ok_or_else(|| "it must be a number of seconds, such as 30 or 0.5".to_owned())
 }
 
-/// A time such as `10ms`, `1.5s`, `500us`, `2m` or `1h`.
+/// Parses a time with a unit, such as `10ms`, `1.5s`, `500us`, `2m` or `1h`.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
-    let rule = || "it must be a number and us, ms, s, m or h, such as 10ms".to_owned();
-    let unit_at = text
-        .find(|c: char| c.is_ascii_alphabetic())
-        .ok_or_else(rule)?;
-    let (number, unit) = text.split_at(unit_at);
-    let number: f64 = number.trim().parse().map_err(|_| rule())?;
-    let seconds = match unit {
-        "us" => number / 1e6,
-        "ms" => number / 1e3,
-        "s" => number,
-        "m" => number * 60.0,
-        "h" => number * 3600.0,
-        _ => return Err(rule()),
-    };
-    let time = Duration::try_from_secs_f64(seconds).map_err(|_| rule())?;
+    let time = text
+        .parse::<jiff::SignedDuration>()
+        .ok()
+        .and_then(|time| Duration::try_from(time).ok())
+        .ok_or_else(|| "it must be a number and us, ms, s, m or h, such as 10ms".to_owned())?;
     if time > MAX_DURATION {
         return Err("it must be at most 365 days, which are 8760h".to_owned());
     }
     Ok(time)
 }
 
-/// A size such as `65536`, `64k`, `4m`, `1MiB` or `2GB`: units are powers of 1024.
+/// Parses a size such as `65536`, `64k`, `4m`, `1MiB` or `2GB`. Units are powers of 1024.
 pub(crate) fn bytes(text: &str) -> Result<usize, String> {
-    let unit_at = text
-        .find(|c: char| c.is_ascii_alphabetic())
-        .unwrap_or(text.len());
-    let (number, unit) = text.split_at(unit_at);
-    let unit = match unit.to_ascii_lowercase().as_str() {
-        "" | "b" => Some(1),
-        "k" | "kb" | "kib" => Some(1 << 10),
-        "m" | "mb" | "mib" => Some(1 << 20),
-        "g" | "gb" | "gib" => Some(1 << 30),
-        _ => None,
-    };
-    unit.and_then(|unit| number.trim().parse::<usize>().ok()?.checked_mul(unit))
+    // A fraction of a unit is more likely a mistake than meant.
+    (!text.contains('.'))
+        .then(|| {
+            parse_size::Config::new()
+                .with_binary()
+                .parse_size(text)
+                .ok()
+        })
+        .flatten()
+        .and_then(|bytes| usize::try_from(bytes).ok())
         .ok_or_else(|| "it must be a number of bytes, such as 4194304, 512k or 4MiB".to_owned())
 }
 

@@ -1,7 +1,11 @@
-//! Peers beside the clients that count: each kind is a thread that does what it does over and over, says what it did, and what it was not
-//! answered as it has to be.
+//! Peers beside the clients that account for lines.
+//!
+//! Each kind is a thread that repeats one action. It counts what it did, and notes a fault if the
+//! response is not the required one.
 
-use crate::target::Target;
+use super::actions::ActionError;
+use super::error::SoakError;
+use crate::wire::target::Target;
 use crate::workload::Workload;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -10,102 +14,102 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-/// Faults that are kept in words.
-const FAULTS_KEPT: usize = 8;
+/// The number of faults that are kept as text.
+const MAX_KEPT_FAULTS: usize = 8;
 
-/// What disturbers did, by name, and what was wrong with the answers.
+/// The number of actions by name, and the faults in the responses.
 #[derive(Clone, Debug, Default, Serialize)]
-pub(crate) struct Doings {
+pub(crate) struct ActionLog {
     pub(crate) counts: BTreeMap<&'static str, u64>,
     pub(crate) faults: Vec<String>,
     pub(crate) fault_count: u64,
 }
 
-impl Doings {
-    pub(super) fn count(&mut self, what: &'static str) {
-        *self.counts.entry(what).or_default() += 1;
+impl ActionLog {
+    pub(super) fn count(&mut self, name: &'static str) {
+        *self.counts.entry(name).or_default() += 1;
     }
 
-    pub(super) fn fault(&mut self, what: String) {
+    pub(super) fn fault(&mut self, text: String) {
         self.fault_count += 1;
-        if self.faults.len() < FAULTS_KEPT {
-            self.faults.push(what);
+        if self.faults.len() < MAX_KEPT_FAULTS {
+            self.faults.push(text);
         }
     }
 
-    pub(crate) fn of(&self, what: &str) -> u64 {
-        self.counts.get(what).copied().unwrap_or(0)
+    pub(crate) fn of(&self, name: &str) -> u64 {
+        self.counts.get(name).copied().unwrap_or(0)
     }
 
-    fn merge(&mut self, other: Doings) {
-        for (what, count) in other.counts {
-            *self.counts.entry(what).or_default() += count;
+    fn merge(&mut self, other: ActionLog) {
+        for (name, count) in other.counts {
+            *self.counts.entry(name).or_default() += count;
         }
         self.fault_count += other.fault_count;
         self.faults.extend(other.faults);
-        self.faults.truncate(FAULTS_KEPT);
+        self.faults.truncate(MAX_KEPT_FAULTS);
     }
 }
 
-/// What a disturber knows of the run.
-pub(super) struct Scenery {
+/// The data of the run that a disturber needs.
+pub(super) struct DisturberContext {
     pub(super) target: Target,
     pub(super) workload: Workload,
-    /// How often there is a message for everybody: each disconnects those whose queues are full.
-    pub(super) event_every: Duration,
+    /// The time between two broadcasts. Each disconnects the clients whose queues are full.
+    pub(super) broadcast_interval: Duration,
 }
 
-/// One kind of disturber: does its thing once, the how-manieth time it is.
-pub(super) type Deed = fn(&Scenery, u64, &mut Doings) -> Result<(), String>;
+/// Performs one action. The number counts the actions of this kind.
+pub(super) type Action = fn(&DisturberContext, u64, &mut ActionLog) -> Result<(), ActionError>;
 
-/// Those that run.
+/// The running disturbers. They end when this is dropped.
 #[derive(Default)]
 pub(super) struct Disturbers {
     stop: Arc<AtomicBool>,
-    threads: Vec<JoinHandle<Doings>>,
+    threads: Vec<JoinHandle<ActionLog>>,
 }
 
 impl Disturbers {
-    /// Starts a thread that does `deed`, and rests so long in between.
+    /// Starts a thread that repeats `action` and pauses in between.
     pub(super) fn start(
         &mut self,
         name: &'static str,
-        scenery: &Arc<Scenery>,
-        rest: Duration,
-        deed: Deed,
-    ) -> Result<(), String> {
-        let (stop, scenery) = (Arc::clone(&self.stop), Arc::clone(scenery));
+        context: &Arc<DisturberContext>,
+        pause: Duration,
+        action: Action,
+    ) -> Result<(), SoakError> {
+        let (stop, context) = (Arc::clone(&self.stop), Arc::clone(context));
         let thread = std::thread::Builder::new().name(name.to_owned());
         let thread = thread.spawn(move || {
-            let mut doings = Doings::default();
+            let mut log = ActionLog::default();
             for turn in 0.. {
-                // Relaxed: it says only when to end, and what was done comes with the thread's end.
+                // Relaxed: the flag only says when to end. The join of the thread passes the log.
                 if stop.load(Relaxed) {
                     break;
                 }
-                if let Err(why) = deed(&scenery, turn, &mut doings) {
-                    doings.fault(format!("{name}: {why}"));
+                if let Err(why) = action(&context, turn, &mut log) {
+                    log.fault(format!("{name}: {why}"));
                 }
-                std::thread::sleep(rest);
+                std::thread::sleep(pause);
             }
-            doings
+            log
         });
         self.threads
-            .push(thread.map_err(|e| format!("could not start {name}: {e}"))?);
+            .push(thread.map_err(|error| SoakError::Start { name, error })?);
         Ok(())
     }
 
-    /// Ends them all; what they did.
-    pub(super) fn end(&mut self) -> Doings {
+    /// Ends all disturbers. Returns what they did.
+    pub(super) fn end(&mut self) -> ActionLog {
         self.stop.store(true, Relaxed);
-        let mut doings = Doings::default();
+        let mut log = ActionLog::default();
         for thread in self.threads.drain(..) {
             match thread.join() {
-                Ok(done) => doings.merge(done),
-                Err(_) => doings.fault("a disturber panicked".to_owned()),
+                Ok(done) => log.merge(done),
+                Err(_) => log.fault("a disturber panicked".to_owned()),
             }
         }
-        doings
+        log
     }
 }
 
@@ -121,18 +125,18 @@ mod tests {
 
     #[test]
     fn faults_of_all_are_counted_and_the_first_are_kept() {
-        let mut all = Doings::default();
+        let mut all = ActionLog::default();
         for kind in ["a", "b"] {
-            let mut one = Doings::default();
+            let mut one = ActionLog::default();
             for turn in 0..10 {
-                one.count("deeds");
+                one.count("actions");
                 one.fault(format!("{kind} {turn}"));
             }
             all.merge(one);
         }
         assert_eq!(
-            (all.of("deeds"), all.fault_count, all.faults.len()),
-            (20, 20, FAULTS_KEPT)
+            (all.of("actions"), all.fault_count, all.faults.len()),
+            (20, 20, MAX_KEPT_FAULTS)
         );
         assert_eq!((all.faults[0].as_str(), all.of("nothing")), ("a 0", 0));
     }

@@ -1,10 +1,10 @@
-//! Statistics that tell a drift from noise. Pure: numbers in, numbers out.
+//! Statistics that distinguish a drift from noise. Pure.
 
-use crate::outcome;
+use crate::run::comparison;
 
-/// The median of `values`, those that are no number left out.
-pub(crate) fn median(values: impl IntoIterator<Item = f64>) -> Option<f64> {
-    outcome::median(
+/// Returns the median of the finite `values`.
+pub(super) fn median(values: impl IntoIterator<Item = f64>) -> Option<f64> {
+    comparison::median(
         values
             .into_iter()
             .filter(|value| value.is_finite())
@@ -12,11 +12,12 @@ pub(crate) fn median(values: impl IntoIterator<Item = f64>) -> Option<f64> {
     )
 }
 
-/// Theil–Sen: the median of the slopes between all pairs of points, in units of the second per unit of the first.
+/// Returns the Theil–Sen slope: the median of the slopes between all pairs of points.
 ///
-/// A line through the means would follow a single outlier; this one stands until nearly a third of the points are. Quadratic in points, of
-/// which a soak takes fewer than a thousand.
-pub(crate) fn slope(points: &[(f64, f64)]) -> Option<f64> {
+/// Its unit is that of the second coordinate per unit of the first. A line through the means would
+/// follow a single outlier. This one holds until nearly a third of the points are outliers. The
+/// cost is quadratic in the points, of which a soak takes fewer than a thousand.
+pub(super) fn slope(points: &[(f64, f64)]) -> Option<f64> {
     let pairs = points
         .iter()
         .enumerate()
@@ -28,17 +29,18 @@ pub(crate) fn slope(points: &[(f64, f64)]) -> Option<f64> {
     )
 }
 
-/// What a figure grew by over all its points, after [`slope`].
-pub(crate) fn growth(points: &[(f64, f64)]) -> Option<f64> {
+/// Returns the growth over all points by their [`slope`].
+pub(super) fn growth(points: &[(f64, f64)]) -> Option<f64> {
     let (first, last) = (points.first()?.0, points.last()?.0);
     Some(slope(points)? * (last - first))
 }
 
-/// The medians of the first and of the last third of `values`, in their order.
+/// Returns the medians of the first and of the last third of `values`.
 ///
-/// Not the slope: what differs from one interval to the next tenfold has outliers on one side only, and these medians hold when as many as
-/// half of a third's are.
-pub(crate) fn thirds(values: &[f64]) -> Option<(f64, f64)> {
+/// It serves figures that differ tenfold from one interval to the next. They have outliers on one
+/// side only, which would distort a slope. These medians hold while fewer than half of a third are
+/// outliers.
+pub(super) fn thirds(values: &[f64]) -> Option<(f64, f64)> {
     let third = values.len() / 3;
     let (first, last) = (&values[..third], &values[values.len() - third..]);
     Some((
@@ -54,7 +56,7 @@ mod tests {
 
     const MIB: f64 = 1024.0 * 1024.0;
 
-    /// `samples` values, 5 s apart, around `level`: noise of either sign, and now and then a peak.
+    /// Returns values 5 s apart around `level`, with noise of either sign and some peaks.
     fn noisy(level: f64, noise: &[f64], peaks: &[bool]) -> Vec<(f64, f64)> {
         let values = noise.iter().zip(peaks.iter().cycle());
         values
@@ -84,7 +86,7 @@ mod tests {
             noise in prop::collection::vec(-2.0..2.0f64, 60..200),
             peaks in prop::collection::vec(prop::bool::weighted(0.1), 50),
         ) {
-            // KiB per second over at least 300 s, on 20 MiB with noise of 2 MiB up and down.
+            // The slopes are in KiB per second over at least 300 s, on 20 MiB with noise of 2 MiB.
             let mut points = noisy(20.0, &noise, &peaks);
             points.iter_mut().for_each(|(at, value)| *value += leak * *at / 10.0);
             let seconds = points.last().unwrap().0;

@@ -1,15 +1,15 @@
-//! What a soak came to, in words and as JSON.
+//! The result of a soak in words and as JSON.
 
-use super::check::{Check, Verdict};
-use super::disturber::Doings;
+use super::SoakResult;
+use super::check::{Check, CheckVerdict};
 use super::drift::median;
 use super::sample::Sample;
-use crate::machine;
-use crate::outcome::Outcome;
-use crate::table::{count, markdown, milliseconds, percent};
-use crate::workload::Workload;
+use crate::report::format::{announced, count, milliseconds, or_dash, percent};
+use crate::report::machine;
+use crate::report::markdown::markdown;
+use crate::run::outcome::Outcome;
 
-/// Rows of the table, each of as many samples.
+/// The number of rows of the table. Each covers the same number of samples.
 const ROWS: usize = 10;
 
 const HEAD: [&str; 10] = [
@@ -25,24 +25,27 @@ const HEAD: [&str; 10] = [
     "skipped",
 ];
 
-pub(super) fn text(
-    workload: &Workload,
-    outcome: &Outcome,
-    samples: &[Sample],
-    checks: &[Check],
-    doings: &Doings,
-) -> String {
+pub(super) fn text(result: &SoakResult) -> String {
+    let SoakResult {
+        workload,
+        outcome,
+        samples,
+        checks,
+        actions,
+    } = result;
     let number = |n: u64| count(n as f64);
-    let done: Vec<String> = doings
+    let done: Vec<String> = actions
         .counts
         .iter()
         .map(|(what, count)| format!("{} {what}", number(*count)))
         .collect();
     let mut out = format!(
-        "outrace {} · {}\n\n{}: {} lines over {} channels to {} clients, {} visits of those that come and go\n  \
-         steady clients: {} received + {} missed = {} due; order, repetition and every byte checked\n  \
+        "outrace {} · {}\n\n{}: {} lines over {} channels to {} clients, \
+         {} visits of those that come and go\n  \
+         steady clients: {} received + {} missed = {} due; \
+         order, repetition and every byte checked\n  \
          {}\n  \
-         beside them: {}\n\n",
+         disturbances: {}\n\n",
         env!("CARGO_PKG_VERSION"),
         machine::description(),
         workload.name,
@@ -53,9 +56,9 @@ pub(super) fn text(
         number(outcome.received),
         number(outcome.skipped),
         number(outcome.expected),
-        outcome.announced,
+        announced(&outcome.announced),
         if done.is_empty() {
-            "nothing".to_owned()
+            "none".to_owned()
         } else {
             done.join(", ")
         },
@@ -69,9 +72,9 @@ pub(super) fn text(
     } in checks
     {
         let mark = match verdict {
-            Verdict::Holds => "holds",
-            Verdict::Fails => "FAILS",
-            Verdict::NotJudged => "  –  ",
+            CheckVerdict::Holds => "holds",
+            CheckVerdict::Fails => "FAILS",
+            CheckVerdict::NotJudged => "  –  ",
         };
         out.push_str(&format!("{mark}  {name}: {measured}\n"));
     }
@@ -79,13 +82,13 @@ pub(super) fn text(
     out
 }
 
-/// The medians of tenths of the run.
+/// Returns a table with the medians of tenths of the run.
 fn table(samples: &[Sample]) -> String {
     let mut rows = vec![HEAD.map(str::to_owned).to_vec()];
     for part in samples.chunks(samples.len().div_ceil(ROWS).max(1)) {
         let of = |figure: &dyn Fn(&Sample) -> Option<f64>| median(part.iter().filter_map(figure));
         let shown = |figure: &dyn Fn(&Sample) -> Option<f64>, format: &dyn Fn(f64) -> String| {
-            of(figure).map_or_else(|| "–".to_owned(), format)
+            or_dash(of(figure), format)
         };
         let time = |us: Option<u64>| us.map(|us| us as f64);
         rows.push(vec![
@@ -107,11 +110,12 @@ fn table(samples: &[Sample]) -> String {
     markdown(&rows)
 }
 
-/// The last sample, while it runs.
+/// Returns the last sample, for the progress.
 pub(super) fn line(sample: &Sample, overflows: u64) -> String {
-    let time = |us: Option<u64>| us.map_or_else(|| "–".to_owned(), |us| milliseconds(us as f64));
+    let time = |us: Option<u64>| or_dash(us.map(|us| us as f64), milliseconds);
     format!(
-        "{:.0} KiB, {} descriptors, {} clients, p50 {}, p99 {}, {} skipped, {overflows} disconnected and back",
+        "{:.0} KiB, {} descriptors, {} clients, p50 {}, p99 {}, {} skipped, \
+         {overflows} disconnected and back",
         sample.anonymous as f64 / 1024.0,
         sample.descriptors,
         sample.clients,
@@ -121,40 +125,34 @@ pub(super) fn line(sample: &Sample, overflows: u64) -> String {
     )
 }
 
-/// The last line of all.
-pub(super) fn verdict(code: u8, checks: &[Check]) -> &'static str {
+/// Returns the last line of the report.
+pub(super) fn verdict(failed: bool, checks: &[Check]) -> &'static str {
     let unjudged = checks
         .iter()
-        .any(|check| check.verdict == Verdict::NotJudged);
-    match (code, unjudged) {
-        (0, false) => "soaked: nothing drifts, and every client accounts for every line",
-        (0, true) => {
-            "soaked: every client accounts for every line; too short or too little to judge drift by"
+        .any(|check| check.verdict == CheckVerdict::NotJudged);
+    match (failed, unjudged) {
+        (false, false) => "soaked: nothing drifts, and every client accounts for every line",
+        (false, true) => {
+            "soaked: every client accounts for every line; too little was measured to judge drift"
         }
-        _ => "NOT sound",
+        (true, _) => "NOT sound",
     }
 }
 
-pub(super) fn json(
-    workload: &Workload,
-    outcome: &Outcome,
-    samples: &[Sample],
-    checks: &[Check],
-    doings: &Doings,
-) -> serde_json::Value {
-    // The samples say it better than the tenths of a second of an hour.
+pub(super) fn json(result: &SoakResult) -> serde_json::Value {
+    // The samples replace the timeline, which has every tenth of a second of an hour.
     let outcome = Outcome {
         timeline: Vec::new(),
-        ..outcome.clone()
+        ..result.outcome.clone()
     };
     serde_json::json!({
         "machine": machine::description(),
         "soak": {
-            "workload": workload,
+            "workload": result.workload,
             "outcome": outcome,
-            "samples": samples,
-            "checks": checks,
-            "disturbances": doings,
+            "samples": result.samples,
+            "checks": result.checks,
+            "disturbances": result.actions,
         },
     })
 }

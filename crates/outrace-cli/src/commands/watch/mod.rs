@@ -1,0 +1,217 @@
+//! `outrace watch`: prints the lines of channels as they come.
+
+mod catch_up;
+mod discovery;
+mod printer;
+
+use std::collections::VecDeque;
+use std::fs;
+use std::io::{self, BufWriter, ErrorKind, Write};
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use outrace::access::Pattern;
+use outrace::client::{DisconnectReason, Event, WatchError, Watcher};
+
+use self::catch_up::{CatchUp, Step};
+use self::discovery::{Discovery, is_pattern};
+use self::printer::Printer;
+use crate::failure::{Failure, plain};
+
+/// Lines go to standard output, status changes to standard error. Reconnects when the connection is
+/// lost, also after a failed first attempt, and resumes where it stopped. Where the server skipped
+/// lines, one line says how many.
+#[derive(Args)]
+pub(crate) struct Watch {
+    /// The address of the server, such as ws://127.0.0.1:8080/ws
+    url: String,
+
+    /// The channels, such as process:web. 'process:*' is all channels of that kind, now and later
+    #[arg(required = true, value_name = "CHANNEL")]
+    channels: Vec<String>,
+
+    /// Send this token to the server. Other users of this machine can see a command line: prefer
+    /// the environment or a file
+    #[arg(
+        long,
+        value_name = "TOKEN",
+        env = "OUTRACE_TOKEN",
+        hide_env_values = true
+    )]
+    token: Option<String>,
+
+    /// Send the token that this file contains
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
+
+    /// For wss://, trust the certificate authorities in this PEM file instead of the system's
+    #[arg(long, value_name = "FILE")]
+    ca: Option<PathBuf>,
+
+    /// Begin with up to this many of the last lines that the server keeps
+    #[arg(long, short = 'n', value_name = "LINES")]
+    tail: Option<u64>,
+
+    /// Fetch skipped lines again, as far as the server keeps them, and print them in their place
+    #[arg(long, conflicts_with = "json")]
+    catch_up: bool,
+
+    /// Print each message as received: one JSON object a line
+    #[arg(long)]
+    json: bool,
+
+    /// End when the connection is lost: with 0 if the server closed it in good order, else with 1
+    #[arg(long)]
+    no_retry: bool,
+
+    /// End after this many failed attempts in a row to connect
+    #[arg(long, value_name = "ATTEMPTS", conflicts_with = "no_retry")]
+    retry_limit: Option<u32>,
+}
+
+impl Watch {
+    pub(crate) async fn start(self) -> Result<u8, Failure> {
+        let mut builder = Watcher::builder(&self.url)
+            .raw(self.json)
+            .batch(!self.json)
+            .retry(!self.no_retry);
+        let token = match &self.token_file {
+            Some(path) => Some(String::from_utf8_lossy(&read(path)?).trim().to_owned()),
+            None => self.token.clone().filter(|token| !token.is_empty()),
+        };
+        if let Some(token) = token {
+            builder = builder.token(token);
+        }
+        if let Some(path) = &self.ca {
+            builder = builder.root_certificates(read(path)?);
+        }
+        if let Some(lines) = self.tail {
+            builder = builder.tail(lines);
+        }
+        if let Some(failures) = self.retry_limit {
+            builder = builder.retry_limit(failures);
+        }
+        let (patterns, channels): (Vec<_>, Vec<_>) = self
+            .channels
+            .iter()
+            .cloned()
+            .partition(|channel| is_pattern(channel));
+        for channel in channels {
+            builder = builder.channel(channel);
+        }
+        let patterns: Vec<Pattern> = patterns
+            .iter()
+            .map(|text| text.parse())
+            .collect::<Result<_, _>>()
+            .map_err(Failure::usage)?;
+        let lister = builder.lister().map_err(Failure::usage)?;
+        let watcher = builder
+            .build()
+            .map_err(|error: WatchError| Failure::usage(error))?;
+        // A task of its own, since a slow reader of our output may block the one that prints.
+        tokio::spawn(async {
+            if tokio::signal::ctrl_c().await.is_ok() {
+                std::process::exit(130);
+            }
+        });
+        let discovery = (!patterns.is_empty()).then(|| Discovery::start(lister, patterns));
+        match self.print(watcher, discovery).await {
+            Ok(None) => Ok(0),
+            Ok(Some(lost)) if lost.is_orderly() => Ok(0),
+            Ok(Some(lost)) => Err(Failure::new(1, format!("{}: {lost}", self.shown_url()))),
+            // The reader of our output has ended, as `head` does.
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(0),
+            Err(error) => Err(Failure::new(
+                1,
+                format!("cannot write to standard output: {error}"),
+            )),
+        }
+    }
+
+    /// Returns the address without its query, which may hold a token.
+    fn shown_url(&self) -> &str {
+        self.url.split(['?', '#']).next().unwrap_or_default()
+    }
+
+    /// Prints until the watcher ends. Returns why the connection was lost for good.
+    async fn print(
+        &self,
+        mut watcher: Watcher,
+        mut discovery: Option<Discovery>,
+    ) -> io::Result<Option<DisconnectReason>> {
+        let mut printer = Printer {
+            out: BufWriter::with_capacity(64 * 1024, io::stdout().lock()),
+            url: self.shown_url(),
+            prefix: watcher.channels().len() > 1 || discovery.is_some(),
+            json: self.json,
+            is_away: false,
+        };
+        let mut catch_up = self.catch_up.then(CatchUp::default);
+        let mut steps = VecDeque::new();
+        loop {
+            // Flushes when no event is ready: a flood takes large writes, and a lone line is
+            // printed at once.
+            let event = match watcher.try_next() {
+                Some(event) => event,
+                None => {
+                    printer.out.flush()?;
+                    let found = async {
+                        match &mut discovery {
+                            Some(discovery) => discovery.next().await,
+                            None => std::future::pending().await,
+                        }
+                    };
+                    tokio::select! {
+                        event = watcher.next() => match event {
+                            Some(event) => event,
+                            None => return Ok(None),
+                        },
+                        channel = found => {
+                            // Fails only for an invalid name, which no Outrace server lists.
+                            let _ = watcher.watch(&channel);
+                            continue;
+                        }
+                    }
+                }
+            };
+            match &mut catch_up {
+                Some(catch_up) => catch_up.take(event, &mut steps),
+                None => steps.push_back(Step::Show(event)),
+            }
+            while let Some(step) = steps.pop_front() {
+                match step {
+                    Step::Show(Event::Disconnected {
+                        reason,
+                        retry_in: None,
+                    }) => {
+                        printer.out.flush()?;
+                        return Ok(Some(reason));
+                    }
+                    Step::Show(event) => printer.show(event)?,
+                    Step::Skipped { channel, count } => printer.skipped(&channel, count)?,
+                    Step::Fetch { channel, from, to } => {
+                        if !watcher.refetch(&channel, from, to)
+                            && let Some(catch_up) = &mut catch_up
+                        {
+                            let mut rest = VecDeque::new();
+                            catch_up.give_up(&channel, &mut rest);
+                            // These steps come before what followed the lines that could not be
+                            // fetched.
+                            rest.append(&mut steps);
+                            steps = rest;
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, Failure> {
+    fs::read(path).map_err(|error| {
+        Failure::new(
+            1,
+            format!("cannot read {}: {}", path.display(), plain(&error)),
+        )
+    })
+}

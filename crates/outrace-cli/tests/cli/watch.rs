@@ -1,0 +1,226 @@
+//! `outrace watch`.
+
+use std::time::Duration;
+
+use outrace::Hub;
+use outrace_testkit::{bounded, serve};
+use rustix::process::Signal;
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+
+use crate::program::{Outrace, run};
+
+/// Waits until a channel has a subscriber.
+async fn subscribed(hub: &Hub, channel: &str) {
+    while hub.channel_subscriber_count(channel) == 0 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
+#[tokio::test]
+async fn lines_come_one_by_one_and_statuses_apart_from_them() {
+    bounded(async {
+        let hub = Hub::new();
+        let mut watcher = Outrace::start(&["watch", &serve(&hub).await, "process:a"]);
+        subscribed(&hub, "process:a").await;
+        for line in ["one", "two \"quoted\" \u{2028} 😀", ""] {
+            hub.send_process_output("a", line).unwrap();
+            assert_eq!(watcher.printed().await, format!("{line}\n"));
+        }
+        hub.send_process_status("a", "exited", 3).unwrap();
+        assert_eq!(
+            watcher.complaint().await,
+            "outrace: process:a exited with code 3"
+        );
+        hub.send_error("beware");
+        assert_eq!(
+            watcher.complaint().await,
+            "outrace: the server says: beware"
+        );
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn several_channels_are_told_apart() {
+    bounded(async {
+        let hub = Hub::new();
+        let mut watcher = Outrace::start(&[
+            "watch",
+            &serve(&hub).await,
+            "process:a",
+            "process:b",
+            "process:a",
+        ]);
+        subscribed(&hub, "process:b").await;
+        hub.send_process_output("a", "from a").unwrap();
+        assert_eq!(watcher.printed().await, "process:a: from a\n");
+        hub.send_process_output("b", "from b").unwrap();
+        assert_eq!(watcher.printed().await, "process:b: from b\n");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn json_is_every_message_as_it_came() {
+    bounded(async {
+        let hub = Hub::new();
+        let mut watcher = Outrace::start(&["watch", "--json", &serve(&hub).await, "process:a"]);
+        subscribed(&hub, "process:a").await;
+        hub.send_process_output("a", "x").unwrap();
+        hub.send_event("deployed", &1).unwrap();
+        let subscribed = watcher.printed().await;
+        assert!(
+            subscribed
+                .starts_with(r#"{"type":"subscribed","channel":"process:a","data":{"epoch":""#),
+            "{subscribed}"
+        );
+        let line = watcher.printed().await;
+        assert!(line.starts_with(
+            r#"{"type":"process_output","channel":"process:a","processId":"a","data":"x","#
+        ));
+        let event = watcher.printed().await;
+        assert!(
+            event.starts_with(
+                r#"{"type":"event","data":{"event":"deployed","data":1},"timestamp":"#
+            ),
+            "{event}"
+        );
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_watcher_reconnects_after_the_server_was_gone() {
+    bounded(async {
+        let (hub, address, stop, serving) = serve_until("127.0.0.1:0").await;
+        let mut watcher = Outrace::start(&["watch", &format!("ws://{address}/ws"), "process:a"]);
+        subscribed(&hub, "process:a").await;
+        hub.send_process_output("a", "before").unwrap();
+        assert_eq!(watcher.printed().await, "before\n");
+        stop.send(()).unwrap();
+        serving.await.unwrap();
+        let said = watcher.complaint().await;
+        assert!(said.contains("going away; trying again in"), "{said}");
+
+        let (hub, ..) = serve_until(&address).await;
+        subscribed(&hub, "process:a").await;
+        hub.send_process_output("a", "after").unwrap();
+        assert_eq!(watcher.printed().await, "after\n");
+    })
+    .await;
+}
+
+async fn serve_until(
+    address: &str,
+) -> (
+    Hub,
+    String,
+    oneshot::Sender<()>,
+    tokio::task::JoinHandle<()>,
+) {
+    let hub = Hub::new();
+    let listener = TcpListener::bind(address).await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let (stop, stopped) = oneshot::channel::<()>();
+    let serving = tokio::spawn({
+        let hub = hub.clone();
+        async move {
+            // If the sender is dropped, the server runs for as long as the test.
+            let stopped = async {
+                if stopped.await.is_err() {
+                    std::future::pending().await
+                }
+            };
+            outrace::server::serve(listener, hub, stopped)
+                .await
+                .unwrap();
+        }
+    });
+    (hub, address, stop, serving)
+}
+
+#[tokio::test]
+async fn a_first_connection_that_fails_is_tried_again() {
+    bounded(async {
+        let held = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = held.local_addr().unwrap().to_string();
+        drop(held);
+        let mut watcher = Outrace::start(&["watch", &format!("ws://{address}/ws"), "process:a"]);
+        let said = watcher.complaint().await;
+        assert!(
+            said.contains("cannot connect") && said.contains("trying again in"),
+            "{said}"
+        );
+        let (hub, ..) = serve_until(&address).await;
+        subscribed(&hub, "process:a").await;
+        hub.send_process_output("a", "at last").unwrap();
+        assert_eq!(watcher.printed().await, "at last\n");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn without_retry_it_ends_with_1_and_a_sentence() {
+    bounded(async {
+        let held = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("ws://{}/ws", held.local_addr().unwrap());
+        drop(held);
+        let (code, _, stderr) = run(&["watch", "--no-retry", &url, "process:a"]).await;
+        assert_eq!(code, Some(1));
+        assert!(
+            stderr.contains(&url) && stderr.contains("cannot connect"),
+            "{stderr}"
+        );
+        assert_eq!(stderr.lines().count(), 1);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_wrong_address_or_name_ends_with_2() {
+    bounded(async {
+        for arguments in [
+            &["watch", "http://127.0.0.1:1/ws", "process:a"][..],
+            &["watch", "127.0.0.1:1", "process:a"],
+            &["watch", "ws://127.0.0.1:1/ws", "process:"],
+            &["watch", "ws://127.0.0.1:1/ws"],
+        ] {
+            let (code, _, stderr) = run(arguments).await;
+            assert_eq!(code, Some(2), "{stderr}");
+            assert_eq!(stderr.lines().count(), 1, "{stderr}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_reader_that_closes_the_pipe_ends_the_watcher_quietly() {
+    bounded(async {
+        let hub = Hub::new();
+        let Outrace {
+            mut child,
+            stdout,
+            mut stderr,
+            ..
+        } = Outrace::start(&["watch", &serve(&hub).await, "process:a"]);
+        subscribed(&hub, "process:a").await;
+        drop(stdout);
+        hub.send_process_output("a", "to nobody").unwrap();
+        assert_eq!(child.wait().await.unwrap().code(), Some(0));
+        assert_eq!(stderr.next_line().await.unwrap(), None);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn ctrl_c_ends_the_watcher_with_130() {
+    bounded(async {
+        let hub = Hub::new();
+        let mut watcher = Outrace::start(&["watch", &serve(&hub).await, "process:a"]);
+        subscribed(&hub, "process:a").await;
+        watcher.signal(Signal::INT);
+        assert_eq!(watcher.code().await, Some(130));
+    })
+    .await;
+}

@@ -1,0 +1,112 @@
+//! The kinds of servers that can be measured.
+
+use crate::workload::{Rate, Workload};
+use serde::Serialize;
+
+/// A kind of server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum System {
+    /// The engine of Outrace.
+    Engine,
+    /// A server written by hand with tokio-tungstenite and one bounded channel per client.
+    Baseline,
+    /// Bare writes of prepared frames. It shows the cost of the kernel alone.
+    Floor,
+    /// A server that the generator does not start.
+    Remote,
+}
+
+impl std::fmt::Display for System {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            System::Engine => "engine",
+            System::Baseline => "baseline",
+            System::Floor => "floor",
+            System::Remote => "server",
+        })
+    }
+}
+
+/// The reason why a system can't run a workload.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum UnsupportedWorkload {
+    #[error(
+        "the floor writes the same block to every client, so it has one channel and no stalled, \
+         slow or churning clients: leave out the floor or those"
+    )]
+    Floor,
+    #[error(
+        "the {0} has no gaps and no batches: leave out the {0}, or ask for neither gaps nor batches"
+    )]
+    SubscribeOptions(System),
+}
+
+impl System {
+    /// Returns the arguments that start this system as a child.
+    pub(crate) fn args(self, workload: &Workload, block_bytes: usize) -> Vec<String> {
+        let mut args = Vec::new();
+        let mut option = |name: &str, value: Option<String>| {
+            if let Some(value) = value {
+                args.push(name.to_owned());
+                args.push(value);
+            }
+        };
+        let text = |n: Option<usize>| n.map(|n| n.to_string());
+        let name = match (self, workload.channels) {
+            (System::Engine | System::Remote, 1) => {
+                option("--id", Some("load".to_owned()));
+                "pipe"
+            }
+            (System::Engine | System::Remote, _) => "load-server",
+            (System::Baseline, _) => "load-baseline",
+            (System::Floor, _) => "load-floor",
+        };
+        match self {
+            System::Engine | System::Remote => {
+                option("--listen", Some("127.0.0.1:0".to_owned()));
+                option("--queue", text(workload.queue_messages));
+                option("--queue-bytes", text(workload.queue_bytes));
+                option("--history", text(workload.history_messages));
+                option(
+                    "--max-flush-interval",
+                    workload
+                        .max_flush_interval
+                        .map(|time| format!("{}us", time.as_micros())),
+                );
+            }
+            System::Baseline => {
+                option("--queue", text(workload.queue_messages));
+                if workload.channels > 1 {
+                    args.push("--framed".to_owned());
+                }
+            }
+            System::Floor => {
+                option("--clients", Some(workload.subscribers.to_string()));
+                option("--line-bytes", Some(workload.line_bytes.to_string()));
+                option("--block-bytes", Some(block_bytes.to_string()));
+                if let Rate::Lines(rate) = workload.rate {
+                    option("--rate", Some(rate.to_string()));
+                }
+            }
+        }
+        args.insert(0, name.to_owned());
+        args
+    }
+
+    /// Checks that this system can run `workload`.
+    pub(crate) fn check(self, workload: &Workload) -> Result<(), UnsupportedWorkload> {
+        let needs_more_than_one_block = workload.channels > 1
+            || workload.stalled > 0
+            || workload.slow.is_some()
+            || workload.churn > 0;
+        if self == System::Floor && needs_more_than_one_block {
+            return Err(UnsupportedWorkload::Floor);
+        }
+        let has_options = workload.mixed_subscriptions || workload.subscribe_options.any();
+        if matches!(self, System::Baseline | System::Floor) && has_options {
+            return Err(UnsupportedWorkload::SubscribeOptions(self));
+        }
+        Ok(())
+    }
+}

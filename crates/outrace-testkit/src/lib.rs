@@ -1,0 +1,74 @@
+//! The kit that the tests of Outrace share: a server, two clients, and small helpers.
+//!
+//! There are two clients for a reason. [`Socket`] blocks and has no library between the test and
+//! the frames, so it can send and see what a library would hide. [`JsonClient`] is asynchronous and
+//! sees messages only, so one test can await clients, child processes and the hub at once.
+
+#![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
+
+mod account;
+mod client;
+mod encoding;
+pub mod http;
+mod scratch;
+mod server;
+pub mod socket;
+
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+pub use account::{Account, assert_agreement, last_seq, until_sealed};
+pub use client::JsonClient;
+pub use encoding::{base64, base64url, jwt, labelled, without_timestamp};
+pub use scratch::Scratch;
+pub use server::{Server, serve, serve_in_memory};
+pub use socket::Socket;
+
+/// The longest that anything may take before a test fails. Only a broken test takes this long.
+pub const TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Runs the body of an asynchronous test. Panics if it takes longer than [`TIMEOUT`].
+pub async fn bounded<T>(body: impl Future<Output = T>) -> T {
+    tokio::time::timeout(TIMEOUT, body)
+        .await
+        .expect("the test hangs")
+}
+
+/// Blocks until `holds` returns true. For a state that no event announces.
+///
+/// Panics with `what` if that takes longer than [`TIMEOUT`].
+#[track_caller]
+pub fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !holds() {
+        assert!(start.elapsed() < TIMEOUT, "not within {TIMEOUT:?}: {what}");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Waits until `holds` returns true, as [`until`] does, without blocking the runtime.
+///
+/// The bound is the caller's [`bounded`].
+pub async fn eventually(mut holds: impl FnMut() -> bool) {
+    while !holds() {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
+/// Joins a thread that ends by itself. A deadlock fails the test instead of hanging it.
+#[track_caller]
+pub fn join<T>(what: &str, thread: JoinHandle<T>) -> T {
+    until(what, || thread.is_finished());
+    match thread.join() {
+        Ok(value) => value,
+        Err(panic) => std::panic::resume_unwind(panic),
+    }
+}
+
+/// Returns the resident memory of the process `pid` in bytes.
+#[cfg(target_os = "linux")]
+pub fn resident_bytes(pid: u32) -> usize {
+    let statm = std::fs::read_to_string(format!("/proc/{pid}/statm")).unwrap();
+    let pages: usize = statm.split(' ').nth(1).unwrap().parse().unwrap();
+    pages * rustix::param::page_size()
+}

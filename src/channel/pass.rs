@@ -1,0 +1,184 @@
+//! One pass of the sealer over what waits: from the queue to blocks, and to the changes between them.
+
+use std::sync::Arc;
+
+use super::block::Block;
+use super::ingest::{Entry, Waiting};
+use super::sealer::Sealer;
+use super::shared::HubShared;
+use super::subscribers::MembershipChange;
+use super::tally::Tally;
+
+/// What the sealer has in hand during one pass. It outlives a panic in the pass.
+pub(super) struct SealPass {
+    pub(super) block: Block,
+    pub(super) changes: Vec<MembershipChange>,
+    pub(super) tally: Tally,
+    /// Room of the queue that was taken and not released yet.
+    pub(super) taken: Waiting,
+    /// Messages in a row that found no room in the queue.
+    pub(super) overflowed: u64,
+    /// An entry that was taken from the queue, to be handled once the block before it is delivered.
+    pub(super) next: Option<Entry>,
+    /// The time at which the flush was asked for. 0 when it was not, or when this is not the flush's
+    /// first pass.
+    asked: u64,
+    pub(super) delivering: Option<Delivering>,
+}
+
+/// A block that is being delivered.
+#[derive(Clone, Copy)]
+pub(super) struct Delivering {
+    pub(super) first: u64,
+    pub(super) messages: u64,
+    /// The number of subscribers that were offered something before it.
+    pub(super) reached: usize,
+}
+
+impl SealPass {
+    /// Begins a pass over this many entries.
+    pub(super) fn new(entries: usize, asked: u64) -> Self {
+        Self {
+            block: Block::with_capacity(entries.min(1024)),
+            changes: Vec::new(),
+            tally: Tally::default(),
+            taken: Waiting::default(),
+            overflowed: 0,
+            next: None,
+            asked,
+            delivering: None,
+        }
+    }
+
+    /// Seals the entry in hand, if there is one, and as many entries of the queue.
+    pub(super) fn run(&mut self, sealer: &Sealer<'_>, mut entries: usize) {
+        if let Some(entry) = self.next.take() {
+            self.between(sealer, entry);
+        }
+        while entries > 0
+            && let Some(entry) = sealer.pop()
+        {
+            entries -= 1;
+            if let Entry::Run(run) = entry {
+                // A row of overflows is one gap, and one round of the subscribers.
+                if self.overflowed > 0 {
+                    self.skip_for_all(sealer);
+                }
+                self.taken += Waiting {
+                    messages: run.messages(),
+                    bytes: run.bytes(),
+                };
+                self.block.push(run);
+            } else {
+                self.between(sealer, entry);
+            }
+        }
+        self.deliver(sealer);
+        self.finish(sealer);
+    }
+
+    /// Handles an entry whose place is between two blocks.
+    fn between(&mut self, sealer: &Sealer<'_>, entry: Entry) {
+        // Kept in the pass, so that it is not lost with a block that panics.
+        let entry = self.next.insert(entry);
+        let overflows = matches!(entry, Entry::Overflowed(_));
+        self.deliver(sealer);
+        if self.overflowed > 0 && !overflows {
+            self.skip_for_all(sealer);
+        }
+        match self.next.take() {
+            None | Some(Entry::Run(_)) => unreachable!("it was put there above, and is no run"),
+            Some(Entry::Overflowed(messages)) => self.overflowed += messages,
+            Some(Entry::Join(subscription)) => {
+                sealer.number_unwatched(&mut self.changes);
+                self.changes
+                    .push(MembershipChange::Join(Arc::clone(&subscription)));
+                sealer.catch_up(&subscription, &mut self.tally);
+            }
+            Some(Entry::Leave(subscription)) => {
+                self.changes.push(MembershipChange::Leave(subscription));
+            }
+            Some(Entry::Resume(subscription)) => sealer.catch_up(&subscription, &mut self.tally),
+            Some(Entry::Refetch(subscription, range)) => {
+                sealer.refetch(&subscription, range, &mut self.tally);
+            }
+            Some(Entry::Trim) => sealer.trim(),
+            Some(Entry::Forget) => sealer.forget(),
+        }
+    }
+
+    /// Numbers the block in hand, keeps it if there is a history, and fans it out. Leaves an empty
+    /// block behind.
+    ///
+    /// Linear in subscribers. An encoding is made when the first of its subscribers has room.
+    fn deliver(&mut self, sealer: &Sealer<'_>) {
+        if self.block.is_empty() {
+            return;
+        }
+        sealer.apply(&mut self.changes);
+        let channel = sealer.channel();
+        let mut block = std::mem::replace(&mut self.block, Block::with_capacity(0));
+        let (first, now) = (channel.seq() + 1, channel.shared.clock.now());
+        self.delivering = Some(Delivering {
+            first,
+            messages: block.len() as u64,
+            reached: self.tally.reached.clients,
+        });
+        block.seal(first, HubShared::timestamp(), now);
+        sealer.advance_to(block.last_seq());
+        channel.shared.recorder.block(block.len());
+        if channel.keeps_history() {
+            channel.touch(now);
+            let block = Arc::new(block);
+            sealer.keep(&block, now);
+            self.fan_out(sealer, &block);
+            sealer.settle(&block);
+        } else {
+            self.fan_out(sealer, &block);
+        }
+    }
+
+    /// Offers a block to every subscriber.
+    fn fan_out(&mut self, sealer: &Sealer<'_>, block: &Block) {
+        let channel = sealer.channel();
+        for subscription in channel.subscribers.load().iter() {
+            if channel.profile.reaches(subscription) {
+                sealer.offer(subscription, block, &mut self.tally);
+            }
+        }
+        self.delivering = None;
+    }
+
+    /// Skips messages that the queue could not take, for all subscribers. They keep their numbers.
+    fn skip_for_all(&mut self, sealer: &Sealer<'_>) {
+        sealer.apply(&mut self.changes);
+        let channel = sealer.channel();
+        let first = channel.seq() + 1;
+        let last = channel.seq() + std::mem::take(&mut self.overflowed);
+        sealer.advance_to(last);
+        let skipped = self.tally.skipped;
+        for subscription in channel.subscribers.load().iter() {
+            if channel.profile.reaches(subscription) {
+                sealer.offer_nothing(subscription, first..=last, &mut self.tally);
+            }
+        }
+        channel
+            .shared
+            .recorder
+            .overrun(self.tally.skipped - skipped);
+    }
+
+    /// Ends the pass: makes the changes that are left, releases the queue's room, and reports.
+    pub(super) fn finish(&mut self, sealer: &Sealer<'_>) {
+        let channel = sealer.channel();
+        sealer.apply(&mut self.changes);
+        channel.ingest.release(std::mem::take(&mut self.taken));
+        self.overflowed += channel.ingest.take_overflowed();
+        if self.overflowed > 0 {
+            self.skip_for_all(sealer);
+        }
+        let tally = std::mem::take(&mut self.tally);
+        channel.count_skipped(tally.skipped);
+        channel.shared.recorder.pass(&tally, self.asked);
+    }
+}

@@ -1,0 +1,238 @@
+//! The one thread that seals a channel, as a type.
+//!
+//! Whatever only the sealer may do is a method of [`Sealer`], or takes the [`SealToken`] that only a
+//! sealer holds.
+
+use std::sync::{Arc, MutexGuard};
+
+use super::Channel;
+use super::block::Block;
+use super::delivery::Delivery;
+use super::history::{ByteChange, History};
+use super::ingest::Entry;
+use super::replay::{Past, Replay};
+use super::seal::SealToken;
+use super::subscribers::MembershipChange;
+use super::subscription::{Cursor, Subscription};
+use super::tally::Tally;
+use crate::protocol::{Range, SubscribeRefusal};
+use crate::sync::Ordering;
+
+/// The sealer of a channel: numbers its messages, keeps its history, changes its list of subscribers,
+/// and delivers to each of them. There is one at a time.
+pub(super) struct Sealer<'a> {
+    channel: &'a Arc<Channel>,
+    token: SealToken,
+}
+
+impl<'a> Sealer<'a> {
+    /// Makes the caller the sealer. Returns `None` when another thread is, which then makes another
+    /// pass.
+    pub(super) fn request(channel: &'a Arc<Channel>) -> Option<Self> {
+        let token = channel.sealer.request()?;
+        Some(Self { channel, token })
+    }
+
+    /// Ends being the sealer after a pass. Returns the sealer when there were requests meanwhile: then
+    /// it has to make another pass.
+    pub(super) fn done(self) -> Option<Self> {
+        let Self { channel, token } = self;
+        let token = channel.sealer.done(token)?;
+        Some(Self { channel, token })
+    }
+
+    /// Ends being the sealer whatever requests there are. The caller ensures that the channel is
+    /// sealed after this.
+    pub(super) fn give_up(self) {
+        self.channel.sealer.give_up(self.token);
+    }
+
+    pub(super) fn channel(&self) -> &'a Arc<Channel> {
+        self.channel
+    }
+
+    /// Takes the next entry from the channel's queue.
+    pub(super) fn pop(&self) -> Option<Entry> {
+        self.channel.ingest.pop(&self.token)
+    }
+
+    /// Makes `seq` the number of the last sealed message.
+    pub(super) fn advance_to(&self, seq: u64) {
+        self.channel.numbering.advance_to(seq, &self.token);
+    }
+
+    /// Numbers the messages that were published while there were no subscribers, before a join.
+    ///
+    /// Does nothing while there are subscribers: their numbering has no hole that they were not told
+    /// of.
+    pub(super) fn number_unwatched(&self, changes: &mut Vec<MembershipChange>) {
+        if !self.channel.numbering.has_unnumbered() {
+            return;
+        }
+        self.apply(changes);
+        if self.channel.subscribers.load().is_empty() {
+            self.channel.numbering.number_all(&self.token);
+        }
+    }
+
+    /// Makes changes of the subscribers in their order.
+    pub(super) fn apply(&self, changes: &mut Vec<MembershipChange>) {
+        self.channel.subscribers.apply(changes, &self.token);
+    }
+
+    /// Keeps a block in the history.
+    pub(super) fn keep(&self, block: &Arc<Block>, now: u64) {
+        let keep = self.channel.shared.keep;
+        self.change_history(|history| history.append(Arc::clone(block), keep, now));
+    }
+
+    /// Accounts for the encodings that a kept block got since.
+    pub(super) fn settle(&self, block: &Block) {
+        self.change_history(|history| history.settle(block));
+    }
+
+    /// Drops the history that is too old.
+    pub(super) fn trim(&self) {
+        let shared = &self.channel.shared;
+        self.change_history(|history| history.trim(shared.keep, shared.clock.now()));
+    }
+
+    /// Drops the history.
+    pub(super) fn forget(&self) {
+        self.change_history(History::clear);
+    }
+
+    /// Offers a new block to one subscriber.
+    pub(super) fn offer(&self, subscription: &Subscription, block: &Block, tally: &mut Tally) {
+        tally.reached.clients += 1;
+        let mut delivery = self.delivery(subscription, tally);
+        match subscription.tracked() {
+            None => delivery.plain(block),
+            Some(tracked) => {
+                let mut cursor = tracked.cursor(&self.token);
+                if cursor.is_deferred() {
+                    self.replay(&mut delivery, &mut cursor);
+                } else {
+                    delivery.live(&mut cursor.gap, block);
+                }
+            }
+        }
+    }
+
+    /// Skips numbered messages for one subscriber.
+    pub(super) fn offer_nothing(
+        &self,
+        subscription: &Subscription,
+        skipped: std::ops::RangeInclusive<u64>,
+        tally: &mut Tally,
+    ) {
+        let (first, messages) = (*skipped.start(), skipped.end() - skipped.start() + 1);
+        let mut delivery = self.delivery(subscription, tally);
+        if let Some(tracked) = subscription.tracked() {
+            let mut cursor = tracked.cursor(&self.token);
+            if cursor.is_deferred() {
+                // It finds the hole in the history.
+                self.replay(&mut delivery, &mut cursor);
+            } else {
+                delivery.overrun(&mut cursor.gap, first, messages);
+            }
+            return;
+        }
+        delivery.tally.offered += messages;
+        delivery.skip(messages as usize);
+    }
+
+    /// Gives a subscription with options everything pending for which there is room.
+    pub(super) fn catch_up(&self, subscription: &Subscription, tally: &mut Tally) {
+        self.with_cursor(subscription, tally, |_, _| {});
+    }
+
+    /// Sends a subscription with options a range of messages again, as far as there is room.
+    pub(super) fn refetch(&self, subscription: &Subscription, range: Range, tally: &mut Tally) {
+        let next = self.channel.seq() + 1;
+        self.with_cursor(subscription, tally, |delivery, cursor| {
+            if !cursor.ask_again(range, next) {
+                let refusal = SubscribeRefusal::Ranges;
+                self.channel.shared.recorder.refused(refusal.reason());
+                delivery.refuse(refusal);
+            }
+        });
+    }
+
+    fn with_cursor(
+        &self,
+        subscription: &Subscription,
+        tally: &mut Tally,
+        first: impl FnOnce(&mut Delivery<'_>, &mut Cursor),
+    ) {
+        if let Some(tracked) = subscription.tracked()
+            && !subscription.has_left()
+        {
+            let mut cursor = tracked.cursor(&self.token);
+            let mut delivery = self.delivery(subscription, tally);
+            first(&mut delivery, &mut cursor);
+            self.channel.touch(self.channel.shared.clock.now());
+            self.replay(&mut delivery, &mut cursor);
+        }
+    }
+
+    fn delivery<'s>(&'s self, to: &'s Subscription, tally: &'s mut Tally) -> Delivery<'s> {
+        Delivery {
+            channel: &self.channel.profile,
+            to,
+            tally,
+        }
+    }
+
+    fn replay(&self, delivery: &mut Delivery<'_>, cursor: &mut Cursor) {
+        let mut none = History::default();
+        let mut kept = self.history();
+        let past = Past {
+            history: kept.as_deref_mut().unwrap_or(&mut none),
+            keep: self.channel.shared.keep,
+            last: self.channel.seq(),
+        };
+        let grown = Replay::new(delivery, past).catch_up(cursor);
+        drop(kept);
+        self.charge(grown);
+    }
+
+    /// Opens the history. A panic in an earlier pass leaves it whole: each change is one insertion or
+    /// removal.
+    fn history(&self) -> Option<MutexGuard<'a, History>> {
+        let history = self.channel.history.as_ref()?;
+        Some(history.open(&self.token))
+    }
+
+    /// Changes the history. A channel stays while it has one. A channel without history, subscribers
+    /// and publishers goes.
+    fn change_history(&self, change: impl FnOnce(&mut History) -> ByteChange) {
+        let Some(mut history) = self.history() else {
+            return;
+        };
+        let change = change(&mut history);
+        let is_empty = history.is_empty();
+        drop(history);
+        self.charge(change);
+        // Also when it was empty before: it may have been held since for messages that were then not
+        // kept.
+        if is_empty && self.channel.is_held() {
+            self.channel.let_go();
+        }
+    }
+
+    fn charge(&self, change: ByteChange) {
+        if change == 0 {
+            return;
+        }
+        // Relaxed: a tally that only the sealer changes.
+        self.channel
+            .kept_bytes
+            .fetch_add(change as usize, Ordering::Relaxed);
+        if let Some(held) = self.channel.shared.charge_history(change)
+            && let Some(owner) = self.channel.owner()
+        {
+            owner.make_room(held);
+        }
+    }
+}

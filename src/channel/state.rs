@@ -1,0 +1,245 @@
+//! The state of one channel, and what every other file asks of it.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, Weak};
+
+use super::block::Style;
+use super::client::Client;
+use super::history::History;
+use super::ingest::Ingest;
+use super::numbering::Numbering;
+use super::pins::Pins;
+use super::profile::{Overflow, Profile};
+use super::seal::{ScheduleFlag, SealFlag, SealerCell};
+use super::shared::HubShared;
+use super::subscribers::Subscribers;
+use crate::encode::Envelope;
+use crate::message::{ChannelName, Message, StatusReport};
+use crate::sync::{AtomicU64, AtomicUsize, Ordering, lock};
+
+/// The most lines in one batch frame. By then the envelope's share of a line is about a byte, and the
+/// room of a queue is still used finely.
+const MAX_BATCH_LINES: usize = 128;
+
+/// What a channel asks of the collection that keeps it.
+pub(super) trait ChannelOwner: Send + Sync {
+    /// Takes back the pin of the channel's history, which is empty.
+    fn release(&self, channel: &Arc<Channel>);
+
+    /// Makes room for histories, which hold `held_bytes` together.
+    fn make_room(&self, held_bytes: usize);
+}
+
+/// One channel: its queue of pushes, its numbering, its subscribers.
+pub(crate) struct Channel {
+    pub(super) shared: Arc<HubShared>,
+    pub(super) profile: Profile,
+    pub(super) ingest: Ingest,
+    pub(super) subscribers: Subscribers,
+    /// The number of subscriptions that have joined. It is what publishers are told, and whether they
+    /// need to push at all.
+    pub(super) listeners: AtomicUsize,
+    /// The registry keeps the channel while there are any.
+    pub(super) pins: Pins,
+    pub(super) sealer: SealFlag,
+    /// Raised while the ticker is to seal this channel.
+    pub(super) scheduled: ScheduleFlag,
+    pub(super) numbering: Numbering,
+    /// The last blocks, when the hub keeps them.
+    pub(super) history: Option<SealerCell<History>>,
+    /// Bytes that the history holds.
+    pub(super) kept_bytes: AtomicUsize,
+    /// The collection that keeps the channel; `None` for the channel of all clients.
+    owner: Option<Weak<dyn ChannelOwner>>,
+    skipped: AtomicU64,
+    /// The time of the last publication or replay, in nanoseconds since the hub began.
+    used_at: AtomicU64,
+    /// The time at which the flush that is due was asked for, by the same clock; 0 when none was. For
+    /// reports alone.
+    asked_at: AtomicU64,
+    /// The last status published. Locked by publishers of a status and by callers that ask for it; no
+    /// line comes here.
+    status: Mutex<Option<StatusReport>>,
+}
+
+impl Channel {
+    pub(crate) fn new(
+        shared: Arc<HubShared>,
+        name: Option<ChannelName>,
+        overflow: Overflow,
+    ) -> Self {
+        // The channel of all clients has neither latecomers nor options.
+        let history = (name.is_some() && shared.keeps_history()).then(SealerCell::default);
+        Self {
+            profile: Profile {
+                style: Style {
+                    envelope: Envelope::new(name.as_ref()),
+                    epoch: shared.epoch(),
+                    batch_lines: (shared.config.queue / 2).clamp(1, MAX_BATCH_LINES),
+                },
+                name,
+                overflow,
+            },
+            shared,
+            ingest: Ingest::new(),
+            subscribers: Subscribers::default(),
+            listeners: AtomicUsize::new(0),
+            pins: Pins::default(),
+            sealer: SealFlag::default(),
+            scheduled: ScheduleFlag::default(),
+            numbering: Numbering::default(),
+            history,
+            kept_bytes: AtomicUsize::new(0),
+            owner: None,
+            skipped: AtomicU64::new(0),
+            used_at: AtomicU64::new(0),
+            asked_at: AtomicU64::new(0),
+            status: Mutex::default(),
+        }
+    }
+
+    /// Names the collection that keeps the channel.
+    pub(super) fn owned_by(self, owner: Weak<dyn ChannelOwner>) -> Self {
+        Self {
+            owner: Some(owner),
+            ..self
+        }
+    }
+
+    pub(super) fn owner(&self) -> Option<Arc<dyn ChannelOwner>> {
+        self.owner.as_ref()?.upgrade()
+    }
+
+    pub(crate) fn name(&self) -> Option<&ChannelName> {
+        self.profile.name.as_ref()
+    }
+
+    /// Returns the name of the numbering. Another channel of the same name begins another numbering.
+    pub(crate) fn epoch(&self) -> &str {
+        &self.profile.style.epoch
+    }
+
+    /// Returns the number of the last sealed message.
+    pub(crate) fn seq(&self) -> u64 {
+        self.numbering.last()
+    }
+
+    /// Returns the number of messages published to this channel since it exists.
+    pub(crate) fn published(&self) -> u64 {
+        self.numbering.published()
+    }
+
+    /// Counts messages that need no push because the channel has no subscribers.
+    pub(crate) fn count_unwatched(&self, messages: u64) {
+        self.numbering.count_unnumbered(messages);
+    }
+
+    /// Returns the number of bytes that the history holds.
+    pub(crate) fn kept_bytes(&self) -> usize {
+        self.kept_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Returns whether the channel keeps a history.
+    pub(super) fn keeps_history(&self) -> bool {
+        self.history.is_some()
+    }
+
+    /// Returns whether the registry keeps the channel for its history.
+    pub(super) fn is_held(&self) -> bool {
+        self.pins.is_held()
+    }
+
+    /// Gives up the pin of an empty history. The channel goes unless more is on its way to it, or it
+    /// has subscribers or publishers.
+    pub(super) fn let_go(self: &Arc<Self>) {
+        if self.pins.let_go(|| self.ingest.len() > 0)
+            && let Some(owner) = self.owner()
+        {
+            owner.release(self);
+        }
+    }
+
+    /// Returns the number of subscribers.
+    pub(crate) fn listeners(&self) -> usize {
+        // Acquire, paired with the AcqRel of `join`: a publisher that sees a subscriber here pushes
+        // after its join.
+        self.listeners.load(Ordering::Acquire)
+    }
+
+    /// Returns whether a message published now reaches a subscriber, or is kept.
+    pub(crate) fn is_wanted(&self) -> bool {
+        self.keeps_history() || self.listeners() > 0
+    }
+
+    /// Returns whether a message published now waits for the hub's next flush.
+    #[cfg(feature = "process")]
+    pub(crate) fn is_paced(&self) -> bool {
+        let clock = &self.shared.clock;
+        self.listeners() > 0 && !clock.is_flush_due(clock.now())
+    }
+
+    /// Returns the clients subscribed now.
+    pub(crate) fn clients(&self) -> Vec<Arc<Client>> {
+        let snapshot = self.subscribers.snapshot();
+        snapshot
+            .iter()
+            .filter(|subscription| !subscription.has_left())
+            .map(|subscription| Arc::clone(&subscription.client))
+            .collect()
+    }
+
+    /// Returns the number of messages x subscribers that were skipped.
+    pub(crate) fn skipped(&self) -> u64 {
+        self.skipped.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn count_skipped(&self, messages: u64) {
+        self.skipped.fetch_add(messages, Ordering::Relaxed);
+    }
+
+    /// Returns the last status published. Of several publishers' statuses it is the one that came here
+    /// last.
+    pub(crate) fn status(&self) -> Option<StatusReport> {
+        lock(&self.status).clone()
+    }
+
+    pub(super) fn note_status(&self, message: &Message) {
+        if let Some(report) = message.status_report() {
+            *lock(&self.status) = Some(report);
+        }
+    }
+
+    /// Returns the time of the last publication or replay, in nanoseconds since the hub began.
+    pub(super) fn last_used(&self) -> u64 {
+        self.used_at.load(Ordering::Relaxed)
+    }
+
+    /// Notes a publication or replay at `now`.
+    pub(super) fn touch(&self, now: u64) {
+        self.used_at.store(now, Ordering::Relaxed);
+    }
+
+    /// Notes that a flush was asked for at `now`.
+    pub(super) fn note_asked(&self, now: u64) {
+        self.asked_at.store(now, Ordering::Relaxed);
+    }
+
+    /// Takes the time at which the flush was asked for. Relaxed, and no swap: it is for reports, and a
+    /// time that is lost between the two lines is one less in them.
+    pub(super) fn take_asked(&self) -> u64 {
+        let asked = self.asked_at.load(Ordering::Relaxed);
+        self.asked_at.store(0, Ordering::Relaxed);
+        asked
+    }
+}
+
+impl fmt::Debug for Channel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Channel")
+            .field("name", &self.name())
+            .field("listeners", &self.listeners())
+            .field("published", &self.published())
+            .field("skipped", &self.skipped())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,96 @@
+//! The server that a watcher or a lister talks to, with the means to be let in.
+
+use std::io;
+
+use http::Uri;
+use http::header::{AUTHORIZATION, HOST, HeaderMap, HeaderValue};
+use tokio_tungstenite::tungstenite::Error;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::handshake::client::Request;
+use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+use tokio_tungstenite::{WebSocketStream, client_async_with_config};
+
+use super::dial::connect;
+use super::error::WatchError;
+use super::tls::{ClientTls, Transport};
+
+/// A WebSocket connection to a server.
+pub(super) type ClientSocket = WebSocketStream<Box<dyn Transport>>;
+
+/// A server's WebSocket address, the token to show, and the TLS settings.
+#[derive(Clone)]
+pub(super) struct Endpoint {
+    /// The upgrade request, with the token in its headers.
+    request: Request,
+    tls: ClientTls,
+}
+
+impl Endpoint {
+    /// Parses the address. An address with `wss://` trusts the root certificates in the PEM, or
+    /// those of the system without one.
+    pub(super) fn new(
+        url: &str,
+        token: Option<&str>,
+        root_certificates: Option<&[u8]>,
+    ) -> Result<Self, WatchError> {
+        let invalid = |reason: &str| WatchError::InvalidUrl {
+            url: without_query(url).to_owned(),
+            reason: reason.to_owned(),
+        };
+        let mut request = url
+            .into_client_request()
+            .map_err(|error| invalid(&error.to_string()))?;
+        let tls = match request.uri().scheme_str() {
+            Some("ws") => ClientTls::default(),
+            Some("wss") => ClientTls::new(root_certificates)?,
+            _ => return Err(invalid("it must begin with ws:// or wss://")),
+        };
+        if let Some(token) = token {
+            let mut header = HeaderValue::try_from(format!("Bearer {token}"))
+                .map_err(|_| WatchError::InvalidToken)?;
+            header.set_sensitive(true);
+            request.headers_mut().insert(AUTHORIZATION, header);
+        }
+        Ok(Self { request, tls })
+    }
+
+    pub(super) fn uri(&self) -> &Uri {
+        self.request.uri()
+    }
+
+    /// Returns the address without its query, which may hold a token.
+    pub(super) fn shown_url(&self) -> String {
+        without_query(&self.uri().to_string()).to_owned()
+    }
+
+    /// Returns the headers that every request to this server needs: the host and the token.
+    pub(super) fn headers(&self) -> HeaderMap {
+        [HOST, AUTHORIZATION]
+            .into_iter()
+            .filter_map(|name| {
+                let value = self.request.headers().get(&name)?.clone();
+                Some((name, value))
+            })
+            .collect()
+    }
+
+    /// Connects over TCP, and over TLS if the address asks for it.
+    pub(super) async fn connect(&self) -> io::Result<Box<dyn Transport>> {
+        connect(self.uri(), &self.tls).await
+    }
+
+    /// Connects and performs the WebSocket handshake.
+    pub(super) async fn open_websocket(
+        self,
+        config: WebSocketConfig,
+    ) -> Result<ClientSocket, Error> {
+        let stream = self.connect().await?;
+        let (socket, _) = client_async_with_config(self.request, stream, Some(config)).await?;
+        Ok(socket)
+    }
+}
+
+/// Strips the query and the fragment of an address. A token may be in the query.
+pub(super) fn without_query(url: &str) -> &str {
+    url.split(['?', '#']).next().unwrap_or_default()
+}

@@ -1,0 +1,64 @@
+//! A client that watches channels and reconnects when the connection is lost.
+//!
+//! A [`Watcher`] is built with a server's address and the channels to watch. It returns one
+//! [`Event`] at a time:
+//!
+//! ```no_run
+//! use outrace::client::{Event, Watcher};
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let mut watcher = Watcher::builder("ws://127.0.0.1:8080/ws").channel("process:web").build()?;
+//! while let Some(event) = watcher.next().await {
+//!     match event {
+//!         Event::Line { text, .. } => println!("{text}"),
+//!         Event::Status { status, exit_code, .. } => eprintln!("{status} with {exit_code}"),
+//!         _ => {}
+//!     }
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Reconnecting
+//! The server numbers the messages of each channel. The watcher remembers the number of the last
+//! one. After a break it connects again and asks for everything that came later. The server sends
+//! the messages that it still keeps, after an [`Event::Reconnected`] that counts the lost ones.
+//!
+//! # Lagging
+//! The watcher reads from the socket only while its events are taken. A watcher that is not polled
+//! fast enough fills its queue at the server. The server then skips messages for this watcher, and
+//! reports each run of them as an [`Event::Gap`]. [`Watcher::refetch`] asks for them again:
+//!
+//! ```no_run
+//! # use outrace::client::{Event, Watcher};
+//! # async fn example(mut watcher: Watcher) {
+//! while let Some(event) = watcher.next().await {
+//!     if let Event::Gap { channel, from, to, .. } = event {
+//!         watcher.refetch(channel.as_str(), from, to);
+//!     }
+//! }
+//! # }
+//! ```
+//!
+//! # Servers without these extensions
+//! A server that does not number its messages is watched too, also when it joins several messages
+//! with newlines in one frame. Messages published during a break are then lost, and not counted.
+
+mod backoff;
+mod builder;
+mod decode;
+mod dial;
+mod endpoint;
+mod error;
+mod event;
+mod lister;
+mod live_socket;
+mod tls;
+mod tracked_channel;
+mod watcher;
+
+pub use backoff::Backoff;
+pub use builder::WatcherBuilder;
+pub use error::{ListError, WatchError};
+pub use event::{DisconnectReason, Event};
+pub use lister::ChannelLister;
+pub use watcher::Watcher;

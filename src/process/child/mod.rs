@@ -1,0 +1,20 @@
+//! One child process: [`spawn`] starts it as [`setup`] says, [`output`] reads it and reports its
+//! end, and [`target`] and [`stop`] signal and end it.
+
+mod group;
+mod handle;
+mod output;
+mod pipe_reader;
+mod report;
+mod setup;
+mod signal;
+mod spawn;
+mod stop;
+mod target;
+
+pub use handle::Process;
+pub use output::{DRAIN_IDLE_TIMEOUT, DRAIN_TIMEOUT};
+pub(super) use pipe_reader::OutputSink;
+pub use report::ExitReport;
+pub use signal::Signal;
+pub use spawn::{Spawn, SpawnError};

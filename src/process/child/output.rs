@@ -1,0 +1,86 @@
+//! The task of a process: reads both output pipes, reaps the process and reports its end.
+
+use std::future::poll_fn;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::process::Child;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
+
+use super::ExitReport;
+use super::pipe_reader::PipeReader;
+use super::target::SignalTarget;
+use crate::Publisher;
+use crate::message::Status;
+
+/// The longest silence of a pipe that outlives its process. Reading ends after it.
+pub const DRAIN_IDLE_TIMEOUT: Duration = Duration::from_millis(200);
+
+/// The longest time for which a pipe that outlives its process is read.
+///
+/// The time that a slow [tee](super::Spawn::tee) takes is not counted, so that all output of the
+/// process itself is read.
+pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
+
+pub(super) struct OutputTask {
+    pub(super) publisher: Publisher,
+    pub(super) stdout: PipeReader,
+    pub(super) stderr: PipeReader,
+}
+
+impl OutputTask {
+    /// Runs until the process has ended and all its output and its final status are published.
+    pub(super) async fn run(
+        mut self,
+        mut child: Child,
+        target: Arc<SignalTarget>,
+        report: watch::Sender<Option<ExitReport>>,
+    ) {
+        let exit = {
+            let mut wait = pin!(child.wait());
+            let mut exit = pin!(poll_fn(|cx| target.reap(|| wait.as_mut().poll(cx))));
+            loop {
+                tokio::select! {
+                    exit = &mut exit => break exit,
+                    read = self.stdout.read() => self.stdout.handle(read).await,
+                    read = self.stderr.read() => self.stderr.handle(read).await,
+                };
+                // The pipes of a busy process are always ready. On one core the clients' writers
+                // need their turn.
+                tokio::task::yield_now().await;
+            }
+        };
+        self.drain().await;
+        self.stdout.finish().await;
+        self.stderr.finish().await;
+        let exit = target.report(exit);
+        // A stop has no code on the wire.
+        let code = if exit.status == Status::Stopped {
+            0
+        } else {
+            exit.code
+        };
+        self.publisher.send_status(exit.status.clone(), code);
+        report.send_replace(Some(exit));
+    }
+
+    /// Reads the rest of the pipes after the process has ended.
+    async fn drain(&mut self) {
+        let mut limit = Instant::now() + DRAIN_TIMEOUT;
+        while self.stdout.is_open() || self.stderr.is_open() {
+            let deadline = limit.min(Instant::now() + DRAIN_IDLE_TIMEOUT);
+            let waited = tokio::select! {
+                // Input precedes silence, whose deadline may have passed during a wait.
+                biased;
+                () = sleep_until(limit) => break,
+                read = self.stdout.read() => self.stdout.handle(read).await,
+                read = self.stderr.read() => self.stderr.handle(read).await,
+                () = sleep_until(deadline) => break,
+            };
+            limit += waited;
+            tokio::task::yield_now().await;
+        }
+    }
+}

@@ -1,0 +1,37 @@
+//! Sets up a child process: its standard output and error, and its process group.
+
+use std::io;
+use std::process::Stdio;
+
+use rustix::process::Pid;
+use tokio::process::{Child, Command};
+
+use super::pipe_reader::OutputPipe;
+
+/// A child that was just started, and the reading ends of its output pipes.
+pub(super) struct SpawnedChild {
+    pub(super) child: Child,
+    pub(super) pid: Pid,
+    pub(super) stdout: Option<OutputPipe>,
+    pub(super) stderr: Option<OutputPipe>,
+}
+
+/// Starts `command` with a pipe for each of its outputs. With `own_group`, the child leads a
+/// process group of its own. Standard input stays as `command` says.
+pub(super) fn spawn_child(command: &mut Command, own_group: bool) -> io::Result<SpawnedChild> {
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    if own_group {
+        command.process_group(0);
+    }
+    let mut child = command.spawn()?;
+    let pid = child
+        .id()
+        .and_then(|pid| Pid::from_raw(pid.cast_signed()))
+        .expect("a child that was not reaped has a pid");
+    Ok(SpawnedChild {
+        pid,
+        stdout: child.stdout.take().map(|pipe| Box::pin(pipe) as _),
+        stderr: child.stderr.take().map(|pipe| Box::pin(pipe) as _),
+        child,
+    })
+}

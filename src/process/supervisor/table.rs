@@ -1,0 +1,113 @@
+//! The table of a supervisor's processes. Pure data: the tasks write it, and everyone reads it.
+
+use std::time::SystemTime;
+
+use crate::message::{ProcessId, Status};
+
+/// A snapshot of one supervised process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ProcessInfo {
+    /// The id of the process.
+    pub id: ProcessId,
+    /// The last published status, or `waiting` before the first start, which is not published.
+    pub status: Status,
+    /// The exit code of the last run, also of one that was stopped. The code is 0 during a run and
+    /// before the first one.
+    pub code: i32,
+    /// The operating system's process id during a run.
+    pub pid: Option<u32>,
+    /// The number of restarts.
+    pub restarts: u64,
+    /// The time of the last change of `status`.
+    pub since: SystemTime,
+}
+
+/// A process that failed and was not restarted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ProcessFailure {
+    /// The id of the process.
+    pub id: ProcessId,
+    /// The exit code, or 128 + the number of the signal that ended the process.
+    pub code: i32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum RunPhase {
+    /// The process will start, for the first time or again.
+    Waiting,
+    /// The process runs, or is being stopped.
+    Running,
+    /// The process does not run and will not start without an order.
+    Rest,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct TableEntry {
+    pub(super) info: ProcessInfo,
+    pub(super) phase: RunPhase,
+    /// Set once the first start was attempted, which lets the next processes start.
+    pub(super) attempted: bool,
+}
+
+/// All processes, in the order of their start.
+#[derive(Debug)]
+pub(super) struct ProcessTable {
+    entries: Vec<TableEntry>,
+    pub(super) first_failure: Option<ProcessFailure>,
+}
+
+impl ProcessTable {
+    pub(super) fn new(ids: impl IntoIterator<Item = ProcessId>) -> Self {
+        let entry = |id| TableEntry {
+            info: ProcessInfo {
+                id,
+                status: Status::Other("waiting".to_owned()),
+                code: 0,
+                pid: None,
+                restarts: 0,
+                since: SystemTime::now(),
+            },
+            phase: RunPhase::Waiting,
+            attempted: false,
+        };
+        Self {
+            entries: ids.into_iter().map(entry).collect(),
+            first_failure: None,
+        }
+    }
+
+    pub(super) fn index(&self, id: &str) -> Option<usize> {
+        self.entries
+            .iter()
+            .position(|entry| entry.info.id.as_str() == id)
+    }
+
+    pub(super) fn entry(&self, index: usize) -> &TableEntry {
+        &self.entries[index]
+    }
+
+    pub(super) fn entry_mut(&mut self, index: usize) -> &mut TableEntry {
+        &mut self.entries[index]
+    }
+
+    pub(super) fn is_at_rest(&self) -> bool {
+        self.is_at_rest_from(0)
+    }
+
+    /// Returns whether the processes from number `first` on are at rest. If so, the process before
+    /// them is the next to be stopped.
+    pub(super) fn is_at_rest_from(&self, first: usize) -> bool {
+        self.entries[first..]
+            .iter()
+            .all(|entry| entry.phase == RunPhase::Rest)
+    }
+
+    pub(super) fn infos(&self) -> Vec<ProcessInfo> {
+        self.entries
+            .iter()
+            .map(|entry| entry.info.clone())
+            .collect()
+    }
+}

@@ -1,0 +1,14 @@
+//! The engine's promises, over real sockets: order, accounts to the unit, gaps, history, bounds.
+
+#![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
+
+mod churn;
+mod gaps;
+mod history;
+mod layering;
+mod lossless;
+mod messages;
+mod order;
+mod overflow;
+mod properties;
+mod settings;

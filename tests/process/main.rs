@@ -1,0 +1,7 @@
+//! Child processes, supervisors and followed files, whose lines are read over real sockets.
+
+#![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
+
+mod spawn;
+mod supervisor;
+mod tail;

@@ -1,0 +1,15 @@
+//! The server, almost always over real sockets: the wire format, access, limits, hostile peers, and
+//! the Rust client.
+
+#![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
+
+mod access;
+mod actions;
+mod client;
+mod heartbeat;
+mod hostile;
+mod jwt;
+mod lifecycle;
+mod limits;
+mod metrics;
+mod wire;

@@ -1,11 +1,12 @@
-//! The settings of a hub, their defaults and bounds.
+//! The settings of a hub, their defaults and ranges.
 
 use std::time::Duration;
 
 use crate::error::ConfigError;
 use crate::outbox::{MAX_BYTES, MAX_MESSAGES, QueueLimits};
 
-/// The settings of a hub, as [`HubBuilder`](crate::HubBuilder) checked them.
+/// The settings of a hub. [`HubBuilder`](crate::HubBuilder) has a setter of the same name for each
+/// field, and documents it.
 #[derive(Debug, Clone)]
 pub(crate) struct Config {
     pub(crate) queue: usize,
@@ -18,12 +19,12 @@ pub(crate) struct Config {
     pub(crate) max_message: usize,
     pub(crate) max_fragments: usize,
     pub(crate) message_rate: u32,
-    /// `None`: as many as bring back all subscriptions a client may have, twice.
+    /// `None` stands for the default, which depends on `max_subscriptions`.
     pub(crate) message_burst: Option<u32>,
     pub(crate) max_body: usize,
     pub(crate) body_timeout: Duration,
     pub(crate) handshake_timeout: Duration,
-    pub(crate) history_messages: usize,
+    pub(crate) history: usize,
     pub(crate) history_bytes: usize,
     pub(crate) history_age: Duration,
     pub(crate) history_total: usize,
@@ -34,13 +35,16 @@ pub(crate) struct Config {
     pub(crate) shutdown_spread: Duration,
 }
 
-/// The longest duration a setting may have: long beyond any use, short enough never to overflow a clock.
+/// The longest duration of a setting: longer than any use needs, and short enough never to overflow
+/// a clock.
 pub(crate) const MAX_DURATION: Duration = Duration::from_secs(365 * 24 * 3600);
 
-/// The most frames a second a client may be allowed to send, or at once: more than any sends.
-const MAX_RATE: usize = 1_000_000_000;
-/// What a client may send at once where nothing else is said: the subscriptions it has by default, twice.
-const MIN_BURST: usize = 2048;
+/// The largest count of things that there is no other bound for.
+const MAX_COUNT: usize = usize::MAX >> 1;
+/// The largest rate and burst, in frames: more than any client sends.
+const MAX_FRAMES: usize = 1_000_000_000;
+/// The smallest default burst, in frames: twice the default number of subscriptions.
+const MIN_DEFAULT_BURST: usize = 2048;
 
 impl Default for Config {
     fn default() -> Self {
@@ -59,7 +63,7 @@ impl Default for Config {
             max_body: 4 * 1024 * 1024,
             body_timeout: Duration::from_secs(30),
             handshake_timeout: Duration::from_secs(10),
-            history_messages: 0,
+            history: 0,
             history_bytes: 1024 * 1024,
             history_age: Duration::from_secs(3600),
             history_total: 256 * 1024 * 1024,
@@ -73,91 +77,74 @@ impl Default for Config {
 }
 
 impl Config {
+    /// Checks each setting against its range. The error names the setter.
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
-        within("queue", self.queue, 1, MAX_MESSAGES)?;
-        within("queue_bytes", self.queue_bytes, 64 * 1024, MAX_BYTES)?;
-        within("max_connections", self.max_connections, 1, usize::MAX >> 1)?;
-        within(
-            "max_connections_per_address",
-            self.max_connections_per_address,
-            1,
-            usize::MAX >> 1,
-        )?;
-        within("max_subscriptions", self.max_subscriptions, 1, 1 << 24)?;
-        within("max_channels", self.max_channels, 1, usize::MAX >> 1)?;
-        within("max_message", self.max_message, 1024, 1 << 30)?;
-        within("max_fragments", self.max_fragments, 1, 1 << 30)?;
-        within("message_rate", self.message_rate as usize, 1, MAX_RATE)?;
-        within("message_burst", self.message_burst() as usize, 1, MAX_RATE)?;
-        within("max_body", self.max_body, 1024, 1 << 40)?;
-        within("history_messages", self.history_messages, 0, 1 << 32)?;
-        within("history_bytes", self.history_bytes, 1, MAX_BYTES)?;
-        within("history_total", self.history_total, 1, MAX_BYTES)?;
-        lasts(
+        self.check_numbers()?;
+        self.check_durations()
+    }
+
+    fn check_numbers(&self) -> Result<(), ConfigError> {
+        let burst = self.message_burst() as usize;
+        for (setting, value, min, max) in [
+            ("queue", self.queue, 1, MAX_MESSAGES),
+            ("queue_bytes", self.queue_bytes, 64 * 1024, MAX_BYTES),
+            ("max_connections", self.max_connections, 1, MAX_COUNT),
+            (
+                "max_connections_per_address",
+                self.max_connections_per_address,
+                1,
+                MAX_COUNT,
+            ),
+            ("max_subscriptions", self.max_subscriptions, 1, 1 << 24),
+            ("max_channels", self.max_channels, 1, MAX_COUNT),
+            ("max_message", self.max_message, 1024, 1 << 30),
+            ("max_fragments", self.max_fragments, 1, 1 << 30),
+            ("message_rate", self.message_rate as usize, 1, MAX_FRAMES),
+            ("message_burst", burst, 1, MAX_FRAMES),
+            ("max_body", self.max_body, 1024, 1 << 40),
+            ("history", self.history, 0, 1 << 32),
+            ("history_bytes", self.history_bytes, 1, MAX_BYTES),
+            ("history_total", self.history_total, 1, MAX_BYTES),
+        ] {
+            check_range(setting, value, min, max)?;
+        }
+        Ok(())
+    }
+
+    fn check_durations(&self) -> Result<(), ConfigError> {
+        const MILLISECOND: Duration = Duration::from_millis(1);
+        const SECOND: Duration = Duration::from_secs(1);
+        check_duration(
             "max_flush_interval",
             self.max_flush_interval,
             Duration::ZERO,
-            Duration::from_secs(10),
+            10 * SECOND,
         )?;
-        lasts(
-            "history_age",
-            self.history_age,
-            Duration::from_secs(1),
-            MAX_DURATION,
-        )?;
-        lasts(
-            "ping_interval",
-            self.ping_interval,
-            Duration::from_millis(10),
-            MAX_DURATION,
-        )?;
-        lasts(
-            "idle_timeout",
-            self.idle_timeout,
-            self.ping_interval,
-            MAX_DURATION,
-        )?;
-        lasts(
-            "close_timeout",
-            self.close_timeout,
-            Duration::from_millis(1),
-            MAX_DURATION,
-        )?;
-        lasts(
-            "flush_timeout",
-            self.flush_timeout,
-            Duration::ZERO,
-            MAX_DURATION,
-        )?;
-        lasts(
-            "handshake_timeout",
-            self.handshake_timeout,
-            Duration::from_millis(1),
-            MAX_DURATION,
-        )?;
-        lasts(
-            "body_timeout",
-            self.body_timeout,
-            Duration::from_millis(1),
-            MAX_DURATION,
-        )?;
-        lasts(
-            "shutdown_spread",
-            self.shutdown_spread,
-            Duration::ZERO,
-            MAX_DURATION,
-        )
+        for (setting, value, min) in [
+            ("history_age", self.history_age, SECOND),
+            ("ping_interval", self.ping_interval, 10 * MILLISECOND),
+            ("idle_timeout", self.idle_timeout, self.ping_interval),
+            ("close_timeout", self.close_timeout, MILLISECOND),
+            ("flush_timeout", self.flush_timeout, Duration::ZERO),
+            ("handshake_timeout", self.handshake_timeout, MILLISECOND),
+            ("body_timeout", self.body_timeout, MILLISECOND),
+            ("shutdown_spread", self.shutdown_spread, Duration::ZERO),
+        ] {
+            check_duration(setting, value, min, MAX_DURATION)?;
+        }
+        Ok(())
     }
 
-    /// What a client may send at once.
+    /// Returns how many frames a client may send at once.
     pub(crate) fn message_burst(&self) -> u32 {
-        let twice_all = self
-            .max_subscriptions
-            .saturating_mul(2)
-            .clamp(MIN_BURST, MAX_RATE);
-        self.message_burst.unwrap_or(twice_all as u32)
+        self.message_burst.unwrap_or_else(|| {
+            let twice_all = self.max_subscriptions.saturating_mul(2);
+            // At most 10^9, which fits.
+            twice_all.clamp(MIN_DEFAULT_BURST, MAX_FRAMES) as u32
+        })
     }
 
+    /// Returns the bounds of each client's queue.
     pub(crate) fn limits(&self) -> QueueLimits {
         QueueLimits {
             messages: self.queue,
@@ -166,42 +153,40 @@ impl Config {
     }
 }
 
-/// # Errors
-/// A number is out of its range.
-pub(crate) fn within(
+/// Checks that a number is between `min` and `max`, both included.
+pub(crate) fn check_range(
     setting: &'static str,
     value: usize,
-    least: usize,
-    most: usize,
+    min: usize,
+    max: usize,
 ) -> Result<(), ConfigError> {
-    in_range(setting, value, least, most, |number| number.to_string())
+    check(setting, value, min, max, |number| number.to_string())
 }
 
-/// # Errors
-/// A time is out of its range.
-pub(crate) fn lasts(
+/// Checks that a duration is between `min` and `max`, both included.
+pub(crate) fn check_duration(
     setting: &'static str,
     value: Duration,
-    least: Duration,
-    most: Duration,
+    min: Duration,
+    max: Duration,
 ) -> Result<(), ConfigError> {
-    in_range(setting, value, least, most, |time| format!("{time:?}"))
+    check(setting, value, min, max, |time| format!("{time:?}"))
 }
 
-fn in_range<T: PartialOrd>(
+fn check<T: PartialOrd>(
     setting: &'static str,
     value: T,
-    least: T,
-    most: T,
+    min: T,
+    max: T,
     show: impl Fn(T) -> String,
 ) -> Result<(), ConfigError> {
-    if (&least..=&most).contains(&&value) {
+    if (&min..=&max).contains(&&value) {
         return Ok(());
     }
     Err(ConfigError::OutOfRange {
         setting,
         value: show(value),
-        least: show(least),
-        most: show(most),
+        min: show(min),
+        max: show(max),
     })
 }

@@ -1,19 +1,21 @@
-//! The errors of the engine. Names, actions and processes have theirs beside them.
+//! The error for a setting. The errors of names, actions and processes are in their modules.
 
-/// A setting of [`HubBuilder`](crate::HubBuilder) is out of its range.
+/// The error for a setting of [`HubBuilder`](crate::HubBuilder) or of the server that cannot be
+/// used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConfigError {
-    /// A value below the least or above the most that makes sense.
-    #[error("{setting} is {value}, but has to be between {least} and {most}")]
+    /// The value is out of the setting's range.
+    #[error("{setting} is {value}, but has to be between {min} and {max}")]
+    #[non_exhaustive]
     OutOfRange {
-        /// The setting's name, as the builder's method.
+        /// The name of the setter, such as `queue`.
         setting: &'static str,
-        /// What was asked for.
+        /// The value that was set.
         value: String,
-        /// The least allowed.
-        least: String,
-        /// The most allowed.
-        most: String,
+        /// The smallest value that is allowed.
+        min: String,
+        /// The largest value that is allowed.
+        max: String,
     },
 }

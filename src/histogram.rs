@@ -1,12 +1,14 @@
-//! A tally of sizes or times by magnitude.
+//! Histograms of sizes and times.
 
 use serde::Serialize;
 
 use crate::sync::{AtomicU64, Ordering};
 
-/// A tally of values under fixed bounds. Counting costs a search among a dozen bounds and two relaxed additions.
+/// A histogram with fixed bounds. Counting a value takes a search among about ten bounds and two
+/// relaxed additions.
 ///
-/// Relaxed throughout: it orders nothing, and a reader may see a value's place before its amount.
+/// Every access is Relaxed: it orders nothing. A reader may see a value in its bucket before it
+/// sees the value in the sum.
 #[derive(Debug)]
 pub(crate) struct Histogram<const N: usize> {
     bounds: &'static [u64; N],
@@ -16,11 +18,11 @@ pub(crate) struct Histogram<const N: usize> {
 }
 
 impl<const N: usize> Histogram<N> {
-    /// Of values that are told apart by `bounds`, each of which holds what is equal to it.
+    /// Creates an empty histogram. Each bound is the largest value of its bucket.
     pub(crate) fn new(bounds: &'static [u64; N]) -> Self {
         debug_assert!(
             bounds.is_sorted(),
-            "a value belongs to the first bound that holds it"
+            "a value belongs to the first bucket whose bound is not below it"
         );
         Self {
             bounds,
@@ -30,16 +32,17 @@ impl<const N: usize> Histogram<N> {
         }
     }
 
+    /// Counts one value.
     pub(crate) fn count(&self, value: u64) {
-        let place = self.bounds.partition_point(|&bound| bound < value);
+        let index = self.bounds.partition_point(|&bound| bound < value);
         self.buckets
-            .get(place)
+            .get(index)
             .unwrap_or(&self.overflow)
             .fetch_add(1, Ordering::Relaxed);
         self.sum.fetch_add(value, Ordering::Relaxed);
     }
 
-    /// What was counted, each value divided by `unit`.
+    /// Returns the distribution of the counted values, each divided by `unit`.
     pub(crate) fn distribution(&self, unit: f64) -> Distribution {
         let buckets: Vec<Bucket> = self
             .bounds
@@ -60,29 +63,30 @@ impl<const N: usize> Histogram<N> {
     }
 }
 
-/// How values were spread, in the unit that the field says which holds it.
+/// A distribution of values, in the unit of the field that holds it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Distribution {
-    /// How many values there were.
+    /// The number of values.
     pub count: u64,
-    /// What they add up to.
+    /// The sum of the values.
     pub sum: f64,
-    /// How many there were up to each bound, and above the one before.
+    /// The buckets, in ascending order. Each holds the values above the previous bucket's bound, up
+    /// to its own.
     #[serde(rename = "within")]
     pub buckets: Vec<Bucket>,
-    /// How many were above the last bound.
+    /// The number of values above the last bound.
     #[serde(rename = "beyond")]
     pub overflow: u64,
 }
 
-/// One part of a [`Distribution`].
+/// One bucket of a [`Distribution`].
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Bucket {
-    /// The largest value it holds.
+    /// The upper bound, included: the largest value that the bucket holds.
     pub le: f64,
-    /// How many values it holds.
+    /// The number of values in this bucket alone.
     pub count: u64,
 }
 
@@ -95,7 +99,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_value_is_counted_once_under_the_first_bound_that_holds_it(values in prop::collection::vec(0..2000u64, 0..50)) {
+        fn every_value_is_counted_once_under_the_first_bound_that_holds_it(
+            values in prop::collection::vec(0..2000u64, 0..50),
+        ) {
             let histogram = Histogram::new(&BOUNDS);
             for &value in &values {
                 histogram.count(value);
@@ -107,7 +113,8 @@ mod tests {
             for (&bound, bucket) in BOUNDS.iter().zip(&seen.buckets) {
                 prop_assert_eq!(bucket.le, bound as f64 / 10.0);
                 below += bucket.count;
-                prop_assert_eq!(below, values.iter().filter(|&&value| value <= bound).count() as u64);
+                let expected = values.iter().filter(|&&value| value <= bound).count();
+                prop_assert_eq!(below, expected as u64);
             }
             prop_assert_eq!(below + seen.overflow, seen.count);
         }

@@ -49,13 +49,13 @@ impl Audience {
         clients: usize,
         options: Option<SubscribeOptions>,
     ) -> Self {
-        let inner = hub.inner();
+        let engine = hub.engine();
         let members = (0..clients)
             .map(|_| {
-                let client = inner.make_client(PeerInfo::default(), ClientKind::WebSocket);
-                let membership = inner.welcome(&client);
+                let client = engine.make_client(PeerInfo::default(), ClientKind::WebSocket);
+                let membership = engine.register(&client);
                 for channel in channels {
-                    let _ = inner.command(
+                    let _ = engine.command(
                         &client,
                         Command::Subscribe {
                             channel,
@@ -88,7 +88,7 @@ impl Audience {
             reader.release(outbox, taken);
             total += taken;
             if reader.drained(outbox).pending {
-                self.hub.inner().resume(&member.client);
+                self.hub.engine().resume(&member.client);
             }
         }
         (total.messages as u64, total.bytes as u64)
@@ -106,7 +106,7 @@ impl Audience {
 impl Drop for Audience {
     fn drop(&mut self) {
         for member in &self.members {
-            self.hub.inner().unregister(member, CloseReason::PeerGone);
+            self.hub.engine().unregister(member, CloseReason::PeerGone);
         }
     }
 }
@@ -123,11 +123,11 @@ impl Peer {
     /// Connects a client. To be called within a tokio runtime.
     pub fn connect(hub: &Hub) -> Self {
         let client = hub
-            .inner()
+            .engine()
             .make_client(PeerInfo::default(), ClientKind::WebSocket);
         Self {
             hub: hub.clone(),
-            membership: hub.inner().welcome(&client),
+            membership: hub.engine().register(&client),
             reader: OutboxReader::default(),
         }
     }
@@ -139,7 +139,7 @@ impl Peer {
 
     /// Carries out a command of the client.
     pub fn command(&self, command: Command<'_>) {
-        self.hub.inner().command(self.client(), command);
+        self.hub.engine().command(self.client(), command);
     }
 
     /// Writes this many parcels, as a socket that then takes no more, and returns the frames of each.
@@ -154,14 +154,14 @@ impl Peer {
             let weight = parcel.weight();
             self.reader.release(&client.outbox, weight);
             self.hub
-                .inner()
-                .core()
+                .engine()
+                .shared()
                 .recorder
                 .written(weight.messages, weight.bytes);
             written.push(parcel.bytes);
         }
         if self.reader.is_empty() && self.reader.drained(&client.outbox).pending {
-            self.hub.inner().resume(&client);
+            self.hub.engine().resume(&client);
         }
         written
     }
@@ -173,7 +173,7 @@ impl Peer {
 
     /// Ends the connection, with all that waits.
     pub fn disconnect(self, reason: CloseReason) {
-        self.hub.inner().unregister(&self.membership, reason);
+        self.hub.engine().unregister(&self.membership, reason);
     }
 }
 
@@ -217,10 +217,10 @@ fn take_all(reader: &mut OutboxReader, outbox: &Outbox) -> Used {
 /// Serves one client over any stream, after its handshake, to the end of the connection. To be called
 /// within a tokio runtime with I/O and time.
 pub async fn converse(hub: &Hub, stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) {
-    let inner = hub.inner();
-    let client = inner.make_client(PeerInfo::default(), ClientKind::WebSocket);
+    let engine = hub.engine();
+    let client = engine.make_client(PeerInfo::default(), ClientKind::WebSocket);
     connection::run(
-        Arc::clone(inner),
+        Arc::clone(engine),
         client,
         connection::Socket::from_stream(stream),
     )
@@ -229,5 +229,5 @@ pub async fn converse(hub: &Hub, stream: impl AsyncRead + AsyncWrite + Send + Un
 
 /// Seals and fans out all that waits, as the flush clock does at its next tick.
 pub fn flush(hub: &Hub) {
-    hub.inner().flush();
+    hub.engine().flush();
 }

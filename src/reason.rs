@@ -1,43 +1,49 @@
-//! Why a connection was closed or something was refused: each reason has a name, a counter, and a close code where there is one.
+//! The reasons for closing a connection, for refusing a request and for a pause in accepting
+//! connections. Each reason has a name, a counter and, where there is one, a close code.
 
 use std::fmt;
 
-/// Why a connection ended.
+/// The reason that a connection ended for.
 ///
-/// The close codes are those of RFC 6455 section 7.4.1 and its registry.
+/// The close codes are those of RFC 6455 section 7.4.1 and of the IANA registry that it founded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum CloseReason {
-    /// The peer sent a close frame, and was answered.
+    /// The peer sent a close frame and got an answer.
     PeerClosed,
-    /// The peer vanished: end of stream or reset without a close frame.
+    /// The peer's stream ended or was reset without a close frame.
     PeerGone,
     /// The hub is shutting down: close code 1001.
     Shutdown,
-    /// The peer broke the protocol (RFC 6455): close code 1002.
+    /// The peer violated the protocol (RFC 6455): close code 1002.
     ProtocolViolation,
-    /// A text message held invalid UTF-8 (RFC 6455 section 8.1): close code 1007.
+    /// A text message of the peer was not valid UTF-8 (RFC 6455 section 8.1): close code 1007.
     InvalidUtf8,
-    /// An inbound message or frame exceeded the limit: close code 1009.
+    /// A message of the peer was longer than
+    /// [`HubBuilder::max_message`](crate::HubBuilder::max_message) allows: close code 1009.
     MessageTooBig,
-    /// An inbound message came in more fragments than it may have: close code 1008.
+    /// A message of the peer came in more fragments than
+    /// [`HubBuilder::max_fragments`](crate::HubBuilder::max_fragments) allows: close code 1008.
     TooManyFragments,
-    /// The peer sent more than it may, for longer than it may: close code 1008.
+    /// The peer sent more frames than [`HubBuilder::message_rate`](crate::HubBuilder::message_rate)
+    /// and its burst allow: close code 1008.
     TooManyMessages,
     /// A message to all clients did not fit into this client's queue: close code 1013.
     Overflow,
-    /// Nothing came from the peer for the heartbeat's time: close code 1001.
+    /// The peer sent nothing for the time of
+    /// [`HubBuilder::idle_timeout`](crate::HubBuilder::idle_timeout): close code 1001.
     HeartbeatTimeout,
-    /// The application asked for it, with [`Client::close`](crate::Client::close): close code 1008.
+    /// The application called [`Client::close`](crate::Client::close): close code 1008.
     Kicked,
-    /// Handling this connection panicked (a callback of the application, as a rule): close code 1011.
+    /// Handling this connection panicked, usually in a callback of the application: close code
+    /// 1011.
     Internal,
-    /// What the client had shown of who it is has expired: close code 1008.
+    /// The client's identity has expired: close code 1008.
     Expired,
 }
 
 impl CloseReason {
-    /// Every reason, in the order in which statistics list them.
+    /// Every reason, in the order of the statistics.
     pub const ALL: [Self; 13] = [
         Self::PeerClosed,
         Self::PeerGone,
@@ -54,7 +60,8 @@ impl CloseReason {
         Self::Expired,
     ];
 
-    /// The close code the peer is sent, `None` where it began the close itself or is gone.
+    /// Returns the close code that the peer gets. `None` means that the peer began the closing
+    /// handshake itself, or is gone.
     pub fn code(self) -> Option<u16> {
         match self {
             Self::PeerClosed | Self::PeerGone => None,
@@ -70,7 +77,7 @@ impl CloseReason {
         }
     }
 
-    /// The name in statistics and logs; also the text of the close frame.
+    /// Returns the name in statistics and logs. It is also the text of the close frame.
     pub fn name(self) -> &'static str {
         match self {
             Self::PeerClosed => "peer closed",
@@ -89,7 +96,7 @@ impl CloseReason {
         }
     }
 
-    /// Whether what waits is still sent before the close frame.
+    /// Returns whether the messages that wait for the client are sent before the close frame.
     pub(crate) fn flushes(self) -> bool {
         matches!(
             self,
@@ -101,7 +108,7 @@ impl CloseReason {
         self as usize
     }
 
-    /// Never 0.
+    /// Returns a number for the reason, which is never 0.
     pub(crate) fn to_u8(self) -> u8 {
         self as u8 + 1
     }
@@ -117,54 +124,61 @@ impl fmt::Display for CloseReason {
     }
 }
 
-/// Why something that was asked for was refused, without an end to the connection it was asked on.
+/// The reason that a request or a subscription was refused for. A refusal does not end the
+/// connection that it was asked on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum RefusalReason {
-    /// A request for a connection that is no WebSocket handshake (RFC 6455 section 4.2.1).
+    /// A request for a connection that is not a WebSocket handshake (RFC 6455 section 4.2.1).
     Handshake,
-    /// A request without an acceptable proof of who sends it: 401.
+    /// A request without valid credentials: 401.
     Unauthorized,
-    /// A request from a page of another site, or for what its sender may not do: 403.
+    /// A request from a page of another site, or for something that its sender may not do: 403.
     Forbidden,
     /// A request while the hub is shutting down: 503.
     Stopping,
-    /// One connection more than there may be: 503.
+    /// A connection beyond [`HubBuilder::max_connections`](crate::HubBuilder::max_connections):
+    /// 503.
     ConnectionLimit,
-    /// One connection more than there may be from one address: 429.
+    /// A connection beyond
+    /// [`HubBuilder::max_connections_per_address`](crate::HubBuilder::max_connections_per_address):
+    /// 429.
     AddressLimit,
-    /// A request whose header is too big: 431.
+    /// A request with too large a header: 431.
     HeaderSize,
-    /// A connection on which no header of a request came in time.
+    /// A connection on which no request header came in time.
     HeaderTimeout,
-    /// A handshake that was answered, and whose peer did not let it finish in time.
+    /// A handshake that was accepted, but that its peer did not finish in time.
     HandshakeTimeout,
-    /// A request whose body is too big: 413.
+    /// A request with too large a body: 413.
     BodySize,
     /// A request whose body did not come in time: 408.
     BodyTimeout,
-    /// A request that took too long in all, as where its peer does not read the answer: the connection is cut.
+    /// A request that took too long in all, for example because its peer does not read the
+    /// response. The connection is dropped.
     RequestTimeout,
-    /// A subscription to something that is no channel's name.
+    /// A subscription to an invalid channel name.
     Name,
     /// A subscription with an option of the wrong type.
     Options,
-    /// A subscription that the application does not allow.
+    /// A subscription that the client's grants or the application do not allow.
     Subscription,
-    /// One subscription more than a client may have.
+    /// A subscription beyond
+    /// [`HubBuilder::max_subscriptions`](crate::HubBuilder::max_subscriptions).
     SubscriptionLimit,
-    /// A subscription to one channel more than there may be, or a message to it that would have been kept.
+    /// A subscription or a kept message to a new channel beyond
+    /// [`HubBuilder::max_channels`](crate::HubBuilder::max_channels).
     ChannelLimit,
-    /// One range more than a subscription may wait for.
+    /// A range beyond the number that a subscription may wait for.
     RangeLimit,
-    /// A request to publish that holds no actions, or is not sent as JSON: 400, 415.
+    /// A request to publish that holds no valid actions (400) or is not JSON (415).
     Actions,
-    /// A TLS handshake that failed, or did not end in time.
+    /// A TLS handshake that failed or did not end in time.
     Tls,
 }
 
 impl RefusalReason {
-    /// Every reason, in the order in which statistics list them.
+    /// Every reason, in the order of the statistics.
     pub const ALL: [Self; 20] = [
         Self::Handshake,
         Self::Unauthorized,
@@ -188,7 +202,7 @@ impl RefusalReason {
         Self::Tls,
     ];
 
-    /// The name in statistics and logs.
+    /// Returns the name in statistics and logs.
     pub fn name(self) -> &'static str {
         match self {
             Self::Handshake => "not a handshake",
@@ -225,21 +239,21 @@ impl fmt::Display for RefusalReason {
     }
 }
 
-/// Why accepting connections paused.
+/// The reason that accepting connections paused for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum PauseReason {
-    /// The process or the system had no descriptor or no memory left for a connection.
+    /// The process or the system had no descriptor or no memory left for another connection.
     Descriptors,
-    /// As many requests as there may be were under way: see `server::ServeOptions`.
+    /// As many requests were under way as the options of the server (`server::ServeOptions`) allow.
     Requests,
 }
 
 impl PauseReason {
-    /// Every reason, in the order in which statistics list them.
+    /// Every reason, in the order of the statistics.
     pub const ALL: [Self; 2] = [Self::Descriptors, Self::Requests];
 
-    /// The name in statistics and logs.
+    /// Returns the name in statistics and logs.
     pub fn name(self) -> &'static str {
         match self {
             Self::Descriptors => "descriptor limit",

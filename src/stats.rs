@@ -1,4 +1,4 @@
-//! What a hub has counted.
+//! The counters of a hub.
 
 use std::collections::BTreeMap;
 
@@ -9,76 +9,83 @@ use crate::message::{ChannelName, StatusReport};
 use crate::reason::{CloseReason, PauseReason, RefusalReason};
 use crate::sync::{AtomicU64, Ordering};
 
-/// A hub's counters at one moment. Made by [`Hub::stats`](crate::Hub::stats).
+/// The counters of a hub at one moment, from [`Hub::stats`](crate::Hub::stats).
 ///
-/// Messages count once for each subscriber they were meant for. At rest, to the unit:
-/// `offered = written + queued + skipped + discarded`.
+/// A message counts once for each subscriber it is meant for. While nothing is on its way, this
+/// holds exactly: `offered = written + queued + skipped + discarded`.
 #[derive(Debug, Clone, Serialize)]
 #[non_exhaustive]
 pub struct Stats {
-    /// Connected clients.
+    /// The number of connected clients.
     pub clients: usize,
-    /// Channels with at least one subscriber.
+    /// The number of channels with at least one subscriber.
     pub channels: usize,
-    /// Subscriptions of all clients together.
+    /// The number of subscriptions of all clients together.
     pub subscribers: usize,
     /// Messages x subscribers that were fanned out.
     pub offered: u64,
-    /// Messages handed to the kernel, in all.
+    /// Messages that the kernel has taken.
     pub written: u64,
-    /// Messages that wait in clients' queues now.
+    /// Messages that wait in the clients' queues now.
     pub queued: u64,
-    /// Bytes that wait in clients' queues now, frame headers included. Clients share what they wait for: it is less in memory.
+    /// Bytes that wait in the clients' queues now, frame headers included. They take less memory
+    /// than that, because clients share the blocks they wait for.
     pub queued_bytes: u64,
-    /// Messages that wait in the fullest of these queues.
+    /// Messages that wait in the fullest of these queues now.
     pub longest_queue: u64,
-    /// Messages skipped, for whatever reason.
+    /// Messages that were skipped, for any reason.
     pub skipped: u64,
-    /// Of these, the ones that a channel could not even take: it was published to faster than its blocks could be made. The others found a client's
-    /// queue full.
+    /// The skipped messages that their channel could not take, because they were published faster
+    /// than they could be sealed into blocks. The other skipped messages found a client's queue
+    /// full.
     pub overrun: u64,
-    /// Messages that had been accepted for a client, or were being fanned out to it, when it went.
+    /// Messages that waited for a client, or were being fanned out to it, when its connection
+    /// ended.
     pub discarded: u64,
-    /// Bytes handed to the kernel, frame headers included.
+    /// Bytes that the kernel has taken, frame headers included.
     pub written_bytes: u64,
-    /// Bytes that the histories of all channels hold.
+    /// Bytes that the histories of all channels hold now.
     pub history_bytes: usize,
-    /// Writes to sockets.
+    /// The number of writes to sockets.
     pub writes: u64,
-    /// Blocks fanned out.
+    /// The number of blocks that were fanned out.
     pub blocks: u64,
-    /// Connections accepted since the hub began.
+    /// Connections that were accepted since the hub was created.
     pub connected: u64,
-    /// Connections ended since the hub began, by reason.
+    /// Connections that have ended since the hub was created, by [`CloseReason::name`].
     pub closed: BTreeMap<&'static str, u64>,
-    /// Client messages that were ignored: bad JSON, wrong types, unknown commands.
+    /// Client messages that were ignored: invalid JSON, wrong types and unknown commands.
     pub ignored: u64,
-    /// Requests and subscriptions that were refused, by reason.
+    /// Requests and subscriptions that were refused, by [`RefusalReason::name`].
     pub refused: BTreeMap<&'static str, u64>,
-    /// Times that accepting connections paused, by reason.
+    /// How often accepting connections paused, by [`PauseReason::name`].
     pub paused: BTreeMap<&'static str, u64>,
-    /// Seals that ended in a panic, which would be a bug: what they had not delivered counts as skipped.
+    /// Seals that ended in a panic, which would be a bug. The messages that such a seal had not
+    /// delivered count as skipped.
     pub panicked: u64,
-    /// Messages in each block.
+    /// The number of messages of each block.
     pub block_messages: Distribution,
-    /// Bytes that the kernel took with each write.
+    /// The number of bytes that the kernel took in each write.
     pub write_sizes: Distribution,
-    /// Seconds that each write took.
+    /// The duration of each write, in seconds.
     pub write_seconds: Distribution,
-    /// Seconds from the first message that a flush of a channel waited for until everything that waited was in its subscribers' queues: the longest
-    /// that any of these messages took to get there. A flush that reached nobody is not counted, nor one that a full queue brought about.
+    /// The duration of each flush of a channel, in seconds: from the publication of the first
+    /// waiting message until all waiting messages are in the subscribers' queues. That is the
+    /// longest time that any of these messages took. A flush that reaches no subscriber is not
+    /// counted, and neither is one that a full queue caused.
     pub flush_seconds: Distribution,
 }
 
-/// Where the histograms tell values apart: messages of a block.
+/// The bounds of `block_messages`.
 static BLOCK_MESSAGES: [u64; 8] = [1, 4, 16, 64, 256, 1024, 4096, 16384];
-/// Bytes of a write.
+/// The bounds of `write_sizes`, in bytes.
 static WRITE_SIZES: [u64; 8] = [128, 512, 2048, 8192, 16384, 32768, 65536, 262_144];
-/// Nanoseconds of a write: about 10 us as a rule.
+/// The bounds of `write_seconds`, in nanoseconds. A write usually takes about 10 us.
 static WRITE_TIMES: [u64; 8] = [
     2_000, 5_000, 10_000, 20_000, 50_000, 200_000, 1_000_000, 10_000_000,
 ];
-/// Nanoseconds of a flush: up to the flush interval, and beyond it when the machine is overloaded.
+/// The bounds of `flush_seconds`, in nanoseconds. A flush takes up to the flush interval, and
+/// longer when the machine is overloaded.
 static FLUSH_TIMES: [u64; 10] = [
     10_000,
     100_000,
@@ -91,41 +98,41 @@ static FLUSH_TIMES: [u64; 10] = [
     200_000_000,
     1_000_000_000,
 ];
-const NANOSECONDS: f64 = 1e9;
+const NANOSECONDS_PER_SECOND: f64 = 1e9;
 
-/// One channel's counters. Made by [`Hub::channels`](crate::Hub::channels).
+/// The counters of one channel, from [`Hub::channels`](crate::Hub::channels).
 #[derive(Debug, Clone, Serialize)]
 #[non_exhaustive]
 pub struct ChannelStats {
     /// The channel's name.
     pub channel: ChannelName,
-    /// Its subscribers.
+    /// The number of its subscribers.
     pub subscribers: usize,
-    /// Messages published to it since it exists.
+    /// Messages that were published to it since it was created.
     pub published: u64,
-    /// Names its numbering.
+    /// The name of its numbering. A channel that is created anew has a new epoch.
     pub epoch: String,
-    /// The number of the last message that was sealed.
+    /// The number of the last message that was sealed into a block.
     pub seq: u64,
-    /// Bytes its history holds.
+    /// Bytes that its history holds now.
     pub kept_bytes: usize,
     /// Messages x subscribers that were skipped.
     pub skipped: u64,
-    /// The last status published to it.
+    /// The last status that was published to it.
     pub status: Option<StatusReport>,
 }
 
-/// What waits in the queues of all clients together.
+/// The content of the queues of all clients together.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Queues {
     pub(crate) messages: u64,
     pub(crate) bytes: u64,
-    /// Messages in the fullest of them.
+    /// Messages in the fullest queue.
     pub(crate) longest: u64,
 }
 
 impl Queues {
-    /// Adds one client's.
+    /// Adds the queue of one client.
     pub(crate) fn add(&mut self, messages: usize, bytes: usize) {
         self.messages += messages as u64;
         self.bytes += bytes as u64;
@@ -133,7 +140,8 @@ impl Queues {
     }
 }
 
-/// The counters themselves. Relaxed throughout: each is a tally that orders nothing.
+/// The counters of a hub, while it runs. Every access is Relaxed: each counter is a tally that
+/// orders nothing.
 #[derive(Debug)]
 pub(crate) struct Totals {
     offered: AtomicU64,
@@ -176,20 +184,24 @@ impl Default for Totals {
 }
 
 impl Totals {
+    /// Counts a block of this many messages.
     pub(crate) fn count_block(&self, messages: usize) {
         self.block_messages.count(messages as u64);
     }
 
-    /// A flush that was over so many nanoseconds after it was asked for.
-    pub(crate) fn count_flush(&self, took: u64) {
-        self.flush_times.count(took);
+    /// Counts a flush that was over this many nanoseconds after its first message was published.
+    pub(crate) fn count_flush(&self, nanoseconds: u64) {
+        self.flush_times.count(nanoseconds);
     }
 
-    /// Messages x subscribers that were skipped because the channel took no more; they are counted as skipped beside this.
+    /// Counts messages x subscribers that were skipped because the channel took no more. The caller
+    /// counts them as skipped, too.
     pub(crate) fn count_overrun(&self, messages: u64) {
         self.overrun.fetch_add(messages, Ordering::Relaxed);
     }
 
+    /// Counts messages x subscribers that were fanned out, and those among them that were skipped or
+    /// discarded. The others were accepted.
     pub(crate) fn count_fan_out(&self, offered: u64, skipped: u64, discarded: u64) {
         if offered == 0 {
             return;
@@ -201,20 +213,22 @@ impl Totals {
         self.count_discarded(discarded);
     }
 
+    /// Counts accepted messages that are discarded with their client.
     pub(crate) fn count_discarded(&self, messages: u64) {
         if messages > 0 {
             self.discarded.fetch_add(messages, Ordering::Relaxed);
         }
     }
 
+    /// Counts a write of this many whole messages and bytes.
     pub(crate) fn count_write(&self, messages: u64, bytes: u64) {
         self.written.fetch_add(messages, Ordering::Relaxed);
         self.write_sizes.count(bytes);
     }
 
-    /// How long the kernel took to take a write, in nanoseconds.
-    pub(crate) fn count_write_time(&self, took: u64) {
-        self.write_times.count(took);
+    /// Counts the duration of a write.
+    pub(crate) fn count_write_time(&self, nanoseconds: u64) {
+        self.write_times.count(nanoseconds);
     }
 
     pub(crate) fn count_connected(&self) {
@@ -242,7 +256,7 @@ impl Totals {
         self.panicked.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// The counters, with what only the hub can tell beside them.
+    /// Returns the counters, together with the figures that only the hub knows.
     pub(crate) fn stats(
         &self,
         clients: usize,
@@ -290,8 +304,8 @@ impl Totals {
             panicked: read(&self.panicked),
             block_messages,
             write_sizes,
-            write_seconds: self.write_times.distribution(NANOSECONDS),
-            flush_seconds: self.flush_times.distribution(NANOSECONDS),
+            write_seconds: self.write_times.distribution(NANOSECONDS_PER_SECOND),
+            flush_seconds: self.flush_times.distribution(NANOSECONDS_PER_SECOND),
         }
     }
 }

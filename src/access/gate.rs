@@ -1,7 +1,6 @@
 //! The gate that every request has to pass before it may read or change anything.
 
 use std::future::Future;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -12,6 +11,7 @@ use super::{
     AuthError, AuthFuture, Authenticator, Credentials, Hosts, Identity, LocalAddress, Origins,
     PeerAddress,
 };
+use crate::callback::catch_callback;
 use crate::reason::RefusalReason;
 
 /// The maximum time for an authenticator.
@@ -172,17 +172,6 @@ async fn authenticate(
                 AUTHENTICATOR_TIMEOUT.as_secs()
             );
             Err(AuthError::Failed)
-        }
-    }
-}
-
-/// Calls a callback of the application. A panic is logged, and returns `None`.
-pub(crate) fn catch_callback<T>(callback: &'static str, call: impl FnOnce() -> T) -> Option<T> {
-    match catch_unwind(AssertUnwindSafe(call)) {
-        Ok(answer) => Some(answer),
-        Err(_) => {
-            tracing::error!(callback, "a callback of the application panicked");
-            None
         }
     }
 }

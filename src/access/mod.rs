@@ -55,6 +55,6 @@ pub use peer::{LocalAddress, PeerAddress};
 pub use tokens::{TokenFault, TokenFileError, TokenTable};
 
 pub(crate) use expiry::expired;
-pub(crate) use gate::{Denial, Gate, catch_callback};
+pub(crate) use gate::{Denial, Gate};
 pub(crate) use identity::PeerInfo;
 pub(crate) use origin::Hosts;

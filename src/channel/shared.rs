@@ -60,7 +60,7 @@ impl HubShared {
             clock,
             room: Notify::new(),
             keep: Keep {
-                messages: config.history_messages,
+                messages: config.history,
                 bytes: config.history_bytes,
                 age: u64::try_from(config.history_age.as_nanos()).unwrap_or(u64::MAX),
             },

@@ -1,191 +1,96 @@
-//! The opening handshake (RFC 6455 section 4.2): what is refused before a connection exists, and what is answered when it does.
+//! The opening handshake (RFC 6455 section 4.2): checks the request, and answers it.
 
 use std::future::Future;
-use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::{
-    ALLOW, CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, SEC_WEBSOCKET_ACCEPT,
-    SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE, WWW_AUTHENTICATE,
+    CONNECTION, HeaderName, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY,
+    SEC_WEBSOCKET_VERSION, UPGRADE,
 };
 use http::{HeaderMap, Method, Request, Response, StatusCode, request};
 use http_body_util::Full;
+use hyper::upgrade::{OnUpgrade, Upgraded};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tracing::Instrument;
 
 use super::Socket;
-use super::addresses::counted;
-use crate::access::{Denial, Identity, PeerAddress, PeerInfo, expired};
+use super::refusal::HandshakeRefusal;
+use crate::Hub;
+use crate::access::{Identity, PeerAddress, PeerInfo, expired};
 use crate::channel::{Client, ClientKind};
-use crate::hub::Inner;
+use crate::hub::{ConnectionSlot, Engine};
 use crate::reason::RefusalReason;
 
-/// The body of an answer to an upgrade: empty, or a refusal's text.
+/// The body of the response to an upgrade request: empty, or the text of a refusal.
 pub type UpgradeBody = Full<Bytes>;
 
-/// Why a handshake was refused, or a stream for the same reason.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum HandshakeRefusal {
-    Method,
-    NotAnUpgrade,
-    Version,
-    Key,
-    /// The gate stayed shut.
-    Denied(Denial),
-    Stopping,
-    Full,
-    FullAddress,
-    /// The server that carries the hub does not support upgrades.
-    NoUpgrade,
-}
-
-impl HandshakeRefusal {
-    fn answer(self) -> (StatusCode, &'static str) {
-        match self {
-            Self::Method => (
-                StatusCode::METHOD_NOT_ALLOWED,
-                "A WebSocket handshake is a GET request.",
-            ),
-            Self::NotAnUpgrade => (
-                StatusCode::UPGRADE_REQUIRED,
-                "This address speaks WebSocket: connect with a WebSocket client.",
-            ),
-            Self::Version => (
-                StatusCode::UPGRADE_REQUIRED,
-                "Only version 13 of WebSocket (RFC 6455) is spoken here.",
-            ),
-            Self::Key => (
-                StatusCode::BAD_REQUEST,
-                "Sec-WebSocket-Key is missing or is not 16 bytes in base64.",
-            ),
-            Self::Denied(denial) => (denial.status(), denial.text()),
-            Self::Stopping => (
-                StatusCode::SERVICE_UNAVAILABLE,
-                "The server is shutting down.",
-            ),
-            Self::Full => (
-                StatusCode::SERVICE_UNAVAILABLE,
-                "The server has as many connections as it may.",
-            ),
-            Self::FullAddress => (
-                StatusCode::TOO_MANY_REQUESTS,
-                "Your address has as many connections to this server as it may.",
-            ),
-            Self::NoUpgrade => (
-                StatusCode::INTERNAL_SERVER_ERROR,
-                "The server does not support upgrades.",
-            ),
+impl Hub {
+    /// Answers a WebSocket handshake. If it succeeds, serves the client in a task of its own.
+    ///
+    /// This works with any server built on hyper 1 that serves the connection with upgrades
+    /// enabled (`with_upgrades`).
+    ///
+    /// The response is a refusal with a `text/plain` body if the request is not a handshake (RFC
+    /// 6455 section 4.2.1), if the page that sends it belongs to another site, if the request is
+    /// not admitted, or if the hub is full or shutting down. Refusals are counted: see
+    /// [`Stats::refused`](crate::Stats::refused).
+    ///
+    /// The method waits for nothing but the
+    /// [authenticator](crate::HubBuilder::authenticator), if there is one.
+    ///
+    /// # Panics
+    /// Panics outside a tokio runtime with I/O and time enabled.
+    ///
+    /// # Cancel safety
+    /// Dropping the future drops the request unanswered. The hub keeps nothing of it.
+    pub async fn upgrade<B>(&self, request: Request<B>) -> Response<UpgradeBody> {
+        match accept(self.engine(), request).await {
+            Ok(response) => response,
+            Err(refusal) => refusal.refuse(self.engine()),
         }
-    }
-
-    /// As what it is counted.
-    fn reason(self) -> RefusalReason {
-        match self {
-            Self::Method | Self::NotAnUpgrade | Self::Version | Self::Key | Self::NoUpgrade => {
-                RefusalReason::Handshake
-            }
-            Self::Denied(denial) => denial.reason(),
-            Self::Stopping => RefusalReason::Stopping,
-            Self::Full => RefusalReason::ConnectionLimit,
-            Self::FullAddress => RefusalReason::AddressLimit,
-        }
-    }
-
-    /// Counted; what is to be answered.
-    pub(crate) fn counted(self, hub: &Inner) -> (StatusCode, &'static str) {
-        hub.core().totals.count_refused(self.reason());
-        self.answer()
-    }
-
-    /// Counted, and answered.
-    fn refuse(self, hub: &Inner) -> Response<UpgradeBody> {
-        let (status, text) = self.counted(hub);
-        let mut response = Response::new(Full::new(Bytes::from_static(text.as_bytes())));
-        *response.status_mut() = status;
-        let headers = response.headers_mut();
-        headers.insert(
-            CONTENT_TYPE,
-            HeaderValue::from_static("text/plain; charset=utf-8"),
-        );
-        match self {
-            Self::Method => {
-                headers.insert(ALLOW, HeaderValue::from_static("GET"));
-            }
-            // RFC 9110 section 15.5.22: 426 names what to upgrade to; RFC 6455 section 4.2.2: and which version.
-            Self::NotAnUpgrade | Self::Version => {
-                headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
-                headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
-                headers.insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
-            }
-            Self::Denied(denial) => {
-                if let Some(challenge) = denial.challenge() {
-                    headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
-                }
-            }
-            _ => {}
-        }
-        response
     }
 }
 
-/// Answers a handshake, and when it succeeds, starts the connection's task.
-pub(crate) async fn upgrade<B>(hub: &Arc<Inner>, request: Request<B>) -> Response<UpgradeBody> {
-    // Apart from the body: the future can be sent between threads whether or not that can be shared.
+/// Checks a handshake, starts the connection's task and returns the response.
+async fn accept<B>(
+    hub: &Arc<Engine>,
+    request: Request<B>,
+) -> Result<Response<UpgradeBody>, HandshakeRefusal> {
+    // The body is kept apart from what is awaited, so that the future is `Send` for every body.
     let (head, body) = request.into_parts();
-    let (accept, identity) = match check(hub, &head).await {
-        Ok(admitted) => admitted,
-        Err(refusal) => return refusal.refuse(hub),
-    };
-    let peer = PeerAddress::of(&head.extensions);
+    let (accept_key, identity) = check(hub, &head).await?;
+    let address = PeerAddress::of(&head.extensions);
     let mut request = Request::from_parts(head, body);
-    if request
-        .extensions()
-        .get::<hyper::upgrade::OnUpgrade>()
-        .is_none()
-    {
-        return HandshakeRefusal::NoUpgrade.refuse(hub);
+    if request.extensions().get::<OnUpgrade>().is_none() {
+        return Err(HandshakeRefusal::NoUpgrade);
     }
-    let slot = match Slot::take(hub, peer) {
-        Ok(slot) => slot,
-        Err(refusal) => return refusal.refuse(hub),
-    };
-    // Once more: to find out who it is may have taken a while.
+    let slot = ConnectionSlot::take(hub, address).map_err(HandshakeRefusal::Full)?;
+    // Checked again: the authenticator may have taken a while.
     if hub.is_stopping() {
-        return HandshakeRefusal::Stopping.refuse(hub);
+        return Err(HandshakeRefusal::Stopping);
     }
     let upgrade = hyper::upgrade::on(&mut request);
     tokio::spawn(async move {
-        let hub = &slot.hub;
+        let hub = slot.engine();
         match tokio::time::timeout(hub.config().handshake_timeout, upgrade).await {
             Ok(Ok(upgraded)) => {
-                let socket = Socket::from_upgraded(upgraded);
-                let expiring = identity
-                    .clone()
-                    .filter(|identity| identity.expiry().is_some());
-                let address = peer.or_else(|| socket.peer_address());
-                let client = hub.make_client(PeerInfo { address, identity }, ClientKind::WebSocket);
-                // For whoever logs at level debug: costs nothing otherwise.
-                let user = client.identity().map(Identity::user);
-                let span =
-                    tracing::debug_span!("connection", client = %client.id(), ?address, user);
-                let connection =
-                    super::run(Arc::clone(hub), Arc::clone(&client), socket).instrument(span);
-                // Boxed: the waiting for the upgrade does not take the room of the connection.
+                let (client, connection) = connect(hub, upgraded, PeerInfo { address, identity });
+                let expires = |identity: &&Identity| identity.expiry().is_some();
+                let expiring = client.identity().filter(expires).cloned();
+                // Boxed, so that a task that waits for its upgrade takes no room for a connection.
                 match expiring {
                     None => Box::pin(connection).await,
                     Some(identity) => {
-                        Box::pin(run_until_expired(identity, &client, connection)).await
+                        Box::pin(run_until_expired(identity, &client, connection)).await;
                     }
                 }
             }
             Ok(Err(error)) => tracing::debug!(%error, "the peer left during the handshake"),
             Err(_) => {
-                hub.core()
-                    .totals
-                    .count_refused(RefusalReason::HandshakeTimeout);
-                tracing::debug!(address = ?peer, "a handshake did not end in time");
+                hub.totals().count_refused(RefusalReason::HandshakeTimeout);
+                tracing::debug!(?address, "a handshake did not end in time");
             }
         }
     });
@@ -194,11 +99,28 @@ pub(crate) async fn upgrade<B>(hub: &Arc<Inner>, request: Request<B>) -> Respons
     let headers = response.headers_mut();
     headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
     headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
-    headers.insert(SEC_WEBSOCKET_ACCEPT, accept);
-    response
+    headers.insert(SEC_WEBSOCKET_ACCEPT, accept_key);
+    Ok(response)
 }
 
-/// Runs a connection to its end, which begins when the client's identity expires.
+/// Creates the client of an upgraded connection, and the future that runs the connection.
+fn connect(
+    hub: &Arc<Engine>,
+    upgraded: Upgraded,
+    peer: PeerInfo,
+) -> (Arc<Client>, impl Future<Output = ()> + use<>) {
+    let socket = Socket::from_upgraded(upgraded);
+    let address = peer.address.or_else(|| socket.peer_address());
+    let identity = peer.identity;
+    let client = hub.make_client(PeerInfo { address, identity }, ClientKind::WebSocket);
+    let user = client.identity().map(Identity::user);
+    // Costs nothing unless the level debug is logged.
+    let span = tracing::debug_span!("connection", client = %client.id(), ?address, user);
+    let connection = super::run(Arc::clone(hub), Arc::clone(&client), socket).instrument(span);
+    (client, connection)
+}
+
+/// Runs a connection to its end. Asks the client to close when its identity expires.
 async fn run_until_expired(
     identity: Identity,
     client: &Client,
@@ -212,57 +134,10 @@ async fn run_until_expired(
     connection.await;
 }
 
-/// One of the connections a hub may have, and its peer's address may, from the handshake to the end.
-pub(crate) struct Slot {
-    hub: Arc<Inner>,
-    /// The address on whose account it is, if it is on one's.
-    address: Option<IpAddr>,
-}
-
-impl Slot {
-    /// A slot on the peer's account, if its address is known.
-    pub(crate) fn take(
-        hub: &Arc<Inner>,
-        peer: Option<SocketAddr>,
-    ) -> Result<Self, HandshakeRefusal> {
-        if !hub.take_slot() {
-            return Err(HandshakeRefusal::Full);
-        }
-        // From here on dropping it gives back what was taken.
-        let mut slot = Self {
-            hub: Arc::clone(hub),
-            address: None,
-        };
-        if let Some(address) = peer.and_then(|peer| counted(peer.ip())) {
-            if !hub
-                .addresses()
-                .take(address, hub.config().max_connections_per_address)
-            {
-                return Err(HandshakeRefusal::FullAddress);
-            }
-            slot.address = Some(address);
-        }
-        Ok(slot)
-    }
-
-    #[cfg(feature = "server")]
-    pub(crate) fn hub(&self) -> &Arc<Inner> {
-        &self.hub
-    }
-}
-
-impl Drop for Slot {
-    fn drop(&mut self) {
-        if let Some(address) = self.address {
-            self.hub.addresses().give_back(address);
-        }
-        self.hub.give_slot_back();
-    }
-}
-
-/// What has to hold before anything is promised; answers the `Sec-WebSocket-Accept` (RFC 6455 section 4.2.2).
+/// Checks whether a request is a handshake that may become a connection. Returns the value of
+/// `Sec-WebSocket-Accept` (RFC 6455 section 4.2.2) and the sender's identity.
 async fn check(
-    hub: &Arc<Inner>,
+    hub: &Engine,
     head: &request::Parts,
 ) -> Result<(HeaderValue, Option<Identity>), HandshakeRefusal> {
     let headers = &head.headers;
@@ -281,18 +156,19 @@ async fn check(
     let key = headers
         .get(SEC_WEBSOCKET_KEY)
         .map(HeaderValue::as_bytes)
-        .filter(|key| is_key(key));
-    let key = key.ok_or(HandshakeRefusal::Key)?;
+        .filter(|key| is_key(key))
+        .ok_or(HandshakeRefusal::Key)?;
     if hub.is_stopping() {
         return Err(HandshakeRefusal::Stopping);
     }
     let identity = hub.admit(head).await.map_err(HandshakeRefusal::Denied)?;
-    let accept =
+    let accept_key =
         HeaderValue::from_str(&derive_accept_key(key)).expect("base64 is a valid header value");
-    Ok((accept, identity))
+    Ok((accept_key, identity))
 }
 
-/// Whether a list-valued header has a token, in whatever case (RFC 9110 section 5.6.1).
+/// Returns whether a list-valued header has a token, in upper or lower case (RFC 9110 section
+/// 5.6.1).
 fn has_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
     headers
         .get_all(name)
@@ -305,7 +181,7 @@ fn has_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
         })
 }
 
-/// 16 bytes in base64: 22 characters of its alphabet and two of padding.
+/// Returns whether a key is 16 bytes in base64: 22 characters of its alphabet and two of padding.
 fn is_key(key: &[u8]) -> bool {
     key.len() == 24
         && key.ends_with(b"==")

@@ -1,4 +1,5 @@
-//! The receiving half: tungstenite keeps the protocol (masking, fragments, UTF-8, close), we keep its buffers small.
+//! The receiving half of a connection. tungstenite checks the protocol: masks, fragments, UTF-8 and
+//! the closing handshake. This file keeps its buffers small.
 
 use std::io::{self, Read, Write};
 use std::task::{Context, Poll};
@@ -7,54 +8,57 @@ use bytes::Bytes;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig, WebSocketContext};
 use tokio_tungstenite::tungstenite::{Error, Message, Utf8Bytes, error::ProtocolError};
 
-use super::frames::FrameCount;
+use super::frames::FrameCounter;
 use super::socket::Socket;
 use super::writer::Writer;
 use crate::config::Config;
 use crate::reason::CloseReason;
 
-/// Clients send a command now and then; a larger buffer would only be memory held for each of them.
-const READ_BUFFER: usize = 512;
+/// The size of the read buffer. Clients rarely send, so a larger buffer would only take memory for
+/// each of them.
+const READ_BUFFER_BYTES: usize = 512;
 
-/// What came in.
+/// Something that was received, or the end.
 #[derive(Debug)]
 pub(crate) enum Inbound {
     /// A text message.
     Text(Utf8Bytes),
     /// A binary message.
     Binary(Bytes),
-    /// The peer has begun to close: the next look answers it, with tungstenite's close frame and [`Inbound::End`].
+    /// The peer has begun the closing handshake. The next poll writes tungstenite's close frame and
+    /// returns [`Inbound::End`].
     Close,
-    /// A control frame; tungstenite has answered it.
+    /// A ping or a pong. tungstenite has answered the ping.
     Control,
-    /// The reading is over.
+    /// Nothing more will be read.
     End(CloseReason),
 }
 
-/// Reads one connection's messages.
+/// Receives the messages of one connection.
 #[derive(Debug)]
 pub(crate) struct Reader {
     context: WebSocketContext,
-    frames: FrameCount,
-    /// Something came since this was asked last: any byte is a sign of life, not only whole messages.
-    heard: bool,
+    frames: FrameCounter,
+    /// Whether any byte has come since the last call of `take_received`. A part of a message is a
+    /// sign of life too.
+    received: bool,
 }
 
 impl Reader {
     pub(crate) fn new(config: &Config) -> Self {
         let bounds = WebSocketConfig::default()
-            .read_buffer_size(READ_BUFFER)
+            .read_buffer_size(READ_BUFFER_BYTES)
             .write_buffer_size(0)
             .max_message_size(Some(config.max_message))
             .max_frame_size(Some(config.max_message));
         Self {
             context: WebSocketContext::new(Role::Server, Some(bounds)),
-            frames: FrameCount::new(u32::try_from(config.max_fragments).unwrap_or(u32::MAX)),
-            heard: false,
+            frames: FrameCounter::new(u32::try_from(config.max_fragments).unwrap_or(u32::MAX)),
+            received: false,
         }
     }
 
-    /// The next message. What the protocol answers (pong, close) goes to `writer`.
+    /// Returns the next message. The protocol's answers (pong, close) are queued in `writer`.
     pub(crate) fn poll_next(
         &mut self,
         socket: &mut Socket,
@@ -64,13 +68,13 @@ impl Reader {
         let Self {
             context,
             frames,
-            heard,
+            received,
         } = self;
         let read = context.read(&mut Duplex {
             socket,
             writer,
             cx,
-            heard,
+            received,
             frames,
         });
         if self.frames.is_exceeded() {
@@ -88,21 +92,19 @@ impl Reader {
         };
         Poll::Ready(inbound)
     }
-}
 
-impl Reader {
-    /// Whether anything came from the peer since the last call.
-    pub(crate) fn take_heard(&mut self) -> bool {
-        std::mem::take(&mut self.heard)
+    /// Returns whether anything has come from the peer since the last call.
+    pub(crate) fn take_received(&mut self) -> bool {
+        std::mem::take(&mut self.received)
     }
 
-    /// How many frames have come since the last call, of whichever kind.
+    /// Returns how many frames of any kind have come since the last call.
     pub(crate) fn take_frames(&mut self) -> u32 {
         self.frames.take()
     }
 }
 
-/// RFC 6455 sections 7.1.7 and 7.4.1: which failure closes with which code.
+/// Returns the reason that an error ends the connection for (RFC 6455 sections 7.1.7 and 7.4.1).
 fn reason(error: &Error) -> CloseReason {
     match error {
         Error::ConnectionClosed => CloseReason::PeerClosed,
@@ -114,24 +116,25 @@ fn reason(error: &Error) -> CloseReason {
     }
 }
 
-/// The socket as tungstenite sees it: reading never blocks, writing goes to the writer as whole frames.
+/// The socket as tungstenite sees it. A read never blocks, and a write queues a whole frame in the
+/// writer.
 struct Duplex<'a, 'cx> {
     socket: &'a mut Socket,
     writer: &'a mut Writer,
     cx: &'a mut Context<'cx>,
-    heard: &'a mut bool,
-    frames: &'a mut FrameCount,
+    received: &'a mut bool,
+    frames: &'a mut FrameCounter,
 }
 
 impl Read for Duplex<'_, '_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if self.frames.is_exceeded() {
-            // Ends the reading of a message that would never end.
+            // Otherwise tungstenite would go on reading a message that may never end.
             return Err(io::ErrorKind::InvalidData.into());
         }
         match self.socket.poll_read(self.cx, buffer) {
             Poll::Ready(Ok(n)) => {
-                *self.heard |= n > 0;
+                *self.received |= n > 0;
                 self.frames.read(&buffer[..n]);
                 Ok(n)
             }

@@ -1,4 +1,5 @@
-//! The byte stream under a connection: a TCP socket where we know it, else whatever the server gave us.
+//! The byte stream of a connection: a TCP socket if the server hands over one, otherwise any
+//! stream.
 
 use std::fmt;
 use std::io::{self, IoSlice};
@@ -12,21 +13,21 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-/// Anything a connection can run over.
-pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+/// A stream that a connection can run over.
+pub(crate) trait ByteStream: AsyncRead + AsyncWrite + Send + Unpin {}
 
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> ByteStream for T {}
 
 enum Io {
-    /// Without a virtual call, and without the upgrade's own wrappers and buffers.
+    /// Called directly, without the wrappers and buffers of the upgrade.
     Tcp(TcpStream),
-    Other(Box<dyn Stream>),
+    Other(Box<dyn ByteStream>),
 }
 
-/// A stream, and what was read from it before it became ours.
+/// A stream, and the bytes that the HTTP server had read from it before the upgrade.
 pub(crate) struct Socket {
     io: Io,
-    early: Bytes,
+    read_ahead: Bytes,
 }
 
 impl Socket {
@@ -38,21 +39,21 @@ impl Socket {
         }
     }
 
-    fn from_tcp(tcp: TcpStream, early: Bytes) -> Self {
-        // What is written is already coalesced; a socket that refuses the option still works.
+    fn from_tcp(tcp: TcpStream, read_ahead: Bytes) -> Self {
+        // Writes are coalesced already. A socket that refuses the option still works.
         let _ = tcp.set_nodelay(true);
-        // A copy: the original would hold the HTTP server's whole read buffer.
+        // Copied, because the original keeps the HTTP server's whole read buffer alive.
         Self {
             io: Io::Tcp(tcp),
-            early: Bytes::copy_from_slice(&early),
+            read_ahead: Bytes::copy_from_slice(&read_ahead),
         }
     }
 
-    /// Takes any stream.
-    pub(crate) fn from_stream(stream: impl Stream + 'static) -> Self {
+    /// Wraps any stream.
+    pub(crate) fn from_stream(stream: impl ByteStream + 'static) -> Self {
         Self {
             io: Io::Other(Box::new(stream)),
-            early: Bytes::new(),
+            read_ahead: Bytes::new(),
         }
     }
 
@@ -63,25 +64,25 @@ impl Socket {
         }
     }
 
-    fn io(&mut self) -> Pin<&mut dyn Stream> {
+    fn io(&mut self) -> Pin<&mut dyn ByteStream> {
         match &mut self.io {
             Io::Tcp(tcp) => Pin::new(tcp),
             Io::Other(stream) => Pin::new(stream),
         }
     }
 
-    /// Reads what is there; 0 at the end of the stream.
+    /// Reads the bytes that have arrived. Returns 0 at the end of the stream.
     pub(crate) fn poll_read(
         &mut self,
         cx: &mut Context<'_>,
         buffer: &mut [u8],
     ) -> Poll<io::Result<usize>> {
-        if !self.early.is_empty() {
-            let n = self.early.len().min(buffer.len());
-            buffer[..n].copy_from_slice(&self.early[..n]);
-            self.early.advance(n);
-            if self.early.is_empty() {
-                self.early = Bytes::new();
+        if !self.read_ahead.is_empty() {
+            let n = self.read_ahead.len().min(buffer.len());
+            buffer[..n].copy_from_slice(&self.read_ahead[..n]);
+            self.read_ahead.advance(n);
+            if self.read_ahead.is_empty() {
+                self.read_ahead = Bytes::new();
             }
             return Poll::Ready(Ok(n));
         }
@@ -96,21 +97,22 @@ impl Socket {
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         match &mut self.io {
-            // A plain write spares the kernel reading a list of one.
+            // For a single slice a plain write is cheaper than a vectored one.
             Io::Tcp(tcp) => match slices {
                 [slice] => Pin::new(tcp).poll_write(cx, slice),
                 slices => Pin::new(tcp).poll_write_vectored(cx, slices),
             },
             Io::Other(stream) => {
                 let written = ready!(Pin::new(&mut *stream).poll_write_vectored(cx, slices))?;
-                // A stream with a buffer of its own (TLS) sends only when flushed; when it can't now, the next write or the shutdown does.
+                // A stream with a buffer of its own, such as TLS, sends only when flushed. If it
+                // cannot send now, the next write or the shutdown flushes it.
                 let _ = Pin::new(stream).poll_flush(cx)?;
                 Poll::Ready(Ok(written))
             }
         }
     }
 
-    /// Sends what the stream buffers itself, then ends our direction.
+    /// Sends what the stream has buffered, then shuts our direction down.
     pub(crate) fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.io().poll_shutdown(cx)
     }

@@ -1,7 +1,8 @@
-//! Stage 6: one writer owns the socket's sending half.
+//! Stage 6 of a line's path: the writer owns the socket's sending half.
 //!
-//! It takes all that waits and hands it to the kernel in as few vectored writes as possible. Pongs and close frames go through it too,
-//! between two parcels, never within one.
+//! It takes everything that waits in the outbox and passes it to the kernel in as few vectored
+//! writes as possible. Pongs and close frames are sent through it too, between two parcels and
+//! never within one.
 
 use std::io::{self, IoSlice};
 use std::task::{Context, Poll, ready};
@@ -11,37 +12,40 @@ use super::socket::Socket;
 use crate::channel::{Client, HubShared};
 use crate::outbox::OutboxReader;
 
-/// The most parcels one write takes.
+/// The maximum number of parcels in one write.
 const MAX_SLICES: usize = 64;
-/// About the most bytes one write takes: more would keep other clients' writers waiting.
-const MAX_BYTES: usize = 256 * 1024;
-/// Writes before the task lets others run.
-const WRITES_IN_A_ROW: usize = 4;
-/// Control frames that may wait for a socket that takes none; a peer that pings on without reading is answered no further.
+/// The approximate maximum size of one write. Larger writes would delay the writers of other
+/// clients.
+const MAX_WRITE_BYTES: usize = 256 * 1024;
+/// The number of writes before the task lets other tasks run.
+const MAX_WRITES_IN_A_ROW: usize = 4;
+/// The size of control frames that may wait for a socket that takes none. The pings of a peer that
+/// does not read are not answered beyond that.
 const MAX_CONTROL_BYTES: usize = 4096;
 
-/// What is being written to one client.
+/// The writer of one connection.
 #[derive(Debug, Default)]
 pub(crate) struct Writer {
-    /// What is taken from the outbox and not yet fully written.
+    /// Parcels taken from the outbox and not yet written in full.
     reader: OutboxReader,
-    /// Control frames, to go at the next boundary between parcels.
+    /// Control frames that are sent at the next boundary between parcels.
     control: Vec<u8>,
 }
 
-/// Why a flush stopped.
+/// The result of a flush.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Flushed {
-    /// Everything is with the kernel.
-    All,
-    /// There is more, but others have to run first: poll again.
-    Some,
-    /// Everything is with the kernel, and a subscription has more pending: give it that, and poll again.
-    Pending,
+pub(crate) enum FlushOutcome {
+    /// The kernel has taken everything.
+    Complete,
+    /// More waits, but other tasks have to run first. The caller polls again.
+    Yielded,
+    /// The kernel has taken everything, and a subscription has more pending. The caller has it
+    /// delivered and polls again.
+    MorePending,
 }
 
 impl Writer {
-    /// Queues a control frame (RFC 6455 section 5.5).
+    /// Queues a control frame (RFC 6455 section 5.5). Drops a pong for which there is no room.
     pub(crate) fn push_control(&mut self, frame: &[u8]) {
         const PONG: u8 = 0x8a;
         if frame.first() == Some(&PONG) && self.control.len() + frame.len() > MAX_CONTROL_BYTES {
@@ -50,34 +54,36 @@ impl Writer {
         self.control.extend_from_slice(frame);
     }
 
-    /// Drops what has not begun to be written, and counts nothing of the rest: the account was closed. Control frames stay: the answer to the peer's
-    /// close frame may be among them.
+    /// Drops every parcel of which nothing is written yet. A partly written parcel is finished, but
+    /// no longer counted: the caller counts it as discarded. Control frames stay, because the
+    /// answer to the peer's close frame may be among them.
     pub(crate) fn abandon(&mut self) {
         self.reader.abandon();
     }
 
-    /// Writes until nothing waits or the socket takes no more. In the end `All` leaves the outbox ready to wake the task for what comes next.
+    /// Writes until nothing waits or the socket takes no more. After [`FlushOutcome::Complete`] the
+    /// next push to the outbox wakes the task.
     pub(crate) fn poll_flush(
         &mut self,
         socket: &mut Socket,
         client: &Client,
         shared: &HubShared,
         cx: &mut Context<'_>,
-    ) -> Poll<io::Result<Flushed>> {
-        for _ in 0..WRITES_IN_A_ROW {
+    ) -> Poll<io::Result<FlushOutcome>> {
+        for _ in 0..MAX_WRITES_IN_A_ROW {
             if !self.gather(client) {
                 let drained = self.reader.drained(&client.outbox);
                 if drained.awaited {
                     shared.room.notify_waiters();
                 }
                 return Poll::Ready(Ok(if drained.pending {
-                    Flushed::Pending
+                    FlushOutcome::MorePending
                 } else {
-                    Flushed::All
+                    FlushOutcome::Complete
                 }));
             }
             let mut slices = [IoSlice::new(&[]); MAX_SLICES];
-            let count = self.reader.fill(&mut slices, MAX_BYTES);
+            let count = self.reader.fill(&mut slices, MAX_WRITE_BYTES);
             let start = Instant::now();
             let n = ready!(socket.poll_write(cx, &slices[..count]))?;
             shared
@@ -89,12 +95,13 @@ impl Writer {
             let released = self.reader.advance(&client.outbox, n);
             shared.recorder.written(released.messages, n);
         }
-        Poll::Ready(Ok(Flushed::Some))
+        Poll::Ready(Ok(FlushOutcome::Yielded))
     }
 
-    /// Takes what waits; false when there is nothing to write, and then the outbox's next push wakes the task.
+    /// Collects the parcels that wait. Returns false if there are none: then the next push to the
+    /// outbox wakes the task.
     fn gather(&mut self, client: &Client) -> bool {
-        // One parcel of control frames at a time: the rest stays where it is bounded.
+        // One parcel of control frames at a time: the others stay in `control`, which is bounded.
         if !self.control.is_empty() {
             self.reader.insert_control(&mut self.control);
         }

@@ -23,6 +23,7 @@ pub use event::ProcessEvent;
 pub(crate) use line_ends::for_each_line;
 pub use lines::Lines;
 pub use message_type::MessageType;
+pub(crate) use name::ProcessChannelName;
 pub use name::{ChannelName, NameError, ProcessId};
 pub use status::{Status, StatusReport};
 

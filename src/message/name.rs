@@ -81,6 +81,28 @@ impl ChannelName {
     }
 }
 
+/// The name of a process's channel, on the stack: a look-up by it allocates nothing.
+pub(crate) struct ProcessChannelName {
+    bytes: [u8; PROCESS_PREFIX.len() + MAX_PROCESS_BYTES],
+    len: usize,
+}
+
+impl ProcessChannelName {
+    /// Joins `process:` and an id, which is not checked. Returns `None` for an id that is too long.
+    pub(crate) fn new(process_id: &str) -> Option<Self> {
+        let len = PROCESS_PREFIX.len() + process_id.len();
+        let mut bytes = [0; PROCESS_PREFIX.len() + MAX_PROCESS_BYTES];
+        let (prefix, id) = bytes.get_mut(..len)?.split_at_mut(PROCESS_PREFIX.len());
+        prefix.copy_from_slice(PROCESS_PREFIX.as_bytes());
+        id.copy_from_slice(process_id.as_bytes());
+        Some(Self { bytes, len })
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.bytes[..self.len]).expect("two texts, one after the other")
+    }
+}
+
 impl ProcessId {
     /// Validates a process id.
     ///

@@ -307,11 +307,11 @@ impl Acceptor {
     }
 
     fn count_paused(&self, reason: PauseReason) {
-        self.hub.inner().core().totals.count_paused(reason);
+        self.hub.engine().totals().count_paused(reason);
     }
 
     fn count_refused(&self, reason: RefusalReason) {
-        self.hub.inner().core().totals.count_refused(reason);
+        self.hub.engine().totals().count_refused(reason);
     }
 }
 

@@ -49,9 +49,9 @@ pub(super) async fn actions(
             );
         }
     };
-    let inner = hub.inner();
-    let client = inner.make_client(admitted.0, ClientKind::Http);
-    if !actions.iter().all(|action| inner.permits(&client, action)) {
+    let engine = hub.engine();
+    let client = engine.make_client(admitted.0, ClientKind::Http);
+    if !actions.iter().all(|action| engine.permits(&client, action)) {
         return refuse(
             &hub,
             RefusalReason::Forbidden,
@@ -91,11 +91,11 @@ pub(super) async fn channels(
     State(hub): State<Hub>,
     admitted: AdmittedPeer,
 ) -> Json<Vec<ChannelStats>> {
-    let inner = hub.inner();
-    let client = inner.make_client(admitted.0, ClientKind::Http);
+    let engine = hub.engine();
+    let client = engine.make_client(admitted.0, ClientKind::Http);
     Json(
         hub.channels()
-            .filter(|stats| inner.authorizes(&client, &stats.channel))
+            .filter(|stats| engine.authorizes(&client, &stats.channel))
             .collect(),
     )
 }

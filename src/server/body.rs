@@ -18,7 +18,7 @@ impl FromRequest<Hub> for RequestBody {
     type Rejection = Response;
 
     async fn from_request(request: Request, hub: &Hub) -> Result<Self, Response> {
-        let config = hub.inner().config();
+        let config = hub.engine().config();
         let too_large = || {
             refuse(
                 hub,

@@ -28,8 +28,8 @@ pub(super) async fn list(
 ) -> Response {
     match processes {
         Some(Extension(processes)) => {
-            let client = hub.inner().make_client(admitted.0, ClientKind::Http);
-            processes.list(hub.inner(), &client)
+            let client = hub.engine().make_client(admitted.0, ClientKind::Http);
+            processes.list(hub.engine(), &client)
         }
         None => Json([(); 0]).into_response(),
     }
@@ -83,7 +83,7 @@ mod supervised {
 
     use crate::channel::Client;
     use crate::encode::Timestamp;
-    use crate::hub::Inner;
+    use crate::hub::Engine;
     use crate::message::{Action, ChannelName, ProcessId, ProcessOrder, Status};
     use crate::process::{Control, ProcessInfo};
 
@@ -138,7 +138,7 @@ mod supervised {
             self.control.submit(id.as_str(), order).is_ok()
         }
 
-        pub(super) fn list(&self, hub: &Inner, client: &Arc<Client>) -> Response {
+        pub(super) fn list(&self, hub: &Engine, client: &Arc<Client>) -> Response {
             let mut shown = Vec::new();
             for info in self.control.list() {
                 let channel = ChannelName::process(&info.id);
@@ -205,7 +205,7 @@ mod unsupervised {
     use axum::response::Response;
 
     use crate::channel::Client;
-    use crate::hub::Inner;
+    use crate::hub::Engine;
     use crate::message::{ProcessId, ProcessOrder};
 
     #[derive(Clone, Debug)]
@@ -224,7 +224,7 @@ mod unsupervised {
             match *self {}
         }
 
-        pub(super) fn list(&self, _: &Inner, _: &Arc<Client>) -> Response {
+        pub(super) fn list(&self, _: &Engine, _: &Arc<Client>) -> Response {
             match *self {}
         }
     }

@@ -20,7 +20,7 @@ impl FromRequestParts<Hub> for AdmittedPeer {
 
     async fn from_request_parts(head: &mut Parts, hub: &Hub) -> Result<Self, Response> {
         add_peer_address(&mut head.extensions);
-        match hub.inner().admit(head).await {
+        match hub.engine().admit(head).await {
             Ok(identity) => Ok(Self(PeerInfo {
                 address: PeerAddress::of(&head.extensions),
                 identity,
@@ -57,6 +57,6 @@ pub(super) fn refuse(
     status: StatusCode,
     text: impl Into<String>,
 ) -> Response {
-    hub.inner().core().totals.count_refused(reason);
+    hub.engine().totals().count_refused(reason);
     (status, text.into()).into_response()
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 
 use crate::ConfigError;
-use crate::config::{MAX_DURATION, lasts, within};
+use crate::config::{MAX_DURATION, check_duration, check_range};
 
 /// The smallest header limit: hyper's HTTP/1 parser accepts no smaller buffer.
 const MIN_HEADER_BYTES: usize = 8 * 1024;
@@ -117,20 +117,20 @@ impl ServeOptions {
     /// # Errors
     /// [`ConfigError::OutOfRange`] names the first limit that is not.
     pub fn check(&self) -> Result<(), ConfigError> {
-        within(
+        check_range(
             "header_bytes",
             self.header_bytes,
             MIN_HEADER_BYTES,
             MAX_HEADER_BYTES,
         )?;
-        within("max_requests", self.max_requests, 1, Semaphore::MAX_PERMITS)?;
-        lasts(
+        check_range("max_requests", self.max_requests, 1, Semaphore::MAX_PERMITS)?;
+        check_duration(
             "header_timeout",
             self.header_timeout,
             MIN_TIMEOUT,
             MAX_DURATION,
         )?;
-        lasts(
+        check_duration(
             "request_timeout",
             self.request_timeout,
             MIN_TIMEOUT,

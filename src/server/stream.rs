@@ -25,9 +25,9 @@ use super::refusal::{AdmittedPeer, refuse};
 use crate::Hub;
 use crate::access::expired;
 use crate::channel::{Client, ClientKind, Subscription};
-use crate::connection::Slot;
+use crate::connection::HandshakeRefusal;
 use crate::encode::Encoding;
-use crate::hub::Inner;
+use crate::hub::{ConnectionSlot, Engine};
 use crate::message::ChannelName;
 use crate::outbox::{OutboxReader, Parcel, Used};
 use crate::protocol::{Since, SubscribeOptions, SubscribeRefusal};
@@ -128,8 +128,8 @@ fn open(
             );
         }
     };
-    let inner = hub.inner();
-    if inner.is_stopping() {
+    let engine = hub.engine();
+    if engine.is_stopping() {
         const TEXT: &str = "The server is shutting down.";
         return refuse(
             hub,
@@ -138,8 +138,8 @@ fn open(
             TEXT,
         );
     }
-    let client = inner.make_client(admitted.0, ClientKind::Http);
-    if !inner.authorizes(&client, &name) {
+    let client = engine.make_client(admitted.0, ClientKind::Http);
+    if !engine.authorizes(&client, &name) {
         let text = SubscribeRefusal::Unauthorized.as_str();
         return refuse(
             hub,
@@ -148,16 +148,16 @@ fn open(
             text,
         );
     }
-    let slot = match Slot::take(inner, client.address()) {
+    let slot = match ConnectionSlot::take(engine, client.address()) {
         Ok(slot) => slot,
-        Err(refusal) => return refusal.counted(inner).into_response(),
+        Err(limit) => return HandshakeRefusal::Full(limit).count(engine).into_response(),
     };
     let expiring = client
         .identity()
         .filter(|identity| identity.expiry().is_some())
         .cloned();
     let body = ChannelStream {
-        membership: inner.welcome(&client),
+        membership: engine.register(&client),
         client,
         reader: OutboxReader::default(),
         given: Used::default(),
@@ -166,8 +166,8 @@ fn open(
         expiry: expiring.map(|identity| Box::pin(expired(identity)) as Pin<Box<_>>),
         slot,
     };
-    inner.tell_connected(&body.client);
-    if let Err(refusal) = inner.join_as(&body.client, name, encoding, Some(options), None) {
+    engine.notify_connected(&body.client);
+    if let Err(refusal) = engine.join(&body.client, name, encoding, Some(options), None) {
         return refuse(
             hub,
             refusal.reason(),
@@ -210,12 +210,12 @@ struct ChannelStream {
     silence: Pin<Box<Sleep>>,
     /// Completes when the client's identity expires. `None` if it does not expire.
     expiry: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
-    slot: Slot,
+    slot: ConnectionSlot,
 }
 
 impl ChannelStream {
-    fn hub(&self) -> &Arc<Inner> {
-        self.slot.hub()
+    fn hub(&self) -> &Arc<Engine> {
+        self.slot.engine()
     }
 
     /// Accounts for the parcel that has been written, if there is one.
@@ -224,7 +224,7 @@ impl ChannelStream {
         if given.messages > 0 {
             self.reader.release(&self.client.outbox, given);
             self.hub()
-                .core()
+                .shared()
                 .recorder
                 .written(given.messages, given.bytes);
         }
@@ -235,7 +235,7 @@ impl ChannelStream {
         if !self.reader.take_or_sleep(&self.client.outbox) {
             let drained = self.reader.drained(&self.client.outbox);
             if drained.awaited {
-                self.hub().core().room.notify_waiters();
+                self.hub().shared().room.notify_waiters();
             }
             if drained.pending {
                 self.hub().resume(&self.client);
@@ -327,7 +327,7 @@ mod tests {
         };
         assert!(poll().is_pending());
         let client = hub.clients().next().expect("the stream's client");
-        let mut room = pin!(hub.inner().core().room.notified());
+        let mut room = pin!(hub.engine().shared().room.notified());
         room.as_mut().enable();
         let mut is_told = || {
             room.as_mut()
@@ -337,7 +337,7 @@ mod tests {
         client.outbox.await_room();
         hub.send_to_channel("c", crate::Message::output("line"))
             .expect("a valid name");
-        hub.inner().flush();
+        hub.engine().flush();
         assert!(
             poll().is_ready() && !is_told(),
             "the line is not written yet"

@@ -10,7 +10,7 @@ use super::restart::RestartBackoff;
 use super::state::{QueuedOrder, SupervisorState};
 use super::table::{ProcessFailure, RunPhase, TableEntry};
 use super::{Supervised, SupervisorEvent};
-use crate::access::catch_callback;
+use crate::callback::catch_callback;
 use crate::message::{ProcessId, ProcessOrder, Status};
 use crate::process::{ExitReport, Process, Signal};
 use crate::{Hub, Publisher};

@@ -121,14 +121,13 @@ fn out_of_range(error: ConfigError) -> Failure {
         ConfigError::OutOfRange {
             setting,
             value,
-            least,
-            most,
+            min,
+            max,
+            ..
         } => {
-            let option = setting
-                .replace("history_messages", "history")
-                .replace('_', "-");
+            let option = setting.replace('_', "-");
             Failure::usage(format!(
-                "--{option} is {value}, but has to be between {least} and {most}"
+                "--{option} is {value}, but has to be between {min} and {max}"
             ))
         }
         error => Failure::usage(error),

@@ -1,29 +1,33 @@
-//! How many connections each address has. Touched when one begins and when one ends, never on the way of a message.
+//! Counts the connections of each address. Used when a connection begins and when it ends, never
+//! while a message is on its way.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::hash::{BuildHasher, RandomState};
 use std::net::{IpAddr, Ipv6Addr};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
-/// So many locks, each for its part of the addresses: a storm from everywhere meets at none of them.
+use crate::sync::lock;
+
+/// The number of locks. Each guards its share of the addresses, so that a burst of connections from
+/// many addresses does not contend for one lock.
 const SHARDS: usize = 16;
 
 type Counts = HashMap<IpAddr, usize>;
 
-/// Connections by address. An address that has none takes no memory.
+/// The number of connections of each address. An address without connections takes no memory.
 #[derive(Debug)]
-pub(crate) struct Addresses {
+pub(super) struct Addresses {
     shards: [Mutex<Counts>; SHARDS],
     hasher: RandomState,
 }
 
-/// What is counted as one peer. `None` for what is not counted: connections from this machine.
-pub(crate) fn counted(address: IpAddr) -> Option<IpAddr> {
+/// Returns the address that a connection counts for. Connections from this machine are not counted.
+pub(super) fn counted_address(address: IpAddr) -> Option<IpAddr> {
     match address.to_canonical() {
         address if address.is_loopback() => None,
         IpAddr::V6(address) => {
-            // A /64 is what one customer is given (RFC 6177): whoever has one address of it has all.
+            // One customer gets a whole /64 (RFC 6177), so a peer with one address of it has all.
             let network = u128::from(address) >> 64 << 64;
             Some(Ipv6Addr::from(network).into())
         }
@@ -32,25 +36,26 @@ pub(crate) fn counted(address: IpAddr) -> Option<IpAddr> {
 }
 
 impl Addresses {
-    pub(crate) fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self {
             shards: Default::default(),
             hasher: RandomState::new(),
         }
     }
 
-    /// Counts one more connection of an address unless it has `most`.
-    pub(crate) fn take(&self, address: IpAddr, most: usize) -> bool {
+    /// Counts one more connection of an address. Returns false, and counts nothing, if the address
+    /// has `max` already.
+    pub(super) fn take(&self, address: IpAddr, max: usize) -> bool {
         let mut counts = self.shard(address);
         let count = counts.entry(address).or_default();
-        // `most` is at least 1, so an entry that was just made is never left at 0.
-        let taken = *count < most;
+        // `max` is at least 1, so a new entry does not stay at 0.
+        let taken = *count < max;
         *count += usize::from(taken);
         taken
     }
 
-    /// One connection of it has ended.
-    pub(crate) fn give_back(&self, address: IpAddr) {
+    /// Counts one connection of an address less.
+    pub(super) fn give_back(&self, address: IpAddr) {
         if let Entry::Occupied(mut entry) = self.shard(address).entry(address) {
             *entry.get_mut() -= 1;
             if *entry.get() == 0 {
@@ -59,12 +64,9 @@ impl Addresses {
         }
     }
 
-    /// Nothing panics while a lock is held.
     fn shard(&self, address: IpAddr) -> MutexGuard<'_, Counts> {
         let shard = self.hasher.hash_one(address) as usize % SHARDS;
-        self.shards[shard]
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        lock(&self.shards[shard])
     }
 }
 
@@ -112,7 +114,7 @@ mod tests {
             ("::1", None),
             ("::ffff:127.0.0.1", None),
         ] {
-            assert_eq!(counted(ip(address)), expected.map(ip), "{address}");
+            assert_eq!(counted_address(ip(address)), expected.map(ip), "{address}");
         }
     }
 }

@@ -1,0 +1,146 @@
+//! Registers a client when it connects, and unregisters it when its connection has ended.
+
+use std::sync::Arc;
+
+use super::Engine;
+use crate::access::PeerInfo;
+use crate::channel::{Client, ClientId, ClientKind, Subscription};
+use crate::encode::Encoding;
+use crate::reason::CloseReason;
+use crate::sync::Ordering;
+
+impl Engine {
+    /// Creates a client, which is not registered yet.
+    pub(crate) fn make_client(&self, peer: PeerInfo, kind: ClientKind) -> Arc<Client> {
+        // Relaxed: the number only has to be unique.
+        let id = ClientId(self.next_client.fetch_add(1, Ordering::Relaxed));
+        Arc::new(Client::new(
+            id,
+            peer,
+            self.config().limits(),
+            kind,
+            Arc::downgrade(&self.shared.totals),
+        ))
+    }
+
+    /// Makes a client a member of the channel of all clients. Returns its membership.
+    pub(crate) fn register(&self, client: &Arc<Client>) -> Arc<Subscription> {
+        self.start();
+        self.totals().count_connected();
+        let membership = Arc::new(Subscription::new(
+            Arc::clone(client),
+            Arc::clone(&self.everyone),
+            Encoding::Json,
+            None,
+        ));
+        self.everyone.join(&membership);
+        // After the join: a shutdown that began before sees the client, or this check sees it.
+        if self.is_stopping() {
+            client.outbox.ask_to_close(CloseReason::Shutdown);
+        }
+        membership
+    }
+
+    /// Calls the connect callback. If it panics, the connection is closed with code 1011.
+    pub(crate) fn notify_connected(&self, client: &Arc<Client>) {
+        tracing::debug!(client = %client.id(), address = ?client.address(), "connected");
+        if !self.callbacks.connected(client) {
+            client.outbox.ask_to_close(CloseReason::Internal);
+        }
+    }
+
+    /// Removes a client from every channel, that of all clients included. A second call does
+    /// nothing.
+    pub(crate) fn leave_all(&self, membership: &Arc<Subscription>) {
+        if membership.has_left() {
+            return;
+        }
+        self.everyone.leave(membership);
+        let subscriptions = std::mem::take(&mut *membership.client.lock());
+        for subscription in subscriptions.into_values() {
+            self.leave(&subscription);
+        }
+    }
+
+    /// Unregisters a client whose connection has ended: counts the messages that are discarded with
+    /// it, and calls the disconnect callback.
+    pub(crate) fn unregister(&self, membership: &Arc<Subscription>, reason: CloseReason) {
+        self.leave_all(membership);
+        let client = &membership.client;
+        self.totals()
+            .count_discarded(client.outbox.discard() as u64);
+        self.totals().count_closed(reason);
+        tracing::debug!(client = %client.id(), %reason, "disconnected");
+        self.callbacks.disconnected(client, reason);
+    }
+}
+
+#[cfg(all(test, not(outrace_loom)))]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+    use crate::Hub;
+
+    fn client(hub: &Hub) -> Arc<Client> {
+        hub.engine()
+            .make_client(PeerInfo::default(), ClientKind::WebSocket)
+    }
+
+    #[tokio::test]
+    async fn a_client_is_listed_from_its_registration_to_its_end_and_each_end_is_told_once() {
+        let ends = Arc::new(Mutex::new(Vec::new()));
+        let hub = Hub::builder()
+            .on_disconnect({
+                let ends = Arc::clone(&ends);
+                move |client, reason| ends.lock().unwrap().push((client.id(), reason))
+            })
+            .build()
+            .unwrap();
+        let client = client(&hub);
+        assert_eq!(hub.client_count(), 0);
+        let membership = hub.engine().register(&client);
+        assert_eq!(hub.client_count(), 1);
+        hub.engine().leave_all(&membership);
+        hub.engine().leave_all(&membership);
+        assert_eq!(hub.client_count(), 0);
+        hub.engine().unregister(&membership, CloseReason::Kicked);
+        assert_eq!(*ends.lock().unwrap(), [(client.id(), CloseReason::Kicked)]);
+        let stats = hub.stats();
+        assert_eq!(
+            (stats.connected, stats.closed["closed by the server"]),
+            (1, 1)
+        );
+    }
+
+    #[tokio::test]
+    async fn what_waits_for_a_client_that_ends_is_counted_as_discarded() {
+        let hub = Hub::new();
+        let client = client(&hub);
+        let membership = hub.engine().register(&client);
+        for _ in 0..3 {
+            hub.send_error("x");
+        }
+        hub.engine().flush();
+        hub.engine().unregister(&membership, CloseReason::PeerGone);
+        let stats = hub.stats();
+        assert_eq!((stats.offered, stats.discarded), (3, 3));
+    }
+
+    #[tokio::test]
+    async fn a_connect_callback_that_panics_ends_that_client_alone() {
+        let hub = Hub::builder()
+            .on_connect(|client| assert_ne!(client.id().to_string(), "1", "on purpose"))
+            .build()
+            .unwrap();
+        let clients = [client(&hub), client(&hub)];
+        for client in &clients {
+            hub.engine().register(client);
+            hub.engine().notify_connected(client);
+        }
+        assert_eq!(
+            clients.map(|client| client.outbox.close_asked()),
+            [Some(CloseReason::Internal), None]
+        );
+    }
+}

@@ -1,0 +1,82 @@
+//! The parts of a hub that its handles and its connections share.
+
+use std::sync::Arc;
+
+use super::callbacks::Callbacks;
+use super::slots::Slots;
+use crate::access::Gate;
+use crate::channel::{Channel, HubShared, Overflow, Registry};
+use crate::config::Config;
+use crate::stats::Totals;
+use crate::sync::{AtomicBool, AtomicU64, Ordering};
+
+/// The parts of one hub. Every [`Hub`](super::Hub) handle and every connection holds a reference.
+pub(crate) struct Engine {
+    pub(super) shared: Arc<HubShared>,
+    pub(super) registry: Arc<Registry>,
+    /// The channel of all clients. A client is in it from its registration to its end.
+    pub(super) everyone: Arc<Channel>,
+    pub(super) gate: Gate,
+    pub(super) callbacks: Callbacks,
+    pub(super) next_client: AtomicU64,
+    pub(super) slots: Slots,
+    stopping: AtomicBool,
+}
+
+impl Engine {
+    pub(super) fn new(config: Config, gate: Gate, callbacks: Callbacks) -> Self {
+        let shared = Arc::new(HubShared::new(config));
+        Self {
+            registry: Registry::new(Arc::clone(&shared)),
+            everyone: Arc::new(Channel::new(
+                Arc::clone(&shared),
+                None,
+                Overflow::Disconnect,
+            )),
+            shared,
+            gate,
+            callbacks,
+            next_client: AtomicU64::new(1),
+            slots: Slots::new(),
+            stopping: AtomicBool::new(false),
+        }
+    }
+
+    pub(crate) fn config(&self) -> &Config {
+        &self.shared.config
+    }
+
+    pub(crate) fn shared(&self) -> &HubShared {
+        &self.shared
+    }
+
+    pub(crate) fn totals(&self) -> &Totals {
+        &self.shared.totals
+    }
+
+    /// Starts the flush timer unless it runs. Must be called within a tokio runtime.
+    pub(super) fn start(&self) {
+        self.registry.start_ticker();
+    }
+
+    /// Seals the waiting messages of every channel.
+    #[cfg(any(test, fuzzing, feature = "internals"))]
+    pub(crate) fn flush(&self) {
+        for channel in self.registry.all() {
+            channel.seal();
+        }
+        self.everyone.seal();
+    }
+
+    /// Returns whether the shutdown has begun.
+    pub(crate) fn is_stopping(&self) -> bool {
+        // Acquire, paired with the Release in `stop`.
+        self.stopping.load(Ordering::Acquire)
+    }
+
+    /// Marks the hub as shutting down.
+    pub(super) fn stop(&self) {
+        // Release, paired with the Acquire in `is_stopping`.
+        self.stopping.store(true, Ordering::Release);
+    }
+}

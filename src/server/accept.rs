@@ -232,7 +232,7 @@ impl Acceptor {
         tls: &super::Tls,
         tcp: TcpStream,
         peer: SocketAddr,
-    ) -> Option<tokio_rustls::server::TlsStream<TcpStream>> {
+    ) -> Option<super::tls::TlsStream> {
         let handshake =
             tokio::time::timeout(self.options.header_timeout, tls.acceptor().accept(tcp));
         let result = tokio::select! {

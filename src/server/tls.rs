@@ -10,6 +10,9 @@ use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::{self, ServerConfig};
 
+/// A TLS connection over TCP.
+pub(super) type TlsStream = tokio_rustls::server::TlsStream<tokio::net::TcpStream>;
+
 /// A certificate and its key, for [`ServeOptions::tls`](super::ServeOptions::tls).
 ///
 /// Supports TLS 1.2 and 1.3. Clones share one certificate, so that renewing one renews all.

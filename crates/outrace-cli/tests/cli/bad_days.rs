@@ -47,6 +47,9 @@ fn without_descriptors_streams_continue_and_accepting_waits_without_spinning_and
     let mut server = Blocking::limited("-n 48", &["pipe", "--id", "p"]);
     let mut subscriber = Socket::connect(server.address);
     subscriber.subscribe("process:p");
+    // A line shows that the program has opened its standard input, which takes a descriptor.
+    server.say("ready");
+    while subscriber.json()["data"] != "ready" {}
     let free = 48 - descriptors(&server, 48);
     // The crowd takes all descriptors that are left. As many connections again wait in the system's
     // queue.

@@ -235,9 +235,10 @@
 //! | `client` | a client that reconnects and resumes, in [`client`] |
 //! | `jwt` | JSON Web Tokens as credentials, in [`access::Jwt`] |
 //! | `tls` | TLS for the accept loop (with `server`) and for the client (with `client`) |
+//!
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
-// The targets of the links above. Without a feature they are on docs.rs.
+// The targets of the links above. Without the feature, a link leads to docs.rs.
 #![cfg_attr(feature = "server", doc = "[`Hub::router`]: Hub::router")]
 #![cfg_attr(
     not(feature = "server"),

@@ -237,8 +237,8 @@ fn go_ws(c: &mut Criterion) {
                 }
                 flush(&fanout_hub);
                 spent += start.elapsed();
-                // The flush clock may be sealing a channel on another thread, so that `flush` leaves
-                // that channel to it.
+                // The flush clock may be sealing a channel on another thread. `flush` leaves that
+                // channel to it.
                 let mut delivered = 0;
                 while delivered < 100 {
                     delivered += audiences

@@ -1,5 +1,5 @@
-//! Access to private parts for this package's own benches and fuzz targets. Not part of the interface:
-//! anything here may change or go at any time.
+//! Access to private parts for this package's own benches and fuzz targets. Not part of the
+//! interface: anything here may change or go at any time.
 
 use std::sync::Arc;
 
@@ -30,8 +30,8 @@ pub struct Audience {
 }
 
 impl Audience {
-    /// Connects this many clients and subscribes each to these channels. To be called within a tokio
-    /// runtime, in which the hub's flush clock then runs.
+    /// Connects this many clients and subscribes each to these channels. To be called within a
+    /// tokio runtime, in which the hub's flush clock then runs.
     ///
     /// # Panics
     /// If the hub refuses one of the channels.
@@ -142,8 +142,9 @@ impl Peer {
         self.hub.engine().command(self.client(), command);
     }
 
-    /// Writes this many parcels, as a socket that then takes no more, and returns the frames of each.
-    /// Once nothing waits, the client is given what is pending for it, as far as there is room.
+    /// Writes this many parcels, as a socket that then takes no more, and returns the frames of
+    /// each. Once nothing waits, the client is given what is pending for it, as far as there is
+    /// room.
     pub fn write(&mut self, parcels: usize) -> Vec<Bytes> {
         let client = Arc::clone(self.client());
         self.reader.take(&client.outbox);
@@ -214,8 +215,8 @@ fn take_all(reader: &mut OutboxReader, outbox: &Outbox) -> Used {
     taken
 }
 
-/// Serves one client over any stream, after its handshake, to the end of the connection. To be called
-/// within a tokio runtime with I/O and time.
+/// Serves one client over any stream, after its handshake, to the end of the connection. To be
+/// called within a tokio runtime with I/O and time.
 pub async fn converse(hub: &Hub, stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) {
     let engine = hub.engine();
     let client = engine.make_client(PeerInfo::default(), ClientKind::WebSocket);

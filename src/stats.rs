@@ -200,8 +200,8 @@ impl Totals {
         self.overrun.fetch_add(messages, Ordering::Relaxed);
     }
 
-    /// Counts messages x subscribers that were fanned out, and those among them that were skipped or
-    /// discarded. The others were accepted.
+    /// Counts messages x subscribers that were fanned out, and those among them that were skipped
+    /// or discarded. The others were accepted.
     pub(crate) fn count_fan_out(&self, offered: u64, skipped: u64, discarded: u64) {
         if offered == 0 {
             return;

@@ -1,4 +1,5 @@
-//! The atomics of the lock-free parts, which loom replaces in their models, and the one way to lock a mutex.
+//! The atomics of the lock-free parts, which loom replaces in their models, and the one way to lock
+//! a mutex.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

@@ -6,11 +6,13 @@ use atomic_waker::AtomicWaker;
 
 use crate::sync::{AtomicBool, Ordering};
 
-/// Whether the consumer sleeps for want of work, and how to wake it.
+/// The sleep flag of the consumer, and its waker.
 ///
-/// Every change of the flag is a read-modify-write, so that all of them stand in one modification order and each carries on what
-/// those before it released. If a producer's swap comes after the consumer's, it reads true and wakes; if it comes before, the consumer's swap
-/// sees the push that went before it. Either way nothing is slept through. A plain store would cut that chain.
+/// Each change of the flag is a read-modify-write. All changes therefore share one modification
+/// order, and each continues the release sequence of those before it. A producer's swap that comes
+/// after the consumer's reads true and wakes the consumer. If it comes before, the consumer's swap
+/// sees the push that preceded it. No push is slept through either way. A plain store would end the
+/// release sequence.
 #[derive(Debug, Default)]
 pub(crate) struct WakeFlag {
     asleep: AtomicBool,
@@ -18,12 +20,14 @@ pub(crate) struct WakeFlag {
 }
 
 impl WakeFlag {
-    /// Makes `cx`'s task the one to wake. To be called at the start of each poll, before anything is looked at.
+    /// Registers the task of `cx` as the one to wake. The consumer calls this at the start of each
+    /// poll, before it looks at the queue.
     pub(crate) fn register(&self, cx: &Context<'_>) {
         self.waker.register(cx.waker());
     }
 
-    /// Wakes the consumer if it sleeps, after a push; answers whether it did.
+    /// Wakes the consumer if it sleeps. A producer calls this after a push. Returns whether the
+    /// consumer slept.
     pub(crate) fn wake(&self) -> bool {
         let slept = self.rouse();
         if slept {
@@ -32,17 +36,18 @@ impl WakeFlag {
         slept
     }
 
-    /// Wakes the consumer whatever it does: for what it looks at beside the queue.
+    /// Wakes the consumer in any state, for a change outside the queue.
     pub(crate) fn wake_always(&self) {
         self.rouse();
         self.waker.wake();
     }
 
-    /// Goes to sleep unless `look` finds something. One caller at a time: the consumer.
+    /// Sets the flag and clears it again if `look` finds something. Only the consumer may call this.
     pub(crate) fn sleep_unless<T>(&self, look: impl FnOnce() -> Option<T>) -> Option<T> {
         self.asleep.swap(true, Ordering::AcqRel);
         let found = look()?;
-        // Relaxed: only spares a needless wake; a producer that still reads true wakes an awake task.
+        // Relaxed: this only avoids a needless wake. A producer that still reads true wakes a task
+        // that is awake.
         self.asleep.swap(false, Ordering::Relaxed);
         Some(found)
     }

@@ -1,8 +1,8 @@
 //! A timer that is precise below a millisecond.
 //!
-//! The runtime's own timers tick in whole milliseconds and fire up to one millisecond late, but flush
-//! intervals go down to a few hundred microseconds. On Linux a timerfd, waited for like a socket, is
-//! exact. Elsewhere the runtime's timer serves.
+//! The runtime's own timers tick in whole milliseconds and fire up to one millisecond late, but
+//! flush intervals go down to a few hundred microseconds. On Linux a timerfd, waited for like a
+//! socket, is exact. Elsewhere the runtime's timer serves.
 
 use std::time::Duration;
 
@@ -14,7 +14,8 @@ pub(crate) struct Alarm {
 }
 
 impl Alarm {
-    /// To be called within a runtime. Falls back to the runtime's timer when the system has no descriptor left.
+    /// To be called within a runtime. Falls back to the runtime's timer when the system has no
+    /// descriptor left.
     pub(crate) fn new() -> Self {
         #[cfg(target_os = "linux")]
         {

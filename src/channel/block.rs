@@ -1,5 +1,5 @@
-//! Stage 2's product: a run of messages of one channel, sealed, numbered, and encoded when the first
-//! subscriber needs it.
+//! Stage 2's product: a run of messages of one channel, sealed, numbered, and encoded when the
+//! first subscriber needs it.
 
 use std::ops::Range;
 use std::sync::OnceLock;
@@ -193,8 +193,8 @@ impl Block {
         })
     }
 
-    /// Encodes a part of the block for one subscriber, where a replay begins or ends within a frame of
-    /// several messages.
+    /// Encodes a part of the block for one subscriber, where a replay begins or ends within a frame
+    /// of several messages.
     pub(crate) fn encode(
         &self,
         encoding: Encoding,

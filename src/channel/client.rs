@@ -36,8 +36,8 @@ pub(crate) enum ClientKind {
 
 /// One connected client: its identity, its subscriptions, and the counters of its messages.
 ///
-/// The connect and disconnect callbacks get it, and [`Hub::clients`](crate::Hub::clients) lists all of
-/// them. Its counters stay readable after the client has gone. Holding it does not keep the
+/// The connect and disconnect callbacks get it, and [`Hub::clients`](crate::Hub::clients) lists all
+/// of them. Its counters stay readable after the client has gone. Holding it does not keep the
 /// connection open.
 ///
 /// ```
@@ -56,8 +56,8 @@ pub struct Client {
     peer: PeerInfo,
     since: SystemTime,
     kind: ClientKind,
-    /// Counts what is sent to this client alone. Weak: a client that is kept does not keep its hub's
-    /// counters.
+    /// Counts what is sent to this client alone. Weak: a client that is kept does not keep its
+    /// hub's counters.
     totals: Weak<Totals>,
     pub(crate) outbox: Outbox,
     /// Touched when this client subscribes, unsubscribes or leaves, and when its subscriptions are
@@ -126,15 +126,15 @@ impl Client {
         self.outbox.used().messages
     }
 
-    /// Sends a text message to this client alone, unchanged: behind what waits in its queue, and within
-    /// the queue's bounds.
+    /// Sends a text message to this client alone, unchanged: behind what waits in its queue, and
+    /// within the queue's bounds.
     ///
-    /// Returns false when the message was not accepted. That is the case when there was no room, which
-    /// counts as skipped; when the client is gone; and for a stream over HTTP, which carries the lines
-    /// of one channel and nothing else.
+    /// Returns false when the message was not accepted. That is the case when there was no room,
+    /// which counts as skipped; when the client is gone; and for a stream over HTTP, which carries
+    /// the lines of one channel and nothing else.
     ///
-    /// Never waits, and may be called from any thread. The messages of one caller keep their order. A
-    /// message that a channel sends meanwhile may stand between them.
+    /// Never waits, and may be called from any thread. The messages of one caller keep their order.
+    /// A message that a channel sends meanwhile may stand between them.
     pub fn send_text(&self, text: &str) -> bool {
         self.send(|| text_frame(text.as_bytes()))
     }
@@ -181,8 +181,8 @@ impl Client {
         self.kind
     }
 
-    /// Closes the connection with close code 1008, after what waits in its queue. Returns at once. The
-    /// disconnect callback is called when the connection has ended.
+    /// Closes the connection with close code 1008, after what waits in its queue. Returns at once.
+    /// The disconnect callback is called when the connection has ended.
     pub fn close(&self) {
         self.outbox.ask_to_close(CloseReason::Kicked);
     }
@@ -197,8 +197,8 @@ impl Client {
         self.skipped.fetch_add(messages, Ordering::Relaxed);
     }
 
-    /// Returns the subscriptions that have something pending, which the caller then sees to. Linear in
-    /// the client's subscriptions.
+    /// Returns the subscriptions that have something pending, which the caller then sees to. Linear
+    /// in the client's subscriptions.
     pub(crate) fn take_pending(&self) -> Vec<Arc<Subscription>> {
         self.lock()
             .values()
@@ -207,8 +207,8 @@ impl Client {
             .collect()
     }
 
-    /// Locks the subscriptions. A panic while this lock was held leaves a map that is still whole: each
-    /// change is one insertion or removal.
+    /// Locks the subscriptions. A panic while this lock was held leaves a map that is still whole:
+    /// each change is one insertion or removal.
     pub(crate) fn lock(&self) -> MutexGuard<'_, BTreeMap<ChannelName, Arc<Subscription>>> {
         lock(&self.subscriptions)
     }

@@ -1,7 +1,8 @@
 //! Stage 4: what one subscriber gets of a block.
 //!
 //! A plain subscription gets the messages of each block that fit. A subscription with options also
-//! has a place in the numbering: it is told of skipped messages before the next message that it gets.
+//! has a place in the numbering: it is told of skipped messages before the next message that it
+//! gets.
 
 use std::ops::Range;
 
@@ -103,7 +104,8 @@ impl Delivery<'_> {
         accepted
     }
 
-    /// Offers messages of a block, by their indexes in it, after the gap before them if there is one.
+    /// Offers messages of a block, by their indexes in it, after the gap before them if there is
+    /// one.
     ///
     /// Returns the number of messages accepted from the start of the range; `None` when the client
     /// is gone.
@@ -165,8 +167,8 @@ impl Delivery<'_> {
         self.skip(messages as usize);
     }
 
-    /// Tells of the gap before message `next`, if there is one. Returns false when there was no room:
-    /// then nothing after the gap may be delivered either.
+    /// Tells of the gap before message `next`, if there is one. Returns false when there was no
+    /// room: then nothing after the gap may be delivered either.
     pub(super) fn tell_gap(&mut self, gap: &mut Gap, next: u64, timestamp: &Timestamp) -> bool {
         if let Some(from) = gap.before(next)
             && self.to.tells_gaps()
@@ -181,8 +183,8 @@ impl Delivery<'_> {
         true
     }
 
-    /// Tells of the gap before message `next` although no message follows it. Returns false when there
-    /// was no room.
+    /// Tells of the gap before message `next` although no message follows it. Returns false when
+    /// there was no room.
     pub(super) fn tell_last_gap(&mut self, gap: &mut Gap, next: u64) -> bool {
         if !gap.is_open() || !self.to.tells_gaps() {
             return true;
@@ -194,8 +196,8 @@ impl Delivery<'_> {
     fn promise_gap(&mut self, gap: &mut Gap, last: u64) {
         if gap.is_open() && self.to.tells_gaps() {
             self.to.mark_pending();
-            // Once more after the request: room that was made before it is found here, and room made
-            // after it makes the writer come back.
+            // Once more after the request: room that was made before it is found here, and room
+            // made after it makes the writer come back.
             self.tell_last_gap(gap, last + 1);
         }
     }
@@ -211,7 +213,8 @@ impl Delivery<'_> {
         accepted
     }
 
-    /// Tells the subscriber that a request is refused. An answer that finds no room counts as skipped.
+    /// Tells the subscriber that a request is refused. An answer that finds no room counts as
+    /// skipped.
     pub(super) fn refuse(&mut self, refusal: SubscribeRefusal) {
         let message = Message::error(refusal.as_str());
         let frame = encode::single(&Envelope::new(None), &message, &HubShared::timestamp());

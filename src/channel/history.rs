@@ -1,8 +1,9 @@
 //! The last blocks of a channel, for subscribers that come late, come back or missed messages.
 //!
-//! A history holds the blocks that were fanned out, not copies: their raw messages, and the encodings
-//! that some subscriber needed. It belongs to the channel's sealer. Blocks are kept whole: the bound
-//! in messages is exact for replays, and off by less than one block for what is held.
+//! A history holds the blocks that were fanned out, not copies: their raw messages, and the
+//! encodings that some subscriber needed. It belongs to the channel's sealer. Blocks are kept
+//! whole: the bound in messages is exact for replays, and off by less than one block for what is
+//! held.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -20,7 +21,8 @@ pub(crate) struct Keep {
     pub(crate) age: u64,
 }
 
-/// The bytes charged for a channel with a history beside its blocks: its queue, names and numbering.
+/// The bytes charged for a channel with a history beside its blocks: its queue, names and
+/// numbering.
 pub(crate) const CHANNEL_BYTES: usize = 4096;
 
 /// A channel's last blocks, oldest first.

@@ -1,5 +1,5 @@
-//! Stage 1: what publishers have pushed and the sealer has not yet taken, in the channel's one total
-//! order.
+//! Stage 1: what publishers have pushed and the sealer has not yet taken, in the channel's one
+//! total order.
 //!
 //! Joins and leaves are in the same queue as messages. That makes the seam exact: a subscriber gets
 //! every message that was pushed after its join, and none from before.
@@ -31,14 +31,14 @@ pub(crate) enum Entry {
     Trim,
     /// The history has to make room for those of other channels.
     Forget,
-    /// So many messages found no room here. They keep their numbers, and do not count as skipped for a
-    /// subscriber that joins later.
+    /// So many messages found no room here. They keep their numbers, and do not count as skipped
+    /// for a subscriber that joins later.
     Overflowed(u64),
 }
 
 impl Entry {
-    /// Returns whether it may enter although the queue is at its bound: it must not be lost behind a
-    /// flood.
+    /// Returns whether it may enter although the queue is at its bound: it must not be lost behind
+    /// a flood.
     fn is_reserved(&self) -> bool {
         matches!(self, Self::Run(Run::Message(message)) if message.is_reserved())
     }
@@ -117,8 +117,8 @@ impl Ingest {
         }
     }
 
-    /// Pushes an entry without waiting. Returns the amount that waits now, this entry included. Over
-    /// `bound` the entry is not pushed but counted.
+    /// Pushes an entry without waiting. Returns the amount that waits now, this entry included.
+    /// Over `bound` the entry is not pushed but counted.
     ///
     /// A status or an error enters all the same, as it has a reserve in the clients' queues: a
     /// process's last lines may have filled this queue just before its exit status. The number of
@@ -171,8 +171,8 @@ impl Ingest {
         Waiting::unpack(self.waiting.load(Ordering::Relaxed))
     }
 
-    /// Returns the number of entries that a pass which starts now takes. Entries that are pushed later
-    /// belong to a later pass, so that a pass ends.
+    /// Returns the number of entries that a pass which starts now takes. Entries that are pushed
+    /// later belong to a later pass, so that a pass ends.
     pub(crate) fn len(&self) -> usize {
         self.queue.len()
     }

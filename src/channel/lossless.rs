@@ -1,5 +1,5 @@
-//! The policy of not skipping: a publisher that can wait does so while a subscriber has no room, within
-//! a bound.
+//! The policy of not skipping: a publisher that can wait does so while a subscriber has no room,
+//! within a bound.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -16,26 +16,28 @@ use crate::outbox::Used;
 use crate::sync::{AtomicBool, Ordering, lock};
 
 /// The longest time between two looks at the subscribers' queues while one of them is waited for. A
-/// client reports an empty queue at once, but room in a queue that is not empty is found by looking.
+/// client reports an empty queue at once, but room in a queue that is not empty is found by
+/// looking.
 const MAX_ROOM_POLL_INTERVAL: Duration = Duration::from_millis(5);
 
 /// The most bytes that a byte of a line becomes: a control character is `\u0000`.
 const MAX_ESCAPED_BYTES: usize = 6;
 
-/// Publishes lines, and waits for subscribers without room instead of skipping lines for them, within a
-/// bound.
+/// Publishes lines, and waits for subscribers without room instead of skipping lines for them,
+/// within a bound.
 ///
 /// Lines are published in pieces of at most half a client's queue. Before each piece, the publisher
-/// waits until every subscriber of the channel has room for it. A subscriber that has had no room for
-/// as long as the limit is no longer waited for: lines are skipped for it as without this policy,
-/// until its queue has drained to half. So a client that does not read delays the publisher for at
-/// most the limit, once for each time it stalls.
+/// waits until every subscriber of the channel has room for it. A subscriber that has had no room
+/// for as long as the limit is no longer waited for: lines are skipped for it as without this
+/// policy, until its queue has drained to half. So a client that does not read delays the publisher
+/// for at most the limit, once for each time it stalls.
 ///
-/// Publishers that do not wait, on this channel or on others with the same subscribers, may take the
-/// room that was found. A subscriber that still replays the history is waited for like one without
-/// room.
+/// Publishers that do not wait, on this channel or on others with the same subscribers, may take
+/// the room that was found. A subscriber that still replays the history is waited for like one
+/// without room.
 ///
-/// Clones share one policy: a subscriber that one clone has given up is not waited for by the others.
+/// Clones share one policy: a subscriber that one clone has given up is not waited for by the
+/// others.
 ///
 /// ```
 /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
@@ -77,14 +79,14 @@ enum Stall {
 enum Room {
     /// Every subscriber that is waited for has room.
     Found,
-    /// No room until one of these clients drains its queue. The instant is the earliest deadline for
-    /// giving up.
+    /// No room until one of these clients drains its queue. The instant is the earliest deadline
+    /// for giving up.
     Blocked(Vec<Arc<Client>>, Instant),
 }
 
 impl Lossless {
-    /// Makes the policy for one publisher. `limit` is the longest wait for a subscriber that does not
-    /// read.
+    /// Makes the policy for one publisher. `limit` is the longest wait for a subscriber that does
+    /// not read.
     pub fn new(publisher: Publisher, limit: Duration) -> Self {
         Self {
             publisher,
@@ -98,8 +100,8 @@ impl Lossless {
         &self.publisher
     }
 
-    /// Ends the policy: no further call waits, and the waits under way end. For a publisher that has to
-    /// end.
+    /// Ends the policy: no further call waits, and the waits under way end. For a publisher that
+    /// has to end.
     pub fn give_up(&self) {
         // Release, paired with the load in `look`. The waits under way see it at their next look.
         self.stalls.given_up.store(true, Ordering::Release);
@@ -109,7 +111,8 @@ impl Lossless {
     /// Publishes lines, and waits for room before each piece of them. Leaves `lines` empty.
     ///
     /// # Cancel safety
-    /// When the future is dropped, `lines` holds the lines that were not published yet. No line is lost.
+    /// When the future is dropped, `lines` holds the lines that were not published yet. No line is
+    /// lost.
     pub async fn send_lines(&self, lines: &mut Lines) {
         if lines.is_empty() {
             return;
@@ -156,8 +159,8 @@ impl Lossless {
         start..end
     }
 
-    /// Waits until every subscriber has room for a piece, or has been waited for long enough. The room
-    /// is not reserved for the caller.
+    /// Waits until every subscriber has room for a piece, or has been waited for long enough. The
+    /// room is not reserved for the caller.
     async fn room(&self, piece: Waiting) {
         let channel = self.publisher.target();
         loop {
@@ -185,8 +188,8 @@ impl Lossless {
         if self.stalls.given_up.load(Ordering::Acquire) {
             return Room::Found;
         }
-        // The channel's queue first: messages that leave it are in the subscribers' queues by the time
-        // those are looked at.
+        // The channel's queue first: messages that leave it are in the subscribers' queues by the
+        // time those are looked at.
         let mut waiting = channel.ingest.waiting();
         let fits = |used: Used, waiting: Waiting| {
             let limits = channel.shared.config.limits();

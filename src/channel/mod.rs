@@ -58,6 +58,7 @@ pub(crate) use registry::{ChannelLimit, Registry};
 pub(crate) use shared::HubShared;
 pub(crate) use state::Channel;
 pub(crate) use subscription::Subscription;
+pub(crate) use ticker_task::start_ticker;
 
 use ingest::{Entry, Waiting};
 use seal::PassUnderway;
@@ -65,16 +66,16 @@ use sealer::Sealer;
 use state::ChannelOwner;
 use ticker::Flush;
 
-/// The most passes that one thread makes in a row because there are further requests, before it leaves
-/// the rest to the ticker: a publisher's call must end.
+/// The most passes that one thread makes in a row because there are further requests, before it
+/// leaves the rest to the ticker: a publisher's call must end.
 const MAX_PASSES_IN_A_ROW: usize = 4;
 
 /// The time between two looks of [`Channel::sealed`].
 const SEALED_POLL_INTERVAL: Duration = Duration::from_millis(1);
 
 impl Channel {
-    /// Publishes a run of messages and returns the number of subscribers. Never blocks, and never waits
-    /// for a socket.
+    /// Publishes a run of messages and returns the number of subscribers. Never blocks, and never
+    /// waits for a socket.
     ///
     /// This usually costs a push. When the pace allows it or much is waiting it costs a seal: one
     /// encoding, and a constant for each subscriber.
@@ -100,8 +101,8 @@ impl Channel {
         listeners
     }
 
-    /// Adds a subscriber, which gets every message pushed after this returned. Returns true when it is
-    /// the only one.
+    /// Adds a subscriber, which gets every message pushed after this returned. Returns true when it
+    /// is the only one.
     pub(crate) fn join(self: &Arc<Self>, subscription: &Arc<Subscription>) -> bool {
         self.push(Entry::Join(Arc::clone(subscription)));
         // AcqRel, after the push: a publisher that sees the new count pushes behind the join.
@@ -209,8 +210,8 @@ impl Channel {
         true
     }
 
-    /// Has everything sealed that was pushed before this call. Waits while another thread seals that,
-    /// but not for what is pushed meanwhile.
+    /// Has everything sealed that was pushed before this call. Waits while another thread seals
+    /// that, but not for what is pushed meanwhile.
     pub(crate) async fn sealed(self: &Arc<Self>) {
         let passes = self.sealer.passes();
         while !self.seal() && self.sealer.passes().wrapping_sub(passes) < 2 {

@@ -5,12 +5,13 @@ use crate::sync::{AtomicU64, Ordering};
 
 /// The number of the last sealed message, and the messages that have no numbers yet.
 ///
-/// Relaxed throughout: only the sealer writes `last`, and its flag orders one sealer's writes before
-/// the next one's reads.
+/// Relaxed throughout: only the sealer writes `last`, and its flag orders one sealer's writes
+/// before the next one's reads.
 #[derive(Debug, Default)]
 pub(super) struct Numbering {
     last: AtomicU64,
-    /// Messages published while there were no subscribers. They enter the numbering at the next join.
+    /// Messages published while there were no subscribers. They enter the numbering at the next
+    /// join.
     unnumbered: AtomicU64,
 }
 

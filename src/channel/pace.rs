@@ -1,11 +1,11 @@
-//! The time from which a channel may be sealed: as soon as flushing stays within its share of a core,
-//! for the whole hub.
+//! The time from which a channel may be sealed: as soon as flushing stays within its share of a
+//! core, for the whole hub.
 //!
-//! A flush costs one write for each client whose writer it wakes. A writer that is awake anyway takes
-//! the block along, but more and smaller blocks cost it too. After a seal, the next one has to wait
-//! until those writes are a tenth of the time that passed, and at most the longest flush interval. So
-//! an idle hub seals at once, one busy subscriber is flushed every few hundred microseconds, and a
-//! hundred every 10 ms. Pure: the clock comes in as an argument.
+//! A flush costs one write for each client whose writer it wakes. A writer that is awake anyway
+//! takes the block along, but more and smaller blocks cost it too. After a seal, the next one has
+//! to wait until those writes are a tenth of the time that passed, and at most the longest flush
+//! interval. So an idle hub seals at once, one busy subscriber is flushed every few hundred
+//! microseconds, and a hundred every 10 ms. Pure: the clock comes in as an argument.
 
 use std::time::Duration;
 
@@ -40,8 +40,8 @@ impl std::ops::AddAssign for Reached {
 
 /// The time of the hub's next flush, in nanoseconds since the hub began.
 ///
-/// Relaxed throughout: these are hints about time. A stale one makes a flush a little early or late,
-/// never wrong.
+/// Relaxed throughout: these are hints about time. A stale one makes a flush a little early or
+/// late, never wrong.
 #[derive(Debug)]
 pub(crate) struct Pace {
     max_interval_ns: u64,
@@ -82,8 +82,8 @@ impl Pace {
             });
     }
 
-    /// Records the cost of one write. The estimate is a moving average over about 64 writes; concurrent
-    /// reports may overwrite each other.
+    /// Records the cost of one write. The estimate is a moving average over about 64 writes;
+    /// concurrent reports may overwrite each other.
     pub(crate) fn wrote(&self, nanoseconds: u64) {
         let average = self.write_ns.load(Ordering::Relaxed);
         let nanoseconds = nanoseconds.min(MAX_WRITE_NS);

@@ -1,4 +1,5 @@
-//! One pass of the sealer over what waits: from the queue to blocks, and to the changes between them.
+//! One pass of the sealer over what waits: from the queue to blocks, and to the changes between
+//! them.
 
 use std::sync::Arc;
 
@@ -20,8 +21,8 @@ pub(super) struct SealPass {
     pub(super) overflowed: u64,
     /// An entry that was taken from the queue, to be handled once the block before it is delivered.
     pub(super) next: Option<Entry>,
-    /// The time at which the flush was asked for. 0 when it was not, or when this is not the flush's
-    /// first pass.
+    /// The time at which the flush was asked for. 0 when it was not, or when this is not the
+    /// flush's first pass.
     asked: u64,
     pub(super) delivering: Option<Delivering>,
 }

@@ -5,8 +5,8 @@ use crate::sync::{AtomicBool, AtomicUsize, Ordering};
 /// Counts the subscriptions and publisher handles of a channel, and the history that holds it.
 #[derive(Debug, Default)]
 pub(super) struct Pins {
-    /// Raised from 0 only under the registry's guard. Relaxed throughout: the lock of the registry's
-    /// shard orders pins against the removal.
+    /// Raised from 0 only under the registry's guard. Relaxed throughout: the lock of the
+    /// registry's shard orders pins against the removal.
     count: AtomicUsize,
     /// One pin of these is for the history.
     held: AtomicBool,
@@ -46,8 +46,8 @@ impl Pins {
         self.held.load(Ordering::Relaxed)
     }
 
-    /// Gives up the history's pin, unless `has_more` says that something else is on its way into the
-    /// history. Returns true when the caller has to take the pin back from the registry.
+    /// Gives up the history's pin, unless `has_more` says that something else is on its way into
+    /// the history. Returns true when the caller has to take the pin back from the registry.
     pub(super) fn let_go(&self, has_more: impl FnOnce() -> bool) -> bool {
         if !self.held.swap(false, Ordering::AcqRel) {
             return false;

@@ -31,8 +31,8 @@ impl Profile {
             .expect("only channels with a name are subscribed to with options")
     }
 
-    /// Returns whether a subscription gets the messages of this channel. An HTTP stream is a member of
-    /// the channel of all clients, but carries the lines of one channel alone.
+    /// Returns whether a subscription gets the messages of this channel. An HTTP stream is a member
+    /// of the channel of all clients, but carries the lines of one channel alone.
     pub(super) fn reaches(&self, subscription: &Subscription) -> bool {
         !subscription.has_left()
             && (self.name.is_some() || subscription.client.kind() == ClientKind::WebSocket)

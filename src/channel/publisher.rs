@@ -11,11 +11,12 @@ use crate::message::{ChannelName, Lines, Message, Status};
 /// Publishes to one channel. Made by [`Hub::publisher`](crate::Hub::publisher).
 ///
 /// Publishing through a handle uses no map, and takes no lock except for a status. It may be called
-/// from any thread, inside a runtime or not. It never blocks and never waits for a client. Each method
-/// returns the number of subscribers at that moment. Messages that are skipped because a subscriber's
-/// queue is full are counted for the channel and for the client.
+/// from any thread, inside a runtime or not. It never blocks and never waits for a client. Each
+/// method returns the number of subscribers at that moment. Messages that are skipped because a
+/// subscriber's queue is full are counted for the channel and for the client.
 ///
-/// Cloning is cheap. While a handle lives, the channel keeps its numbering even without subscribers.
+/// Cloning is cheap. While a handle lives, the channel keeps its numbering even without
+/// subscribers.
 ///
 /// ```
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -71,8 +72,8 @@ impl Publisher {
 
     /// Returns whether a message published now reaches a subscriber, or is kept in a history.
     ///
-    /// While it is false, a caller with many lines need not make [`Lines`] of them: it counts them and
-    /// calls [`Publisher::count_unwatched`].
+    /// While it is false, a caller with many lines need not make [`Lines`] of them: it counts them
+    /// and calls [`Publisher::count_unwatched`].
     ///
     /// ```
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -102,8 +103,8 @@ impl Publisher {
         self.channel.count_unwatched(lines);
     }
 
-    /// Publishes one line of output: a `process_output` message. Invalid UTF-8 becomes U+FFFD. The line
-    /// is copied unless [`is_watched`](Self::is_watched) is false.
+    /// Publishes one line of output: a `process_output` message. Invalid UTF-8 becomes U+FFFD. The
+    /// line is copied unless [`is_watched`](Self::is_watched) is false.
     pub fn send_line(&self, line: impl AsRef<[u8]>) -> usize {
         if !self.channel.is_wanted() {
             self.channel.count_unwatched(1);

@@ -38,8 +38,8 @@ impl Recorder {
         }
     }
 
-    /// Records messages x subscribers that were skipped because the channel took no more. They count
-    /// as skipped beside this.
+    /// Records messages x subscribers that were skipped because the channel took no more. They
+    /// count as skipped beside this.
     pub(super) fn overrun(&self, messages: u64) {
         self.totals.count_overrun(messages);
     }

@@ -1,5 +1,5 @@
-//! Passes that survive a panic. A panic in a pass would be a bug; it loses no more than the block that
-//! was being delivered, which is skipped and told as skipped.
+//! Passes that survive a panic. A panic in a pass would be a bug; it loses no more than the block
+//! that was being delivered, which is skipped and told as skipped.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -25,16 +25,17 @@ pub(super) fn pass(sealer: &Sealer<'_>) {
             return;
         }
         carried = recover(sealer, pass);
-        // The rest of the queue is sealed now, since there may be no further request. Each pass takes
-        // at least one entry of it.
+        // The rest of the queue is sealed now, since there may be no further request. Each pass
+        // takes at least one entry of it.
         if entries == 0 && (again || carried.is_none()) {
             return;
         }
     }
 }
 
-/// Ends a pass that panicked. Joins and leaves are kept, the queue's room is released, and the block is
-/// skipped for the subscribers that it did not reach. Returns the entry that was not handled.
+/// Ends a pass that panicked. Joins and leaves are kept, the queue's room is released, and the
+/// block is skipped for the subscribers that it did not reach. Returns the entry that was not
+/// handled.
 #[cold]
 fn recover(sealer: &Sealer<'_>, mut pass: SealPass) -> Option<Entry> {
     let channel = sealer.channel();
@@ -90,8 +91,8 @@ mod tests {
     use crate::protocol::SubscribeOptions;
     use crate::stats::Queues;
 
-    /// A task that panics when it is woken. The sealer wakes the tasks of the clients that it offers
-    /// something.
+    /// A task that panics when it is woken. The sealer wakes the tasks of the clients that it
+    /// offers something.
     struct Unwakeable;
 
     impl Wake for Unwakeable {

@@ -9,7 +9,7 @@ use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
 
 use super::shared::HubShared;
-use super::{Channel, ChannelOwner, Overflow, ticker_task};
+use super::{Channel, ChannelOwner, Overflow};
 use crate::message::ChannelName;
 use crate::sync::{AtomicBool, AtomicUsize, Ordering};
 
@@ -42,14 +42,6 @@ impl Registry {
             live: AtomicUsize::new(0),
             evicting: AtomicBool::new(false),
         })
-    }
-
-    /// Starts the hub's flush clock in this runtime, unless it runs.
-    ///
-    /// # Panics
-    /// Outside a tokio runtime with I/O and time enabled.
-    pub(crate) fn start_ticker(self: &Arc<Self>) {
-        ticker_task::start(&self.shared, self);
     }
 
     /// Returns the channel of that name if there is one. Takes a read lock of one shard.

@@ -1,8 +1,8 @@
-//! What a subscription with options gets of the past: the answer to its subscription, the ranges that
-//! it asked for again, the history up to the present.
+//! What a subscription with options gets of the past: the answer to its subscription, the ranges
+//! that it asked for again, the history up to the present.
 //!
-//! While a subscription replays the history, new blocks reach it from there. So the seam between old
-//! and new messages has neither loss nor repetition.
+//! While a subscription replays the history, new blocks reach it from there. So the seam between
+//! old and new messages has neither loss nor repetition.
 
 use super::delivery::Delivery;
 use super::history::{ByteChange, History, Keep};
@@ -35,13 +35,13 @@ impl<'a, 'd> Replay<'a, 'd> {
         }
     }
 
-    /// Gives the subscription everything pending for which there is room. Returns the number of bytes
-    /// by which the history has grown.
+    /// Gives the subscription everything pending for which there is room. Returns the number of
+    /// bytes by which the history has grown.
     pub(super) fn catch_up(mut self, cursor: &mut Cursor) -> ByteChange {
         if !self.advance(cursor) {
             self.delivery.to.mark_pending();
-            // Once more after the request: room that was made before it is found here, and room made
-            // after it makes the writer come back.
+            // Once more after the request: room that was made before it is found here, and room
+            // made after it makes the writer come back.
             self.advance(cursor);
         }
         self.grown
@@ -133,8 +133,8 @@ impl<'a, 'd> Replay<'a, 'd> {
             .control(encode::replayed(name, from, to, &now))
     }
 
-    /// Announces the replay of a range, as far as it is kept. Returns `None` when there is no room for
-    /// the announcement.
+    /// Announces the replay of a range, as far as it is kept. Returns `None` when there is no room
+    /// for the announcement.
     fn announce(&mut self, refetch: &Refetch) -> Option<Announced> {
         let asked = &refetch.range;
         let epoch = &self.delivery.channel.style.epoch;
@@ -157,8 +157,8 @@ impl<'a, 'd> Replay<'a, 'd> {
         })
     }
 
-    /// Offers the kept messages of a span while there is room. Returns the number of the first message
-    /// that was not offered. Messages that are no longer kept become a gap.
+    /// Offers the kept messages of a span while there is room. Returns the number of the first
+    /// message that was not offered. Messages that are no longer kept become a gap.
     fn send(&mut self, gap: &mut Gap, mut span: Span) -> u64 {
         while span.next <= span.last {
             let found = self.past.history.find(span.next).cloned();

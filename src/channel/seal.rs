@@ -1,5 +1,5 @@
-//! The election of a channel's sealer, and the request to seal a channel soon: two flags, kept apart
-//! from the data they guard so that models can run them.
+//! The election of a channel's sealer, and the request to seal a channel soon: two flags, kept
+//! apart from the data they guard so that models can run them.
 
 use std::sync::{Mutex, MutexGuard};
 
@@ -7,8 +7,8 @@ use crate::sync::{AtomicBool, AtomicUsize, Ordering, lock};
 
 /// Makes one thread at a time the sealer.
 ///
-/// The flag counts requests. The thread that raises it from 0 is the sealer, and cannot lower it past
-/// a request that it has not seen.
+/// The flag counts requests. The thread that raises it from 0 is the sealer, and cannot lower it
+/// past a request that it has not seen.
 ///
 /// AcqRel throughout. The sealer's release at the end hands the channel's state (numbering, places,
 /// gaps) to the next sealer. A request during a pass makes the closing exchange fail, whose Acquire
@@ -27,8 +27,8 @@ impl SealFlag {
         (self.requests.fetch_add(1, Ordering::AcqRel) == 0).then_some(SealToken(1))
     }
 
-    /// Gives the flag up, unless there were requests since: then the caller is still the sealer, and
-    /// has to make another pass.
+    /// Gives the flag up, unless there were requests since: then the caller is still the sealer,
+    /// and has to make another pass.
     pub(super) fn done(&self, token: SealToken) -> Option<SealToken> {
         // AcqRel, paired with `underway`: the passes that follow see what came before that call.
         self.passes.fetch_add(1, Ordering::AcqRel);
@@ -44,8 +44,8 @@ impl SealFlag {
         self.passes.load(Ordering::Acquire)
     }
 
-    /// Returns the pass that may be under way and not see what the caller did before this call; `None`
-    /// when there is none. Every later pass sees it.
+    /// Returns the pass that may be under way and not see what the caller did before this call;
+    /// `None` when there is none. Every later pass sees it.
     ///
     /// `fetch_add(0)` instead of loads: read-modify-writes of `requests` and `passes` share one
     /// modification order with the sealer's own, so a sealer that this call misses is ordered after

@@ -1,7 +1,7 @@
 //! The one thread that seals a channel, as a type.
 //!
-//! Whatever only the sealer may do is a method of [`Sealer`], or takes the [`SealToken`] that only a
-//! sealer holds.
+//! Whatever only the sealer may do is a method of [`Sealer`], or takes the [`SealToken`] that only
+//! a sealer holds.
 
 use std::sync::{Arc, MutexGuard};
 
@@ -18,8 +18,8 @@ use super::tally::Tally;
 use crate::protocol::{Range, SubscribeRefusal};
 use crate::sync::Ordering;
 
-/// The sealer of a channel: numbers its messages, keeps its history, changes its list of subscribers,
-/// and delivers to each of them. There is one at a time.
+/// The sealer of a channel: numbers its messages, keeps its history, changes its list of
+/// subscribers, and delivers to each of them. There is one at a time.
 pub(super) struct Sealer<'a> {
     channel: &'a Arc<Channel>,
     token: SealToken,
@@ -33,8 +33,8 @@ impl<'a> Sealer<'a> {
         Some(Self { channel, token })
     }
 
-    /// Ends being the sealer after a pass. Returns the sealer when there were requests meanwhile: then
-    /// it has to make another pass.
+    /// Ends being the sealer after a pass. Returns the sealer when there were requests meanwhile:
+    /// then it has to make another pass.
     pub(super) fn done(self) -> Option<Self> {
         let Self { channel, token } = self;
         let token = channel.sealer.done(token)?;
@@ -63,8 +63,8 @@ impl<'a> Sealer<'a> {
 
     /// Numbers the messages that were published while there were no subscribers, before a join.
     ///
-    /// Does nothing while there are subscribers: their numbering has no hole that they were not told
-    /// of.
+    /// Does nothing while there are subscribers: their numbering has no hole that they were not
+    /// told of.
     pub(super) fn number_unwatched(&self, changes: &mut Vec<MembershipChange>) {
         if !self.channel.numbering.has_unnumbered() {
             return;
@@ -197,15 +197,15 @@ impl<'a> Sealer<'a> {
         self.charge(grown);
     }
 
-    /// Opens the history. A panic in an earlier pass leaves it whole: each change is one insertion or
-    /// removal.
+    /// Opens the history. A panic in an earlier pass leaves it whole: each change is one insertion
+    /// or removal.
     fn history(&self) -> Option<MutexGuard<'a, History>> {
         let history = self.channel.history.as_ref()?;
         Some(history.open(&self.token))
     }
 
-    /// Changes the history. A channel stays while it has one. A channel without history, subscribers
-    /// and publishers goes.
+    /// Changes the history. A channel stays while it has one. A channel without history,
+    /// subscribers and publishers goes.
     fn change_history(&self, change: impl FnOnce(&mut History) -> ByteChange) {
         let Some(mut history) = self.history() else {
             return;
@@ -214,8 +214,8 @@ impl<'a> Sealer<'a> {
         let is_empty = history.is_empty();
         drop(history);
         self.charge(change);
-        // Also when it was empty before: it may have been held since for messages that were then not
-        // kept.
+        // Also when it was empty before: it may have been held since for messages that were then
+        // not kept.
         if is_empty && self.channel.is_held() {
             self.channel.let_go();
         }

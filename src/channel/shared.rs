@@ -90,8 +90,8 @@ impl HubShared {
         (held > self.config.history_total).then_some(held)
     }
 
-    /// Returns a name for a numbering that differs from every other numbering's, in this process and
-    /// in others: the names begin at a random place.
+    /// Returns a name for a numbering that differs from every other numbering's, in this process
+    /// and in others: the names begin at a random place.
     pub(super) fn epoch(&self) -> String {
         format!("{:016x}", self.epochs.fetch_add(1, Ordering::Relaxed))
     }

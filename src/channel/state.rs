@@ -17,8 +17,8 @@ use crate::encode::Envelope;
 use crate::message::{ChannelName, Message, StatusReport};
 use crate::sync::{AtomicU64, AtomicUsize, Ordering, lock};
 
-/// The most lines in one batch frame. By then the envelope's share of a line is about a byte, and the
-/// room of a queue is still used finely.
+/// The most lines in one batch frame. By then the envelope's share of a line is about a byte, and
+/// the room of a queue is still used finely.
 const MAX_BATCH_LINES: usize = 128;
 
 /// What a channel asks of the collection that keeps it.
@@ -36,8 +36,8 @@ pub(crate) struct Channel {
     pub(super) profile: Profile,
     pub(super) ingest: Ingest,
     pub(super) subscribers: Subscribers,
-    /// The number of subscriptions that have joined. It is what publishers are told, and whether they
-    /// need to push at all.
+    /// The number of subscriptions that have joined. It is what publishers are told, and whether
+    /// they need to push at all.
     pub(super) listeners: AtomicUsize,
     /// The registry keeps the channel while there are any.
     pub(super) pins: Pins,
@@ -54,11 +54,11 @@ pub(crate) struct Channel {
     skipped: AtomicU64,
     /// The time of the last publication or replay, in nanoseconds since the hub began.
     used_at: AtomicU64,
-    /// The time at which the flush that is due was asked for, by the same clock; 0 when none was. For
-    /// reports alone.
+    /// The time at which the flush that is due was asked for, by the same clock; 0 when none was.
+    /// For reports alone.
     asked_at: AtomicU64,
-    /// The last status published. Locked by publishers of a status and by callers that ask for it; no
-    /// line comes here.
+    /// The last status published. Locked by publishers of a status and by callers that ask for it;
+    /// no line comes here.
     status: Mutex<Option<StatusReport>>,
 }
 
@@ -114,7 +114,8 @@ impl Channel {
         self.profile.name.as_ref()
     }
 
-    /// Returns the name of the numbering. Another channel of the same name begins another numbering.
+    /// Returns the name of the numbering. Another channel of the same name begins another
+    /// numbering.
     pub(crate) fn epoch(&self) -> &str {
         &self.profile.style.epoch
     }
@@ -149,8 +150,8 @@ impl Channel {
         self.pins.is_held()
     }
 
-    /// Gives up the pin of an empty history. The channel goes unless more is on its way to it, or it
-    /// has subscribers or publishers.
+    /// Gives up the pin of an empty history. The channel goes unless more is on its way to it, or
+    /// it has subscribers or publishers.
     pub(super) fn let_go(self: &Arc<Self>) {
         if self.pins.let_go(|| self.ingest.len() > 0)
             && let Some(owner) = self.owner()
@@ -197,8 +198,8 @@ impl Channel {
         self.skipped.fetch_add(messages, Ordering::Relaxed);
     }
 
-    /// Returns the last status published. Of several publishers' statuses it is the one that came here
-    /// last.
+    /// Returns the last status published. Of several publishers' statuses it is the one that came
+    /// here last.
     pub(crate) fn status(&self) -> Option<StatusReport> {
         lock(&self.status).clone()
     }
@@ -224,8 +225,8 @@ impl Channel {
         self.asked_at.store(now, Ordering::Relaxed);
     }
 
-    /// Takes the time at which the flush was asked for. Relaxed, and no swap: it is for reports, and a
-    /// time that is lost between the two lines is one less in them.
+    /// Takes the time at which the flush was asked for. Relaxed, and no swap: it is for reports,
+    /// and a time that is lost between the two lines is one less in them.
     pub(super) fn take_asked(&self) -> u64 {
         let asked = self.asked_at.load(Ordering::Relaxed);
         self.asked_at.store(0, Ordering::Relaxed);

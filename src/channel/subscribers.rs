@@ -1,12 +1,12 @@
-//! Stage 4's map: the subscribers of a channel. The only file that names `arc_swap`.
+//! Stage 4's map: the subscribers of a channel.
 //!
-//! The list is an immutable snapshot, replaced when a subscriber joins or leaves. Fan-out and listings
-//! read it without waiting.
+//! The list is an immutable snapshot, replaced when a subscriber joins or leaves. Fan-out and
+//! listings read it without waiting.
 //!
-//! The list is cut into shards of 64, so that a join copies one shard and the list of shards instead
-//! of all subscribers: joining 10,000 subscribers one by one copies 10,000 x (64 + 10,000 / 64)
-//! pointers, not 10,000 x 10,000. A leave moves the last subscriber into the hole, so that every shard
-//! but the last stays full.
+//! The list is cut into shards of 64, so that a join copies one shard and the list of shards
+//! instead of all subscribers: joining 10,000 subscribers one by one copies 10,000 x (64 + 10,000 /
+//! 64) pointers, not 10,000 x 10,000. A leave moves the last subscriber into the hole, so that
+//! every shard but the last stays full.
 
 use std::sync::Arc;
 
@@ -42,15 +42,16 @@ pub(crate) enum MembershipChange {
     Leave(Arc<Subscription>),
 }
 
-/// The subscribers of one channel. Any thread reads them, and only the channel's sealer changes them.
+/// The subscribers of one channel. Any thread reads them, and only the channel's sealer changes
+/// them.
 #[derive(Debug, Default)]
 pub(crate) struct Subscribers {
     snapshot: ArcSwap<Snapshot>,
 }
 
 impl Subscribers {
-    /// Returns the list as it is now. The guard is for the time of one fan-out, and must not be held
-    /// across an await.
+    /// Returns the list as it is now. The guard is for the time of one fan-out, and must not be
+    /// held across an await.
     pub(crate) fn load(&self) -> Guard<Arc<Snapshot>> {
         self.snapshot.load()
     }

@@ -19,13 +19,14 @@ pub(crate) struct Subscription {
     pub(crate) client: Arc<Client>,
     pub(crate) channel: Arc<Channel>,
     pub(crate) encoding: Encoding,
-    /// The index in the channel's subscriber list. Only the sealer reads and writes it, and its flag
-    /// orders the accesses: Relaxed.
+    /// The index in the channel's subscriber list. Only the sealer reads and writes it, and its
+    /// flag orders the accesses: Relaxed.
     place: AtomicUsize,
     left: AtomicBool,
     /// Something pending found no room: the client's writer asks for it when there is room.
     pending: AtomicBool,
-    /// `None` for a subscription without options, which is live from its join on and is told nothing.
+    /// `None` for a subscription without options, which is live from its join on and is told
+    /// nothing.
     tracked: Option<Box<Tracked>>,
 }
 
@@ -55,8 +56,8 @@ pub(super) struct Cursor {
 impl Cursor {
     /// Notes a range to be sent again. Returns false when too many are noted already.
     ///
-    /// `next` is the number of the next message that is published. From that one on, everything comes
-    /// from the history, after the replay.
+    /// `next` is the number of the next message that is published. From that one on, everything
+    /// comes from the history, after the replay.
     pub(super) fn ask_again(&mut self, range: Range, next: u64) -> bool {
         if self.refetches.len() >= MAX_REFETCHES {
             return false;
@@ -165,8 +166,8 @@ impl Subscription {
     }
 
     /// Marks the subscriber as gone: passes that begin after this offer it nothing. Release, paired
-    /// with the Acquire of [`Subscription::has_left`]. A pass that runs at this moment may still offer
-    /// its block.
+    /// with the Acquire of [`Subscription::has_left`]. A pass that runs at this moment may still
+    /// offer its block.
     pub(crate) fn leave(&self) {
         self.left.store(true, Ordering::Release);
     }
@@ -189,8 +190,9 @@ impl Subscription {
         self.tracked().is_some_and(|tracked| tracked.gaps)
     }
 
-    /// Asks the client's writer to come back for this subscription when it has room. The sealer tries
-    /// once more after this: see [`Outbox::mark_pending`](crate::outbox::Outbox::mark_pending).
+    /// Asks the client's writer to come back for this subscription when it has room. The sealer
+    /// tries once more after this: see
+    /// [`Outbox::mark_pending`](crate::outbox::Outbox::mark_pending).
     pub(super) fn mark_pending(&self) {
         // Relaxed: `Outbox::mark_pending` releases it.
         self.pending.store(true, Ordering::Relaxed);

@@ -13,8 +13,8 @@ pub(super) struct Tally {
 }
 
 impl Tally {
-    /// Notes the outcome of an offer. Returns the number of accepted frames; `None` when the client is
-    /// gone.
+    /// Notes the outcome of an offer. Returns the number of accepted frames; `None` when the client
+    /// is gone.
     pub(super) fn note(&mut self, offered: Offered) -> Option<usize> {
         match offered {
             Offered::Closed => None,

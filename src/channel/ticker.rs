@@ -90,7 +90,8 @@ impl Ticker {
         self.clock.until_flush()
     }
 
-    /// Flushes the channels that are due now. Those that become due meanwhile wait for the next tick.
+    /// Flushes the channels that are due now. Those that become due meanwhile wait for the next
+    /// tick.
     pub(super) fn flush_due(&self) {
         for _ in 0..self.due.len() {
             let Some(channel) = self.due.pop() else { break };
@@ -117,8 +118,8 @@ impl TaskPresence {
     }
 
     /// Returns false when the caller, who has just pushed, has to empty the queue itself. SeqCst,
-    /// paired with the fence in `end`: either this load sees the end, or the task that ends sees the
-    /// push.
+    /// paired with the fence in `end`: either this load sees the end, or the task that ends sees
+    /// the push.
     fn is_present_after_push(&self) -> bool {
         fence(Ordering::SeqCst);
         self.is_present()

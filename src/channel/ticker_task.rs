@@ -1,5 +1,5 @@
-//! The task of the hub's one flush clock: seals what waits at its deadline, all channels on a common
-//! tick, and has the registry sweep old history.
+//! The task of the hub's one flush clock: seals what waits at its deadline, all channels on a
+//! common tick, and has the registry sweep old history.
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -13,11 +13,11 @@ use super::ticker::Attendance;
 const MIN_SWEEP_INTERVAL: Duration = Duration::from_millis(250);
 const MAX_SWEEP_INTERVAL: Duration = Duration::from_secs(60);
 
-/// Starts the task in this runtime, unless it runs.
+/// Starts the hub's flush clock in this runtime, unless it runs.
 ///
 /// # Panics
 /// Outside a tokio runtime with I/O and time enabled.
-pub(super) fn start(shared: &HubShared, registry: &Arc<Registry>) {
+pub(crate) fn start_ticker(shared: &HubShared, registry: &Arc<Registry>) {
     if let Some(attendance) = shared.ticker.attend() {
         let interval = shared
             .keeps_history()

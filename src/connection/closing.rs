@@ -5,6 +5,7 @@ use std::task::{Context, Poll};
 use tokio::time::Instant;
 
 use super::heartbeat::HeartbeatAction;
+use super::phase::Phase;
 use super::task::Connection;
 use super::writer::FlushOutcome;
 use crate::encode::{close_frame, ping_frame};
@@ -12,24 +13,6 @@ use crate::reason::CloseReason;
 
 /// The number of bytes that a lingering connection still reads. Beyond that it is dropped.
 const MAX_LINGERING_BYTES: usize = 1024 * 1024;
-
-/// The phase of a connection's life.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Phase {
-    /// Commands are read and frames are written.
-    Open,
-    /// The last frames are written: what waits, if the reason says so, and the close frame.
-    Closing {
-        reason: CloseReason,
-        close_frame_queued: bool,
-    },
-    /// Our direction is shut down. The peer's bytes are read and dropped: closing a socket with
-    /// unread bytes would make the kernel reset it and lose the close frame on its way.
-    Lingering {
-        reason: CloseReason,
-        read_bytes: usize,
-    },
-}
 
 impl Connection {
     /// Removes the client from its channels and begins to close the connection.

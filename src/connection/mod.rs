@@ -10,6 +10,7 @@
 //! | `refusal` | the refusals of a handshake |
 //! | `task` | runs a connection |
 //! | `closing` | ends a connection: flush, close frame, linger |
+//! | `phase` | the phases of its life |
 //! | `reader`, `frames` | receives messages, and counts their frames |
 //! | `writer` | sends what waits in the client's outbox |
 //! | `heartbeat` | decides when to ping, and when a peer has timed out |
@@ -20,6 +21,7 @@ mod accept;
 mod closing;
 mod frames;
 mod heartbeat;
+mod phase;
 mod reader;
 mod refusal;
 mod socket;

@@ -8,8 +8,8 @@ use std::task::{Context, Poll};
 use tokio::time::{Instant, Sleep};
 
 use super::Socket;
-use super::closing::Phase;
 use super::heartbeat::Heartbeat;
+use super::phase::Phase;
 use super::reader::{Inbound, Reader};
 use super::token_bucket::TokenBucket;
 use super::writer::{FlushOutcome, Writer};

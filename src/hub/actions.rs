@@ -92,6 +92,7 @@ impl Hub {
 }
 
 #[cfg(all(test, not(outrace_loom)))]
+#[allow(clippy::unwrap_used, reason = "as in tests")]
 mod tests {
     use super::*;
     use crate::access::PeerInfo;

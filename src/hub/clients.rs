@@ -76,6 +76,7 @@ impl Engine {
 }
 
 #[cfg(all(test, not(outrace_loom)))]
+#[allow(clippy::unwrap_used, reason = "as in tests")]
 mod tests {
     use std::sync::Mutex;
 

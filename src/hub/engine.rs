@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::callbacks::Callbacks;
 use super::slots::Slots;
 use crate::access::Gate;
-use crate::channel::{Channel, HubShared, Overflow, Registry};
+use crate::channel::{Channel, HubShared, Overflow, Registry, start_ticker};
 use crate::config::Config;
 use crate::stats::Totals;
 use crate::sync::{AtomicBool, AtomicU64, Ordering};
@@ -56,7 +56,7 @@ impl Engine {
 
     /// Starts the flush timer unless it runs. Must be called within a tokio runtime.
     pub(super) fn start(&self) {
-        self.registry.start_ticker();
+        start_ticker(&self.shared, &self.registry);
     }
 
     /// Seals the waiting messages of every channel.

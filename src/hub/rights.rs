@@ -58,6 +58,7 @@ impl Engine {
 }
 
 #[cfg(all(test, feature = "server", not(outrace_loom)))]
+#[allow(clippy::unwrap_used, reason = "as in tests")]
 mod tests {
     use super::*;
     use crate::access::{Grants, PeerInfo};

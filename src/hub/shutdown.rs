@@ -72,6 +72,7 @@ fn due_by(elapsed: Duration, spread: Duration, clients: usize) -> usize {
 }
 
 #[cfg(all(test, not(outrace_loom)))]
+#[allow(clippy::unwrap_used, reason = "as in tests")]
 mod tests {
     use super::*;
     use crate::access::PeerInfo;

@@ -116,6 +116,7 @@ impl Drop for ConnectionSlot {
 }
 
 #[cfg(all(test, not(outrace_loom)))]
+#[allow(clippy::unwrap_used, reason = "as in tests")]
 mod tests {
     use super::*;
     use crate::Hub;

@@ -143,6 +143,7 @@ impl Engine {
 }
 
 #[cfg(all(test, not(outrace_loom)))]
+#[allow(clippy::unwrap_used, reason = "as in tests")]
 mod tests {
     use super::*;
     use crate::access::PeerInfo;

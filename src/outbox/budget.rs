@@ -1,9 +1,9 @@
 //! The account of one client's queue: messages and bytes, and a reserve for messages that must not
 //! be lost.
 //!
-//! The whole account is one word. A block is therefore admitted by one compare-and-swap, and closing
-//! is atomic with respect to admission: the word's value at closing is exactly the amount that was
-//! accepted and never written.
+//! The whole account is one word. A block is therefore admitted by one compare-and-swap, and
+//! closing is atomic with respect to admission: the word's value at closing is exactly the amount
+//! that was accepted and never written.
 
 use crate::sync::{AtomicU64, Ordering};
 
@@ -15,8 +15,8 @@ const CLOSED: u64 = 1 << 63;
 /// The largest configurable number of messages. The account has 23 bits for them, which leaves room
 /// for the reserve.
 pub(crate) const MAX_MESSAGES: usize = 1 << 22;
-/// The largest configurable number of bytes. The account has 40 bits for them, which leaves room for
-/// one more message.
+/// The largest configurable number of bytes. The account has 40 bits for them, which leaves room
+/// for one more message.
 pub(crate) const MAX_BYTES: usize = 1 << 38;
 
 /// Messages beyond the queue's own bound that only statuses, gaps and control messages may use.

@@ -78,8 +78,8 @@ impl Outbox {
 
     /// Returns whether a block without reserved messages would be skipped whole.
     ///
-    /// This is a hint that avoids encoding a block in vain. The queue may drain a moment later, which
-    /// is the same as if the block had come a moment earlier.
+    /// This is a hint that avoids encoding a block in vain. The queue may drain a moment later,
+    /// which is the same as if the block had come a moment earlier.
     pub(crate) fn is_full(&self) -> bool {
         self.budget.is_full(self.limits)
     }
@@ -88,7 +88,8 @@ impl Outbox {
     ///
     /// Never waits. Takes constant time, except for a binary search in a block that fits in part.
     // Inlined into the fan-out, where most offers are of a whole block. Without the attribute an
-    // offer costs up to 33 instructions more or less, depending on how the compiler splits the crate.
+    // offer costs up to 33 instructions more or less, depending on how the compiler splits the
+    // crate.
     #[inline]
     pub(crate) fn offer(&self, frames: &Frames, wanted: Range<usize>) -> Offered {
         let Range { start, end } = wanted;
@@ -127,7 +128,8 @@ impl Outbox {
         }
     }
 
-    /// Offers one frame of one message that may use the reserve: a status, a gap, a refusal, a pong.
+    /// Offers one frame of one message that may use the reserve: a status, a gap, a refusal, a
+    /// pong.
     pub(crate) fn offer_reserved(&self, frame: Bytes) -> Offered {
         self.offer_one(frame, true)
     }
@@ -183,8 +185,8 @@ impl Outbox {
                 .is_some()
     }
 
-    /// Moves all waiting parcels to the end of `into`, without a request to be woken. Returns whether
-    /// there were any.
+    /// Moves all waiting parcels to the end of `into`, without a request to be woken. Returns
+    /// whether there were any.
     fn take(&self, into: &mut VecDeque<Parcel>) -> bool {
         self.queue.take(into)
     }
@@ -210,8 +212,8 @@ impl Outbox {
     /// Asks the reader to come back when it has written everything. The sealer looks for room once
     /// more after this call.
     ///
-    /// SeqCst fences, here and in [`Outbox::take_pending`]: either the sealer's second look sees the
-    /// room that the reader released, or the reader's look sees the request.
+    /// SeqCst fences, here and in [`Outbox::take_pending`]: either the sealer's second look sees
+    /// the room that the reader released, or the reader's look sees the request.
     pub(crate) fn mark_pending(&self) {
         // Release, paired with the swap in `take_pending`: the reader that takes this sees which
         // subscription it was set for.
@@ -254,8 +256,8 @@ impl Outbox {
         CloseReason::from_u8(self.closing.load(Ordering::Acquire))
     }
 
-    /// Closes the outbox: nothing is accepted any more. Returns the number of accepted messages that
-    /// are discarded, which is 0 at the second call.
+    /// Closes the outbox: nothing is accepted any more. Returns the number of accepted messages
+    /// that are discarded, which is 0 at the second call.
     pub(crate) fn discard(&self) -> usize {
         let left = self.budget.close().map_or(0, |used| used.messages);
         self.take(&mut VecDeque::new());
@@ -290,8 +292,8 @@ mod tests {
         }
     }
 
-    /// Runs four producers against a writer that sleeps whenever nothing waits, with a close request
-    /// in between if `close` is set.
+    /// Runs four producers against a writer that sleeps whenever nothing waits, with a close
+    /// request in between if `close` is set.
     fn contend(limits: QueueLimits, close: bool) {
         const PRODUCERS: usize = 4;
         const EACH: usize = if cfg!(miri) { 50 } else { 20_000 };

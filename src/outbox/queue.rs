@@ -1,5 +1,5 @@
-//! The queue between many producers and one consumer: a linked stack, which the consumer takes whole
-//! and reverses.
+//! The queue between many producers and one consumer: a linked stack, which the consumer takes
+//! whole and reverses.
 //!
 //! crossbeam's `SegQueue` is not used here because its first message allocates a segment of 31
 //! entries. That is 1.5 KB kept for every client that was ever sent a message, and was a third of
@@ -67,8 +67,8 @@ impl ParcelQueue {
         let mut node = self.head.swap(ptr::null_mut(), Ordering::Acquire);
         let start = into.len();
         while !node.is_null() {
-            // SAFETY: the swap made the whole list unreachable for other threads. Each node came from
-            // `Box::into_raw` once, and is turned back into a box once.
+            // SAFETY: the swap made the whole list unreachable for other threads. Each node came
+            // from `Box::into_raw` once, and is turned back into a box once.
             let boxed = unsafe { Box::from_raw(node) };
             node = boxed.next;
             into.push_back(boxed.parcel);
@@ -84,8 +84,8 @@ impl Drop for ParcelQueue {
     }
 }
 
-// SAFETY: the queue owns the nodes and they are reached only through the atomic head. A parcel may be
-// sent to any thread.
+// SAFETY: the queue owns the nodes and they are reached only through the atomic head. A parcel may
+// be sent to any thread.
 unsafe impl Send for ParcelQueue {}
 // SAFETY: as above. Shared use goes through the atomic head alone.
 unsafe impl Sync for ParcelQueue {}

@@ -45,8 +45,8 @@ impl OutboxReader {
         !self.taken.is_empty()
     }
 
-    /// Takes all that waits. Returns false when nothing is in hand, and then the next push wakes the
-    /// registered task.
+    /// Takes all that waits. Returns false when nothing is in hand, and then the next push wakes
+    /// the registered task.
     pub(crate) fn take_or_sleep(&mut self, outbox: &Outbox) -> bool {
         if !self.abandoned {
             outbox.take(&mut self.taken);
@@ -75,8 +75,8 @@ impl OutboxReader {
         count
     }
 
-    /// Takes off `written` bytes and releases the room of the parcels that are complete. Returns the
-    /// messages and bytes released, which are none after [`abandon`](Self::abandon).
+    /// Takes off `written` bytes and releases the room of the parcels that are complete. Returns
+    /// the messages and bytes released, which are none after [`abandon`](Self::abandon).
     pub(crate) fn advance(&mut self, outbox: &Outbox, written: usize) -> Used {
         let mut end = self.begun + written;
         let mut done = Used::default();
@@ -155,6 +155,7 @@ impl OutboxReader {
 }
 
 #[cfg(all(test, not(outrace_loom)))]
+#[allow(clippy::unwrap_used, reason = "as in tests")]
 mod tests {
     use proptest::prelude::*;
 

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 const CRATES: [&str; 3] = ["", "crates/outrace-cli/", "crates/outrace-load/"];
 
 /// Returns each source file of the crates that ship: its path without `src/`, and its code without
-/// comments. A file of the library is `hub/mod.rs`, one of the program `crates/outrace-cli/main.rs`.
+/// comments. A file of the library is `hub/mod.rs`, one of the program
+/// `crates/outrace-cli/main.rs`.
 fn sources() -> Vec<(String, String)> {
     CRATES.iter().flat_map(|name| sources_of(name)).collect()
 }
@@ -120,8 +121,16 @@ fn only_the_registry_names_dashmap() {
 }
 
 #[test]
-fn only_the_subscriber_list_names_arc_swap() {
-    only_in("arc_swap", &["channel/subscribers.rs"]);
+fn arc_swap_holds_only_what_is_replaced_while_others_read_it() {
+    // The snapshot of subscribers, the tokens that SIGHUP reads again, and the certificate.
+    only_in(
+        "arc_swap",
+        &[
+            "channel/subscribers.rs",
+            "access/authenticator.rs",
+            "server/tls.rs",
+        ],
+    );
 }
 
 #[test]

@@ -1,16 +1,39 @@
 //! Compares what was fed, what the clients received and what the server counted.
 
+use super::line_sink::LineSink;
 use super::outcome::{
     LatencySummary, LatenessSummary, MemoryUse, Outcome, percentiles, timeline_points,
 };
-use super::round::FeedResult;
 use super::skip_counts::SkipCounts;
 use crate::client::announced::AnnouncedTotals;
 use crate::client::load_client::LoadClient;
 use crate::client::receiver::ReceiverResult;
 use crate::measure::tally::ReceiverTally;
+use crate::server::stats::ServerStats;
 use crate::server::system::System;
+use crate::server::usage::CpuUsage;
 use crate::workload::{ClientRole, Workload};
+use hdrhistogram::Histogram;
+
+/// A reading of the server and the generator, at the begin or at the end of the measured time.
+pub(super) struct UsageReading {
+    pub(super) server: Option<CpuUsage>,
+    /// The resident memory of the server in bytes.
+    pub(super) memory: u64,
+    pub(super) generator: CpuUsage,
+    pub(super) stats: ServerStats,
+}
+
+/// The result of the feeding.
+pub(super) struct FeedResult {
+    /// Keeps the server's input open.
+    pub(super) input: Option<LineSink>,
+    pub(super) lines: u64,
+    pub(super) unsent: u64,
+    pub(super) late_us: Histogram<u64>,
+    pub(super) first: UsageReading,
+    pub(super) last: UsageReading,
+}
 
 /// Everything that is known before the receivers return their results.
 pub(super) struct RoundMeasurements {

@@ -1,10 +1,10 @@
 //! The reasons why a measurement fails.
 
-use super::feeder::FeederError;
 use crate::client::receiver::ReceiverError;
 use crate::server::affinity::AffinityError;
 use crate::server::process::ServerError;
 use crate::server::system::{System, UnsupportedWorkload};
+use crate::wire::http::HttpError;
 use crate::wire::target::TargetError;
 
 /// The error of an observer.
@@ -67,4 +67,19 @@ impl RunError {
             why: Box::new(self),
         }
     }
+}
+
+/// The reason why the feeder failed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum FeederError {
+    #[error("could not start the feeder: {0}")]
+    Start(std::io::Error),
+    #[error("could not feed the server's standard input: {0}")]
+    Pipe(std::io::Error),
+    #[error(transparent)]
+    Http(#[from] HttpError),
+    #[error("the server stopped reading its standard input: the feeder has been stuck for {0} s")]
+    Stuck(u64),
+    #[error("the feeder thread panicked")]
+    Panicked,
 }

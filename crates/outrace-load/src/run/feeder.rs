@@ -3,12 +3,12 @@
 //! The intended send time of a line comes from the schedule, and never from the moment at which the
 //! line could be written. A line that is late because the server did not read stays late.
 
+use super::error::FeederError;
 use super::line_buffer::LineBuffer;
 use super::line_sink::LineSink;
 use crate::clock::{self, NS_PER_MS, NS_PER_SECOND};
 use crate::measure::control::{Phase, RoundControl};
 use crate::measure::histogram::empty_histogram;
-use crate::wire::http::HttpError;
 use crate::workload::{Rate, Workload};
 use hdrhistogram::Histogram;
 use std::sync::Arc;
@@ -22,21 +22,6 @@ const WINDOW_POLL_NS: u64 = NS_PER_MS / 5;
 
 /// After so many checks without room, one line is sent anyway.
 const MAX_WINDOW_WAITS: u32 = 500;
-
-/// The reason why the feeder failed.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum FeederError {
-    #[error("could not start the feeder: {0}")]
-    Start(std::io::Error),
-    #[error("could not feed the server's standard input: {0}")]
-    Pipe(std::io::Error),
-    #[error(transparent)]
-    Http(#[from] HttpError),
-    #[error("the server stopped reading its standard input: the feeder has been stuck for {0} s")]
-    Stuck(u64),
-    #[error("the feeder thread panicked")]
-    Panicked,
-}
 
 /// The result of the feeding.
 pub(crate) struct FeederResult {

@@ -1,6 +1,6 @@
 //! The destination of the feeder's lines.
 
-use super::feeder::FeederError;
+use super::error::FeederError;
 use crate::wire::http::HttpConnection;
 use crate::wire::target::Target;
 use std::io::Write;

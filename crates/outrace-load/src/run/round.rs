@@ -1,9 +1,9 @@
 //! One round: the server starts, the clients join, lines flow, the queues drain, and everything is
 //! accounted for.
 
-use super::accounting::RoundMeasurements;
-use super::error::RunError;
-use super::feeder::{Feeder, FeederError, FeederResult};
+use super::accounting::{FeedResult, RoundMeasurements, UsageReading};
+use super::error::{FeederError, RunError};
+use super::feeder::{Feeder, FeederResult};
 use super::line_sink::LineSink;
 use super::observer::{RoundObserver, RoundView};
 use super::outcome::{MemoryUse, Outcome};
@@ -20,7 +20,6 @@ use crate::server::system::System;
 use crate::server::usage::CpuUsage;
 use crate::wire::target::Target;
 use crate::workload::Workload;
-use hdrhistogram::Histogram;
 use std::io::{BufRead, Write};
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -44,26 +43,6 @@ pub(crate) struct ServerUnderTest<'a> {
     pub(crate) remote: Option<Target>,
     /// The bytes that the floor writes at once.
     pub(crate) block_bytes: usize,
-}
-
-/// A reading of the server and the generator, at the begin or at the end of the measured time.
-pub(super) struct UsageReading {
-    pub(super) server: Option<CpuUsage>,
-    /// The resident memory of the server in bytes.
-    pub(super) memory: u64,
-    pub(super) generator: CpuUsage,
-    pub(super) stats: ServerStats,
-}
-
-/// The result of the feeding.
-pub(super) struct FeedResult {
-    /// Keeps the server's input open.
-    input: Option<LineSink>,
-    pub(super) lines: u64,
-    pub(super) unsent: u64,
-    pub(super) late_us: Histogram<u64>,
-    pub(super) first: UsageReading,
-    pub(super) last: UsageReading,
 }
 
 /// Runs one round.

@@ -1,12 +1,22 @@
 //! The actions of disturbers: resets, protocol violations, streams over HTTP, valid and invalid
 //! actions, and monitoring.
 
-use super::disturber::{ActionLog, DisturberContext};
+use super::action_log::ActionLog;
 use super::peer::{Peer, PeerError};
 use crate::wire::frame::{TEXT, push_client_frame};
 use crate::wire::http::{HttpConnection, HttpError};
+use crate::wire::target::Target;
 use crate::wire::upgrade::upgrade_request;
+use crate::workload::Workload;
 use std::time::{Duration, Instant};
+
+/// The data of the run that a disturber needs.
+pub(super) struct DisturberContext {
+    pub(super) target: Target,
+    pub(super) workload: Workload,
+    /// The time between two broadcasts. Each disconnects the clients whose queues are full.
+    pub(super) broadcast_interval: Duration,
+}
 
 /// The number of channels to which actions publish. Their lines are not accounted for.
 pub(super) const SIDE_CHANNELS: u64 = 4;

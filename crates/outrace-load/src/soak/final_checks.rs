@@ -1,8 +1,8 @@
 //! Checks that everything is back at its level after a soak, and that all counts add up. Pure.
 
+use super::action_log::ActionLog;
 use super::actions::{SIDE_CHANNELS, VIOLATIONS};
 use super::check::Check;
-use super::disturber::ActionLog;
 use super::sample::ServerLevel;
 
 /// The state at the end of a soak, beside what the clients accounted for.

@@ -5,6 +5,7 @@
 //! and monitor. [`sample`] reads the server every few seconds, and [`observer`] does all of that
 //! while a round runs. [`drift`] has the statistics. [`drift_checks`] and [`final_checks`] judge.
 
+mod action_log;
 mod actions;
 mod check;
 mod disturber;
@@ -25,8 +26,8 @@ use crate::run::outcome::Outcome;
 use crate::run::round::{self, ServerUnderTest};
 use crate::server::system::System;
 use crate::workload::{Rate, SlowReaders, Workload};
+use action_log::ActionLog;
 use check::{Check, CheckVerdict};
-use disturber::ActionLog;
 use observer::SoakObserver;
 use sample::Sample;
 use std::time::Duration;

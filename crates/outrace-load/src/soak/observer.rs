@@ -1,8 +1,10 @@
 //! Observes the round of a soak: starts the disturbers, takes samples, and reads the final state.
 
+use super::action_log::ActionLog;
 use super::actions;
+use super::actions::DisturberContext;
 use super::check::{Check, CheckVerdict};
-use super::disturber::{Action, ActionLog, DisturberContext, Disturbers};
+use super::disturber::{Action, Disturbers};
 use super::drift_checks::drift_checks;
 use super::error::SoakError;
 use super::final_checks::FinalState;

@@ -25,6 +25,7 @@ pub(super) struct Delivery<'a> {
 
 impl Delivery<'_> {
     /// Offers a new block to a subscription without options.
+    #[inline]
     pub(super) fn plain(&mut self, block: &Block) {
         let outbox = &self.to.client.outbox;
         let messages = block.len();
@@ -58,6 +59,7 @@ impl Delivery<'_> {
     }
 
     /// Offers a new block to a subscription with options that is live.
+    #[inline]
     pub(super) fn live(&mut self, gap: &mut Gap, block: &Block) {
         let messages = block.len();
         let accepted = self.messages(gap, block, 0..messages);

@@ -78,6 +78,33 @@ pub(crate) struct Budget {
 }
 
 impl Budget {
+    /// Admits the whole amount if there is room for it. Returns false when it does not fit, and when
+    /// the account is closed.
+    // The usual case of an offer, kept apart and inlined: as one function with `admit` it costs about
+    // 40 instructions more for each subscriber of a block.
+    #[inline]
+    pub(crate) fn admit_whole(&self, limits: QueueLimits, weight: Used) -> bool {
+        let mut word = self.word.load(Ordering::Relaxed);
+        loop {
+            let used = Used::unpack(word);
+            if word & CLOSED != 0
+                || used.messages + weight.messages > limits.messages
+                || used.bytes + weight.bytes > limits.bytes
+            {
+                return false;
+            }
+            match self.word.compare_exchange_weak(
+                word,
+                word + weight.pack(),
+                Ordering::Relaxed,
+                Ordering::Relaxed,
+            ) {
+                Ok(_) => return true,
+                Err(now) => word = now,
+            }
+        }
+    }
+
     /// Admits as many of the first messages of a run as fit, and returns their number: 0 when there
     /// is no room, `None` when the account is closed.
     ///

@@ -235,6 +235,7 @@
 //! | `client` | a client that reconnects and resumes, in [`client`] |
 //! | `jwt` | JSON Web Tokens as credentials, in [`access::Jwt`] |
 //! | `tls` | TLS for the accept loop (with `server`) and for the client (with `client`) |
+//!
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 // The targets of the links above. Without a feature they are on docs.rs.

@@ -78,10 +78,10 @@ pub(crate) struct Budget {
 }
 
 impl Budget {
-    /// Admits the whole amount if there is room for it. Returns false when it does not fit, and when
-    /// the account is closed.
-    // The usual case of an offer, kept apart and inlined: as one function with `admit` it costs about
-    // 40 instructions more for each subscriber of a block.
+    /// Admits the whole amount if there is room for it. Returns false when it does not fit, and
+    /// when the account is closed.
+    // The usual case of an offer, kept apart and inlined: as one function with `admit` it costs
+    // about 40 instructions more for each subscriber of a block.
     #[inline]
     pub(crate) fn admit_whole(&self, limits: QueueLimits, weight: Used) -> bool {
         let mut word = self.word.load(Ordering::Relaxed);

@@ -87,8 +87,8 @@ impl Outbox {
     /// Offers some of a block's frames. The first frames that fit are accepted.
     ///
     /// Never waits. Takes constant time, except for a binary search in a block that fits in part.
-    // Inlined into the fan-out, where most offers are of a whole block. Left to the compiler it costs
-    // 33 instructions more or less, as it happens to split the crate.
+    // Inlined into the fan-out, where most offers are of a whole block. Left to the compiler it
+    // costs 33 instructions more or less, as it happens to split the crate.
     #[inline]
     pub(crate) fn offer(&self, frames: &Frames, wanted: Range<usize>) -> Offered {
         debug_assert!(!wanted.is_empty());

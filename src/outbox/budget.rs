@@ -235,6 +235,22 @@ mod tests {
     }
 
     #[test]
+    fn a_whole_amount_is_admitted_up_to_the_bounds_and_not_once_closed() {
+        let budget = Budget::default();
+        let amount = |messages, bytes| Used { messages, bytes };
+        assert!(budget.admit_whole(LIMITS, amount(3, 100)));
+        assert!(!budget.admit_whole(LIMITS, amount(1, 1)));
+        assert!(budget.admit_whole(LIMITS, amount(1, 0)));
+        assert!(!budget.admit_whole(LIMITS, amount(1, 0)));
+        budget.release(amount(4, 100));
+        assert!(!budget.admit_whole(LIMITS, amount(5, 0)));
+        assert!(!budget.admit_whole(LIMITS, amount(1, 101)));
+        assert_eq!(budget.used(), Used::default());
+        budget.close();
+        assert!(!budget.admit_whole(LIMITS, amount(1, 1)));
+    }
+
+    #[test]
     fn the_reserve_is_for_reserved_messages_alone() {
         let budget = Budget::default();
         assert_eq!(ask(&budget, false, &[1; 9]), Some(4));

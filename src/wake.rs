@@ -42,7 +42,8 @@ impl WakeFlag {
         self.waker.wake();
     }
 
-    /// Sets the flag and clears it again if `look` finds something. Only the consumer may call this.
+    /// Sets the flag and clears it again if `look` finds something. Only the consumer may call
+    /// this.
     pub(crate) fn sleep_unless<T>(&self, look: impl FnOnce() -> Option<T>) -> Option<T> {
         self.asleep.swap(true, Ordering::AcqRel);
         let found = look()?;

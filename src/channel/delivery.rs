@@ -25,6 +25,7 @@ pub(super) struct Delivery<'a> {
 
 impl Delivery<'_> {
     /// Offers a new block to a subscription without options.
+    #[inline]
     pub(super) fn plain(&mut self, block: &Block) {
         let outbox = &self.to.client.outbox;
         let messages = block.len();
@@ -58,6 +59,7 @@ impl Delivery<'_> {
     }
 
     /// Offers a new block to a subscription with options that is live.
+    #[inline]
     pub(super) fn live(&mut self, gap: &mut Gap, block: &Block) {
         let messages = block.len();
         let accepted = self.messages(gap, block, 0..messages);
@@ -235,6 +237,147 @@ impl Delivery<'_> {
         self.to.client.count_skipped(messages as u64);
         if self.channel.overflow == Overflow::Disconnect {
             self.to.client.outbox.ask_to_close(CloseReason::Overflow);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::testing::{
+        Told, channel_with, contiguous, numbered_block, subscription, write,
+    };
+    use super::*;
+    use crate::config::Config;
+    use crate::outbox::OutboxReader;
+    use crate::protocol::SubscribeOptions;
+
+    /// A step in the life of a subscription.
+    #[derive(Debug, Clone)]
+    enum Step {
+        /// A block with a status where true, and a line elsewhere.
+        Block(Vec<bool>),
+        /// Messages that the channel's queue could not take.
+        Overrun(u64),
+        /// The writer writes this many parcels.
+        Write(usize),
+    }
+
+    fn steps() -> impl Strategy<Value = Vec<Step>> {
+        let is_status = prop::bool::weighted(0.2);
+        let step = prop_oneof![
+            5 => prop::collection::vec(is_status, 1..9).prop_map(Step::Block),
+            1 => (1..5u64).prop_map(Step::Overrun),
+            3 => (0..4usize).prop_map(Step::Write),
+        ];
+        prop::collection::vec(step, 1..60)
+    }
+
+    fn config(queue: usize) -> Config {
+        Config {
+            queue,
+            ..Config::default()
+        }
+    }
+
+    proptest! {
+        /// Whatever fits, a live subscription is told of every message once and in order: by the
+        /// message itself, or by a gap. All of it is counted to the unit.
+        #[test]
+        fn a_live_subscription_gets_each_message_or_is_told_of_its_gap(
+            steps in steps(),
+            queue in 1..12usize,
+            batch in any::<bool>(),
+        ) {
+            let channel = channel_with(config(queue));
+            let options = SubscribeOptions { gaps: true, batch, ..SubscribeOptions::default() };
+            let to = subscription(&channel, Some(options));
+            let (mut tally, mut gap, mut last) = (Tally::default(), Gap::default(), 0);
+            let (mut reader, mut told) = (OutboxReader::default(), Vec::new());
+            let end = [Step::Write(usize::MAX), Step::Write(usize::MAX)];
+            for step in steps.into_iter().chain(end) {
+                let (channel, tally) = (&channel.profile, &mut tally);
+                let mut delivery = Delivery { channel, to: &to, tally };
+                match step {
+                    Step::Block(statuses) => {
+                        let block = numbered_block(last + 1, &statuses);
+                        last = block.last_seq();
+                        delivery.live(&mut gap, &block);
+                    }
+                    Step::Overrun(messages) => {
+                        delivery.overrun(&mut gap, last + 1, messages);
+                        last += messages;
+                    }
+                    Step::Write(parcels) => {
+                        if write(&mut reader, &to.client, parcels, &mut told) {
+                            delivery.tell_last_gap(&mut gap, last + 1);
+                        }
+                    }
+                }
+            }
+            let (next, skipped) = contiguous(&told, 1);
+            prop_assert_eq!(next, last + 1, "all of it: {:?}", told);
+            prop_assert_eq!(skipped, tally.skipped);
+            prop_assert_eq!(skipped, to.client.skipped());
+            prop_assert_eq!(tally.offered, to.client.written() + tally.skipped);
+            prop_assert_eq!(tally.discarded, 0);
+        }
+
+        /// A plain subscription gets messages in order and is told nothing. The rest is counted.
+        #[test]
+        fn a_plain_subscription_gets_what_fits_and_the_rest_is_counted(
+            steps in steps(),
+            queue in 1..12usize,
+        ) {
+            let channel = channel_with(config(queue));
+            let to = subscription(&channel, None);
+            let (mut tally, mut last) = (Tally::default(), 0);
+            let (mut reader, mut told) = (OutboxReader::default(), Vec::new());
+            for step in steps.into_iter().chain([Step::Write(usize::MAX)]) {
+                let (channel, tally) = (&channel.profile, &mut tally);
+                let mut delivery = Delivery { channel, to: &to, tally };
+                match step {
+                    Step::Block(statuses) => {
+                        let block = numbered_block(last + 1, &statuses);
+                        last = block.last_seq();
+                        delivery.plain(&block);
+                    }
+                    Step::Overrun(_) => {}
+                    Step::Write(parcels) => {
+                        prop_assert!(!write(&mut reader, &to.client, parcels, &mut told));
+                    }
+                }
+            }
+            let numbers = told.iter().map(|told| match told {
+                Told::Message(seq) => *seq,
+                other => panic!("told {other:?}"),
+            });
+            prop_assert!(numbers.is_sorted_by(|a, b| a < b));
+            prop_assert_eq!(tally.offered, last);
+            prop_assert_eq!(told.len() as u64 + tally.skipped, last);
+        }
+    }
+
+    #[test]
+    fn a_client_that_is_gone_discards_its_messages_once() {
+        let channel = channel_with(config(8));
+        for options in [None, Some(SubscribeOptions::default())] {
+            let to = subscription(&channel, options);
+            to.client.outbox.discard();
+            let mut tally = Tally::default();
+            let mut delivery = Delivery {
+                channel: &channel.profile,
+                to: &to,
+                tally: &mut tally,
+            };
+            let block = numbered_block(1, &[false, true, false]);
+            if to.is_tracked() {
+                delivery.live(&mut Gap::default(), &block);
+            } else {
+                delivery.plain(&block);
+            }
+            assert_eq!((tally.offered, tally.discarded, tally.skipped), (3, 3, 0));
         }
     }
 }

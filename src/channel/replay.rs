@@ -222,3 +222,231 @@ impl Span {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use proptest::prelude::*;
+
+    use super::super::Channel;
+    use super::super::subscription::Subscription;
+    use super::super::tally::Tally;
+    use super::super::testing::{
+        Told, channel_with, contiguous, numbered_block, subscription, write,
+    };
+    use super::*;
+    use crate::config::Config;
+    use crate::outbox::OutboxReader;
+    use crate::protocol::{Range, Since, SubscribeOptions};
+
+    /// A step in the life of a subscription.
+    #[derive(Debug, Clone)]
+    enum Step {
+        /// A block of this many lines.
+        Block(usize),
+        /// A request for a range, by how many messages it lies back and how long it is.
+        Refetch(u64, u64),
+        /// The writer writes this many parcels.
+        Write(usize),
+    }
+
+    fn steps() -> impl Strategy<Value = Vec<Step>> {
+        let step = prop_oneof![
+            4 => (1..9usize).prop_map(Step::Block),
+            1 => (0..30u64, 1..20u64).prop_map(|(back, len)| Step::Refetch(back, len)),
+            3 => (0..4usize).prop_map(Step::Write),
+        ];
+        prop::collection::vec(step, 1..60)
+    }
+
+    /// A channel with a history, and one subscriber.
+    struct Room {
+        channel: Arc<Channel>,
+        to: Arc<Subscription>,
+        history: History,
+        keep: Keep,
+        last: u64,
+        cursor: Cursor,
+        tally: Tally,
+    }
+
+    impl Room {
+        fn new(queue: usize, messages: usize, options: SubscribeOptions) -> Self {
+            let channel = channel_with(Config {
+                queue,
+                ..Config::default()
+            });
+            Self {
+                to: subscription(&channel, Some(options)),
+                channel,
+                history: History::default(),
+                keep: Keep {
+                    messages,
+                    bytes: usize::MAX,
+                    age: u64::MAX,
+                },
+                last: 0,
+                cursor: Cursor::default(),
+                tally: Tally::default(),
+            }
+        }
+
+        fn publish(&mut self, lines: usize) {
+            let block = Arc::new(numbered_block(self.last + 1, &vec![false; lines]));
+            self.last = block.last_seq();
+            self.history.append(Arc::clone(&block), self.keep, 0);
+            if self.cursor.is_deferred() {
+                return self.catch_up();
+            }
+            let mut delivery = Delivery {
+                channel: &self.channel.profile,
+                to: &self.to,
+                tally: &mut self.tally,
+            };
+            delivery.live(&mut self.cursor.gap, &block);
+        }
+
+        fn catch_up(&mut self) {
+            let mut delivery = Delivery {
+                channel: &self.channel.profile,
+                to: &self.to,
+                tally: &mut self.tally,
+            };
+            let past = Past {
+                history: &mut self.history,
+                keep: self.keep,
+                last: self.last,
+            };
+            Replay::new(&mut delivery, past).catch_up(&mut self.cursor);
+        }
+
+        /// Asks for a range. Returns false when too many wait.
+        fn refetch(&mut self, back: u64, len: u64) -> bool {
+            let from = self.last.saturating_sub(back).max(1);
+            let range = Range {
+                epoch: self.channel.epoch().to_owned(),
+                from,
+                to: from + len - 1,
+            };
+            let is_noted = self.cursor.ask_again(range, self.last + 1);
+            self.catch_up();
+            is_noted
+        }
+    }
+
+    /// Splits what was told into the messages outside of announced replays, and the replays.
+    fn split(told: &[Told]) -> (Vec<Told>, Vec<Vec<Told>>) {
+        let (mut outside, mut replays) = (Vec::new(), Vec::new());
+        let mut replay: Option<Vec<Told>> = None;
+        for message in told {
+            match (message, &mut replay) {
+                (Told::Replay(..), None) => replay = Some(vec![*message]),
+                (Told::Replayed(..), Some(open)) => {
+                    open.push(*message);
+                    replays.extend(replay.take());
+                }
+                (_, Some(open)) => open.push(*message),
+                (_, None) => outside.push(*message),
+            }
+        }
+        assert!(replay.is_none(), "a replay without an end: {told:?}");
+        (outside, replays)
+    }
+
+    proptest! {
+        /// Whatever is kept and whatever fits, what comes after the answer to the subscription has
+        /// neither hole nor repetition, and neither has any range that was asked for again.
+        #[test]
+        fn old_and_new_messages_meet_without_loss_or_repetition(
+            steps in steps(),
+            before in prop::collection::vec(1..9usize, 0..12),
+            queue in 1..12usize,
+            kept in 1..40usize,
+            tail in prop::option::of(0..60u64),
+            since in prop::option::of((any::<bool>(), 0..60u64)),
+            batch in any::<bool>(),
+        ) {
+            let options = SubscribeOptions {
+                gaps: true,
+                tail,
+                batch,
+                ..SubscribeOptions::default()
+            };
+            let mut room = Room::new(queue, kept, options.clone());
+            let epoch = room.channel.epoch().to_owned();
+            let since = since.map(|(is_known, seq)| Since {
+                epoch: if is_known { epoch } else { "another".to_owned() },
+                seq,
+            });
+            room.to = subscription(&room.channel, Some(SubscribeOptions { since, ..options }));
+            for lines in before {
+                let block = Arc::new(numbered_block(room.last + 1, &vec![false; lines]));
+                room.last = block.last_seq();
+                room.history.append(block, room.keep, 0);
+            }
+            room.catch_up();
+            let (mut reader, mut told, mut ranges) = (OutboxReader::default(), Vec::new(), 0);
+            for step in steps {
+                match step {
+                    Step::Block(lines) => room.publish(lines),
+                    Step::Refetch(back, len) => ranges += usize::from(room.refetch(back, len)),
+                    Step::Write(parcels) => {
+                        if write(&mut reader, &room.to.client, parcels, &mut told) {
+                            room.catch_up();
+                        }
+                    }
+                }
+            }
+            while write(&mut reader, &room.to.client, usize::MAX, &mut told) {
+                room.catch_up();
+            }
+            prop_assert!(!room.cursor.is_deferred() && !room.cursor.gap.is_open());
+
+            let (outside, replays) = split(&told);
+            let Some((Told::Subscribed(seq), live)) = outside.split_first() else {
+                panic!("no answer to the subscription: {told:?}");
+            };
+            let (next, skipped) = contiguous(live, seq + 1);
+            prop_assert_eq!(next, room.last + 1);
+            prop_assert_eq!(skipped, room.tally.skipped);
+            prop_assert_eq!(room.tally.offered, room.to.client.written() + skipped);
+
+            prop_assert_eq!(replays.len(), ranges);
+            for replay in replays {
+                let [Told::Replay(from, to), messages @ .., end] = &replay[..] else {
+                    panic!("{replay:?}");
+                };
+                prop_assert_eq!(end, &Told::Replayed(*from, *to));
+                prop_assert_eq!(contiguous(messages, *from).0, to + 1);
+            }
+        }
+    }
+
+    #[test]
+    fn a_range_of_another_numbering_or_beyond_the_history_is_an_empty_replay() {
+        let mut room = Room::new(100, 5, SubscribeOptions::default());
+        room.catch_up();
+        room.publish(8);
+        room.publish(8);
+        let range = |epoch: &str, from, to| Range {
+            epoch: epoch.to_owned(),
+            from,
+            to,
+        };
+        let epoch = room.channel.epoch().to_owned();
+        for range in [
+            range("another", 12, 16),
+            range(&epoch, 2, 4),
+            range(&epoch, 17, 20),
+        ] {
+            assert!(room.cursor.ask_again(range, room.last + 1));
+        }
+        room.catch_up();
+        let (mut reader, mut told) = (OutboxReader::default(), Vec::new());
+        write(&mut reader, &room.to.client, usize::MAX, &mut told);
+        let (_, replays) = split(&told);
+        let empty = |from| vec![Told::Replay(from, from - 1), Told::Replayed(from, from - 1)];
+        assert_eq!(replays, [empty(12), empty(2), empty(17)]);
+    }
+}

@@ -103,6 +103,8 @@ impl<'a> Sealer<'a> {
     }
 
     /// Offers a new block to one subscriber.
+    // Inlined into the fan-out, with the delivery to a subscription without options.
+    #[inline]
     pub(super) fn offer(&self, subscription: &Subscription, block: &Block, tally: &mut Tally) {
         tally.reached.clients += 1;
         let mut delivery = self.delivery(subscription, tally);

@@ -78,6 +78,33 @@ pub(crate) struct Budget {
 }
 
 impl Budget {
+    /// Admits the whole amount if there is room for it. Returns false when it does not fit, and
+    /// when the account is closed.
+    // The usual case of an offer, kept apart and inlined: as one function with `admit` it costs
+    // about 40 instructions more for each subscriber of a block.
+    #[inline]
+    pub(crate) fn admit_whole(&self, limits: QueueLimits, weight: Used) -> bool {
+        let mut word = self.word.load(Ordering::Relaxed);
+        loop {
+            let used = Used::unpack(word);
+            if word & CLOSED != 0
+                || used.messages + weight.messages > limits.messages
+                || used.bytes + weight.bytes > limits.bytes
+            {
+                return false;
+            }
+            match self.word.compare_exchange_weak(
+                word,
+                word + weight.pack(),
+                Ordering::Relaxed,
+                Ordering::Relaxed,
+            ) {
+                Ok(_) => return true,
+                Err(now) => word = now,
+            }
+        }
+    }
+
     /// Admits as many of the first messages of a run as fit, and returns their number: 0 when there
     /// is no room, `None` when the account is closed.
     ///
@@ -205,6 +232,22 @@ mod tests {
                 bytes: 100
             }
         );
+    }
+
+    #[test]
+    fn a_whole_amount_is_admitted_up_to_the_bounds_and_not_once_closed() {
+        let budget = Budget::default();
+        let amount = |messages, bytes| Used { messages, bytes };
+        assert!(budget.admit_whole(LIMITS, amount(3, 100)));
+        assert!(!budget.admit_whole(LIMITS, amount(1, 1)));
+        assert!(budget.admit_whole(LIMITS, amount(1, 0)));
+        assert!(!budget.admit_whole(LIMITS, amount(1, 0)));
+        budget.release(amount(4, 100));
+        assert!(!budget.admit_whole(LIMITS, amount(5, 0)));
+        assert!(!budget.admit_whole(LIMITS, amount(1, 101)));
+        assert_eq!(budget.used(), Used::default());
+        budget.close();
+        assert!(!budget.admit_whole(LIMITS, amount(1, 1)));
     }
 
     #[test]

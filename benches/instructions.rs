@@ -5,13 +5,14 @@
 //!
 //! ```text
 //! cargo bench --bench instructions --no-run
-//! perf stat -e instructions:u target/release/deps/instructions-HASH plain
+//! valgrind --tool=callgrind target/release/deps/instructions-HASH plain
 //! ```
 //!
-//! Divide the count by the number of delivered lines that the program prints. The workloads are
-//! `plain` (blocks of one line), `runs` (blocks of 64 lines), `gaps` (subscriptions that are told
-//! of gaps), `history` (blocks are kept) and `replay` (subscriptions that begin with the history).
-//! Without an argument, all of them run.
+//! Divide the instructions ("Collected") by the number of delivered lines that the program prints.
+//! Where the machine has the counter, `perf stat -e instructions:u` serves as well. The workloads
+//! are `plain` (blocks of one line), `runs` (blocks of 64 lines), `gaps` (subscriptions that are
+//! told of gaps), `history` (blocks are kept) and `replay` (subscriptions that begin with the
+//! history). Without an argument, all of them run.
 
 use std::time::Duration;
 

@@ -81,9 +81,10 @@ impl Audience {
     /// number of messages and bytes.
     pub fn drain(&self) -> (u64, u64) {
         let mut total = Used::default();
+        // One reader for all drains, empty between them: a connection keeps its reader for life.
+        let mut reader = OutboxReader::default();
         for member in &self.members {
             let outbox = &member.client.outbox;
-            let mut reader = OutboxReader::default();
             let taken = take_all(&mut reader, outbox);
             reader.release(outbox, taken);
             total += taken;

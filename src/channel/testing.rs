@@ -118,8 +118,8 @@ pub(super) fn numbered_block(first: u64, statuses: &[bool]) -> Block {
     block
 }
 
-/// Writes at most this many parcels, and appends their messages to `told`. Returns true when nothing
-/// is left and the sealer has asked to be called then.
+/// Writes at most this many parcels, and appends their messages to `told`. Returns true when
+/// nothing is left and the sealer has asked to be called then.
 pub(super) fn write(
     reader: &mut OutboxReader,
     client: &Client,

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use http::{HeaderMap, StatusCode, Uri, request};
 
+use super::peer::Reach;
 use super::{
-    AuthError, AuthFuture, Authenticator, Credentials, Hosts, Identity, LocalAddress, Origins,
-    PeerAddress,
+    AuthError, AuthFuture, Authenticator, Credentials, Hosts, Identity, Origins, PeerAddress,
 };
 use crate::callback::catch_callback;
 use crate::reason::RefusalReason;
@@ -102,12 +102,12 @@ impl Gate {
         let peer = PeerAddress::of(&head.extensions);
         if !self
             .hosts
-            .admit(&head.headers, LocalAddress::of(&head.extensions))
+            .admit(&head.headers, &head.uri, Reach::of(&head.extensions))
         {
             tracing::debug!(?peer, "refused a request for another host");
             return Err(Denial::UnknownHost);
         }
-        if !self.origins.admit(&head.headers) {
+        if !self.origins.admit(&head.headers, &head.uri) {
             tracing::debug!(?peer, "refused a request from a page of another site");
             return Err(Denial::Forbidden);
         }

@@ -3,8 +3,9 @@
 //! Every request that can read or change something passes one gate: WebSocket handshakes, streams
 //! and the API. The gate checks, in this order:
 //!
-//! 1. the `Host` by which the server was addressed. A listener on loopback accepts only loopback
-//!    names and those of [`HubBuilder::allow_host`](crate::HubBuilder::allow_host);
+//! 1. the `Host` by which the server was addressed. Over loopback, only loopback names and those of
+//!    [`HubBuilder::allow_host`](crate::HubBuilder::allow_host) are accepted. The same holds for a
+//!    connection of which the server has told nothing, where IP addresses are accepted too;
 //! 2. the page that the request comes from ([`Origins`]);
 //! 3. the application's callback for the request's head
 //!    ([`HubBuilder::on_upgrade`](crate::HubBuilder::on_upgrade));

@@ -1,13 +1,13 @@
 //! The pages that may send requests (RFC 6455 section 10.2), and the host names of the server.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
-use http::HeaderMap;
-use http::Uri;
 use http::header::{HOST, ORIGIN};
 use http::uri::Authority;
+use http::{HeaderMap, Uri};
 
 use super::credentials::sole;
+use super::peer::Reach;
 
 /// The pages that may send requests to a hub.
 ///
@@ -79,7 +79,7 @@ impl Origins {
     }
 
     /// Whether a request with these headers is admitted.
-    pub(super) fn admit(&self, headers: &HeaderMap) -> bool {
+    pub(super) fn admit(&self, headers: &HeaderMap, uri: &Uri) -> bool {
         let (listed, any) = match &self.0 {
             OriginRule::SameHost => (&[][..], false),
             OriginRule::SameHostOr(listed) => (&listed[..], false),
@@ -91,12 +91,12 @@ impl Origins {
         let Some(page) = sole(headers, ORIGIN.as_str()).and_then(origin) else {
             return false;
         };
-        listed.contains(&page) || is_same_host(&page, headers)
+        listed.contains(&page) || is_same_host(&page, headers, uri)
     }
 }
 
-fn is_same_host(page: &Origin, headers: &HeaderMap) -> bool {
-    let Some(server) = host(headers) else {
+fn is_same_host(page: &Origin, headers: &HeaderMap, uri: &Uri) -> bool {
+    let Some(server) = host(headers, uri) else {
         return false;
     };
     if is_loopback(&page.host) && is_loopback(server.host()) {
@@ -108,9 +108,13 @@ fn is_same_host(page: &Origin, headers: &HeaderMap) -> bool {
         && server.port_u16().or_else(|| default_port(&page.scheme)) == Some(page.port)
 }
 
-/// Returns the host that the request is addressed to.
-fn host(headers: &HeaderMap) -> Option<Authority> {
-    sole(headers, HOST.as_str())?.parse().ok()
+/// Returns the host that the request is addressed to. HTTP/2 has it in the URI instead of a header.
+fn host(headers: &HeaderMap, uri: &Uri) -> Option<Authority> {
+    if headers.contains_key(HOST) {
+        sole(headers, HOST.as_str())?.parse().ok()
+    } else {
+        uri.authority().cloned()
+    }
 }
 
 /// Parses an origin.
@@ -139,7 +143,7 @@ fn default_port(scheme: &str) -> Option<u16> {
 }
 
 fn is_loopback(host: &str) -> bool {
-    let host = host.trim_start_matches('[').trim_end_matches(']');
+    let host = unbracketed(host);
     host.eq_ignore_ascii_case("localhost")
         || host
             .parse::<IpAddr>()
@@ -152,39 +156,52 @@ fn is_loopback(host: &str) -> bool {
 /// address. The browser then treats the page and the server as one origin, but `Host` still has the
 /// page's name.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Hosts(Vec<String>);
+pub(crate) struct Hosts {
+    allowed: Vec<String>,
+    any: bool,
+}
 
 impl Hosts {
-    /// Adds a name. A port in it is ignored.
+    /// Adds a name. A port in it is ignored. `*` allows every name.
     pub(crate) fn allow(&mut self, name: &str) {
+        if name == "*" {
+            self.any = true;
+            return;
+        }
         let authority = name.parse::<Authority>().ok();
         let name = authority.as_ref().map_or(name, Authority::host);
-        self.0.push(
-            name.trim_start_matches('[')
-                .trim_end_matches(']')
-                .to_ascii_lowercase(),
-        );
+        self.allowed.push(unbracketed(name).to_ascii_lowercase());
     }
 
-    /// Whether a request to this address is admitted.
+    /// Whether a request that came over such a connection is admitted.
     ///
-    /// On a loopback address, `Host` has to be a loopback name or one of the added names. On any
-    /// other address that is required only after a name has been added.
-    pub(super) fn admit(&self, headers: &HeaderMap, local: Option<SocketAddr>) -> bool {
-        let is_local = local.is_some_and(|address| address.ip().to_canonical().is_loopback());
-        if !is_local && self.0.is_empty() {
+    /// Over loopback, the host has to be a loopback name or one of the added names. Over the
+    /// network that is required only after a name has been added. Over an unknown connection, which
+    /// may be loopback, an IP address is admitted too: only a name can be rebound.
+    pub(super) fn admit(&self, headers: &HeaderMap, uri: &Uri, reach: Reach) -> bool {
+        if self.any || (reach == Reach::Network && self.allowed.is_empty()) {
             return true;
         }
-        let Some(host) = host(headers) else {
+        let Some(host) = host(headers, uri) else {
             return false;
         };
-        let name = host.host().trim_start_matches('[').trim_end_matches(']');
+        let name = unbracketed(host.host());
         is_loopback(name)
             || self
-                .0
+                .allowed
                 .iter()
                 .any(|allowed| allowed.eq_ignore_ascii_case(name))
+            || (reach == Reach::Unknown
+                && self.allowed.is_empty()
+                && name.parse::<IpAddr>().is_ok())
     }
+}
+
+/// Returns a host without the brackets of an IPv6 address.
+fn unbracketed(host: &str) -> &str {
+    host.strip_prefix('[')
+        .and_then(|host| host.strip_suffix(']'))
+        .unwrap_or(host)
 }
 
 #[cfg(test)]
@@ -225,14 +242,21 @@ mod tests {
             ("", "example.org", false),
         ] {
             let headers = headers(&[(ORIGIN, origin), (HOST, host)]);
-            assert_eq!(rule.admit(&headers), expected, "{origin} on {host}");
+            assert_eq!(
+                rule.admit(&headers, &Uri::default()),
+                expected,
+                "{origin} on {host}"
+            );
         }
         assert!(
-            rule.admit(&headers(&[(HOST, "example.org")])),
+            rule.admit(&headers(&[(HOST, "example.org")]), &Uri::default()),
             "a client that is not a browser sends no origin"
         );
         let two = headers(&[(ORIGIN, "http://a"), (ORIGIN, "http://evil"), (HOST, "a")]);
-        assert!(!rule.admit(&two), "two origins are ambiguous");
+        assert!(
+            !rule.admit(&two, &Uri::default()),
+            "two origins are ambiguous"
+        );
     }
 
     #[test]
@@ -251,9 +275,9 @@ mod tests {
             ("null", false),
         ] {
             let headers = headers(&[(ORIGIN, origin), (HOST, "127.0.0.1:8080")]);
-            assert_eq!(rule.admit(&headers), expected, "{origin}");
+            assert_eq!(rule.admit(&headers, &Uri::default()), expected, "{origin}");
         }
-        assert!(Origins::any().admit(&headers(&[(ORIGIN, "null"), (HOST, "a")])));
+        assert!(Origins::any().admit(&headers(&[(ORIGIN, "null"), (HOST, "a")]), &Uri::default()));
         for wrong in [
             "example.org",
             "https://",
@@ -270,7 +294,11 @@ mod tests {
 
     #[test]
     fn what_listens_on_loopback_answers_to_loopback_names_alone() {
-        let local = |text: &str| Some(text.parse::<SocketAddr>().unwrap());
+        let local = |text: &str| {
+            let mut extensions = http::Extensions::new();
+            extensions.insert(super::super::LocalAddress(text.parse().unwrap()));
+            Reach::of(&extensions)
+        };
         let none = Hosts::default();
         let mut named = Hosts::default();
         named.allow("App.example.org:8080");
@@ -290,25 +318,35 @@ mod tests {
             ("app.example.org", local("127.0.0.1:8080"), false, true),
             ("192.0.2.7:8080", local("192.0.2.7:8080"), true, false),
             ("app.example.org:8080", local("192.0.2.7:8080"), true, true),
-            ("anything", None, true, false),
+            ("anything", Reach::Unknown, false, false),
+            ("app.example.org", Reach::Unknown, false, true),
+            ("localhost:8080", Reach::Unknown, true, true),
+            ("192.0.2.7:8080", Reach::Unknown, true, false),
+            ("[2001:db8::7]:8080", Reach::Unknown, true, false),
+            ("192.0.2.7.evil.example", Reach::Unknown, false, false),
         ] {
             let headers = headers(&[(HOST, host)]);
             assert_eq!(
-                none.admit(&headers, listens),
+                none.admit(&headers, &Uri::default(), listens),
                 by_default,
                 "{host} at {listens:?}"
             );
             assert_eq!(
-                named.admit(&headers, listens),
+                named.admit(&headers, &Uri::default(), listens),
                 if_named,
                 "{host} at {listens:?}, named"
             );
         }
         assert!(
-            !none.admit(&headers(&[]), local("127.0.0.1:1")),
+            !none.admit(&headers(&[]), &Uri::default(), Reach::Loopback),
             "a missing name is refused"
         );
         let two = headers(&[(HOST, "localhost"), (HOST, "evil.example")]);
-        assert!(!none.admit(&two, local("127.0.0.1:1")));
+        assert!(!none.admit(&two, &Uri::default(), Reach::Loopback));
+        let http2 = |uri: &str| none.admit(&headers(&[]), &uri.parse().unwrap(), Reach::Loopback);
+        assert!(http2("http://localhost:8080/ws") && !http2("http://evil.example/ws"));
+        let mut any = Hosts::default();
+        any.allow("*");
+        assert!(any.admit(&two, &Uri::default(), Reach::Loopback));
     }
 }

@@ -288,16 +288,28 @@ impl HubBuilder {
         self
     }
 
-    /// Allows requests to address the server by this host name. Each call allows one more name.
+    /// Allows requests to address the server by this host name. Each call allows one more name, and
+    /// `*` allows every name.
     ///
-    /// A listener on a loopback address accepts loopback names, and the allowed ones: a proxy on
-    /// the same machine may pass on requests under such a name. Any other listener accepts every
-    /// name as long as none is allowed; after that, it accepts the allowed names and the loopback
-    /// names alone.
+    /// This guards against DNS rebinding: a foreign page can let its own name resolve to a loopback
+    /// address, and then reach what listens there. The names that are accepted without a call
+    /// depend on the connection:
     ///
-    /// The hub knows on which address a request arrived if the server puts a
-    /// [`LocalAddress`](crate::LocalAddress) into the request's extensions, as the accept loop of
-    /// `outrace::server` does.
+    /// | a request came | accepted names |
+    /// |---|---|
+    /// | over loopback | loopback names |
+    /// | from the network | every name |
+    /// | over a connection that the hub knows nothing about | loopback names and IP addresses |
+    ///
+    /// Once a name has been allowed, only the allowed names and the loopback names are accepted,
+    /// over every connection. A proxy on the same machine usually passes on the public name, which
+    /// then has to be allowed.
+    ///
+    /// The hub knows the connection from a [`LocalAddress`](crate::LocalAddress), a
+    /// [`PeerAddress`](crate::PeerAddress) or axum's `ConnectInfo<SocketAddr>` among the request's
+    /// extensions. The accept loop of `outrace::server` adds the first two. `axum::serve` adds the
+    /// last with `into_make_service_with_connect_info::<SocketAddr>()`, and nothing without it: a
+    /// server with a public name then has to allow this name.
     pub fn allow_host(mut self, name: impl AsRef<str>) -> Self {
         self.gate.hosts.allow(name.as_ref());
         self

@@ -61,10 +61,15 @@ impl Hub {
     /// # async fn run() -> std::io::Result<()> {
     /// let hub = outrace::Hub::new();
     /// let app = axum::Router::new().nest("/live", hub.router());
+    /// let app = app.into_make_service_with_connect_info::<std::net::SocketAddr>();
     /// let listener = tokio::net::TcpListener::bind("127.0.0.1:8080").await?;
     /// axum::serve(listener, app).await
     /// # }
     /// ```
+    ///
+    /// The connect info tells the hub the addresses of its clients. Without it, the hub cannot tell
+    /// the network from loopback, and answers only to loopback names, to IP addresses and to the
+    /// names of [`HubBuilder::allow_host`](crate::HubBuilder::allow_host).
     pub fn router(&self) -> Router {
         let router = Router::new();
         #[cfg(feature = "metrics")]
@@ -83,8 +88,7 @@ impl Hub {
     }
 }
 
-async fn websocket(State(hub): State<Hub>, mut request: Request) -> Response {
-    refusal::add_peer_address(request.extensions_mut());
+async fn websocket(State(hub): State<Hub>, request: Request) -> Response {
     hub.upgrade(request).await.map(Body::new)
 }
 

@@ -12,4 +12,5 @@ mod jwt;
 mod lifecycle;
 mod limits;
 mod metrics;
+mod mounted;
 mod wire;

@@ -49,7 +49,8 @@ pub(crate) struct AccessOptions {
     #[arg(long, value_name = "ORIGIN")]
     allow_origin: Vec<String>,
 
-    /// Answer to this host name too; a loopback listener otherwise answers to loopback names only
+    /// Answer to this host name too, or to any with *; over loopback only loopback names are
+    /// answered otherwise
     #[arg(long, value_name = "NAME")]
     allow_host: Vec<String>,
 

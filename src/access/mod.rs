@@ -17,7 +17,7 @@
 //!
 //! | authenticator | identifies users by |
 //! |---|---|
-//! | [`ApiKeys`] | a key in `X-API-Key` |
+//! | [`ApiKeys`] | a key in `X-API-Key` or as a bearer token |
 //! | [`TokenTable`] | the tokens of a token file, each with its rights |
 //! | `Jwt` (feature `jwt`) | a signed token |
 //! | [`Bearer`] | a token that a function checks |
@@ -32,6 +32,7 @@ mod authenticator;
 mod bearer;
 mod credentials;
 mod expiry;
+mod forwarded;
 mod gate;
 mod identity;
 #[cfg(feature = "jwt")]
@@ -40,12 +41,14 @@ mod origin;
 mod pattern;
 mod peer;
 mod secret;
+mod subprotocol;
 mod tokens;
 
 pub use api_keys::ApiKeys;
 pub use authenticator::{AuthError, AuthFuture, Authenticator, Reloadable, any_of, from_fn};
 pub use bearer::Bearer;
 pub use credentials::Credentials;
+pub use forwarded::{NetworkError, TrustedProxies};
 pub use gate::Admission;
 pub use identity::Identity;
 #[cfg(feature = "jwt")]

@@ -44,6 +44,10 @@ fn connect_info(_: &Extensions) -> Option<SocketAddr> {
     None
 }
 
+/// The peer address of the connection itself, after a trusted proxy has named its client.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct ConnectionPeer(pub(super) SocketAddr);
+
 /// The kind of connection that a request came over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Reach {
@@ -63,6 +67,7 @@ impl Reach {
     pub(super) fn of(extensions: &Extensions) -> Self {
         let address = LocalAddress::of(extensions)
             .or_else(|| connect_info(extensions))
+            .or_else(|| extensions.get().map(|&ConnectionPeer(address)| address))
             .or_else(|| PeerAddress::of(extensions));
         match address {
             Some(address) if address.ip().to_canonical().is_loopback() => Self::Loopback,

@@ -23,6 +23,8 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
+use axum::http::header::{HeaderValue, X_CONTENT_TYPE_OPTIONS};
+use axum::middleware::map_response;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get, post};
 
@@ -84,8 +86,17 @@ impl Hub {
             .route("/api/channels/{channel}/events", get(stream::events))
             .route("/healthz", get(health))
             .fallback(not_found)
+            .layer(map_response(no_sniffing))
             .with_state(self.clone())
     }
+}
+
+/// Tells browsers to believe the content type: lines of a process may look like a page.
+async fn no_sniffing(mut response: Response) -> Response {
+    response
+        .headers_mut()
+        .insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
 }
 
 async fn websocket(State(hub): State<Hub>, request: Request) -> Response {

@@ -17,6 +17,7 @@ impl FromRequestParts<Hub> for AdmittedPeer {
     type Rejection = Response;
 
     async fn from_request_parts(head: &mut Parts, hub: &Hub) -> Result<Self, Response> {
+        hub.engine().resolve_peer(head);
         match hub.engine().admit(head).await {
             Ok(identity) => Ok(Self(PeerInfo {
                 address: PeerAddress::of(&head.extensions),

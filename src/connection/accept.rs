@@ -13,7 +13,6 @@ use http::{HeaderMap, Method, Request, Response, StatusCode, Version, request};
 use http_body_util::Full;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
-use tracing::Instrument;
 
 use super::Socket;
 use super::refusal::HandshakeRefusal;
@@ -119,10 +118,9 @@ fn connect(
     let address = peer.address.or_else(|| socket.peer_address());
     let identity = peer.identity;
     let client = hub.make_client(PeerInfo { address, identity }, ClientKind::WebSocket);
-    let user = client.identity().map(Identity::user);
-    // Costs nothing unless the level debug is logged.
-    let span = tracing::debug_span!("connection", client = %client.id(), ?address, user);
-    let connection = super::run(Arc::clone(hub), Arc::clone(&client), socket).instrument(span);
+    // No span is entered around the connection. A subscriber of the program may publish what it is
+    // told, and every written line would then publish the lines of the spans that the write entered.
+    let connection = super::run(Arc::clone(hub), Arc::clone(&client), socket);
     (client, connection)
 }
 

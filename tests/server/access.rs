@@ -340,7 +340,7 @@ fn a_panic_in_an_authenticator_denies() {
                         token, "later",
                         "an authenticator panics after it has waited"
                     );
-                    Ok(Identity::new(token))
+                    Ok(Identity::with_full_access(token))
                 }
             }))
             .on_auth_failure(|_, _| panic!("even the one who is told panics"))
@@ -622,4 +622,28 @@ fn a_trusted_proxy_names_the_address_that_limits_and_callbacks_see() {
         sole_client(&untrusting.hub).address(),
         Some(socket.local_address())
     );
+}
+
+#[test]
+fn an_identity_publishes_nothing_unless_its_grants_or_its_name_say_so() {
+    let server = Server::with(
+        Hub::builder().authenticator(
+            ApiKeys::new()
+                .key("watcher", "watcher")
+                .key("new", Identity::new("new"))
+                .key("full", Identity::with_full_access("full")),
+        ),
+    );
+    let actions = [
+        json!({"action": "ws.send_process_output", "process_id": "p", "output": "x"}),
+        json!({"action": "ws.send_error", "message": "m"}),
+    ];
+    for (key, status) in [("watcher", 403), ("new", 403), ("full", 200)] {
+        for action in &actions {
+            let answer = act(server.address, &bearer(key), action);
+            assert_eq!(answer.status, status, "{key}: {answer:?}");
+        }
+        let mut socket = Socket::connect_with(server.address, &bearer(key));
+        socket.subscribe("process:p");
+    }
 }

@@ -13,4 +13,5 @@ mod lifecycle;
 mod limits;
 mod metrics;
 mod mounted;
+mod own_log;
 mod wire;

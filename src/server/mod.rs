@@ -21,9 +21,9 @@ mod viewer;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{Request, State};
-use axum::http::StatusCode;
+use axum::extract::{OriginalUri, Request, State};
 use axum::http::header::{HeaderValue, X_CONTENT_TYPE_OPTIONS};
+use axum::http::{StatusCode, Uri};
 use axum::middleware::map_response;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get, post};
@@ -111,7 +111,9 @@ async fn health(State(hub): State<Hub>) -> Response {
     }
 }
 
-async fn not_found() -> Response {
+async fn not_found(OriginalUri(asked): OriginalUri, uri: Uri) -> Response {
+    // The part of the path that an application has mounted the routes under.
+    let mount = asked.path().strip_suffix(uri.path()).unwrap_or_default();
     const HELP: &str = "Not found. Here are:\n\
         GET  /ws            WebSocket: {\"type\":\"subscribe\",\"channel\":\"process:ID\"}\n\
         POST /api/actions   publish, as JSON: \
@@ -127,5 +129,9 @@ async fn not_found() -> Response {
     } else {
         ""
     };
-    (StatusCode::NOT_FOUND, [HELP, METRICS].concat()).into_response()
+    let help = [HELP, METRICS].concat();
+    let help = help
+        .replace("  /", &format!("  {mount}/"))
+        .replace("POST /", &format!("POST {mount}/"));
+    (StatusCode::NOT_FOUND, help).into_response()
 }

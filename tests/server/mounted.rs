@@ -9,7 +9,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use outrace::server::{ServeOptions, serve, serve_with, viewer};
 use outrace::{Hub, PeerAddress};
-use outrace_testkit::http::{Response, exchange};
+use outrace_testkit::http::{self, Response, exchange};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 
@@ -175,4 +175,24 @@ fn an_allowed_name_reaches_a_hub_however_it_is_served() {
             }
         }
     }
+}
+
+#[test]
+fn a_nested_viewer_has_the_base_of_its_mount_and_the_help_names_the_mounted_paths() {
+    for way in [Way::Nested, Way::AxumNestedWithConnectInfo] {
+        let hub = Hub::new();
+        let (_runtime, address) = start(way, &hub);
+        let page = http::get(address, "/live?token=t");
+        assert_eq!(page.status, 200, "{page:?}");
+        assert!(page.body.contains("<base href=\"./live/\" />"), "{page:?}");
+        assert_eq!(http::get(address, "/live/viewer/main.js").status, 200);
+        let help = http::get(address, "/live/nowhere");
+        assert_eq!(help.status, 404);
+        for path in ["/live/ws", "POST /live/api/actions", "/live/healthz"] {
+            assert!(help.body.contains(path), "{path}: {}", help.body);
+        }
+    }
+    let (_runtime, address) = start(Way::ServeWith, &Hub::new());
+    assert_eq!(http::get(address, "/").status, 200);
+    assert!(http::get(address, "/nowhere").body.contains("GET  /ws "));
 }

@@ -9,6 +9,7 @@
 //! A task publishes to a channel of its own through a handle. A child process publishes its output.
 
 use std::error::Error;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use axum::Router;
@@ -56,6 +57,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
         println!("the job has {} with code {}", report.status, report.code);
     });
 
+    // The hub learns from this where its clients are.
+    let app = app.into_make_service_with_connect_info::<SocketAddr>();
     let listener = TcpListener::bind("127.0.0.1:8080").await?;
     println!(
         "listening on http://{}: channels process:job and clock",

@@ -18,4 +18,9 @@ pub enum ConfigError {
         /// The largest value that is allowed.
         max: String,
     },
+    /// The name cannot be a subprotocol.
+    #[error(
+        "{0:?} cannot be a subprotocol: it is no token of HTTP, or it begins with outrace.token."
+    )]
+    Subprotocol(String),
 }

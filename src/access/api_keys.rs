@@ -1,11 +1,12 @@
-//! API keys in the header `X-API-Key`.
+//! API keys.
 
 use std::future::ready;
 
 use super::secret::{Digest, find};
 use super::{AuthError, AuthFuture, Authenticator, Credentials, Identity};
 
-/// Identifies users by the key in `X-API-Key`.
+/// Identifies users by the key in `X-API-Key`, in `Authorization: Bearer …`, or in any other place
+/// of [`Credentials::tokens`].
 ///
 /// Keys are stored as SHA-256. A request's key is compared with every stored key, in constant time.
 /// The hash is unsalted and fast, so keys have to be random.
@@ -38,10 +39,9 @@ impl ApiKeys {
 
 impl Authenticator for ApiKeys {
     fn authenticate<'a>(&'a self, credentials: &'a Credentials) -> AuthFuture<'a> {
-        Box::pin(ready(match credentials.api_key() {
-            Some(key) => find(&self.0, key).cloned().ok_or(AuthError::Invalid),
-            None => Err(AuthError::Missing),
-        }))
+        Box::pin(ready(credentials.check(|key| {
+            find(&self.0, key).cloned().ok_or(AuthError::Invalid)
+        })))
     }
 }
 

@@ -46,6 +46,15 @@ impl AuthError {
             Self::Forbidden => 5,
         }
     }
+
+    /// Returns the error with the higher precedence.
+    pub(super) fn or_more_specific(self, other: Self) -> Self {
+        if other.weight() > self.weight() {
+            other
+        } else {
+            self
+        }
+    }
 }
 
 /// The future of [`Authenticator::authenticate`].
@@ -163,8 +172,7 @@ pub fn any_of(
                 for authenticator in &self.0 {
                     match authenticator.authenticate(credentials).await {
                         Ok(identity) => return Ok(identity),
-                        Err(error) if error.weight() > refusal.weight() => refusal = error,
-                        Err(_) => {}
+                        Err(error) => refusal = refusal.or_more_specific(error),
                     }
                 }
                 Err(refusal)

@@ -9,8 +9,9 @@ type CheckToken = dyn Fn(&str) -> AuthFuture<'static> + Send + Sync;
 
 /// Checks the token of a request with a function of the application.
 ///
-/// The token is that of `Authorization: Bearer …`, or else of `?token=…`: a browser can set no
-/// header on a WebSocket handshake.
+/// The function is called for each token in [`Credentials::tokens`], until it accepts one: that of
+/// `Authorization: Bearer …` first, that of `?token=…` last. A browser can set no header on a
+/// WebSocket handshake.
 ///
 /// A function that compares tokens should do so in constant time.
 /// [`ApiKeys`](super::ApiKeys) and [`TokenTable`](super::TokenTable) already do.
@@ -49,10 +50,16 @@ impl Bearer {
 
 impl Authenticator for Bearer {
     fn authenticate<'a>(&'a self, credentials: &'a Credentials) -> AuthFuture<'a> {
-        match credentials.token() {
-            Some(token) => (self.0)(&token),
-            None => Box::pin(ready(Err(AuthError::Missing))),
-        }
+        Box::pin(async move {
+            let mut refusal = AuthError::Missing;
+            for token in credentials.tokens() {
+                match (self.0)(&token).await {
+                    Ok(identity) => return Ok(identity),
+                    Err(error) => refusal = refusal.or_more_specific(error),
+                }
+            }
+            Err(refusal)
+        })
     }
 }
 

@@ -4,11 +4,11 @@ use std::borrow::Cow;
 use std::fmt;
 use std::net::SocketAddr;
 
-use http::header::{AUTHORIZATION, HeaderMap, HeaderValue};
+use http::header::{AUTHORIZATION, HeaderMap, HeaderValue, SEC_WEBSOCKET_PROTOCOL};
 use http::{Uri, request};
 use percent_encoding::percent_decode_str;
 
-use super::PeerAddress;
+use super::{AuthError, Identity, PeerAddress};
 
 /// The parts of a request that identify its sender: its URI, its headers and its peer address.
 ///
@@ -51,35 +51,84 @@ impl Credentials {
     /// Returns the token of `Authorization: Bearer …` (RFC 6750 section 2.1). `None` if there are
     /// several `Authorization` headers.
     pub fn bearer(&self) -> Option<&str> {
-        let (scheme, token) = sole(&self.headers, AUTHORIZATION.as_str())?.split_once(' ')?;
-        let token = token.trim_matches(' ');
+        const BLANKS: [char; 2] = [' ', '\t'];
+        let (scheme, token) = sole(&self.headers, AUTHORIZATION.as_str())?.split_once(BLANKS)?;
+        let token = token.trim_matches(BLANKS);
         (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
     }
 
-    /// Returns the first `token` of the query, percent-decoded. A `+` stands for itself.
+    /// Returns the first `token` of the query. Its name and its value are percent-decoded. A `+`
+    /// stands for itself.
     ///
     /// The query is for browsers, which can set no header on a WebSocket handshake. Returns `None`
     /// if the token is empty, has an invalid escape, or is not UTF-8.
     pub fn query_token(&self) -> Option<Cow<'_, str>> {
-        let pairs = self.uri.query()?.split('&');
-        let token = pairs
-            .filter_map(|pair| pair.strip_prefix("token="))
-            .next()?;
+        let token = self.uri.query()?.split('&').find_map(|pair| {
+            let (name, value) = pair.split_once('=')?;
+            (percent_decoded(name)? == "token").then_some(value)
+        })?;
         percent_decoded(token).filter(|token| !token.is_empty())
     }
 
-    /// Returns the [`bearer`](Self::bearer) token, or else the [`query_token`](Self::query_token).
+    /// Returns the token in `X-Outrace-Token`, for clients behind a proxy that needs
+    /// `Authorization` for itself. `None` if there are several such headers.
+    pub fn token_header(&self) -> Option<&str> {
+        header_value(&self.headers, "x-outrace-token")
+    }
+
+    /// Returns the token among the offered subprotocols: the rest of `outrace.token.…`,
+    /// percent-decoded.
+    ///
+    /// It is for browsers that should not have the token in an address. Such a page offers
+    /// `outrace` too, which the hub chooses: a browser requires that one of its offers is chosen,
+    /// and the token is never repeated. Returns `None` under the conditions of
+    /// [`query_token`](Self::query_token).
+    pub fn subprotocol_token(&self) -> Option<Cow<'_, str>> {
+        let token = offered_subprotocols(&self.headers)
+            .find_map(|offer| offer.strip_prefix(SUBPROTOCOL_TOKEN))?;
+        percent_decoded(token).filter(|token| !token.is_empty())
+    }
+
+    /// Returns the first of the [`tokens`](Self::tokens).
     pub fn token(&self) -> Option<Cow<'_, str>> {
-        self.bearer()
+        self.tokens().next()
+    }
+
+    /// Returns every token and key of the request, in this order: [`bearer`](Self::bearer),
+    /// [`token_header`](Self::token_header), [`api_key`](Self::api_key),
+    /// [`subprotocol_token`](Self::subprotocol_token), [`query_token`](Self::query_token).
+    ///
+    /// A request may carry several, of which one is meant for a proxy. The authenticators of this
+    /// crate accept a request if they accept any of them.
+    pub fn tokens(&self) -> impl Iterator<Item = Cow<'_, str>> {
+        let headers = [self.bearer(), self.token_header(), self.api_key()];
+        headers
+            .into_iter()
+            .flatten()
             .map(Cow::Borrowed)
-            .or_else(|| self.query_token())
+            .chain(self.subprotocol_token())
+            .chain(self.query_token())
     }
 
     /// Returns the key in `X-API-Key`. `None` if there are several such headers.
     pub fn api_key(&self) -> Option<&str> {
-        sole(&self.headers, "x-api-key")
-            .map(str::trim)
-            .filter(|key| !key.is_empty())
+        header_value(&self.headers, "x-api-key")
+    }
+
+    /// Checks the [`tokens`](Self::tokens) in order. Returns the first identity, or the most
+    /// specific error.
+    pub(super) fn check(
+        &self,
+        check: impl Fn(&str) -> Result<Identity, AuthError>,
+    ) -> Result<Identity, AuthError> {
+        let mut refusal = AuthError::Missing;
+        for token in self.tokens() {
+            match check(&token) {
+                Ok(identity) => return Ok(identity),
+                Err(error) => refusal = refusal.or_more_specific(error),
+            }
+        }
+        Err(refusal)
     }
 }
 
@@ -90,6 +139,33 @@ impl fmt::Debug for Credentials {
             .field("peer", &self.peer)
             .finish_non_exhaustive()
     }
+}
+
+/// The beginning of a subprotocol that carries a token.
+const SUBPROTOCOL_TOKEN: &str = "outrace.token.";
+
+/// Returns the subprotocols that a client offers, in its order of preference (RFC 6455 section
+/// 11.3.4).
+pub(crate) fn offered_subprotocols(headers: &HeaderMap) -> impl Iterator<Item = &str> {
+    headers
+        .get_all(SEC_WEBSOCKET_PROTOCOL)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .map(str::trim)
+        .filter(|offer| !offer.is_empty())
+}
+
+/// Whether a subprotocol carries a token.
+pub(crate) fn is_token_subprotocol(name: &str) -> bool {
+    name.starts_with(SUBPROTOCOL_TOKEN)
+}
+
+/// Returns the value of a header that occurs exactly once, without blanks around it.
+fn header_value<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    sole(headers, name)
+        .map(str::trim)
+        .filter(|value| !value.is_empty())
 }
 
 /// Returns the value of a header that occurs exactly once and is text.
@@ -135,6 +211,9 @@ pub(crate) mod tests {
             ("Bearer abc", Some("abc")),
             ("bearer abc", Some("abc")),
             ("BEARER   abc ", Some("abc")),
+            ("Bearer\tabc", Some("abc")),
+            ("Bearer \t abc\t", Some("abc")),
+            ("Bearer\t", None),
             ("Bearer", None),
             ("Bearer ", None),
             ("Basic abc", None),
@@ -159,6 +238,8 @@ pub(crate) mod tests {
             ("/ws?token=abc", Some("abc")),
             ("/ws?tail=3&token=a%2Bb%3d+c", Some("a+b=+c")),
             ("/ws?token=%C3%A9", Some("é")),
+            ("/ws?%74ok%65n=abc", Some("abc")),
+            ("/ws?%=x&token=abc", Some("abc")),
             ("/ws?token=", None),
             ("/ws?token=%", None),
             ("/ws?token=%2", None),
@@ -176,13 +257,38 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_bearer_token_counts_before_one_in_the_query() {
-        let both = credentials("/ws?token=query", &[("authorization", "Bearer header")]);
-        assert_eq!(both.token().as_deref(), Some("header"));
+    fn every_token_of_a_request_is_found_in_the_order_in_which_they_count() {
+        let all = credentials(
+            "/ws?token=query",
+            &[
+                ("authorization", "Bearer header"),
+                ("x-api-key", "key"),
+                ("x-outrace-token", " own "),
+                ("sec-websocket-protocol", "chat, outrace"),
+                ("sec-websocket-protocol", "outrace.token.a%2Fb%3D"),
+            ],
+        );
+        let tokens: Vec<_> = all.tokens().collect();
+        assert_eq!(tokens, ["header", "own", "key", "a/b=", "query"]);
+        assert_eq!(all.token().as_deref(), Some("header"));
         assert_eq!(
             credentials("/ws?token=query", &[]).token().as_deref(),
             Some("query")
         );
+        let basic = credentials(
+            "/ws",
+            &[("authorization", "Basic dTpw"), ("x-outrace-token", "t")],
+        );
+        assert_eq!(basic.token().as_deref(), Some("t"));
+        for offer in [
+            "outrace.token.",
+            "outrace.token.%",
+            "outrace.tokens.a",
+            "outrace",
+        ] {
+            let offered = credentials("/ws", &[("sec-websocket-protocol", offer)]);
+            assert_eq!(offered.token(), None, "{offer}");
+        }
     }
 
     #[test]
@@ -192,6 +298,8 @@ pub(crate) mod tests {
             &[
                 ("authorization", "Bearer SECRET"),
                 ("x-api-key", "SECRET"),
+                ("x-outrace-token", "SECRET"),
+                ("sec-websocket-protocol", "outrace.token.SECRET"),
                 ("cookie", "SECRET"),
             ],
         );

@@ -7,9 +7,11 @@ use std::time::Duration;
 
 use http::{HeaderMap, StatusCode, Uri, request};
 
+use super::peer::Reach;
+use super::subprotocol::Subprotocols;
 use super::{
-    AuthError, AuthFuture, Authenticator, Credentials, Hosts, Identity, LocalAddress, Origins,
-    PeerAddress,
+    AuthError, AuthFuture, Authenticator, Credentials, Hosts, Identity, Origins, PeerAddress,
+    TrustedProxies,
 };
 use crate::callback::catch_callback;
 use crate::reason::RefusalReason;
@@ -87,6 +89,8 @@ type OnFailure = Box<dyn Fn(&Credentials, &AuthError) + Send + Sync>;
 pub(crate) struct Gate {
     pub(crate) hosts: Hosts,
     pub(crate) origins: Origins,
+    pub(crate) proxies: TrustedProxies,
+    pub(crate) subprotocols: Subprotocols,
     pub(crate) on_upgrade: Option<OnUpgrade>,
     pub(crate) authenticator: Option<Box<dyn Authenticator>>,
     pub(crate) on_failure: Option<OnFailure>,
@@ -102,12 +106,12 @@ impl Gate {
         let peer = PeerAddress::of(&head.extensions);
         if !self
             .hosts
-            .admit(&head.headers, LocalAddress::of(&head.extensions))
+            .admit(&head.headers, &head.uri, Reach::of(&head.extensions))
         {
             tracing::debug!(?peer, "refused a request for another host");
             return Err(Denial::UnknownHost);
         }
-        if !self.origins.admit(&head.headers) {
+        if !self.origins.admit(&head.headers, &head.uri) {
             tracing::debug!(?peer, "refused a request from a page of another site");
             return Err(Denial::Forbidden);
         }
@@ -125,6 +129,8 @@ impl Gate {
         };
         let credentials = Credentials::of(head);
         let error = match authenticate(authenticator.as_ref(), &credentials).await {
+            // A blank name is no name: logs and callbacks could not tell its users apart.
+            Ok(identity) if identity.user().trim().is_empty() => AuthError::Invalid,
             Ok(identity) if identity.expiry().is_none_or(super::expiry::is_future) => {
                 return Ok(Some(identity));
             }

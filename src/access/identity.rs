@@ -41,9 +41,16 @@ pub(crate) struct PeerInfo {
 }
 
 impl Identity {
-    /// Creates the identity of a user with this name, without claims, grants or an expiry. The user
-    /// may do what the hub's callbacks allow.
+    /// Creates the identity of a user with this name, without claims or an expiry. The user has the
+    /// default [`Grants`]: they may subscribe to every channel, and neither publish nor control a
+    /// process.
     pub fn new(user: impl Into<String>) -> Self {
+        Self::with_full_access(user).with_grants(Grants::default())
+    }
+
+    /// Creates the identity of a user with this name, whom no grants limit. The user may publish to
+    /// every channel and to all clients, and control processes, as far as the hub's callbacks allow.
+    pub fn with_full_access(user: impl Into<String>) -> Self {
         Self(Arc::new(Parts {
             user: user.into(),
             claims: Map::new(),

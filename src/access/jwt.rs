@@ -217,10 +217,7 @@ impl Jwt {
 
 impl Authenticator for Jwt {
     fn authenticate<'a>(&'a self, credentials: &'a Credentials) -> AuthFuture<'a> {
-        Box::pin(ready(match credentials.token() {
-            Some(token) => self.verify(&token),
-            None => Err(AuthError::Missing),
-        }))
+        Box::pin(ready(credentials.check(|token| self.verify(token))))
     }
 }
 

@@ -3,8 +3,9 @@
 //! Every request that can read or change something passes one gate: WebSocket handshakes, streams
 //! and the API. The gate checks, in this order:
 //!
-//! 1. the `Host` by which the server was addressed. A listener on loopback accepts only loopback
-//!    names and those of [`HubBuilder::allow_host`](crate::HubBuilder::allow_host);
+//! 1. the `Host` by which the server was addressed. Over loopback, only loopback names and those of
+//!    [`HubBuilder::allow_host`](crate::HubBuilder::allow_host) are accepted. The same holds for a
+//!    connection of which the server has told nothing, where IP addresses are accepted too;
 //! 2. the page that the request comes from ([`Origins`]);
 //! 3. the application's callback for the request's head
 //!    ([`HubBuilder::on_upgrade`](crate::HubBuilder::on_upgrade));
@@ -16,7 +17,7 @@
 //!
 //! | authenticator | identifies users by |
 //! |---|---|
-//! | [`ApiKeys`] | a key in `X-API-Key` |
+//! | [`ApiKeys`] | a key in `X-API-Key` or as a bearer token |
 //! | [`TokenTable`] | the tokens of a token file, each with its rights |
 //! | `Jwt` (feature `jwt`) | a signed token |
 //! | [`Bearer`] | a token that a function checks |
@@ -31,6 +32,7 @@ mod authenticator;
 mod bearer;
 mod credentials;
 mod expiry;
+mod forwarded;
 mod gate;
 mod identity;
 #[cfg(feature = "jwt")]
@@ -39,12 +41,14 @@ mod origin;
 mod pattern;
 mod peer;
 mod secret;
+mod subprotocol;
 mod tokens;
 
 pub use api_keys::ApiKeys;
 pub use authenticator::{AuthError, AuthFuture, Authenticator, Reloadable, any_of, from_fn};
 pub use bearer::Bearer;
 pub use credentials::Credentials;
+pub use forwarded::{NetworkError, TrustedProxies};
 pub use gate::Admission;
 pub use identity::Identity;
 #[cfg(feature = "jwt")]

@@ -1,13 +1,13 @@
 //! The pages that may send requests (RFC 6455 section 10.2), and the host names of the server.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr};
 
-use http::HeaderMap;
-use http::Uri;
 use http::header::{HOST, ORIGIN};
 use http::uri::Authority;
+use http::{HeaderMap, Uri};
 
 use super::credentials::sole;
+use super::peer::Reach;
 
 /// The pages that may send requests to a hub.
 ///
@@ -28,23 +28,38 @@ pub struct Origins(OriginRule);
 enum OriginRule {
     #[default]
     SameHost,
-    SameHostOr(Vec<Origin>),
+    SameHostOr(Vec<ListedOrigin>),
+    Only(Vec<ListedOrigin>),
     Any,
 }
 
-/// An origin (RFC 6454): scheme and host in lower case, and the port, which is explicit here.
+/// An origin (RFC 6454): scheme and host in lower case, and the port, which is explicit here if the
+/// scheme has a default. `None` stands for `null`, the origin of a page that has none.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Origin {
+struct Origin(Option<Place>);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Place {
     scheme: String,
     host: String,
-    port: u16,
+    port: Option<u16>,
+}
+
+/// An origin that an application has listed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum ListedOrigin {
+    /// This origin.
+    Exactly(Origin),
+    /// The hosts below that of this origin, at any depth.
+    Below(Place),
 }
 
 /// The error for a text that is not an origin.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "{0:?} is no origin; an origin is a scheme, a host and optionally a port, \
-     such as https://example.org or http://localhost:3000"
+     such as https://example.org, http://localhost:3000, https://*.example.org \
+     or tauri://localhost, or it is null"
 )]
 pub struct OriginError(String);
 
@@ -57,16 +72,38 @@ impl Origins {
 
     /// Admits the pages of [`Origins::same_host`], and pages of these origins.
     ///
-    /// An origin is a scheme, a host and optionally a port, such as `https://example.org`.
+    /// | an origin such as | admits pages of |
+    /// |---|---|
+    /// | `https://example.org` | this scheme, this host, and the scheme's default port |
+    /// | `http://localhost:3000` | this scheme, this host and this port |
+    /// | `https://*.example.org` | the hosts below `example.org`, but not `example.org` itself |
+    /// | `tauri://localhost`, `chrome-extension://ID` | an application of this scheme and host |
+    /// | `null` | every page without an origin: sandboxed frames and local files |
+    ///
+    /// Any site can put a page into a sandboxed frame. `null` is therefore only for a hub that
+    /// requires a token from every client.
     ///
     /// # Errors
     /// Returns an [`OriginError`] for the first text that is not an origin.
     pub fn allow<S: AsRef<str>>(origins: impl IntoIterator<Item = S>) -> Result<Self, OriginError> {
-        let read =
-            |text: S| origin(text.as_ref()).ok_or_else(|| OriginError(text.as_ref().to_owned()));
-        Ok(Self(OriginRule::SameHostOr(
-            origins.into_iter().map(read).collect::<Result<_, _>>()?,
-        )))
+        Ok(Self(OriginRule::SameHostOr(list(origins)?)))
+    }
+
+    /// Admits pages of these origins, and no others: neither those of the server's own host nor
+    /// those of loopback. The origins are written as for [`Origins::allow`].
+    ///
+    /// ```
+    /// use outrace::access::Origins;
+    ///
+    /// let origins = Origins::only(["https://app.example.org"])?;
+    /// let hub = outrace::Hub::builder().origins(origins).build()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Returns an [`OriginError`] for the first text that is not an origin.
+    pub fn only<S: AsRef<str>>(origins: impl IntoIterator<Item = S>) -> Result<Self, OriginError> {
+        Ok(Self(OriginRule::Only(list(origins)?)))
     }
 
     /// Admits every page.
@@ -79,24 +116,119 @@ impl Origins {
     }
 
     /// Whether a request with these headers is admitted.
-    pub(super) fn admit(&self, headers: &HeaderMap) -> bool {
-        let (listed, any) = match &self.0 {
-            OriginRule::SameHost => (&[][..], false),
-            OriginRule::SameHostOr(listed) => (&listed[..], false),
-            OriginRule::Any => (&[][..], true),
+    pub(super) fn admit(&self, headers: &HeaderMap, uri: &Uri) -> bool {
+        let (listed, same_host) = match &self.0 {
+            OriginRule::SameHost => (&[][..], true),
+            OriginRule::SameHostOr(listed) => (&listed[..], true),
+            OriginRule::Only(listed) => (&listed[..], false),
+            OriginRule::Any => return true,
         };
-        if any || !headers.contains_key(ORIGIN) {
+        if !headers.contains_key(ORIGIN) {
             return true;
         }
-        let Some(page) = sole(headers, ORIGIN.as_str()).and_then(origin) else {
+        let Some(page) = sole(headers, ORIGIN.as_str()).and_then(Origin::parse) else {
             return false;
         };
-        listed.contains(&page) || is_same_host(&page, headers)
+        listed.iter().any(|listed| listed.admits(&page))
+            || (same_host && is_same_host(&page, headers, uri))
     }
 }
 
-fn is_same_host(page: &Origin, headers: &HeaderMap) -> bool {
-    let Some(server) = host(headers) else {
+/// Parses a list of origins.
+fn list<S: AsRef<str>>(
+    origins: impl IntoIterator<Item = S>,
+) -> Result<Vec<ListedOrigin>, OriginError> {
+    let parse = |text: S| {
+        let text = text.as_ref();
+        ListedOrigin::parse(text).ok_or_else(|| OriginError(text.to_owned()))
+    };
+    origins.into_iter().map(parse).collect()
+}
+
+impl ListedOrigin {
+    fn parse(text: &str) -> Option<Self> {
+        let Some((scheme, host)) = text.split_once("://*.") else {
+            return Origin::parse(text).map(Self::Exactly);
+        };
+        let place = Place::parse(&format!("{scheme}://{host}"))?;
+        // Only the names of a domain are ordered from the right.
+        let is_domain = place.host.parse::<IpAddr>().is_err() && !place.host.starts_with('[');
+        is_domain.then_some(Self::Below(place))
+    }
+
+    fn admits(&self, page: &Origin) -> bool {
+        match (self, page) {
+            (Self::Exactly(listed), page) => listed == page,
+            (Self::Below(domain), Origin(Some(page))) => {
+                page.scheme == domain.scheme
+                    && page.port == domain.port
+                    && page
+                        .host
+                        .strip_suffix(&domain.host)
+                        .and_then(|rest| rest.strip_suffix('.'))
+                        .is_some_and(|below| !below.is_empty())
+            }
+            (Self::Below(_), Origin(None)) => false,
+        }
+    }
+}
+
+impl Origin {
+    fn parse(text: &str) -> Option<Self> {
+        if text == "null" {
+            return Some(Self(None));
+        }
+        Place::parse(text).map(|place| Self(Some(place)))
+    }
+}
+
+impl Place {
+    /// Parses `scheme://host` or `scheme://host:port`. An origin has no path and no query. The host
+    /// of `file://` is empty.
+    fn parse(text: &str) -> Option<Self> {
+        let (scheme, authority) = text.split_once("://")?;
+        let scheme = scheme.to_ascii_lowercase();
+        let is_scheme = scheme.starts_with(|first: char| first.is_ascii_lowercase())
+            && scheme
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte));
+        // The colons of an IPv6 address are within brackets.
+        let (host, port) = match authority.rsplit_once(':') {
+            Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
+            _ => (authority, None),
+        };
+        let is_host = match host.strip_prefix('[') {
+            Some(address) => address
+                .strip_suffix(']')
+                .is_some_and(|address| address.parse::<Ipv6Addr>().is_ok()),
+            None => host
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte)),
+        };
+        if !is_scheme || !is_host || (host.is_empty() && text != "file://") {
+            return None;
+        }
+        let port = match port {
+            Some(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) => {
+                Some(digits.parse().ok()?)
+            }
+            Some(_) => return None,
+            None => default_port(&scheme),
+        };
+        Some(Self {
+            host: host.to_ascii_lowercase(),
+            scheme,
+            port,
+        })
+    }
+}
+
+fn is_same_host(page: &Origin, headers: &HeaderMap, uri: &Uri) -> bool {
+    let (Origin(Some(page)), Some(server)) = (page, host(headers, uri)) else {
+        return false;
+    };
+    // Pages of other schemes are applications, which do not come from this server.
+    let Some(default_port) = default_port(&page.scheme) else {
         return false;
     };
     if is_loopback(&page.host) && is_loopback(server.host()) {
@@ -105,33 +237,20 @@ fn is_same_host(page: &Origin, headers: &HeaderMap) -> bool {
     // A `Host` without a port means the default port of the page's scheme: a proxy may terminate
     // TLS.
     page.host.eq_ignore_ascii_case(server.host())
-        && server.port_u16().or_else(|| default_port(&page.scheme)) == Some(page.port)
+        && Some(server.port_u16().unwrap_or(default_port)) == page.port
 }
 
-/// Returns the host that the request is addressed to.
-fn host(headers: &HeaderMap) -> Option<Authority> {
-    sole(headers, HOST.as_str())?.parse().ok()
-}
-
-/// Parses an origin.
-fn origin(text: &str) -> Option<Origin> {
-    let uri: Uri = text.parse().ok()?;
-    let (scheme, authority) = (uri.scheme_str()?, uri.authority()?);
-    // An origin has no path and no query.
-    let is_origin = text.len() == scheme.len() + "://".len() + authority.as_str().len();
-    if !is_origin || authority.as_str().contains('@') || authority.host().is_empty() {
-        return None;
+/// Returns the host that the request is addressed to. HTTP/2 has it in the URI instead of a header.
+fn host(headers: &HeaderMap, uri: &Uri) -> Option<Authority> {
+    if headers.contains_key(HOST) {
+        sole(headers, HOST.as_str())?.parse().ok()
+    } else {
+        uri.authority().cloned()
     }
-    let port = authority.port_u16().or_else(|| default_port(scheme))?;
-    Some(Origin {
-        scheme: scheme.to_ascii_lowercase(),
-        host: authority.host().to_ascii_lowercase(),
-        port,
-    })
 }
 
 fn default_port(scheme: &str) -> Option<u16> {
-    match scheme.to_ascii_lowercase().as_str() {
+    match scheme {
         "http" => Some(80),
         "https" => Some(443),
         _ => None,
@@ -139,7 +258,7 @@ fn default_port(scheme: &str) -> Option<u16> {
 }
 
 fn is_loopback(host: &str) -> bool {
-    let host = host.trim_start_matches('[').trim_end_matches(']');
+    let host = unbracketed(host);
     host.eq_ignore_ascii_case("localhost")
         || host
             .parse::<IpAddr>()
@@ -152,39 +271,52 @@ fn is_loopback(host: &str) -> bool {
 /// address. The browser then treats the page and the server as one origin, but `Host` still has the
 /// page's name.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Hosts(Vec<String>);
+pub(crate) struct Hosts {
+    allowed: Vec<String>,
+    any: bool,
+}
 
 impl Hosts {
-    /// Adds a name. A port in it is ignored.
+    /// Adds a name. A port in it is ignored. `*` allows every name.
     pub(crate) fn allow(&mut self, name: &str) {
+        if name == "*" {
+            self.any = true;
+            return;
+        }
         let authority = name.parse::<Authority>().ok();
         let name = authority.as_ref().map_or(name, Authority::host);
-        self.0.push(
-            name.trim_start_matches('[')
-                .trim_end_matches(']')
-                .to_ascii_lowercase(),
-        );
+        self.allowed.push(unbracketed(name).to_ascii_lowercase());
     }
 
-    /// Whether a request to this address is admitted.
+    /// Whether a request that came over such a connection is admitted.
     ///
-    /// On a loopback address, `Host` has to be a loopback name or one of the added names. On any
-    /// other address that is required only after a name has been added.
-    pub(super) fn admit(&self, headers: &HeaderMap, local: Option<SocketAddr>) -> bool {
-        let is_local = local.is_some_and(|address| address.ip().to_canonical().is_loopback());
-        if !is_local && self.0.is_empty() {
+    /// Over loopback, the host has to be a loopback name or one of the added names. Over the
+    /// network that is required only after a name has been added. Over an unknown connection, which
+    /// may be loopback, an IP address is admitted too: only a name can be rebound.
+    pub(super) fn admit(&self, headers: &HeaderMap, uri: &Uri, reach: Reach) -> bool {
+        if self.any || (reach == Reach::Network && self.allowed.is_empty()) {
             return true;
         }
-        let Some(host) = host(headers) else {
+        let Some(host) = host(headers, uri) else {
             return false;
         };
-        let name = host.host().trim_start_matches('[').trim_end_matches(']');
+        let name = unbracketed(host.host());
         is_loopback(name)
             || self
-                .0
+                .allowed
                 .iter()
                 .any(|allowed| allowed.eq_ignore_ascii_case(name))
+            || (reach == Reach::Unknown
+                && self.allowed.is_empty()
+                && name.parse::<IpAddr>().is_ok())
     }
+}
+
+/// Returns a host without the brackets of an IPv6 address.
+fn unbracketed(host: &str) -> &str {
+    host.strip_prefix('[')
+        .and_then(|host| host.strip_suffix(']'))
+        .unwrap_or(host)
 }
 
 #[cfg(test)]
@@ -225,14 +357,21 @@ mod tests {
             ("", "example.org", false),
         ] {
             let headers = headers(&[(ORIGIN, origin), (HOST, host)]);
-            assert_eq!(rule.admit(&headers), expected, "{origin} on {host}");
+            assert_eq!(
+                rule.admit(&headers, &Uri::default()),
+                expected,
+                "{origin} on {host}"
+            );
         }
         assert!(
-            rule.admit(&headers(&[(HOST, "example.org")])),
+            rule.admit(&headers(&[(HOST, "example.org")]), &Uri::default()),
             "a client that is not a browser sends no origin"
         );
         let two = headers(&[(ORIGIN, "http://a"), (ORIGIN, "http://evil"), (HOST, "a")]);
-        assert!(!rule.admit(&two), "two origins are ambiguous");
+        assert!(
+            !rule.admit(&two, &Uri::default()),
+            "two origins are ambiguous"
+        );
     }
 
     #[test]
@@ -251,9 +390,9 @@ mod tests {
             ("null", false),
         ] {
             let headers = headers(&[(ORIGIN, origin), (HOST, "127.0.0.1:8080")]);
-            assert_eq!(rule.admit(&headers), expected, "{origin}");
+            assert_eq!(rule.admit(&headers, &Uri::default()), expected, "{origin}");
         }
-        assert!(Origins::any().admit(&headers(&[(ORIGIN, "null"), (HOST, "a")])));
+        assert!(Origins::any().admit(&headers(&[(ORIGIN, "null"), (HOST, "a")]), &Uri::default()));
         for wrong in [
             "example.org",
             "https://",
@@ -261,7 +400,6 @@ mod tests {
             "https://a?b",
             "*",
             "",
-            "foo://a",
             "https://u@a",
         ] {
             assert!(Origins::allow([wrong]).is_err(), "{wrong}");
@@ -269,8 +407,107 @@ mod tests {
     }
 
     #[test]
+    fn every_origin_that_can_be_named_admits_its_pages_and_no_others() {
+        let admits = |rule: &Origins, origin: &str| {
+            let headers = headers(&[(ORIGIN, origin), (HOST, "127.0.0.1:8080")]);
+            rule.admit(&headers, &Uri::default())
+        };
+        for origin in [
+            "tauri://localhost",
+            "capacitor://localhost",
+            "app://obsidian.md",
+            "app://.",
+            "vscode-webview://1f3a0c2e-5b7d-4e6f-8a9b-0c1d2e3f4a5b",
+            "vscode-webview://0abc123def456ghi789",
+            "chrome-extension://abcdefghijklmnopabcdefghijklmnop",
+            "moz-extension://8f1e2d3c-4b5a-6978-8796-a5b4c3d2e1f0",
+            "file://",
+            "null",
+            "http://[2001:db8::7]:3000",
+            "ftp://files.example.org",
+        ] {
+            assert!(
+                admits(&Origins::allow([origin]).unwrap(), origin),
+                "{origin}"
+            );
+            assert!(
+                admits(&Origins::only([origin]).unwrap(), origin),
+                "{origin}"
+            );
+            assert!(!admits(&Origins::same_host(), origin), "{origin}");
+            let other = Origins::allow(["tauri://other", "https://example.org"]).unwrap();
+            assert!(!admits(&other, origin), "{origin}");
+        }
+    }
+
+    #[test]
+    fn a_star_stands_for_the_hosts_below_a_domain() {
+        let rule = Origins::allow(["https://*.Example.org", "http://*.dev.example:3000"]).unwrap();
+        for (origin, expected) in [
+            ("https://app.example.org", true),
+            ("https://a.b.EXAMPLE.org:443", true),
+            ("http://x.dev.example:3000", true),
+            ("https://example.org", false),
+            ("https://.example.org", false),
+            ("https://evilexample.org", false),
+            ("https://example.org.evil.example", false),
+            ("http://app.example.org", false),
+            ("https://app.example.org:8443", false),
+            ("http://x.dev.example", false),
+            ("null", false),
+        ] {
+            let headers = headers(&[(ORIGIN, origin), (HOST, "127.0.0.1:8080")]);
+            assert_eq!(rule.admit(&headers, &Uri::default()), expected, "{origin}");
+        }
+        for wrong in [
+            "https://*",
+            "https://*.",
+            "https://*.*.org",
+            "https://a.*.org",
+            "https://a*.example.org",
+            "https://*.127.0.0.1",
+            "https://*.[::1]",
+            "*://example.org",
+            "*.example.org",
+            "https://example.org:*",
+            "https://example.org:",
+            "https://example.org:99999",
+            "https://b\u{fc}cher.example",
+            "1http://example.org",
+            "tauri://",
+            "NULL",
+        ] {
+            assert!(Origins::allow([wrong]).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn exclusive_origins_admit_neither_the_own_host_nor_loopback() {
+        let rule = Origins::only(["https://app.example.org"]).unwrap();
+        for (origin, host, expected) in [
+            ("https://app.example.org", "api.example.org", true),
+            ("https://api.example.org", "api.example.org", false),
+            ("http://localhost:3000", "127.0.0.1:8080", false),
+            ("http://127.0.0.1:8080", "127.0.0.1:8080", false),
+        ] {
+            let headers = headers(&[(ORIGIN, origin), (HOST, host)]);
+            assert_eq!(
+                rule.admit(&headers, &Uri::default()),
+                expected,
+                "{origin} on {host}"
+            );
+        }
+        let no_page = headers(&[(HOST, "api.example.org")]);
+        assert!(rule.admit(&no_page, &Uri::default()), "no page");
+    }
+
+    #[test]
     fn what_listens_on_loopback_answers_to_loopback_names_alone() {
-        let local = |text: &str| Some(text.parse::<SocketAddr>().unwrap());
+        let local = |text: &str| {
+            let mut extensions = http::Extensions::new();
+            extensions.insert(super::super::LocalAddress(text.parse().unwrap()));
+            Reach::of(&extensions)
+        };
         let none = Hosts::default();
         let mut named = Hosts::default();
         named.allow("App.example.org:8080");
@@ -290,25 +527,35 @@ mod tests {
             ("app.example.org", local("127.0.0.1:8080"), false, true),
             ("192.0.2.7:8080", local("192.0.2.7:8080"), true, false),
             ("app.example.org:8080", local("192.0.2.7:8080"), true, true),
-            ("anything", None, true, false),
+            ("anything", Reach::Unknown, false, false),
+            ("app.example.org", Reach::Unknown, false, true),
+            ("localhost:8080", Reach::Unknown, true, true),
+            ("192.0.2.7:8080", Reach::Unknown, true, false),
+            ("[2001:db8::7]:8080", Reach::Unknown, true, false),
+            ("192.0.2.7.evil.example", Reach::Unknown, false, false),
         ] {
             let headers = headers(&[(HOST, host)]);
             assert_eq!(
-                none.admit(&headers, listens),
+                none.admit(&headers, &Uri::default(), listens),
                 by_default,
                 "{host} at {listens:?}"
             );
             assert_eq!(
-                named.admit(&headers, listens),
+                named.admit(&headers, &Uri::default(), listens),
                 if_named,
                 "{host} at {listens:?}, named"
             );
         }
         assert!(
-            !none.admit(&headers(&[]), local("127.0.0.1:1")),
+            !none.admit(&headers(&[]), &Uri::default(), Reach::Loopback),
             "a missing name is refused"
         );
         let two = headers(&[(HOST, "localhost"), (HOST, "evil.example")]);
-        assert!(!none.admit(&two, local("127.0.0.1:1")));
+        assert!(!none.admit(&two, &Uri::default(), Reach::Loopback));
+        let http2 = |uri: &str| none.admit(&headers(&[]), &uri.parse().unwrap(), Reach::Loopback);
+        assert!(http2("http://localhost:8080/ws") && !http2("http://evil.example/ws"));
+        let mut any = Hosts::default();
+        any.allow("*");
+        assert!(any.admit(&two, &Uri::default(), Reach::Loopback));
     }
 }

@@ -30,8 +30,9 @@ const MIN_TOKEN_BYTES: usize = 16;
 /// - `control` lists those whose processes the user may start and stop, if the server allows that.
 /// - A `#` at the beginning of a word starts a comment.
 ///
-/// A request presents its token as `Authorization: Bearer …`, `X-API-Key: …` or `?token=…`. Tokens
-/// are stored as SHA-256 and compared in constant time.
+/// A request presents its token in any place of [`Credentials::tokens`], such as `Authorization:
+/// Bearer …`, `X-Outrace-Token: …` or `?token=…`. Tokens are stored as SHA-256 and compared in
+/// constant time.
 #[derive(Debug, Clone, Default)]
 pub struct TokenTable(Vec<(Digest, Identity)>);
 
@@ -129,15 +130,9 @@ impl TokenTable {
 
 impl Authenticator for TokenTable {
     fn authenticate<'a>(&'a self, credentials: &'a Credentials) -> AuthFuture<'a> {
-        let token = credentials
-            .bearer()
-            .or_else(|| credentials.api_key())
-            .map(Into::into)
-            .or_else(|| credentials.query_token());
-        Box::pin(ready(match token {
-            Some(token) => find(&self.0, &token).cloned().ok_or(AuthError::Invalid),
-            None => Err(AuthError::Missing),
-        }))
+        Box::pin(ready(credentials.check(|token| {
+            find(&self.0, token).cloned().ok_or(AuthError::Invalid)
+        })))
     }
 }
 

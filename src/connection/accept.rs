@@ -7,13 +7,12 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::header::{
     CONNECTION, HeaderName, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY,
-    SEC_WEBSOCKET_VERSION, UPGRADE,
+    SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE, X_CONTENT_TYPE_OPTIONS,
 };
-use http::{HeaderMap, Method, Request, Response, StatusCode, request};
+use http::{HeaderMap, Method, Request, Response, StatusCode, Version, request};
 use http_body_util::Full;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
-use tracing::Instrument;
 
 use super::Socket;
 use super::refusal::HandshakeRefusal;
@@ -59,8 +58,10 @@ async fn accept<B>(
     request: Request<B>,
 ) -> Result<Response<UpgradeBody>, HandshakeRefusal> {
     // The body is kept apart from what is awaited, so that the future is `Send` for every body.
-    let (head, body) = request.into_parts();
+    let (mut head, body) = request.into_parts();
+    hub.resolve_peer(&mut head);
     let (accept_key, identity) = check(hub, &head).await?;
+    let subprotocol = hub.choose_subprotocol(&head.headers);
     let address = PeerAddress::of(&head.extensions);
     let mut request = Request::from_parts(head, body);
     if request.extensions().get::<OnUpgrade>().is_none() {
@@ -100,6 +101,10 @@ async fn accept<B>(
     headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
     headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
     headers.insert(SEC_WEBSOCKET_ACCEPT, accept_key);
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    if let Some(subprotocol) = subprotocol {
+        headers.insert(SEC_WEBSOCKET_PROTOCOL, subprotocol);
+    }
     Ok(response)
 }
 
@@ -113,10 +118,9 @@ fn connect(
     let address = peer.address.or_else(|| socket.peer_address());
     let identity = peer.identity;
     let client = hub.make_client(PeerInfo { address, identity }, ClientKind::WebSocket);
-    let user = client.identity().map(Identity::user);
-    // Costs nothing unless the level debug is logged.
-    let span = tracing::debug_span!("connection", client = %client.id(), ?address, user);
-    let connection = super::run(Arc::clone(hub), Arc::clone(&client), socket).instrument(span);
+    // No span is entered around the connection. A subscriber of the program may publish what it is
+    // told, and every written line would then publish the lines of the spans that the write entered.
+    let connection = super::run(Arc::clone(hub), Arc::clone(&client), socket);
     (client, connection)
 }
 
@@ -143,6 +147,10 @@ async fn check(
     let headers = &head.headers;
     if head.method != Method::GET {
         return Err(HandshakeRefusal::Method);
+    }
+    // Such a request can ask for no upgrade (RFC 6455 section 4.2.1, RFC 9110 section 7.8).
+    if head.version < Version::HTTP_11 && headers.contains_key(UPGRADE) {
+        return Err(HandshakeRefusal::HttpVersion);
     }
     if !has_token(headers, &UPGRADE, "websocket") || !has_token(headers, &CONNECTION, "upgrade") {
         return Err(HandshakeRefusal::NotAnUpgrade);

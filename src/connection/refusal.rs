@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use http::header::{
     ALLOW, CONNECTION, CONTENT_TYPE, HeaderValue, SEC_WEBSOCKET_VERSION, UPGRADE, WWW_AUTHENTICATE,
+    X_CONTENT_TYPE_OPTIONS,
 };
 use http::{Response, StatusCode};
 use http_body_util::Full;
@@ -17,6 +18,8 @@ use crate::reason::RefusalReason;
 pub(crate) enum HandshakeRefusal {
     /// The method is not GET.
     Method,
+    /// The request is older than HTTP/1.1.
+    HttpVersion,
     /// The request asks for no upgrade to WebSocket.
     NotAnUpgrade,
     /// The request names another version of WebSocket than 13.
@@ -39,6 +42,10 @@ impl HandshakeRefusal {
             Self::Method => (
                 StatusCode::METHOD_NOT_ALLOWED,
                 "A WebSocket handshake is a GET request.",
+            ),
+            Self::HttpVersion => (
+                StatusCode::BAD_REQUEST,
+                "A WebSocket handshake needs HTTP/1.1; a proxy may have to be told to use it.",
             ),
             Self::NotAnUpgrade => (
                 StatusCode::UPGRADE_REQUIRED,
@@ -75,9 +82,12 @@ impl HandshakeRefusal {
     /// Returns the counter that this refusal increments.
     fn reason(self) -> RefusalReason {
         match self {
-            Self::Method | Self::NotAnUpgrade | Self::Version | Self::Key | Self::NoUpgrade => {
-                RefusalReason::Handshake
-            }
+            Self::Method
+            | Self::HttpVersion
+            | Self::NotAnUpgrade
+            | Self::Version
+            | Self::Key
+            | Self::NoUpgrade => RefusalReason::Handshake,
             Self::Denied(denial) => denial.reason(),
             Self::Stopping => RefusalReason::Stopping,
             Self::Full(ConnectionLimit::Total) => RefusalReason::ConnectionLimit,
@@ -101,6 +111,7 @@ impl HandshakeRefusal {
             CONTENT_TYPE,
             HeaderValue::from_static("text/plain; charset=utf-8"),
         );
+        headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         match self {
             Self::Method => {
                 headers.insert(ALLOW, HeaderValue::from_static("GET"));

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::callbacks::Callbacks;
 use super::{Engine, Hub};
-use crate::access::{Authenticator, Gate, Origins};
+use crate::access::{Authenticator, Gate, Origins, TrustedProxies};
 use crate::config::Config;
 use crate::error::ConfigError;
 
@@ -73,14 +73,35 @@ impl HubBuilder {
         self
     }
 
+    /// Sets the proxies that are trusted to name the address of a client. By default none is.
+    pub fn trusted_proxies(mut self, proxies: TrustedProxies) -> Self {
+        self.gate.proxies = proxies;
+        self
+    }
+
+    /// Adds a subprotocol that clients may offer (RFC 6455 section 1.9). Each call adds one.
+    ///
+    /// The hub chooses the first offer of a client that it knows, and speaks the same protocol
+    /// under every name. Without a known offer it chooses none; a browser that has offered any then
+    /// ends the connection. The name `outrace` is always known: a page offers it together with
+    /// `outrace.token.…` (see
+    /// [`Credentials::subprotocol_token`](crate::access::Credentials::subprotocol_token)).
+    ///
+    /// [`build`](Self::build) refuses a name that is not a token of HTTP (RFC 9110 section 5.6.2)
+    /// or begins with `outrace.token.`.
+    pub fn subprotocol(mut self, name: impl AsRef<str>) -> Self {
+        self.gate.subprotocols.add(name.as_ref());
+        self
+    }
+
     /// Sets how many connections one address may have at once, streams over HTTP included: 1,000 by
     /// default, at least 1.
     ///
     /// A connection beyond that is refused with status 429 (RFC 6585 section 4). The 2^64
     /// addresses of an IPv6 `/64` network count as one address, because one peer usually has all of
     /// them (RFC 6177). Connections from the loopback are not counted: they come from this machine,
-    /// or from a proxy on it. With a proxy on another machine, raise this limit, or tell the hub
-    /// the address behind the proxy (see [`PeerAddress`](crate::PeerAddress)).
+    /// or from a proxy on it. With [`trusted_proxies`](Self::trusted_proxies) the address behind
+    /// the proxy counts. A layer may also put it into a [`PeerAddress`](crate::PeerAddress).
     pub fn max_connections_per_address(mut self, connections: usize) -> Self {
         self.config.max_connections_per_address = connections;
         self
@@ -288,16 +309,28 @@ impl HubBuilder {
         self
     }
 
-    /// Allows requests to address the server by this host name. Each call allows one more name.
+    /// Allows requests to address the server by this host name. Each call allows one more name, and
+    /// `*` allows every name.
     ///
-    /// A listener on a loopback address accepts loopback names, and the allowed ones: a proxy on
-    /// the same machine may pass on requests under such a name. Any other listener accepts every
-    /// name as long as none is allowed; after that, it accepts the allowed names and the loopback
-    /// names alone.
+    /// This guards against DNS rebinding: a foreign page can let its own name resolve to a loopback
+    /// address, and then reach what listens there. The names that are accepted without a call
+    /// depend on the connection:
     ///
-    /// The hub knows on which address a request arrived if the server puts a
-    /// [`LocalAddress`](crate::LocalAddress) into the request's extensions, as the accept loop of
-    /// `outrace::server` does.
+    /// | a request came | accepted names |
+    /// |---|---|
+    /// | over loopback | loopback names |
+    /// | from the network | every name |
+    /// | over a connection that the hub knows nothing about | loopback names and IP addresses |
+    ///
+    /// Once a name has been allowed, only the allowed names and the loopback names are accepted,
+    /// over every connection. A proxy on the same machine usually passes on the public name, which
+    /// then has to be allowed.
+    ///
+    /// The hub knows the connection from a [`LocalAddress`](crate::LocalAddress), a
+    /// [`PeerAddress`](crate::PeerAddress) or axum's `ConnectInfo<SocketAddr>` among the request's
+    /// extensions. The accept loop of `outrace::server` adds the first two. `axum::serve` adds the
+    /// last with `into_make_service_with_connect_info::<SocketAddr>()`, and nothing without it: a
+    /// server with a public name then has to allow this name.
     pub fn allow_host(mut self, name: impl AsRef<str>) -> Self {
         self.gate.hosts.allow(name.as_ref());
         self
@@ -309,6 +342,9 @@ impl HubBuilder {
     /// Returns an error that names the setting if one is out of its range.
     pub fn build(self) -> Result<Hub, ConfigError> {
         self.config.check()?;
+        if let Some(name) = self.gate.subprotocols.first_unusable() {
+            return Err(ConfigError::Subprotocol(name.to_owned()));
+        }
         Ok(Hub {
             engine: Arc::new(Engine::new(self.config, self.gate, self.callbacks)),
         })
@@ -335,6 +371,7 @@ mod tests {
             Err(ConfigError::OutOfRange {
                 setting, min, max, ..
             }) => (setting, min, max),
+            Err(error @ ConfigError::Subprotocol(_)) => panic!("{error}"),
             Ok(_) => panic!("the value is out of range"),
         }
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::Engine;
-use crate::access::PeerInfo;
+use crate::access::{Identity, PeerInfo};
 use crate::channel::{Client, ClientId, ClientKind, Subscription};
 use crate::encode::Encoding;
 use crate::reason::CloseReason;
@@ -43,7 +43,8 @@ impl Engine {
 
     /// Calls the connect callback. If it panics, the connection is closed with code 1011.
     pub(crate) fn notify_connected(&self, client: &Arc<Client>) {
-        tracing::debug!(client = %client.id(), address = ?client.address(), "connected");
+        let user = client.identity().map(Identity::user);
+        tracing::debug!(client = %client.id(), address = ?client.address(), user, "connected");
         if !self.callbacks.connected(client) {
             client.outbox.ask_to_close(CloseReason::Internal);
         }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use http::request;
+use http::{HeaderMap, HeaderValue, request};
 
 use super::Engine;
 #[cfg(feature = "server")]
@@ -14,6 +14,16 @@ use crate::message::Action;
 use crate::message::ChannelName;
 
 impl Engine {
+    /// Replaces the peer address of a request by that of the client behind trusted proxies.
+    pub(crate) fn resolve_peer(&self, head: &mut request::Parts) {
+        self.gate.proxies.resolve(head);
+    }
+
+    /// Chooses a subprotocol among those that a handshake offers.
+    pub(crate) fn choose_subprotocol(&self, headers: &HeaderMap) -> Option<HeaderValue> {
+        self.gate.subprotocols.choose(headers)
+    }
+
     /// Asks the gate whether a request may enter. Returns the identity of its sender, or `None` if
     /// there is no authenticator.
     pub(crate) async fn admit(&self, head: &request::Parts) -> Result<Option<Identity>, Denial> {

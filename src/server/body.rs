@@ -2,7 +2,7 @@
 
 use axum::extract::{FromRequest, Request};
 use axum::http::StatusCode;
-use axum::http::header::CONTENT_LENGTH;
+use axum::http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
@@ -27,6 +27,17 @@ impl FromRequest<Hub> for RequestBody {
                 format!("The body of a request may have {} bytes.", config.max_body),
             )
         };
+        if let Some(coding) = request.headers().get(CONTENT_ENCODING)
+            && !coding.as_bytes().eq_ignore_ascii_case(b"identity")
+        {
+            let response = refuse(
+                hub,
+                RefusalReason::Actions,
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "The body is sent as it is, without a Content-Encoding.",
+            );
+            return Err(([(ACCEPT_ENCODING, "identity")], response).into_response());
+        }
         let announced = request
             .headers()
             .get(CONTENT_LENGTH)

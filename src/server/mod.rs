@@ -21,8 +21,10 @@ mod viewer;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{Request, State};
-use axum::http::StatusCode;
+use axum::extract::{OriginalUri, Request, State};
+use axum::http::header::{HeaderValue, X_CONTENT_TYPE_OPTIONS};
+use axum::http::{StatusCode, Uri};
+use axum::middleware::map_response;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get, post};
 
@@ -61,10 +63,15 @@ impl Hub {
     /// # async fn run() -> std::io::Result<()> {
     /// let hub = outrace::Hub::new();
     /// let app = axum::Router::new().nest("/live", hub.router());
+    /// let app = app.into_make_service_with_connect_info::<std::net::SocketAddr>();
     /// let listener = tokio::net::TcpListener::bind("127.0.0.1:8080").await?;
     /// axum::serve(listener, app).await
     /// # }
     /// ```
+    ///
+    /// The connect info tells the hub the addresses of its clients. Without it, the hub cannot tell
+    /// the network from loopback, and answers only to loopback names, to IP addresses and to the
+    /// names of [`HubBuilder::allow_host`](crate::HubBuilder::allow_host).
     pub fn router(&self) -> Router {
         let router = Router::new();
         #[cfg(feature = "metrics")]
@@ -79,12 +86,20 @@ impl Hub {
             .route("/api/channels/{channel}/events", get(stream::events))
             .route("/healthz", get(health))
             .fallback(not_found)
+            .layer(map_response(no_sniffing))
             .with_state(self.clone())
     }
 }
 
-async fn websocket(State(hub): State<Hub>, mut request: Request) -> Response {
-    refusal::add_peer_address(request.extensions_mut());
+/// Tells browsers to believe the content type: lines of a process may look like a page.
+async fn no_sniffing(mut response: Response) -> Response {
+    response
+        .headers_mut()
+        .insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+}
+
+async fn websocket(State(hub): State<Hub>, request: Request) -> Response {
     hub.upgrade(request).await.map(Body::new)
 }
 
@@ -96,7 +111,9 @@ async fn health(State(hub): State<Hub>) -> Response {
     }
 }
 
-async fn not_found() -> Response {
+async fn not_found(OriginalUri(asked): OriginalUri, uri: Uri) -> Response {
+    // The part of the path that an application has mounted the routes under.
+    let mount = asked.path().strip_suffix(uri.path()).unwrap_or_default();
     const HELP: &str = "Not found. Here are:\n\
         GET  /ws            WebSocket: {\"type\":\"subscribe\",\"channel\":\"process:ID\"}\n\
         POST /api/actions   publish, as JSON: \
@@ -112,5 +129,9 @@ async fn not_found() -> Response {
     } else {
         ""
     };
-    (StatusCode::NOT_FOUND, [HELP, METRICS].concat()).into_response()
+    let help = [HELP, METRICS].concat();
+    let help = help
+        .replace("  /", &format!("  {mount}/"))
+        .replace("POST /", &format!("POST {mount}/"));
+    (StatusCode::NOT_FOUND, help).into_response()
 }

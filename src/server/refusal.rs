@@ -1,11 +1,9 @@
 //! The gate in front of the plain routes, and the refusals that are counted.
 
-use std::net::SocketAddr;
-
-use axum::extract::{ConnectInfo, FromRequestParts};
+use axum::extract::FromRequestParts;
+use axum::http::StatusCode;
 use axum::http::header::{HeaderValue, WWW_AUTHENTICATE};
 use axum::http::request::Parts;
-use axum::http::{Extensions, StatusCode};
 use axum::response::{IntoResponse, Response};
 
 use crate::Hub;
@@ -19,7 +17,7 @@ impl FromRequestParts<Hub> for AdmittedPeer {
     type Rejection = Response;
 
     async fn from_request_parts(head: &mut Parts, hub: &Hub) -> Result<Self, Response> {
-        add_peer_address(&mut head.extensions);
+        hub.engine().resolve_peer(head);
         match hub.engine().admit(head).await {
             Ok(identity) => Ok(Self(PeerInfo {
                 address: PeerAddress::of(&head.extensions),
@@ -27,16 +25,6 @@ impl FromRequestParts<Hub> for AdmittedPeer {
             })),
             Err(denial) => Err(deny(hub, denial)),
         }
-    }
-}
-
-/// Adds the [`PeerAddress`] from axum's [`ConnectInfo`], if a server other than
-/// [`serve_with`](super::serve_with) has provided only that.
-pub(super) fn add_peer_address(extensions: &mut Extensions) {
-    if extensions.get::<PeerAddress>().is_none()
-        && let Some(&ConnectInfo(peer)) = extensions.get::<ConnectInfo<SocketAddr>>()
-    {
-        extensions.insert(PeerAddress(peer));
     }
 }
 

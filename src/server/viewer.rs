@@ -1,6 +1,7 @@
 //! The viewer, embedded in the program: the page at `/`, its modules, and `/outrace.js`.
 
 use axum::Router;
+use axum::extract::OriginalUri;
 use axum::http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue, REFERRER_POLICY,
     X_CONTENT_TYPE_OPTIONS,
@@ -73,6 +74,9 @@ const FILES: &[(&str, &str, &[u8])] = files! {
 
 /// Returns the routes of the viewer, to be merged with [`Hub::router`](crate::Hub::router).
 ///
+/// Both may be nested together, as in `.nest("/live", hub.router().merge(viewer()))`. The page is then
+/// at `/live`; axum does not pass on `/live/`. Its addresses are relative.
+///
 /// The page at `/` shows the hub's channels live. It loads nothing from other servers, and works
 /// offline.
 ///
@@ -84,8 +88,42 @@ pub fn viewer() -> Router {
     FILES
         .iter()
         .fold(Router::new(), |router, &(path, content_type, body)| {
-            router.route(path, get(move || async move { file(content_type, body) }))
+            let answer = move |OriginalUri(asked): OriginalUri| async move {
+                match asked.path().rsplit_once('/') {
+                    Some((_, last)) if path == "/" && !last.is_empty() => based_page(last, body),
+                    _ => file(content_type, body),
+                }
+            };
+            router.route(path, get(answer))
         })
+}
+
+/// Returns the page for routes that are nested at a path without a slash at its end, such as `/live`.
+/// The page's addresses are relative, so it needs a base. That is relative too, because a proxy may
+/// have another prefix.
+fn based_page(last: &str, body: &[u8]) -> Response {
+    let last = last
+        .replace('&', "&amp;")
+        .replace('"', "&quot;")
+        .replace('<', "&lt;");
+    let page = String::from_utf8_lossy(body);
+    let page = page.replacen(
+        "<head>",
+        &format!("<head>\n    <base href=\"./{last}/\" />"),
+        1,
+    );
+    let mut response = page.into_response();
+    let policy = POLICY.replace("base-uri 'none'", "base-uri 'self'");
+    let headers = response.headers_mut();
+    headers.clear();
+    for (name, value) in file(HTML, b"").headers() {
+        headers.insert(name, value.clone());
+    }
+    headers.remove(axum::http::header::CONTENT_LENGTH);
+    if let Ok(policy) = HeaderValue::from_str(&policy) {
+        headers.insert(CONTENT_SECURITY_POLICY, policy);
+    }
+    response
 }
 
 fn file(content_type: &'static str, body: &'static [u8]) -> Response {

@@ -340,7 +340,7 @@ fn a_panic_in_an_authenticator_denies() {
                         token, "later",
                         "an authenticator panics after it has waited"
                     );
-                    Ok(Identity::new(token))
+                    Ok(Identity::with_full_access(token))
                 }
             }))
             .on_auth_failure(|_, _| panic!("even the one who is told panics"))
@@ -499,4 +499,151 @@ fn grants_bind_before_the_applications_own_rule_is_asked() {
         assert_eq!(socket.ping().len(), refusals, "{channel}");
     }
     assert_eq!(*asked.lock().unwrap(), ["a", "ab"]);
+}
+
+#[test]
+fn a_wrong_token_in_one_place_does_not_beat_a_right_one_in_another() {
+    let keys = ApiKeys::new().key(ALICE, "alice");
+    let check = Bearer::new(|token| match token {
+        ALICE => Ok(Identity::new("alice")),
+        _ => Err(AuthError::Invalid),
+    });
+    for server in [
+        Server::with(Hub::builder().authenticator(table())),
+        Server::with(Hub::builder().authenticator(keys)),
+        Server::with(Hub::builder().authenticator(check)),
+    ] {
+        let right = format!("/api/stats?token={ALICE}");
+        let encoded = format!("/api/stats?%74oken={ALICE}");
+        let plain = "/api/stats".to_owned();
+        for (path, headers, status) in [
+            (&right, bearer("wrong"), 200),
+            (&right, "X-API-Key: wrong\r\n".to_owned(), 200),
+            (&right, "Authorization: Basic dTpw\r\n".to_owned(), 200),
+            (&encoded, String::new(), 200),
+            (&plain, bearer(ALICE), 200),
+            (&plain, format!("Authorization: Bearer\t{ALICE}\r\n"), 200),
+            (&plain, format!("X-API-Key: {ALICE}\r\n"), 200),
+            (
+                &plain,
+                format!("Authorization: Basic dTpw\r\nX-Outrace-Token: {ALICE}\r\n"),
+                200,
+            ),
+            (&plain, "Authorization: Basic dTpw\r\n".to_owned(), 401),
+            (&plain, "X-Outrace-Token: wrong\r\n".to_owned(), 401),
+        ] {
+            let answer = get_with(server.address, path, &headers);
+            assert_eq!(answer.status, status, "{path} {headers}");
+        }
+    }
+}
+
+#[test]
+fn a_token_among_the_subprotocols_is_accepted_and_never_repeated() {
+    let server = Server::with(
+        Hub::builder()
+            .authenticator(table())
+            .subprotocol("chat.example"),
+    );
+    let token = format!("outrace.token.{ALICE}");
+    for (offers, chosen) in [
+        (format!("outrace, {token}"), Some("outrace")),
+        (format!("{token}, outrace"), Some("outrace")),
+        (
+            format!("{token}, unknown, chat.example"),
+            Some("chat.example"),
+        ),
+        (token.clone(), None),
+        (format!("unknown, {token}"), None),
+    ] {
+        let header = format!("Sec-WebSocket-Protocol: {offers}\r\n");
+        let answer = exchange(server.address, handshake(&header).as_bytes());
+        assert_eq!(answer.status, 101, "{offers}");
+        assert_eq!(answer.header("sec-websocket-protocol"), chosen, "{offers}");
+        assert!(!answer.header.contains(ALICE), "{offers}");
+    }
+    let wrong = "Sec-WebSocket-Protocol: outrace, outrace.token.wrong\r\n";
+    exchange(server.address, handshake(wrong).as_bytes()).assert_refusal(401, "Unauthorised");
+    for wrong in ["", "two words", "a,b", "outrace.token.secret"] {
+        let error = Hub::builder().subprotocol(wrong).build().unwrap_err();
+        assert_eq!(error, outrace::ConfigError::Subprotocol(wrong.to_owned()));
+    }
+}
+
+#[test]
+fn a_user_without_a_name_is_refused() {
+    for blank in ["", " ", "\t\n", "\u{a0}"] {
+        let server = Server::with(
+            Hub::builder().authenticator(access::from_fn(move |_| Ok(Identity::new(blank)))),
+        );
+        get_with(server.address, "/api/stats", "").assert_refusal(401, "Unauthorised");
+        exchange(server.address, handshake("").as_bytes()).assert_refusal(401, "Unauthorised");
+    }
+}
+
+#[test]
+fn a_trusted_proxy_names_the_address_that_limits_and_callbacks_see() {
+    let proxies = access::TrustedProxies::parse(["127.0.0.0/8"]).unwrap();
+    let failures = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&failures);
+    let server = Server::with(
+        Hub::builder()
+            .trusted_proxies(proxies)
+            .max_connections_per_address(1)
+            .authenticator(table())
+            .on_auth_failure(move |shown, _| seen.lock().unwrap().push(shown.peer())),
+    );
+    let from = |address: &str| format!("{}X-Forwarded-For: {address}\r\n", bearer(ALICE));
+    let held = Socket::connect_with(server.address, &from("6.6.6.6, 192.0.2.7"));
+    let client = sole_client(&server.hub);
+    assert_eq!(client.address(), Some("192.0.2.7:0".parse().unwrap()));
+    let more = exchange(server.address, handshake(&from("192.0.2.7")).as_bytes());
+    assert_eq!(more.status, 429, "{more:?}");
+    let stream = get_with(
+        server.address,
+        "/api/channels/process:web/stream",
+        &from("192.0.2.7"),
+    );
+    assert_eq!(stream.status, 429, "{stream:?}");
+    let other = Socket::connect_with(server.address, &from("192.0.2.8"));
+    get_with(server.address, "/api/stats", "Forwarded: for=192.0.2.9\r\n")
+        .assert_refusal(401, "Unauthorised");
+    let seen = failures.lock().unwrap().pop();
+    assert_eq!(seen, Some(Some("192.0.2.9:0".parse().unwrap())));
+    // A page can set this header too, and gets past no guard of loopback with it.
+    let rebound =
+        "GET /api/stats HTTP/1.1\r\nHost: evil.example\r\nX-Forwarded-For: 192.0.2.7\r\n\r\n";
+    assert_eq!(exchange(server.address, rebound.as_bytes()).status, 403);
+    drop((held, other));
+
+    let untrusting = Server::new();
+    let socket = Socket::connect_with(untrusting.address, "X-Forwarded-For: 192.0.2.7\r\n");
+    assert_eq!(
+        sole_client(&untrusting.hub).address(),
+        Some(socket.local_address())
+    );
+}
+
+#[test]
+fn an_identity_publishes_nothing_unless_its_grants_or_its_name_say_so() {
+    let server = Server::with(
+        Hub::builder().authenticator(
+            ApiKeys::new()
+                .key("watcher", "watcher")
+                .key("new", Identity::new("new"))
+                .key("full", Identity::with_full_access("full")),
+        ),
+    );
+    let actions = [
+        json!({"action": "ws.send_process_output", "process_id": "p", "output": "x"}),
+        json!({"action": "ws.send_error", "message": "m"}),
+    ];
+    for (key, status) in [("watcher", 403), ("new", 403), ("full", 200)] {
+        for action in &actions {
+            let answer = act(server.address, &bearer(key), action);
+            assert_eq!(answer.status, status, "{key}: {answer:?}");
+        }
+        let mut socket = Socket::connect_with(server.address, &bearer(key));
+        socket.subscribe("process:p");
+    }
 }

@@ -12,4 +12,6 @@ mod jwt;
 mod lifecycle;
 mod limits;
 mod metrics;
+mod mounted;
+mod own_log;
 mod wire;

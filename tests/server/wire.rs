@@ -1014,3 +1014,93 @@ fn nothing_follows_the_answer_to_a_close_frame_whatever_is_published_meanwhile()
     done.store(true, std::sync::atomic::Ordering::Relaxed);
     outrace_testkit::join("the storm", storm);
 }
+
+#[test]
+fn a_handshake_of_http_1_0_is_refused_with_400_and_a_sentence() {
+    let server = Server::new();
+    let old = outrace_testkit::socket::handshake("").replace("HTTP/1.1", "HTTP/1.0");
+    http::exchange(server.address, old.as_bytes()).assert_refusal(
+        400,
+        "A WebSocket handshake needs HTTP/1.1; a proxy may have to be told to use it.",
+    );
+    assert_eq!(server.hub.stats().refused["not a handshake"], 1);
+}
+
+#[test]
+fn a_compressed_body_is_refused_with_415() {
+    let server = Server::new();
+    let body = r#"{"action":"ws.stats"}"#;
+    for (coding, status) in [
+        ("gzip", 415),
+        ("GZIP", 415),
+        ("br", 415),
+        ("deflate, gzip", 415),
+        ("identity", 200),
+        ("Identity", 200),
+    ] {
+        let headers = format!("Content-Type: application/json\r\nContent-Encoding: {coding}\r\n");
+        let answer = http::post(server.address, "/api/actions", &headers, body);
+        assert_eq!(answer.status, status, "{coding}: {answer:?}");
+        if status == 415 {
+            answer.assert_refusal(
+                415,
+                "The body is sent as it is, without a Content-Encoding.",
+            );
+            assert_eq!(answer.header("accept-encoding"), Some("identity"));
+        }
+    }
+}
+
+#[test]
+fn every_response_forbids_the_browser_to_guess_its_content_type() {
+    let hub = Hub::new();
+    let router = hub.router().merge(outrace::server::viewer());
+    let server = Server::with_router(hub, router, Default::default());
+    let handshake = outrace_testkit::socket::handshake("");
+    let mut answers = vec![
+        http::exchange(server.address, handshake.as_bytes()),
+        http::exchange(
+            server.address,
+            b"PUT /ws HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        ),
+        http::exchange(
+            server.address,
+            b"PUT /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        ),
+        http::exchange(
+            server.address,
+            b"GET /ws HTTP/1.1\r\nHost: evil.example\r\n\r\n",
+        ),
+        http::exchange(
+            server.address,
+            b"GET /api/stats HTTP/1.1\r\nHost: evil.example\r\n\r\n",
+        ),
+        http::act(server.address, "nonsense"),
+        http::act(server.address, r#"{"action":"ws.stats"}"#),
+    ];
+    for path in [
+        "/",
+        "/outrace.js",
+        "/viewer/main.js",
+        "/nowhere",
+        "/ws",
+        "/healthz",
+        "/metrics",
+        "/api/stats",
+        "/api/channels",
+        "/api/processes",
+        "/api/channels/a%20b/stream",
+        "/api/channels/a/stream",
+        "/api/channels/a/events",
+        "/api/channels/a/stream?tail=x",
+    ] {
+        answers.push(http::get(server.address, path));
+    }
+    for answer in answers {
+        assert_eq!(
+            answer.header("x-content-type-options"),
+            Some("nosniff"),
+            "{answer:?}"
+        );
+    }
+}

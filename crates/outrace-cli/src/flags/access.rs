@@ -11,6 +11,7 @@ use std::sync::Arc;
 use clap::Args;
 use outrace::access::{
     self, AuthFuture, Authenticator, Credentials, Identity, Jwt, Origins, Reloadable, TokenTable,
+    TrustedProxies,
 };
 use outrace::server::Tls;
 use outrace::{Hub, HubBuilder};
@@ -45,13 +46,28 @@ pub(crate) struct AccessOptions {
     #[arg(long, conflicts_with_all = ["token_file", "jwt_key"])]
     no_auth: bool,
 
-    /// Accept pages of this origin too, such as https://app.example.org, or of any origin with *
+    /// Accept pages of this origin too, such as https://app.example.org, https://*.example.org or
+    /// tauri://localhost, or of any origin with *
     #[arg(long, value_name = "ORIGIN")]
     allow_origin: Vec<String>,
 
-    /// Answer to this host name too; a loopback listener otherwise answers to loopback names only
+    /// Accept pages of the origins of --allow-origin only, not those of this server and of loopback
+    #[arg(long, requires = "allow_origin")]
+    only_allowed_origins: bool,
+
+    /// Answer to this host name too, or to any with *; over loopback only loopback names are
+    /// answered otherwise
     #[arg(long, value_name = "NAME")]
     allow_host: Vec<String>,
+
+    /// Trust the proxies of this address or network, such as 10.0.0.0/8, to name the client's address
+    /// in X-Forwarded-For or Forwarded; repeat it for further ones
+    #[arg(long, value_name = "CIDR")]
+    trusted_proxy: Vec<String>,
+
+    /// Choose this subprotocol when a WebSocket client offers it; repeat it for further ones
+    #[arg(long, value_name = "NAME")]
+    subprotocol: Vec<String>,
 
     /// Serve over TLS with this certificate and its chain, in PEM. SIGHUP reads the file again
     #[arg(long, value_name = "FILE", requires = "tls_key")]
@@ -76,6 +92,8 @@ impl AccessOptions {
             keys: self.keys()?.map(|keys| Arc::new(Reloadable::new(keys))),
             tls,
             origins: self.origins()?,
+            proxies: TrustedProxies::parse(&self.trusted_proxy)
+                .map_err(|error| Failure::usage(format!("--trusted-proxy: {error}")))?,
         })
     }
 
@@ -102,7 +120,10 @@ impl AccessOptions {
         if let Some(keys) = &access.keys {
             hub = hub.authenticator(Arc::clone(keys));
         }
-        hub = hub.origins(access.origins.clone());
+        hub = hub
+            .origins(access.origins.clone())
+            .trusted_proxies(access.proxies.clone());
+        hub = self.subprotocol.iter().fold(hub, HubBuilder::subprotocol);
         self.allow_host.iter().fold(hub, HubBuilder::allow_host)
     }
 
@@ -189,8 +210,12 @@ impl AccessOptions {
         if self.allow_origin.iter().any(|origin| origin == "*") {
             return Ok(Origins::any());
         }
-        Origins::allow(&self.allow_origin)
-            .map_err(|error| Failure::usage(format!("--allow-origin: {error}")))
+        let origins = if self.only_allowed_origins {
+            Origins::only(&self.allow_origin)
+        } else {
+            Origins::allow(&self.allow_origin)
+        };
+        origins.map_err(|error| Failure::usage(format!("--allow-origin: {error}")))
     }
 
     /// Reads the certificate and its key.
@@ -234,6 +259,7 @@ pub(crate) struct Access {
     keys: Option<Arc<Reloadable<Keys>>>,
     pub(crate) tls: Option<Tls>,
     origins: Origins,
+    proxies: TrustedProxies,
 }
 
 impl Access {

@@ -49,7 +49,8 @@ impl Identity {
     }
 
     /// Creates the identity of a user with this name, whom no grants limit. The user may publish to
-    /// every channel and to all clients, and control processes, as far as the hub's callbacks allow.
+    /// every channel and to all clients, and control processes, as far as the hub's callbacks
+    /// allow.
     pub fn with_full_access(user: impl Into<String>) -> Self {
         Self(Arc::new(Parts {
             user: user.into(),

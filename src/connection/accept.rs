@@ -119,7 +119,8 @@ fn connect(
     let identity = peer.identity;
     let client = hub.make_client(PeerInfo { address, identity }, ClientKind::WebSocket);
     // No span is entered around the connection. A subscriber of the program may publish what it is
-    // told, and every written line would then publish the lines of the spans that the write entered.
+    // told, and every written line would then publish the lines of the spans that the write
+    // entered.
     let connection = super::run(Arc::clone(hub), Arc::clone(&client), socket);
     (client, connection)
 }

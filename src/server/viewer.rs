@@ -74,8 +74,8 @@ const FILES: &[(&str, &str, &[u8])] = files! {
 
 /// Returns the routes of the viewer, to be merged with [`Hub::router`](crate::Hub::router).
 ///
-/// Both may be nested together, as in `.nest("/live", hub.router().merge(viewer()))`. The page is then
-/// at `/live`; axum does not pass on `/live/`. Its addresses are relative.
+/// Both may be nested together, as in `.nest("/live", hub.router().merge(viewer()))`. The page is
+/// then at `/live`; axum does not pass on `/live/`. Its addresses are relative.
 ///
 /// The page at `/` shows the hub's channels live. It loads nothing from other servers, and works
 /// offline.
@@ -98,9 +98,9 @@ pub fn viewer() -> Router {
         })
 }
 
-/// Returns the page for routes that are nested at a path without a slash at its end, such as `/live`.
-/// The page's addresses are relative, so it needs a base. That is relative too, because a proxy may
-/// have another prefix.
+/// Returns the page for routes that are nested at a path without a slash at its end, such as
+/// `/live`. The page's addresses are relative, so it needs a base. That is relative too, because a
+/// proxy may have another prefix.
 fn based_page(last: &str, body: &[u8]) -> Response {
     let last = last
         .replace('&', "&amp;")

@@ -60,8 +60,8 @@ pub(crate) struct AccessOptions {
     #[arg(long, value_name = "NAME")]
     allow_host: Vec<String>,
 
-    /// Trust the proxies of this address or network, such as 10.0.0.0/8, to name the client's address
-    /// in X-Forwarded-For or Forwarded; repeat it for further ones
+    /// Trust the proxies of this address or network, such as 10.0.0.0/8, to name the client's
+    /// address in X-Forwarded-For or Forwarded; repeat it for further ones
     #[arg(long, value_name = "CIDR")]
     trusted_proxy: Vec<String>,
 

@@ -61,7 +61,7 @@ impl Hub {
     /// # async fn run() -> std::io::Result<()> {
     /// let hub = outrace::Hub::new();
     /// let app = axum::Router::new().nest("/live", hub.router());
-    /// let listener = tokio::net::TcpListener::bind("127.0.0.1:8080").await?;
+    /// let listener = tokio::net::TcpListener::bind("127.0.0.1:7223").await?;
     /// axum::serve(listener, app).await
     /// # }
     /// ```

@@ -46,7 +46,8 @@ def main():
             continue
         in_block = False
         for number, line in enumerate(lines, 1):
-            opens = comment is SLASHES and line.rfind("/*") > line.rfind("*/")
+            # A block comment begins a line here; elsewhere `/*` may belong to a pattern.
+            opens = comment is SLASHES and line.lstrip().startswith("/*") and "*/" not in line
             is_comment = in_block or comment.search(line)
             in_block = opens or (in_block and "*/" not in line)
             if len(line) > MAX_COLUMNS and is_comment and not LINK.match(line):

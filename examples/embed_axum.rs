@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! cargo run --example embed_axum
-//! outrace watch ws://127.0.0.1:8080/live/ws process:job clock
-//! curl -N 'http://127.0.0.1:8080/live/api/channels/process:job/stream?tail=10'
+//! outrace watch ws://127.0.0.1:7223/live/ws process:job clock
+//! curl -N 'http://127.0.0.1:7223/live/api/channels/process:job/stream?tail=10'
 //! ```
 //!
 //! A task publishes to a channel of its own through a handle. A child process publishes its output.
@@ -59,7 +59,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     // The hub learns from this where its clients are.
     let app = app.into_make_service_with_connect_info::<SocketAddr>();
-    let listener = TcpListener::bind("127.0.0.1:8080").await?;
+    let listener = TcpListener::bind("127.0.0.1:7223").await?;
     println!(
         "listening on http://{}: channels process:job and clock",
         listener.local_addr()?

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! cargo run --example forward_process_events
-//! outrace watch ws://127.0.0.1:8080/ws process:worker-1 process:worker-2
+//! outrace watch ws://127.0.0.1:7223/ws process:worker-1 process:worker-2
 //! ```
 //!
 //! This manager runs two shell loops. A supervisor, a job queue or a test runner adds the same one
@@ -25,7 +25,7 @@ use tokio::sync::mpsc;
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let hub = Hub::new();
-    let listener = TcpListener::bind("127.0.0.1:8080").await?;
+    let listener = TcpListener::bind("127.0.0.1:7223").await?;
     println!(
         "listening on ws://{}/ws: watch process:worker-1 and process:worker-2",
         listener.local_addr()?

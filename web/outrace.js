@@ -2,7 +2,7 @@
 //
 //   import { connect } from "/outrace.js";
 //
-//   const outrace = connect("ws://127.0.0.1:8080/ws");
+//   const outrace = connect("ws://127.0.0.1:7223/ws");
 //   outrace.on("line", ({ channel, seq, text }) => console.log(channel, seq, text));
 //   outrace.on("gap", ({ channel, from, to }) => {
 //     outrace.refetch(channel, from, to).catch(console.warn);

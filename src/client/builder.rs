@@ -19,7 +19,7 @@ use super::watcher::{Watcher, WatcherConfig};
 /// use outrace::client::Watcher;
 ///
 /// # fn example() -> Result<(), Box<dyn std::error::Error>> {
-/// let watcher = Watcher::builder("ws://127.0.0.1:8080/ws")
+/// let watcher = Watcher::builder("ws://127.0.0.1:7223/ws")
 ///     .channel("process:web")
 ///     .channel("process:db")
 ///     .tail(100)
@@ -46,7 +46,7 @@ pub struct WatcherBuilder {
 }
 
 impl Watcher {
-    /// Returns a builder for a watcher of the server at `url`, such as `ws://127.0.0.1:8080/ws`.
+    /// Returns a builder for a watcher of the server at `url`, such as `ws://127.0.0.1:7223/ws`.
     pub fn builder(url: &str) -> WatcherBuilder {
         WatcherBuilder {
             url: url.to_owned(),

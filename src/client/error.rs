@@ -14,7 +14,7 @@ pub(super) type BoxError = Box<dyn Error + Send + Sync>;
 #[non_exhaustive]
 pub enum WatchError {
     /// The address is not a WebSocket address.
-    #[error("{url:?} is not a WebSocket address such as ws://127.0.0.1:8080/ws: {reason}")]
+    #[error("{url:?} is not a WebSocket address such as ws://127.0.0.1:7223/ws: {reason}")]
     InvalidUrl {
         /// The address without its query, which may hold a token.
         url: String,

@@ -34,7 +34,7 @@ const MAX_RESPONSE_BYTES: usize = 32 << 20;
 /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 /// use outrace::client::Watcher;
 ///
-/// let builder = Watcher::builder("ws://127.0.0.1:8080/ws");
+/// let builder = Watcher::builder("ws://127.0.0.1:7223/ws");
 /// let lister = builder.lister()?;
 /// let mut watcher = builder.build()?;
 /// for channel in lister.channels().await? {

@@ -6,7 +6,7 @@
 //! ```no_run
 //! use outrace::client::{Event, Watcher};
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
-//! let mut watcher = Watcher::builder("ws://127.0.0.1:8080/ws").channel("process:web").build()?;
+//! let mut watcher = Watcher::builder("ws://127.0.0.1:7223/ws").channel("process:web").build()?;
 //! while let Some(event) = watcher.next().await {
 //!     match event {
 //!         Event::Line { text, .. } => println!("{text}"),

@@ -43,7 +43,7 @@ const REQUEST_TIMEOUT_MARGIN: Duration = Duration::from_secs(1);
 /// ```no_run
 /// # async fn run() -> std::io::Result<()> {
 /// let hub = outrace::Hub::new();
-/// let listener = tokio::net::TcpListener::bind("127.0.0.1:8080").await?;
+/// let listener = tokio::net::TcpListener::bind("127.0.0.1:7223").await?;
 /// outrace::server::serve(listener, hub, std::future::pending()).await
 /// # }
 /// ```
@@ -75,7 +75,7 @@ pub async fn serve(
 ///
 /// let hub = outrace::Hub::new();
 /// let router = hub.router().route("/hello", axum::routing::get(async || "hello"));
-/// let listener = tokio::net::TcpListener::bind("127.0.0.1:8080").await?;
+/// let listener = tokio::net::TcpListener::bind("127.0.0.1:7223").await?;
 /// let options = ServeOptions::new().max_requests(1000);
 /// serve_with(listener, hub, router, options, std::future::pending()).await
 /// # }

@@ -64,7 +64,7 @@ impl Hub {
     /// let hub = outrace::Hub::new();
     /// let app = axum::Router::new().nest("/live", hub.router());
     /// let app = app.into_make_service_with_connect_info::<std::net::SocketAddr>();
-    /// let listener = tokio::net::TcpListener::bind("127.0.0.1:8080").await?;
+    /// let listener = tokio::net::TcpListener::bind("127.0.0.1:7223").await?;
     /// axum::serve(listener, app).await
     /// # }
     /// ```

@@ -1,6 +1,7 @@
 //! A hub and its listener, for as long as a command needs them.
 
 use std::io;
+use std::net::Ipv4Addr;
 
 use axum::Router;
 use outrace::process::Signal;
@@ -12,9 +13,11 @@ use tokio::task::JoinHandle;
 
 use crate::console::notice;
 use crate::failure::{Failure, plain};
-use crate::flags::ServerOptions;
-use crate::flags::{Access, AccessOptions};
+use crate::flags::{Access, AccessOptions, DEFAULT_ADDRESS, DEFAULT_PORT, ServerOptions};
 use crate::signals::Signals;
+
+/// How many ports are tried from the default one on.
+const PORTS_TRIED: u16 = 100;
 
 pub(crate) struct Server {
     pub(crate) hub: Hub,
@@ -42,17 +45,22 @@ impl Server {
     ) -> Result<Self, Failure> {
         options.start_logging()?;
         let access = options.access.open()?;
-        let failed = |error| refused(&options.listen, &error);
-        let addresses: Vec<_> = tokio::net::lookup_host(&options.listen)
+        let listen = options.listen.as_deref().unwrap_or(DEFAULT_ADDRESS);
+        let failed = |error| refused(listen, &error);
+        let addresses: Vec<_> = tokio::net::lookup_host(listen)
             .await
             .map_err(failed)?
             .collect();
-        options.access.check_exposure(&options.listen, &addresses)?;
+        options.access.check_exposure(listen, &addresses)?;
         let (hub, mut bounds) = (options.hub(&access)?, options.server()?);
         if let Some(tls) = &access.tls {
             bounds = bounds.tls(tls.clone());
         }
-        let listener = TcpListener::bind(&addresses[..]).await.map_err(failed)?;
+        let listener = match options.listen {
+            Some(_) => TcpListener::bind(&addresses[..]).await,
+            None => bind_next_free(DEFAULT_PORT, quiet).await,
+        }
+        .map_err(failed)?;
         let has_tls = access.tls.is_some();
         // Before the address is printed: until then a SIGHUP ends the program.
         let reloading = match access.has_files() {
@@ -113,6 +121,23 @@ impl Server {
             }
         }
     }
+}
+
+/// Listens on the loopback address at `first`, or at the next port that is free, and says so.
+async fn bind_next_free(first: u16, quiet: bool) -> io::Result<TcpListener> {
+    for port in first..first.saturating_add(PORTS_TRIED) {
+        match TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await {
+            Ok(listener) => {
+                if port != first && !quiet {
+                    notice!("port {first} is taken: using {port}");
+                }
+                return Ok(listener);
+            }
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Err(io::ErrorKind::AddrInUse.into())
 }
 
 /// Spawns a task that reads the token, key and certificate files again at each SIGHUP.

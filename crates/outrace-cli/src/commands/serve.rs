@@ -3,7 +3,7 @@
 use clap::Args;
 
 use crate::failure::Failure;
-use crate::flags::ServerOptions;
+use crate::flags::{DEFAULT_ADDRESS, ServerOptions};
 use crate::server::{Server, signal_exit_code};
 use crate::signals::Signals;
 
@@ -19,8 +19,12 @@ pub(crate) struct Serve {
 
 impl Serve {
     /// Serves until a signal. A second signal ends the program at once.
-    pub(crate) async fn start(self) -> Result<u8, Failure> {
+    pub(crate) async fn start(mut self) -> Result<u8, Failure> {
         let mut signals = Signals::listen()?;
+        // Programs that publish know the address: another port would be of no use to them.
+        self.server
+            .listen
+            .get_or_insert_with(|| DEFAULT_ADDRESS.to_owned());
         let server = Server::start(&self.server, &[], self.quiet).await?;
         signals.next().await;
         Ok(server

@@ -6,4 +6,4 @@ mod server;
 pub(crate) mod values;
 
 pub(crate) use access::{Access, AccessOptions};
-pub(crate) use server::{LosslessOption, ServerOptions};
+pub(crate) use server::{DEFAULT_ADDRESS, DEFAULT_PORT, LosslessOption, ServerOptions};

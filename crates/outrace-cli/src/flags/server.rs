@@ -11,12 +11,19 @@ use super::values::{address, bytes, duration, seconds};
 use crate::console::LogWriter;
 use crate::failure::Failure;
 
+/// The port of a server that is given no address.
+pub(crate) const DEFAULT_PORT: u16 = 7223;
+
+/// The address of a server that is given none.
+pub(crate) const DEFAULT_ADDRESS: &str = "127.0.0.1:7223";
+
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Server options")]
 pub(crate) struct ServerOptions {
-    /// The address to serve on; port 0 takes any free port
-    # [arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:8080", value_parser = address)]
-    pub(crate) listen: String,
+    /// The address to serve on; port 0 takes any free port [default: 127.0.0.1:7223, for run, pipe
+    /// and tail the next free port if it is taken]
+    #[arg(long, value_name = "HOST:PORT", value_parser = address)]
+    pub(crate) listen: Option<String>,
 
     /// Messages that may wait for one client
     #[arg(long, value_name = "MESSAGES", default_value_t = 8192)]

@@ -8,7 +8,7 @@ pub(crate) fn address(text: &str) -> Result<String, String> {
         Some((host, port)) if !host.is_empty() && port.parse::<u16>().is_ok() => {
             Ok(text.to_owned())
         }
-        _ => Err("it must be HOST:PORT, such as 127.0.0.1:8080 or 0.0.0.0:0".to_owned()),
+        _ => Err("it must be HOST:PORT, such as 127.0.0.1:7223 or 0.0.0.0:0".to_owned()),
     }
 }
 
@@ -105,12 +105,12 @@ mod tests {
 
     #[test]
     fn addresses_have_a_host_and_a_port() {
-        for right in ["127.0.0.1:8080", "[::1]:0", "localhost:65535"] {
+        for right in ["127.0.0.1:7223", "[::1]:0", "localhost:65535"] {
             assert!(address(right).is_ok(), "{right:?} was refused");
         }
         for wrong in [
-            "8080",
-            ":8080",
+            "7223",
+            ":7223",
             "localhost",
             "localhost:",
             "localhost:65536",

@@ -164,3 +164,28 @@ async fn the_programs_standard_input_stays_in_blocking_mode() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn without_listen_a_taken_port_gives_way_to_the_next_free_one_and_serve_refuses() {
+    bounded(async {
+        // Taken by this test or by anything else: both are as good.
+        let _taken = tokio::net::TcpListener::bind("127.0.0.1:7223").await;
+        let mut pipe = Outrace::start(&["pipe", "--id", "it"]);
+        let said = pipe.complaint().await;
+        assert!(
+            said.starts_with("outrace: port 7223 is taken: using 72"),
+            "{said}"
+        );
+        pipe.complaint_with("listening on ws://127.0.0.1:72").await;
+        assert_eq!(pipe.code().await, Some(0));
+        for arguments in [
+            &["serve"][..],
+            &["pipe", "--id", "it", "--listen", "127.0.0.1:7223"],
+        ] {
+            let (code, _, said) = crate::program::run(arguments).await;
+            assert_eq!(code, Some(1), "{said}");
+            assert!(said.contains("cannot listen on 127.0.0.1:7223"), "{said}");
+        }
+    })
+    .await;
+}

@@ -166,7 +166,7 @@ async fn a_wrong_command_line_gives_one_sentence_and_code_2() {
             &["10ms"],
         );
         one_sentence(
-            &run(&["run", "--listen", "8080", "--", "true"]).await,
+            &run(&["run", "--listen", "7223", "--", "true"]).await,
             2,
             &["HOST:PORT"],
         );

@@ -224,3 +224,41 @@ async fn ctrl_c_ends_the_watcher_with_130() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn an_address_of_a_browser_or_without_a_path_means_the_socket_of_that_server() {
+    bounded(async {
+        let hub = Hub::new();
+        let url = serve(&hub).await;
+        let browser = url.replace("ws://", "http://");
+        for url in [
+            url.trim_end_matches("/ws"),
+            browser.as_str(),
+            browser.trim_end_matches("ws"),
+            browser.trim_end_matches("/ws"),
+        ] {
+            while hub.channel_subscriber_count("process:a") != 0 {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            let mut watcher = Outrace::start(&["watch", url, "process:a"]);
+            subscribed(&hub, "process:a").await;
+            hub.send_process_output("a", "line").unwrap();
+            assert_eq!(watcher.printed().await, "line\n");
+            watcher.child.kill().await.unwrap();
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn without_a_channel_every_channel_is_watched() {
+    bounded(async {
+        let hub = Hub::new();
+        hub.send_process_output("a", "early").unwrap();
+        let mut watcher = Outrace::start(&["watch", &serve(&hub).await]);
+        subscribed(&hub, "process:a").await;
+        hub.send_process_output("a", "line").unwrap();
+        assert_eq!(watcher.printed().await, "process:a: line\n");
+    })
+    .await;
+}

@@ -14,7 +14,7 @@ pub enum TargetError {
         url: String,
     },
     /// The URL does not begin with `ws://`.
-    #[error("cannot load {url}: the URL must begin with ws://, as in ws://127.0.0.1:8080/ws")]
+    #[error("cannot load {url}: the URL must begin with ws://, as in ws://127.0.0.1:7223/ws")]
     Scheme {
         /// The URL as given.
         url: String,
@@ -103,11 +103,11 @@ mod tests {
 
     #[test]
     fn a_url_is_taken_apart() {
-        let target = Target::parse("ws://127.0.0.1:8080/a/ws", &["A: b".to_owned()]).unwrap();
-        assert_eq!(target.addr, "127.0.0.1:8080".parse().unwrap());
+        let target = Target::parse("ws://127.0.0.1:7223/a/ws", &["A: b".to_owned()]).unwrap();
+        assert_eq!(target.addr, "127.0.0.1:7223".parse().unwrap());
         assert_eq!(
             (target.host.as_str(), target.path.as_str()),
-            ("127.0.0.1:8080", "/a/ws")
+            ("127.0.0.1:7223", "/a/ws")
         );
         assert_eq!(
             Target::parse("ws://127.0.0.1", &[]).unwrap().addr.port(),

@@ -23,11 +23,13 @@ use crate::failure::{Failure, plain};
 /// lines, one line says how many.
 #[derive(Args)]
 pub(crate) struct Watch {
-    /// The address of the server, such as ws://127.0.0.1:8080/ws
+    /// The address of the server, such as ws://127.0.0.1:7223/ws. http:// and https:// stand for
+    /// ws:// and wss://, and an address without a path means /ws
+    #[arg(default_value = "ws://127.0.0.1:7223/ws")]
     url: String,
 
     /// The channels, such as process:web. 'process:*' is all channels of that kind, now and later
-    #[arg(required = true, value_name = "CHANNEL")]
+    #[arg(default_value = "*", value_name = "CHANNEL")]
     channels: Vec<String>,
 
     /// Send this token to the server. Other users of this machine can see a command line: prefer
@@ -70,7 +72,8 @@ pub(crate) struct Watch {
 }
 
 impl Watch {
-    pub(crate) async fn start(self) -> Result<u8, Failure> {
+    pub(crate) async fn start(mut self) -> Result<u8, Failure> {
+        self.url = websocket_url(&self.url);
         let mut builder = Watcher::builder(&self.url)
             .raw(self.json)
             .batch(!self.json)
@@ -204,6 +207,25 @@ impl Watch {
                 }
             }
         }
+    }
+}
+
+/// Returns the WebSocket address that a browser's address stands for. Other text stays as it is.
+fn websocket_url(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else {
+        return url.to_owned();
+    };
+    let scheme = match scheme.to_ascii_lowercase().as_str() {
+        "http" => "ws",
+        "https" => "wss",
+        _ => scheme,
+    };
+    let (address, query) = rest.split_at(rest.find(['?', '#']).unwrap_or(rest.len()));
+    match address.split_once('/') {
+        None | Some((_, "")) if matches!(scheme, "ws" | "wss") && !address.is_empty() => {
+            format!("{scheme}://{}/ws{query}", address.trim_end_matches('/'))
+        }
+        _ => format!("{scheme}://{rest}"),
     }
 }
 

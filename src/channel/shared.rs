@@ -41,6 +41,10 @@ pub(crate) struct HubShared {
     pub(super) most_waiting: Waiting,
 }
 
+/// The fewest messages that a channel with a history takes while another thread seals. The history
+/// keeps them whatever room the clients have, so a burst must not end at the size of one queue.
+const MIN_WAITING_WITH_HISTORY: usize = 64 * 1024;
+
 impl HubShared {
     pub(crate) fn new(config: Config) -> Self {
         let totals = Arc::new(Totals::default());
@@ -51,7 +55,11 @@ impl HubShared {
                 bytes: ENOUGH_BYTES.min(config.queue_bytes / 2),
             },
             most_waiting: Waiting {
-                messages: config.queue.max(1024),
+                messages: if config.history > 0 {
+                    config.queue.max(MIN_WAITING_WITH_HISTORY)
+                } else {
+                    config.queue.max(1024)
+                },
                 bytes: config.queue_bytes,
             },
             recorder: Recorder::new(Arc::clone(&totals), Arc::clone(&clock)),

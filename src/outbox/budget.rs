@@ -16,8 +16,11 @@ const CLOSED: u64 = 1 << 63;
 /// for the reserve.
 pub(crate) const MAX_MESSAGES: usize = 1 << 22;
 /// The largest configurable number of bytes. The account has 40 bits for them, which leaves room
-/// for one more message.
+/// for one more message. Where addresses have 32 bits, half of them is the limit.
+#[cfg(target_pointer_width = "64")]
 pub(crate) const MAX_BYTES: usize = 1 << 38;
+#[cfg(not(target_pointer_width = "64"))]
+pub(crate) const MAX_BYTES: usize = usize::MAX / 2;
 
 /// Messages beyond the queue's own bound that only statuses, gaps and control messages may use.
 pub(crate) const RESERVE_MESSAGES: usize = 16;

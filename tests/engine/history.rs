@@ -457,3 +457,31 @@ async fn a_channel_ends_when_its_history_is_too_old_unless_it_has_a_subscriber()
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_burst_of_four_publishers_that_nobody_watches_is_kept_whole() {
+    bounded(async {
+        for _ in 0..100 {
+            let hub = keeping(1000);
+            let threads: Vec<_> = (0..4)
+                .map(|_| {
+                    let web = hub.publisher(C).unwrap();
+                    std::thread::spawn(move || {
+                        for _ in 0..500 {
+                            web.send_line("x");
+                        }
+                    })
+                })
+                .collect();
+            for thread in threads {
+                thread.join().unwrap();
+            }
+            let url = serve(&hub).await;
+            let mut client = JsonClient::connect(&url).await;
+            client.subscribe(C, json!({"tail": 1000})).await;
+            let account = Account::open(&mut client).await;
+            assert_eq!(account.replayed, 1000);
+        }
+    })
+    .await;
+}

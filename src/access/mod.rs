@@ -30,6 +30,7 @@
 mod api_keys;
 mod authenticator;
 mod bearer;
+mod connect_info;
 mod credentials;
 mod expiry;
 mod forwarded;

@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 
 use http::Extensions;
 
+use super::connect_info::connect_info;
+
 /// The address that a request came from, as an extension of the request.
 ///
 /// `server::serve_with` adds it to every request. Any other server has to add it, so that clients
@@ -28,20 +30,6 @@ impl PeerAddress {
             .map(|&Self(address)| address)
             .or_else(|| connect_info(extensions))
     }
-}
-
-/// Returns the address that axum's `into_make_service_with_connect_info::<SocketAddr>` has added.
-#[cfg(feature = "server")]
-fn connect_info(extensions: &Extensions) -> Option<SocketAddr> {
-    use axum::extract::ConnectInfo;
-    extensions
-        .get::<ConnectInfo<SocketAddr>>()
-        .map(|&ConnectInfo(peer)| peer)
-}
-
-#[cfg(not(feature = "server"))]
-fn connect_info(_: &Extensions) -> Option<SocketAddr> {
-    None
 }
 
 /// The peer address of the connection itself, after a trusted proxy has named its client.

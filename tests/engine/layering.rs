@@ -146,8 +146,11 @@ fn only_the_ends_of_connections_name_tungstenite() {
 }
 
 #[test]
-fn only_the_server_and_the_program_name_axum() {
-    only_in("axum", &["server/", "crates/outrace-cli/"]);
+fn only_the_server_and_the_program_name_axum_and_one_file_that_finds_its_peer_address() {
+    only_in(
+        "axum",
+        &["server/", "access/connect_info.rs", "crates/outrace-cli/"],
+    );
 }
 
 #[test]
@@ -226,9 +229,9 @@ fn lower_layers_do_not_know_the_higher_ones() {
     never_in(&["axum", "crate::server"], &["connection/", "hub/"]);
     never_in(&["crate::connection", "tungstenite"], &["hub/"]);
     never_in(&TOP, &["access/"]);
+    // axum: see above.
     never_in(
         &[
-            "axum",
             "hyper",
             "TcpStream",
             "tungstenite",

@@ -68,7 +68,7 @@ async fn a_client_that_does_not_read_is_waited_for_once_in_each_stall_and_then_t
         let immediate = Hub::builder().max_flush_interval(Duration::ZERO);
         let hub = immediate.queue(16).build().unwrap();
         let (stream, _) = serve_in_memory(&hub, 4096);
-        let mut client = JsonClient::over(stream, "ws://hub/ws").await;
+        let mut client = JsonClient::over(stream, "ws://localhost/ws").await;
         client.subscribe(C, json!({"gaps": true})).await;
         let mut account = Account::open(&mut client).await;
         let lossless = Lossless::new(hub.publisher(C).unwrap(), LIMIT);

@@ -181,10 +181,9 @@ async fn without_retry_it_ends_with_1_and_a_sentence() {
 async fn a_wrong_address_or_name_ends_with_2() {
     bounded(async {
         for arguments in [
-            &["watch", "http://127.0.0.1:1/ws", "process:a"][..],
+            &["watch", "ftp://127.0.0.1:1/ws", "process:a"][..],
             &["watch", "127.0.0.1:1", "process:a"],
             &["watch", "ws://127.0.0.1:1/ws", "process:"],
-            &["watch", "ws://127.0.0.1:1/ws"],
         ] {
             let (code, _, stderr) = run(arguments).await;
             assert_eq!(code, Some(2), "{stderr}");
@@ -253,7 +252,7 @@ async fn an_address_of_a_browser_or_without_a_path_means_the_socket_of_that_serv
 #[tokio::test]
 async fn without_a_channel_every_channel_is_watched() {
     bounded(async {
-        let hub = Hub::new();
+        let hub = Hub::builder().history(10).build().unwrap();
         hub.send_process_output("a", "early").unwrap();
         let mut watcher = Outrace::start(&["watch", &serve(&hub).await]);
         subscribed(&hub, "process:a").await;

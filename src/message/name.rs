@@ -81,7 +81,7 @@ impl ChannelName {
     }
 }
 
-/// The name of a process's channel, on the stack: a look-up by it allocates nothing.
+/// The name of a process's channel, on the stack. A lookup by process id allocates nothing.
 pub(crate) struct ProcessChannelName {
     bytes: [u8; PROCESS_PREFIX.len() + MAX_PROCESS_BYTES],
     len: usize,
@@ -98,8 +98,9 @@ impl ProcessChannelName {
         Some(Self { bytes, len })
     }
 
+    /// Returns the name as text.
     pub(crate) fn as_str(&self) -> &str {
-        std::str::from_utf8(&self.bytes[..self.len]).expect("two texts, one after the other")
+        str::from_utf8(&self.bytes[..self.len]).expect("two texts in sequence are UTF-8")
     }
 }
 
@@ -288,6 +289,17 @@ mod tests {
             ProcessId::from_command("./ümlaut".as_ref()).as_str(),
             "-mlaut"
         );
+    }
+
+    #[test]
+    fn the_name_on_the_stack_is_that_of_the_channel() {
+        for id in ["w", "web-1", &"x".repeat(128)] {
+            let channel = ChannelName::process(&ProcessId::parse(id).unwrap());
+            let name = ProcessChannelName::new(id).unwrap();
+            assert_eq!(name.as_str(), channel.as_str());
+        }
+        assert!(ProcessChannelName::new(&"x".repeat(129)).is_none());
+        assert_eq!(ProcessChannelName::new("").unwrap().as_str(), "process:");
     }
 
     proptest! {

@@ -311,7 +311,7 @@ pub use histogram::{Bucket, Distribution};
 pub use hub::{Hub, HubBuilder, Reply};
 pub use message::{
     Action, ActionError, Actions, ChannelName, Data, Lines, Message, MessageType, NameError,
-    ProcessEvent, ProcessId, ProcessOrder, Status, StatusReport,
+    OutputStream, ProcessEvent, ProcessId, ProcessOrder, Status, StatusReport,
 };
 pub use protocol::ClientMessage;
 pub use reason::{CloseReason, PauseReason, RefusalReason};

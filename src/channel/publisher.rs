@@ -119,6 +119,17 @@ impl Publisher {
         self.channel.publish(Run::Lines(lines))
     }
 
+    /// Shows the line that the process is still writing to subscriptions with `partial`. An empty
+    /// text says that there is none any more.
+    ///
+    /// The latest text wins, at most ten times a second. It is never kept, numbered or counted.
+    pub fn show_partial(&self, _text: &[u8]) {}
+
+    /// Returns whether a subscription of this channel asked for `partial`.
+    pub fn shows_partial(&self) -> bool {
+        false
+    }
+
     /// Publishes a message of any type.
     pub fn send(&self, message: Message) -> usize {
         self.channel.publish(Run::Message(Box::new(message)))

@@ -19,6 +19,19 @@ pub struct Lines {
     text: Text,
     spans: Vec<(u32, u32)>,
     bytes: usize,
+    stream: Option<OutputStream>,
+    past: bool,
+    /// The indexes of the lines that go on in the next line of their stream, ascending.
+    continued: Vec<u32>,
+}
+
+/// The stream of a process that a line was written to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum OutputStream {
+    /// Standard output.
+    Stdout,
+    /// Standard error.
+    Stderr,
 }
 
 #[derive(Clone, Debug)]
@@ -88,7 +101,46 @@ impl Lines {
             text: Text::Shared(text),
             spans,
             bytes,
+            ..Self::default()
         }
+    }
+
+    /// Says which stream all these lines were written to.
+    #[must_use]
+    pub fn with_stream(mut self, stream: OutputStream) -> Self {
+        self.stream = Some(stream);
+        self
+    }
+
+    /// Says that all these lines were written before they were followed: they are the past of a
+    /// file.
+    #[must_use]
+    pub fn with_past(mut self) -> Self {
+        self.past = true;
+        self
+    }
+
+    /// Says which lines, by their ascending indexes, are pieces of a longer line that goes on in
+    /// the next line of the same stream.
+    #[must_use]
+    pub fn with_continued(mut self, indexes: Vec<u32>) -> Self {
+        self.continued = indexes;
+        self
+    }
+
+    /// Returns the stream that these lines were written to, if it is known.
+    pub fn stream(&self) -> Option<OutputStream> {
+        self.stream
+    }
+
+    /// Returns whether these lines were written before they were followed.
+    pub fn is_past(&self) -> bool {
+        self.past
+    }
+
+    /// Returns the ascending indexes of the lines that go on in the next one.
+    pub fn continued(&self) -> &[u32] {
+        &self.continued
     }
 
     /// Splits a text into lines, which end at `\n` or `\r\n`. The last line needs no terminator.

@@ -33,6 +33,8 @@ pub(crate) struct Config {
     pub(crate) close_timeout: Duration,
     pub(crate) flush_timeout: Duration,
     pub(crate) shutdown_spread: Duration,
+    /// Whether all channels are mirrors of another node's.
+    pub(crate) mirrors: bool,
 }
 
 /// The longest duration of a setting: longer than any use needs, and short enough never to overflow
@@ -72,6 +74,7 @@ impl Default for Config {
             close_timeout: Duration::from_secs(2),
             flush_timeout: Duration::from_secs(5),
             shutdown_spread: Duration::ZERO,
+            mirrors: false,
         }
     }
 }

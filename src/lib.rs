@@ -281,6 +281,7 @@
 )]
 
 pub mod access;
+pub mod backplane;
 mod callback;
 mod channel;
 mod config;

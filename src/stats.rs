@@ -120,6 +120,9 @@ pub struct ChannelStats {
     pub skipped: u64,
     /// The last status that was published to it.
     pub status: Option<StatusReport>,
+    /// The node that numbers it, if that is another one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub node: Option<String>,
 }
 
 /// The content of the queues of all clients together.

@@ -6,6 +6,7 @@ use std::sync::OnceLock;
 
 use bytes::Bytes;
 
+use super::epoch::Epoch;
 use crate::encode::{
     BatchBuilder, Encoding, Envelope, EventsBuilder, Frames, FramesBuilder, TextBuilder, Timestamp,
 };
@@ -38,6 +39,14 @@ impl Run {
             Self::Message(message) => message.size_hint(),
         }
     }
+
+    /// Drops the first messages. There must be more of them.
+    pub(crate) fn without_first(self, messages: usize) -> Self {
+        match self {
+            Self::Lines(lines) if messages > 0 => Self::Lines(lines.without_first(messages)),
+            run => run,
+        }
+    }
 }
 
 /// The settings that all encodings of a channel's blocks share.
@@ -45,7 +54,7 @@ impl Run {
 pub(crate) struct Style {
     pub(crate) envelope: Envelope,
     /// The name of the channel's numbering.
-    pub(crate) epoch: String,
+    pub(super) epoch: Epoch,
     /// The most lines in one batch frame.
     pub(crate) batch_lines: usize,
 }
@@ -221,7 +230,7 @@ impl Block {
             }
             Encoding::Text => self.build(messages, TextBuilder::new(count, bytes)),
             Encoding::Events => {
-                let epoch = &style.epoch;
+                let epoch = &*style.epoch.name();
                 let builder =
                     EventsBuilder::new(envelope, timestamp, epoch, first_seq, count, bytes);
                 self.build(messages, builder)

@@ -8,7 +8,8 @@ use std::sync::Arc;
 
 use crossbeam_queue::SegQueue;
 
-use super::block::Run;
+use super::block::{Block, Run};
+use super::mirror::Renumbering;
 use super::seal::SealToken;
 use super::subscription::Subscription;
 use crate::protocol::Range;
@@ -27,6 +28,14 @@ pub(crate) enum Entry {
     Resume(Arc<Subscription>),
     /// A subscriber that wants a range of messages again.
     Refetch(Arc<Subscription>, Range),
+    /// Messages of a mirror, which have their numbers and their time.
+    Numbered(Box<Block>),
+    /// A mirror's numbering starts again.
+    Renumber(Box<Renumbering>),
+    /// The messages of a mirror up to this number cannot be had.
+    SkipTo(u64),
+    /// Whether a mirror has caught up with its source.
+    Synced(bool),
     /// The history may hold blocks that are too old.
     Trim,
     /// The history has to make room for those of other channels.

@@ -8,7 +8,9 @@ use super::ingest::{Entry, Waiting};
 use super::sealer::Sealer;
 use super::shared::HubShared;
 use super::subscribers::MembershipChange;
+use super::subscription::Subscription;
 use super::tally::Tally;
+use crate::encode::Timestamp;
 
 /// What the sealer has in hand during one pass. It outlives a panic in the pass.
 pub(super) struct SealPass {
@@ -90,18 +92,29 @@ impl SealPass {
         match self.next.take() {
             None | Some(Entry::Run(_)) => unreachable!("it was put there above, and is no run"),
             Some(Entry::Overflowed(messages)) => self.overflowed += messages,
-            Some(Entry::Join(subscription)) => {
-                sealer.number_unwatched(&mut self.changes);
-                self.changes
-                    .push(MembershipChange::Join(Arc::clone(&subscription)));
-                sealer.catch_up(&subscription, &mut self.tally);
-            }
+            Some(Entry::Join(subscription)) => match sealer.defer(subscription) {
+                Some(subscription) => self.join(sealer, subscription),
+                None => {}
+            },
             Some(Entry::Leave(subscription)) => {
-                self.changes.push(MembershipChange::Leave(subscription));
+                if !sealer.withdraw(&subscription) {
+                    self.changes.push(MembershipChange::Leave(subscription));
+                }
             }
             Some(Entry::Resume(subscription)) => sealer.catch_up(&subscription, &mut self.tally),
             Some(Entry::Refetch(subscription, range)) => {
                 sealer.refetch(&subscription, range, &mut self.tally);
+            }
+            Some(Entry::Numbered(block)) => self.mirrored(sealer, *block),
+            Some(Entry::Renumber(renumbering)) => {
+                sealer.apply(&mut self.changes);
+                sealer.renumber(*renumbering, &mut self.tally);
+            }
+            Some(Entry::SkipTo(seq)) => self.skip_to(sealer, seq),
+            Some(Entry::Synced(synced)) => {
+                for subscription in sealer.set_synced(synced) {
+                    self.join(sealer, subscription);
+                }
             }
             Some(Entry::Trim) => sealer.trim(),
             Some(Entry::Forget) => sealer.forget(),
@@ -116,16 +129,50 @@ impl SealPass {
         if self.block.is_empty() {
             return;
         }
+        let block = std::mem::replace(&mut self.block, Block::with_capacity(0));
+        let channel = sealer.channel();
+        if let Some(mirror) = &channel.mirror {
+            // Its numbers belong to its source.
+            mirror.count_discarded(block.len() as u64);
+            return;
+        }
+        self.deliver_block(sealer, block, channel.seq() + 1, HubShared::timestamp());
+    }
+
+    fn join(&mut self, sealer: &Sealer<'_>, subscription: Arc<Subscription>) {
+        sealer.number_unwatched(&mut self.changes);
+        self.changes
+            .push(MembershipChange::Join(Arc::clone(&subscription)));
+        sealer.catch_up(&subscription, &mut self.tally);
+    }
+
+    /// Delivers messages of a mirror with their own numbers.
+    fn mirrored(&mut self, sealer: &Sealer<'_>, block: Block) {
+        let (first, timestamp) = (block.first_seq(), *block.timestamp());
+        self.skip_to(sealer, first - 1);
+        if first == sealer.channel().seq() + 1 {
+            self.deliver_block(sealer, block, first, timestamp);
+        }
+        // Anything else was had before.
+    }
+
+    /// Numbers a block, keeps it if there is a history, and fans it out.
+    fn deliver_block(
+        &mut self,
+        sealer: &Sealer<'_>,
+        mut block: Block,
+        first: u64,
+        timestamp: Timestamp,
+    ) {
         sealer.apply(&mut self.changes);
         let channel = sealer.channel();
-        let mut block = std::mem::replace(&mut self.block, Block::with_capacity(0));
-        let (first, now) = (channel.seq() + 1, channel.shared.clock.now());
+        let now = channel.shared.clock.now();
         self.delivering = Some(Delivering {
             first,
             messages: block.len() as u64,
             reached: self.tally.reached.clients,
         });
-        block.seal(first, HubShared::timestamp(), now);
+        block.seal(first, timestamp, now);
         sealer.advance_to(block.last_seq());
         channel.shared.recorder.block(block.len());
         if channel.keeps_history() {
@@ -152,10 +199,22 @@ impl SealPass {
 
     /// Skips messages that the queue could not take, for all subscribers. They keep their numbers.
     fn skip_for_all(&mut self, sealer: &Sealer<'_>) {
-        sealer.apply(&mut self.changes);
+        let channel = sealer.channel();
+        let overflowed = std::mem::take(&mut self.overflowed);
+        match &channel.mirror {
+            Some(mirror) => mirror.count_discarded(overflowed),
+            None => self.skip_to(sealer, channel.seq() + overflowed),
+        }
+    }
+
+    /// Skips the numbers up to `last` for all subscribers.
+    fn skip_to(&mut self, sealer: &Sealer<'_>, last: u64) {
         let channel = sealer.channel();
         let first = channel.seq() + 1;
-        let last = channel.seq() + std::mem::take(&mut self.overflowed);
+        if last < first {
+            return;
+        }
+        sealer.apply(&mut self.changes);
         sealer.advance_to(last);
         let skipped = self.tally.skipped;
         for subscription in channel.subscribers.load().iter() {

@@ -79,13 +79,22 @@ impl<'a, 'd> Replay<'a, 'd> {
             .to
             .tracked()
             .expect("only subscriptions with options have a cursor");
-        let epoch = &self.delivery.channel.style.epoch;
+        let epoch = &*self.delivery.channel.style.epoch.name();
+        while let Some(&(from, to)) = cursor.earlier_gaps.front() {
+            let mut gap = Gap::from(from);
+            if !self.delivery.tell_gap(&mut gap, to + 1, &HubShared::timestamp()) {
+                return false;
+            }
+            cursor.earlier_gaps.pop_front();
+        }
         let next = self.past.last + 1;
         let oldest = self.past.history.oldest(self.past.keep).unwrap_or(next);
         let tail = tracked
             .tail
             .map(|messages| oldest.max(next.saturating_sub(messages)));
         let (start, lost) = match &tracked.since {
+            // It had all of the earlier numbering, so everything of this one is new.
+            _ if cursor.is_renumbered => (oldest, oldest - 1),
             Some(since) if since.epoch == *epoch => {
                 let wanted = since.seq.saturating_add(1).min(next);
                 let start = wanted.max(oldest);
@@ -137,7 +146,7 @@ impl<'a, 'd> Replay<'a, 'd> {
     /// for the announcement.
     fn announce(&mut self, refetch: &Refetch) -> Option<Announced> {
         let asked = &refetch.range;
-        let epoch = &self.delivery.channel.style.epoch;
+        let epoch = &*self.delivery.channel.style.epoch.name();
         let oldest = self.past.history.oldest(self.past.keep).unwrap_or(u64::MAX);
         let (first, last) = (asked.from.max(oldest), asked.to.min(self.past.last));
         let (from, to) = if asked.epoch == *epoch && first <= last {
@@ -325,7 +334,7 @@ mod tests {
         fn refetch(&mut self, back: u64, len: u64) -> bool {
             let from = self.last.saturating_sub(back).max(1);
             let range = Range {
-                epoch: self.channel.epoch().to_owned(),
+                epoch: self.channel.epoch().to_string(),
                 from,
                 to: from + len - 1,
             };
@@ -374,7 +383,7 @@ mod tests {
                 ..SubscribeOptions::default()
             };
             let mut room = Room::new(queue, kept, options.clone());
-            let epoch = room.channel.epoch().to_owned();
+            let epoch = room.channel.epoch().to_string();
             let since = since.map(|(is_known, seq)| Since {
                 epoch: if is_known { epoch } else { "another".to_owned() },
                 seq,
@@ -434,7 +443,7 @@ mod tests {
             from,
             to,
         };
-        let epoch = room.channel.epoch().to_owned();
+        let epoch = room.channel.epoch().to_string();
         for range in [
             range("another", 12, 16),
             range(&epoch, 2, 4),

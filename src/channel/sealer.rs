@@ -10,6 +10,7 @@ use super::block::Block;
 use super::delivery::Delivery;
 use super::history::{ByteChange, History};
 use super::ingest::Entry;
+use super::mirror::Renumbering;
 use super::replay::{Past, Replay};
 use super::seal::SealToken;
 use super::subscribers::MembershipChange;
@@ -66,7 +67,7 @@ impl<'a> Sealer<'a> {
     /// Does nothing while there are subscribers: their numbering has no hole that they were not
     /// told of.
     pub(super) fn number_unwatched(&self, changes: &mut Vec<MembershipChange>) {
-        if !self.channel.numbering.has_unnumbered() {
+        if !self.channel.numbering.has_unnumbered() || self.channel.mirror.is_some() {
             return;
         }
         self.apply(changes);
@@ -161,6 +162,51 @@ impl<'a> Sealer<'a> {
         });
     }
 
+    /// Starts a new numbering of a mirror. Each subscription with options is told of it before its
+    /// next message.
+    pub(super) fn renumber(&self, renumbering: Renumbering, tally: &mut Tally) {
+        let (channel, token) = (self.channel, &self.token);
+        let last = channel.seq();
+        self.forget();
+        channel.profile.style.epoch.replace(renumbering.epoch, token);
+        self.advance_to(renumbering.seq);
+        for subscription in channel.subscribers.load().iter() {
+            if let Some(tracked) = subscription.tracked() {
+                let undelivered = tracked.cursor(token).renumber(last);
+                let mut delivery = self.delivery(subscription, tally);
+                delivery.tally.offered += undelivered;
+                delivery.skip(undelivered as usize);
+            }
+        }
+        for subscription in channel.subscribers.load().iter() {
+            self.catch_up(subscription, tally);
+        }
+    }
+
+    /// Says whether a mirror has caught up with its source. Returns the subscriptions that join
+    /// now.
+    pub(super) fn set_synced(&self, synced: bool) -> Vec<Arc<Subscription>> {
+        let mirror = self.channel.mirror.as_ref();
+        mirror.map_or_else(Vec::new, |mirror| mirror.set_synced(synced, &self.token))
+    }
+
+    /// Keeps back a subscription that joins a mirror which has not caught up. Returns it otherwise.
+    pub(super) fn defer(&self, subscription: Arc<Subscription>) -> Option<Arc<Subscription>> {
+        match &self.channel.mirror {
+            Some(mirror) if !mirror.is_synced() => {
+                mirror.defer(subscription, &self.token);
+                None
+            }
+            _ => Some(subscription),
+        }
+    }
+
+    /// Takes back a subscription that was kept back. Returns false when it was not.
+    pub(super) fn withdraw(&self, subscription: &Arc<Subscription>) -> bool {
+        let mirror = self.channel.mirror.as_ref();
+        mirror.is_some_and(|mirror| mirror.withdraw(subscription, &self.token))
+    }
+
     fn with_cursor(
         &self,
         subscription: &Subscription,
@@ -187,6 +233,9 @@ impl<'a> Sealer<'a> {
     }
 
     fn replay(&self, delivery: &mut Delivery<'_>, cursor: &mut Cursor) {
+        if !cursor.announced && self.channel.is_unsynced() {
+            return;
+        }
         let mut none = History::default();
         let mut kept = self.history();
         let past = Past {

@@ -9,6 +9,7 @@ use tokio::sync::Notify;
 use super::clock::Clock;
 use super::history::{ByteChange, Keep};
 use super::ingest::Waiting;
+use super::interest::Interest;
 use super::recorder::Recorder;
 use super::ticker::Ticker;
 use crate::config::Config;
@@ -33,6 +34,8 @@ pub(crate) struct HubShared {
     pub(super) keep: Keep,
     /// Bytes of all histories.
     history_bytes: AtomicUsize,
+    /// Set when the hub's channels are mirrors.
+    pub(crate) interest: Option<Interest>,
     epochs: AtomicU64,
     /// A channel with this much waiting is sealed by the publisher that filled it.
     pub(super) enough_waiting: Waiting,
@@ -73,6 +76,7 @@ impl HubShared {
                 age: u64::try_from(config.history_age.as_nanos()).unwrap_or(u64::MAX),
             },
             history_bytes: AtomicUsize::new(0),
+            interest: config.mirrors.then(Interest::default),
             epochs: AtomicU64::new(RandomState::new().hash_one(SystemTime::now())),
             config,
         }

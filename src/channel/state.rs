@@ -5,8 +5,10 @@ use std::sync::{Arc, Mutex, Weak};
 
 use super::block::Style;
 use super::client::Client;
+use super::epoch::Epoch;
 use super::history::History;
 use super::ingest::Ingest;
+use super::mirror::MirrorState;
 use super::numbering::Numbering;
 use super::pins::Pins;
 use super::profile::{Overflow, Profile};
@@ -47,6 +49,8 @@ pub(crate) struct Channel {
     pub(super) numbering: Numbering,
     /// The last blocks, when the hub keeps them.
     pub(super) history: Option<SealerCell<History>>,
+    /// `None` for a channel that numbers its messages itself.
+    pub(super) mirror: Option<MirrorState>,
     /// Bytes that the history holds.
     pub(super) kept_bytes: AtomicUsize,
     /// The collection that keeps the channel; `None` for the channel of all clients.
@@ -70,11 +74,12 @@ impl Channel {
     ) -> Self {
         // The channel of all clients has neither latecomers nor options.
         let history = (name.is_some() && shared.keeps_history()).then(SealerCell::default);
+        let mirror = (name.is_some() && shared.interest.is_some()).then(MirrorState::default);
         Self {
             profile: Profile {
                 style: Style {
                     envelope: Envelope::new(name.as_ref()),
-                    epoch: shared.epoch(),
+                    epoch: Epoch::new(shared.epoch()),
                     batch_lines: (shared.config.queue / 2).clamp(1, MAX_BATCH_LINES),
                 },
                 name,
@@ -89,6 +94,7 @@ impl Channel {
             scheduled: ScheduleFlag::default(),
             numbering: Numbering::default(),
             history,
+            mirror,
             kept_bytes: AtomicUsize::new(0),
             owner: None,
             skipped: AtomicU64::new(0),
@@ -116,8 +122,8 @@ impl Channel {
 
     /// Returns the name of the numbering. Another channel of the same name begins another
     /// numbering.
-    pub(crate) fn epoch(&self) -> &str {
-        &self.profile.style.epoch
+    pub(crate) fn epoch(&self) -> Arc<String> {
+        self.profile.style.epoch.name()
     }
 
     /// Returns the number of the last sealed message.
@@ -143,6 +149,16 @@ impl Channel {
     /// Returns whether the channel keeps a history.
     pub(super) fn keeps_history(&self) -> bool {
         self.history.is_some()
+    }
+
+    /// Returns whether subscriptions with options have to wait for the source of a mirror.
+    pub(super) fn is_unsynced(&self) -> bool {
+        self.mirror.as_ref().is_some_and(|mirror| !mirror.is_synced())
+    }
+
+    /// Returns the number of messages that were published locally although the channel is a mirror.
+    pub(crate) fn discarded(&self) -> u64 {
+        self.mirror.as_ref().map_or(0, MirrorState::discarded)
     }
 
     /// Returns whether the registry keeps the channel for its history.

@@ -51,6 +51,11 @@ pub(super) struct Cursor {
     pub(super) behind: Option<u64>,
     /// The ranges to be sent again.
     pub(super) refetches: VecDeque<Refetch>,
+    /// The numbering began again while the subscription was open.
+    pub(super) is_renumbered: bool,
+    /// Messages at the end of earlier numberings that are missing and were not told yet: the first
+    /// and the last of each.
+    pub(super) earlier_gaps: VecDeque<(u64, u64)>,
 }
 
 impl Cursor {
@@ -71,6 +76,27 @@ impl Cursor {
             self.behind.get_or_insert(next);
         }
         true
+    }
+
+    /// Begins a new numbering after message `last` of the earlier one. Returns the number of
+    /// messages that were due and will not come.
+    ///
+    /// What was asked for of the earlier numbering is not sent any more.
+    pub(super) fn renumber(&mut self, last: u64) -> u64 {
+        if !self.announced {
+            return 0;
+        }
+        let undelivered = self.behind.map_or(0, |next| (last + 1).saturating_sub(next));
+        let missing = self.gap.first().or(self.behind).unwrap_or(u64::MAX);
+        if missing <= last {
+            self.earlier_gaps.push_back((missing, last));
+        }
+        *self = Self {
+            is_renumbered: true,
+            earlier_gaps: std::mem::take(&mut self.earlier_gaps),
+            ..Self::default()
+        };
+        undelivered
     }
 
     /// Returns whether new blocks have to wait for the replay.
@@ -102,6 +128,11 @@ impl Gap {
     /// Returns whether a gap is open.
     pub(super) fn is_open(self) -> bool {
         self.0.is_some()
+    }
+
+    /// Returns the first message of the gap, if one is open.
+    pub(super) fn first(self) -> Option<u64> {
+        self.0
     }
 
     /// Returns the first message of the gap if it lies before message `next`.

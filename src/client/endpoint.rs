@@ -19,7 +19,7 @@ pub(super) type ClientSocket = WebSocketStream<Box<dyn Transport>>;
 
 /// A server's WebSocket address, the token to show, and the TLS settings.
 #[derive(Clone)]
-pub(super) struct Endpoint {
+pub(crate) struct Endpoint {
     /// The upgrade request, with the token in its headers.
     request: Request,
     tls: ClientTls,
@@ -28,7 +28,7 @@ pub(super) struct Endpoint {
 impl Endpoint {
     /// Parses the address. An address with `wss://` trusts the root certificates in the PEM, or
     /// those of the system without one.
-    pub(super) fn new(
+    pub(crate) fn new(
         url: &str,
         token: Option<&str>,
         root_certificates: Option<&[u8]>,
@@ -59,8 +59,14 @@ impl Endpoint {
     }
 
     /// Returns the address without its query, which may hold a token.
-    pub(super) fn shown_url(&self) -> String {
+    pub(crate) fn shown_url(&self) -> String {
         without_query(&self.uri().to_string()).to_owned()
+    }
+
+    /// Returns the host and the port of the address.
+    #[cfg(feature = "relay")]
+    pub(crate) fn authority(&self) -> String {
+        self.uri().authority().map_or_else(String::new, ToString::to_string)
     }
 
     /// Returns the headers that every request to this server needs: the host and the token.
@@ -93,4 +99,10 @@ impl Endpoint {
 /// Strips the query and the fragment of an address. A token may be in the query.
 pub(super) fn without_query(url: &str) -> &str {
     url.split(['?', '#']).next().unwrap_or_default()
+}
+
+impl std::fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Endpoint").field(&self.shown_url()).finish()
+    }
 }

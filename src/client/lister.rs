@@ -53,7 +53,7 @@ struct ListedChannel {
 }
 
 impl ChannelLister {
-    pub(super) fn new(endpoint: Endpoint) -> Self {
+    pub(crate) fn new(endpoint: Endpoint) -> Self {
         Self { endpoint }
     }
 
@@ -75,6 +75,14 @@ impl ChannelLister {
             .iter()
             .map(|listed| ChannelName::parse(&listed.channel).map_err(invalid_response))
             .collect()
+    }
+
+    /// Returns the list as the server sends it.
+    #[cfg(feature = "relay")]
+    pub(crate) async fn body(&self) -> Result<Vec<u8>, ListError> {
+        timeout(RESPONSE_TIMEOUT, self.fetch())
+            .await
+            .map_err(|_| ListError::Timeout)?
     }
 
     /// Returns the body of a response with status 200.

@@ -50,6 +50,8 @@ mod dial;
 mod endpoint;
 mod error;
 mod event;
+#[cfg(feature = "relay")]
+mod link;
 mod lister;
 mod live_socket;
 mod tls;
@@ -62,3 +64,8 @@ pub use error::{ListError, WatchError};
 pub use event::{DisconnectReason, Event};
 pub use lister::ChannelLister;
 pub use watcher::Watcher;
+
+#[cfg(feature = "relay")]
+pub(crate) use endpoint::Endpoint;
+#[cfg(feature = "relay")]
+pub(crate) use link::Link;

@@ -268,27 +268,34 @@ impl Watcher {
             .iter()
             .map(|channel| channel.subscribe_request(self.config.options))
             .collect();
-        let websocket = WebSocketConfig::default()
-            .max_message_size(Some(MAX_MESSAGE_BYTES))
-            .max_frame_size(Some(MAX_MESSAGE_BYTES));
-        let connect_timeout = self.config.idle_timeout.min(MAX_CONNECT_TIMEOUT);
-        Box::pin(async move {
-            let connected = timeout(connect_timeout, async {
-                let mut socket = endpoint.open_websocket(websocket).await?;
-                for request in requests {
-                    socket.feed(Message::text(request)).await?;
-                }
-                socket.flush().await?;
-                Ok(socket)
-            });
-            let failure = match connected.await {
-                Ok(Ok(socket)) => return Ok(socket),
-                Ok(Err(error)) => describe(error),
-                Err(_) => format!("no answer within {} s", connect_timeout.as_secs_f32()),
-            };
-            Err(DisconnectReason::ConnectFailed(failure))
-        })
+        Box::pin(open(endpoint, requests, self.config.idle_timeout))
     }
+}
+
+/// Connects to a server and sends it these requests.
+pub(super) async fn open(
+    endpoint: Endpoint,
+    requests: Vec<String>,
+    idle_timeout: Duration,
+) -> Result<ClientSocket, DisconnectReason> {
+    let websocket = WebSocketConfig::default()
+        .max_message_size(Some(MAX_MESSAGE_BYTES))
+        .max_frame_size(Some(MAX_MESSAGE_BYTES));
+    let connect_timeout = idle_timeout.min(MAX_CONNECT_TIMEOUT);
+    let connected = timeout(connect_timeout, async {
+        let mut socket = endpoint.open_websocket(websocket).await?;
+        for request in requests {
+            socket.feed(Message::text(request)).await?;
+        }
+        socket.flush().await?;
+        Ok(socket)
+    });
+    let failure = match connected.await {
+        Ok(Ok(socket)) => return Ok(socket),
+        Ok(Err(error)) => describe(error),
+        Err(_) => format!("no answer within {} s", connect_timeout.as_secs_f32()),
+    };
+    Err(DisconnectReason::ConnectFailed(failure))
 }
 
 impl Stream for Watcher {

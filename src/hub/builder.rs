@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::callbacks::Callbacks;
 use super::{Engine, Hub};
 use crate::access::{Authenticator, Gate, Origins, TrustedProxies};
+use crate::backplane::Backplane;
 use crate::config::Config;
 use crate::error::ConfigError;
 
@@ -30,6 +31,7 @@ pub struct HubBuilder {
     pub(super) config: Config,
     pub(super) gate: Gate,
     pub(super) callbacks: Callbacks,
+    backplane: Option<Box<dyn Backplane>>,
 }
 
 impl HubBuilder {
@@ -336,6 +338,16 @@ impl HubBuilder {
         self
     }
 
+    /// Takes the hub's channels from elsewhere. All of them are mirrors then: what is published to
+    /// them locally is discarded and counted.
+    ///
+    /// The backplane runs from [`Hub::start`] or the first client on.
+    pub fn backplane(mut self, backplane: impl Backplane) -> Self {
+        self.config.mirrors = true;
+        self.backplane = Some(Box::new(backplane));
+        self
+    }
+
     /// Creates the hub.
     ///
     /// # Errors
@@ -346,7 +358,12 @@ impl HubBuilder {
             return Err(ConfigError::Subprotocol(name.to_owned()));
         }
         Ok(Hub {
-            engine: Arc::new(Engine::new(self.config, self.gate, self.callbacks)),
+            engine: Arc::new(Engine::new(
+                self.config,
+                self.gate,
+                self.callbacks,
+                self.backplane,
+            )),
         })
     }
 }

@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use super::callbacks::Callbacks;
+use super::backplane_task::BackplaneTask;
 use super::slots::Slots;
 use crate::access::Gate;
+use crate::backplane::{Backplane, Directory, Node};
 use crate::channel::{Channel, HubShared, Overflow, Registry, start_ticker};
 use crate::config::Config;
 use crate::stats::Totals;
@@ -21,10 +23,12 @@ pub(crate) struct Engine {
     pub(super) next_client: AtomicU64,
     pub(super) slots: Slots,
     stopping: AtomicBool,
+    backplane: BackplaneTask,
+    directory: Option<Arc<dyn Directory>>,
 }
 
 impl Engine {
-    pub(super) fn new(config: Config, gate: Gate, callbacks: Callbacks) -> Self {
+    pub(super) fn new(config: Config, gate: Gate, callbacks: Callbacks, backplane: Option<Box<dyn Backplane>>) -> Self {
         let shared = Arc::new(HubShared::new(config));
         Self {
             registry: Registry::new(Arc::clone(&shared)),
@@ -39,6 +43,8 @@ impl Engine {
             next_client: AtomicU64::new(1),
             slots: Slots::new(),
             stopping: AtomicBool::new(false),
+            directory: backplane.as_ref().and_then(|backplane| backplane.directory()),
+            backplane: BackplaneTask::new(backplane),
         }
     }
 
@@ -57,6 +63,19 @@ impl Engine {
     /// Starts the flush timer unless it runs. Must be called within a tokio runtime.
     pub(super) fn start(&self) {
         start_ticker(&self.shared, &self.registry);
+        self.backplane.start(|| {
+            Node::new(
+                Arc::clone(&self.shared),
+                Arc::clone(&self.registry),
+                Arc::clone(&self.everyone),
+            )
+        });
+    }
+
+    /// Returns the list of the channels that can be had from elsewhere.
+    #[cfg(feature = "server")]
+    pub(crate) fn directory(&self) -> Option<&dyn Directory> {
+        self.directory.as_deref()
     }
 
     /// Seals the waiting messages of every channel.

@@ -17,6 +17,7 @@
 
 mod actions;
 mod addresses;
+mod backplane_task;
 mod builder;
 mod callbacks;
 mod clients;
@@ -88,6 +89,7 @@ impl Hub {
                 Config::default(),
                 Gate::default(),
                 Callbacks::default(),
+                None,
             )),
         }
     }

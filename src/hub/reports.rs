@@ -88,9 +88,10 @@ fn report(channel: &Channel) -> Option<ChannelStats> {
         subscribers,
         published: channel.published(),
         skipped: channel.skipped(),
-        epoch: channel.epoch().to_owned(),
+        epoch: channel.epoch().to_string(),
         seq: channel.seq(),
         kept_bytes,
         status,
+        node: None,
     })
 }

@@ -112,6 +112,7 @@ impl Engine {
         client.lock().insert(name, Arc::clone(&subscription));
         if channel.join(&subscription) {
             self.registry.count_live();
+            self.note_interest(&channel);
         }
         if let Some(range) = range {
             channel.refetch(&subscription, range);
@@ -127,6 +128,13 @@ impl Engine {
         }
     }
 
+    /// Tells a hub of mirrors that a channel got its first subscriber or lost its last one.
+    fn note_interest(&self, channel: &Channel) {
+        if let (Some(interest), Some(name)) = (&self.shared.interest, channel.name()) {
+            interest.note(name);
+        }
+    }
+
     fn unsubscribe(&self, client: &Client, channel: &str) -> Option<OffersUnderway> {
         let subscription = client.lock().remove(channel)?;
         self.leave(&subscription);
@@ -137,6 +145,7 @@ impl Engine {
     pub(super) fn leave(&self, subscription: &Arc<Subscription>) {
         if subscription.channel.leave(subscription) {
             self.registry.count_dead();
+            self.note_interest(&subscription.channel);
         }
         self.registry.unpin(&subscription.channel);
     }
@@ -268,7 +277,7 @@ mod tests {
         hub.send_to_channel("c", Message::output("once")).unwrap();
         hub.engine().flush();
         assert_eq!(peer.received().matches("once").count(), 1);
-        let epoch = first.channel.epoch().to_owned();
+        let epoch = first.channel.epoch().to_string();
         peer.subscribe("c", range(1, &epoch));
         hub.engine().flush();
         assert!(Arc::ptr_eq(&first, &peer.subscription("c").unwrap()));

@@ -160,6 +160,21 @@ impl Lines {
         Self::from_parts(text, spans)
     }
 
+    /// Drops the first `lines` lines, which must be there. Their text is kept.
+    pub(crate) fn without_first(mut self, lines: usize) -> Self {
+        self.bytes -= self.spans[..lines]
+            .iter()
+            .map(|&(start, end)| (end - start) as usize)
+            .sum::<usize>();
+        self.spans.drain(..lines);
+        self.continued.retain_mut(|index| {
+            let is_left = *index as usize >= lines;
+            *index = index.saturating_sub(lines as u32);
+            is_left
+        });
+        self
+    }
+
     /// Returns the number of lines.
     pub fn len(&self) -> usize {
         self.spans.len()

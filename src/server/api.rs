@@ -1,5 +1,8 @@
 //! The JSON routes of `/api`: publishing actions, and reading counters and channels.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, StatusCode};
@@ -93,11 +96,40 @@ pub(super) async fn channels(
 ) -> Json<Vec<ChannelStats>> {
     let engine = hub.engine();
     let client = engine.make_client(admitted.0, ClientKind::Http);
+    let mut channels: Vec<ChannelStats> = hub.channels().collect();
+    if let Some(directory) = engine.directory() {
+        channels = merged(channels, directory.channels().await);
+    }
     Json(
-        hub.channels()
+        channels
+            .into_iter()
             .filter(|stats| engine.authorizes(&client, &stats.channel))
             .collect(),
     )
+}
+
+/// Adds the channels of a directory to those of this hub. A channel that is in both is counted as
+/// here, and has the status and the node that the directory says. The list is ordered by name.
+fn merged(here: Vec<ChannelStats>, elsewhere: Vec<ChannelStats>) -> Vec<ChannelStats> {
+    let mut all: BTreeMap<_, _> = here
+        .into_iter()
+        .map(|channel| (channel.channel.as_str().to_owned(), channel))
+        .collect();
+    for channel in elsewhere {
+        match all.entry(channel.channel.as_str().to_owned()) {
+            Entry::Occupied(mut mirror) => {
+                mirror.get_mut().status = channel.status;
+                mirror.get_mut().node = channel.node;
+            }
+            Entry::Vacant(place) => {
+                place.insert(ChannelStats {
+                    subscribers: 0,
+                    ..channel
+                });
+            }
+        }
+    }
+    all.into_values().collect()
 }
 
 fn is_json(headers: &HeaderMap) -> bool {

@@ -1,0 +1,45 @@
+//! Connects hubs: the channels of one hub on other machines.
+//!
+//! A hub with a backplane takes its channels from somewhere else. Each channel that has a
+//! subscriber is a *mirror*: its messages come with the number and the time that their *home* gave
+//! them, and the subscribers of the mirror have the same options, history and gaps as those of the
+//! home.
+//!
+//! [`relay::Relay`] (feature `relay`) takes the channels from another Outrace server. A program can
+//! bring its own [`Backplane`].
+
+mod node;
+#[cfg(feature = "relay")]
+pub mod relay;
+mod seam;
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use crate::stats::ChannelStats;
+
+pub use node::{Mirror, MirrorLimit, Node, NumberedRun};
+pub use seam::{Seam, Step};
+
+/// Where a hub's channels come from. Given to [`HubBuilder::backplane`](crate::HubBuilder::backplane).
+pub trait Backplane: Send + 'static {
+    /// Returns the list of the channels that can be had. By default there is none.
+    fn directory(&self) -> Option<Arc<dyn Directory>> {
+        None
+    }
+
+    /// Feeds the hub's mirrors. The future runs in a task of the hub from the hub's start on, and
+    /// is dropped when the hub ends.
+    ///
+    /// It waits for [`Node::changes`], and creates a [`Mirror`] for each channel that has
+    /// subscribers.
+    fn run(self: Box<Self>, node: Node) -> Pin<Box<dyn Future<Output = ()> + Send>>;
+}
+
+/// The channels that a hub can take from elsewhere, whether somebody watches them here or not.
+pub trait Directory: Send + Sync + 'static {
+    /// Returns the channels as their home counts them, with the home's
+    /// [`node`](ChannelStats::node).
+    fn channels(&self) -> Pin<Box<dyn Future<Output = Vec<ChannelStats>> + Send + '_>>;
+}

@@ -84,12 +84,17 @@ impl Seam {
         let Some((_, to)) = self.asked.take() else {
             return;
         };
+        self.lost(to, steps);
+        self.ask(steps);
+    }
+
+    /// Notes that messages up to number `to` cannot be had.
+    pub fn lost(&mut self, to: u64, steps: &mut Vec<Step>) {
         if to > self.last {
             steps.push(Step::SkipTo(to));
             self.last = to;
         }
         self.release(steps);
-        self.ask(steps);
     }
 
     /// Publishes what is held, and asks for nothing any more. For a source that is gone.

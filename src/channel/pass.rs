@@ -115,6 +115,8 @@ impl SealPass {
                 for subscription in sealer.set_synced(synced) {
                     self.join(sealer, subscription);
                 }
+                sealer.apply(&mut self.changes);
+                sealer.catch_up_all(&mut self.tally);
             }
             Some(Entry::Trim) => sealer.trim(),
             Some(Entry::Forget) => sealer.forget(),

@@ -178,7 +178,12 @@ impl<'a> Sealer<'a> {
                 delivery.skip(undelivered as usize);
             }
         }
-        for subscription in channel.subscribers.load().iter() {
+        self.catch_up_all(tally);
+    }
+
+    /// Gives every subscription with options that was kept waiting what is pending for it.
+    pub(super) fn catch_up_all(&self, tally: &mut Tally) {
+        for subscription in self.channel.subscribers.load().iter() {
             self.catch_up(subscription, tally);
         }
     }

@@ -124,14 +124,12 @@ impl RelayedChannel {
                 numbering.next_live = seq + 1;
                 // What was asked for on an earlier connection is not answered any more.
                 numbering.seam.give_up(steps);
-                if seq > numbering.seam.last() {
-                    // What the server does not keep any more cannot be had.
-                    numbering.seam.missing(seq, steps);
-                    steps.retain(|step| !matches!(step, Step::Ask(..)));
-                    numbering.seam.answered(steps);
-                }
+                // What the server does not keep any more cannot be had.
+                numbering.seam.lost(seq, steps);
             }
             _ => {
+                // Subscriptions are told of it once its history is here.
+                self.mirror.set_synced(false);
                 self.mirror.renumber(&epoch, seq);
                 self.numbering = Some(Numbering {
                     epoch,

@@ -175,11 +175,13 @@ pub enum RefusalReason {
     Actions,
     /// A TLS handshake that failed or did not end in time.
     Tls,
+    /// A message was published to a channel that is a mirror of another server's.
+    Mirror,
 }
 
 impl RefusalReason {
     /// Every reason, in the order of the statistics.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::Handshake,
         Self::Unauthorized,
         Self::Forbidden,
@@ -200,6 +202,7 @@ impl RefusalReason {
         Self::RangeLimit,
         Self::Actions,
         Self::Tls,
+        Self::Mirror,
     ];
 
     /// Returns the name in statistics and logs.
@@ -225,6 +228,7 @@ impl RefusalReason {
             Self::RangeLimit => "range limit",
             Self::Actions => "invalid actions",
             Self::Tls => "TLS handshake",
+            Self::Mirror => "published to a mirror",
         }
     }
 

@@ -246,6 +246,11 @@ impl Totals {
         self.ignored.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Counts messages that are refused for the same reason.
+    pub(crate) fn count_all_refused(&self, reason: RefusalReason, messages: u64) {
+        self.refused[reason.index()].fetch_add(messages, Ordering::Relaxed);
+    }
+
     pub(crate) fn count_refused(&self, reason: RefusalReason) {
         self.refused[reason.index()].fetch_add(1, Ordering::Relaxed);
     }

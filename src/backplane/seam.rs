@@ -142,7 +142,11 @@ impl Seam {
 
     /// Asks for what is missing before the first messages held, or else at the end.
     fn ask(&mut self, steps: &mut Vec<Step>) {
-        let to = self.held.keys().next().map_or(self.exists, |first| first - 1);
+        let to = self
+            .held
+            .keys()
+            .next()
+            .map_or(self.exists, |first| first - 1);
         if self.asked.is_none() && to > self.last {
             self.asked = Some((self.last + 1, to));
             steps.push(Step::Ask(self.last + 1, to));
@@ -158,7 +162,9 @@ mod tests {
     use crate::Lines;
 
     fn run(first: u64, messages: u64) -> NumberedRun {
-        let lines: Lines = (first..first + messages).map(|seq| seq.to_string()).collect();
+        let lines: Lines = (first..first + messages)
+            .map(|seq| seq.to_string())
+            .collect();
         NumberedRun::lines(first, 0, lines)
     }
 
@@ -246,7 +252,13 @@ mod tests {
 
     #[test]
     fn nothing_is_skipped_when_answers_are_complete() {
-        let (mut seam, mut got) = (Seam::new(10), Got { last: 10, ..Got::default() });
+        let (mut seam, mut got) = (
+            Seam::new(10),
+            Got {
+                last: 10,
+                ..Got::default()
+            },
+        );
         let mut steps = Vec::new();
         seam.offer(run(15, 2), &mut steps);
         seam.offer(run(11, 1), &mut steps);

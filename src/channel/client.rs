@@ -6,10 +6,12 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::SystemTime;
 
+use super::Channel;
+use super::shared::HubShared;
 use super::subscription::Subscription;
 use crate::access::{Identity, PeerInfo};
-use crate::encode::{binary_frame, text_frame};
-use crate::message::ChannelName;
+use crate::encode::{Envelope, binary_frame, single, text_frame};
+use crate::message::{ChannelName, Message, MessageType};
 use crate::outbox::{Offered, Outbox, QueueLimits};
 use crate::reason::CloseReason;
 use crate::stats::Totals;
@@ -209,6 +211,23 @@ impl Client {
 
     /// Locks the subscriptions. A panic while this lock was held leaves a map that is still whole:
     /// each change is one insertion or removal.
+    /// Returns a mirror that the client has subscribed to and that has not caught up with its
+    /// source.
+    pub(crate) fn unsynced_channel(&self) -> Option<Arc<Channel>> {
+        self.lock()
+            .values()
+            .map(|subscription| &subscription.channel)
+            .find(|channel| channel.is_unsynced())
+            .cloned()
+    }
+
+    /// Answers a ping.
+    pub(crate) fn pong(&self, totals: &Totals) {
+        let message = Message::new(MessageType::Pong);
+        let frame = single(&Envelope::new(None), &message, &HubShared::timestamp());
+        self.count_single(totals, self.outbox.offer_reserved(frame));
+    }
+
     pub(crate) fn lock(&self) -> MutexGuard<'_, BTreeMap<ChannelName, Arc<Subscription>>> {
         lock(&self.subscriptions)
     }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use crossbeam_queue::SegQueue;
 
 use super::block::{Block, Run};
+use super::client::Client;
 use super::mirror::Renumbering;
 use super::seal::SealToken;
 use super::subscription::Subscription;
@@ -36,6 +37,8 @@ pub(crate) enum Entry {
     SkipTo(u64),
     /// Whether a mirror has caught up with its source.
     Synced(bool),
+    /// A client's ping, which is answered once its subscription to a mirror is active.
+    Ping(Arc<Client>),
     /// The history may hold blocks that are too old.
     Trim,
     /// The history has to make room for those of other channels.

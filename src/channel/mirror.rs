@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use super::block::Block;
+use super::client::Client;
 use super::ingest::Entry;
 use super::registry::{ChannelLimit, Registry};
 use super::seal::{SealToken, SealerCell};
@@ -14,7 +15,7 @@ use super::subscription::Subscription;
 use super::{Channel, Run};
 use crate::encode::Timestamp;
 use crate::message::ChannelName;
-use crate::sync::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use crate::sync::{AtomicBool, AtomicUsize, Ordering};
 
 /// The additional state of a channel that is a mirror.
 #[derive(Debug, Default)]
@@ -25,8 +26,8 @@ pub(super) struct MirrorState {
     is_synced: AtomicBool,
     /// The subscriptions that join once it has.
     waiting: SealerCell<Vec<Arc<Subscription>>>,
-    /// Messages that were published locally. Relaxed: a tally.
-    discarded: AtomicU64,
+    /// The clients whose pings are answered once it has.
+    pings: SealerCell<Vec<Arc<Client>>>,
 }
 
 impl MirrorState {
@@ -49,20 +50,22 @@ impl MirrorState {
         self.waiting.open(token).push(subscription);
     }
 
+    /// Has a ping answered once the mirror has caught up.
+    pub(super) fn defer_ping(&self, client: Arc<Client>, token: &SealToken) {
+        self.pings.open(token).push(client);
+    }
+
+    /// Takes the clients whose pings wait.
+    pub(super) fn take_pings(&self, token: &SealToken) -> Vec<Arc<Client>> {
+        std::mem::take(&mut *self.pings.open(token))
+    }
+
     /// Takes back a subscription that waits to join. Returns false when it does not wait.
     pub(super) fn withdraw(&self, subscription: &Arc<Subscription>, token: &SealToken) -> bool {
         let mut waiting = self.waiting.open(token);
         let before = waiting.len();
         waiting.retain(|other| !Arc::ptr_eq(other, subscription));
         waiting.len() < before
-    }
-
-    pub(super) fn count_discarded(&self, messages: u64) {
-        self.discarded.fetch_add(messages, Ordering::Relaxed);
-    }
-
-    pub(super) fn discarded(&self) -> u64 {
-        self.discarded.load(Ordering::Relaxed)
     }
 }
 
@@ -192,7 +195,8 @@ impl Mirror {
             self.channel.pins.hold();
         }
         let bytes = run.bytes();
-        self.channel.push(Entry::Numbered(Box::new(run.into_block())));
+        self.channel
+            .push(Entry::Numbered(Box::new(run.into_block())));
         let unsealed = self.unsealed_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
         if unsealed < ENOUGH_BYTES {
             self.channel.seal_soon();

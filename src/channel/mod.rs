@@ -148,6 +148,12 @@ impl Channel {
         self.seal();
     }
 
+    /// Answers a client's ping once the channel, which is a mirror, has caught up with its source.
+    pub(crate) fn answer_when_synced(self: &Arc<Self>, client: Arc<Client>) {
+        self.push(Entry::Ping(client));
+        self.seal_soon();
+    }
+
     /// Drops the history that is too old.
     fn trim(self: &Arc<Self>) {
         self.push(Entry::Trim);

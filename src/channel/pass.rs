@@ -117,7 +117,11 @@ impl SealPass {
                 }
                 sealer.apply(&mut self.changes);
                 sealer.catch_up_all(&mut self.tally);
+                if synced {
+                    sealer.answer_pings();
+                }
             }
+            Some(Entry::Ping(client)) => sealer.answer_ping(client),
             Some(Entry::Trim) => sealer.trim(),
             Some(Entry::Forget) => sealer.forget(),
         }
@@ -133,9 +137,9 @@ impl SealPass {
         }
         let block = std::mem::replace(&mut self.block, Block::with_capacity(0));
         let channel = sealer.channel();
-        if let Some(mirror) = &channel.mirror {
+        if channel.mirror.is_some() {
             // Its numbers belong to its source.
-            mirror.count_discarded(block.len() as u64);
+            channel.refuse_local(block.len() as u64);
             return;
         }
         self.deliver_block(sealer, block, channel.seq() + 1, HubShared::timestamp());
@@ -203,9 +207,10 @@ impl SealPass {
     fn skip_for_all(&mut self, sealer: &Sealer<'_>) {
         let channel = sealer.channel();
         let overflowed = std::mem::take(&mut self.overflowed);
-        match &channel.mirror {
-            Some(mirror) => mirror.count_discarded(overflowed),
-            None => self.skip_to(sealer, channel.seq() + overflowed),
+        if channel.mirror.is_some() {
+            channel.refuse_local(overflowed);
+        } else {
+            self.skip_to(sealer, channel.seq() + overflowed);
         }
     }
 

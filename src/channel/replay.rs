@@ -82,7 +82,10 @@ impl<'a, 'd> Replay<'a, 'd> {
         let epoch = &*self.delivery.channel.style.epoch.name();
         while let Some(&(from, to)) = cursor.earlier_gaps.front() {
             let mut gap = Gap::from(from);
-            if !self.delivery.tell_gap(&mut gap, to + 1, &HubShared::timestamp()) {
+            if !self
+                .delivery
+                .tell_gap(&mut gap, to + 1, &HubShared::timestamp())
+            {
                 return false;
             }
             cursor.earlier_gaps.pop_front();

@@ -7,6 +7,7 @@ use std::sync::{Arc, MutexGuard};
 
 use super::Channel;
 use super::block::Block;
+use super::client::Client;
 use super::delivery::Delivery;
 use super::history::{ByteChange, History};
 use super::ingest::Entry;
@@ -168,7 +169,11 @@ impl<'a> Sealer<'a> {
         let (channel, token) = (self.channel, &self.token);
         let last = channel.seq();
         self.forget();
-        channel.profile.style.epoch.replace(renumbering.epoch, token);
+        channel
+            .profile
+            .style
+            .epoch
+            .replace(renumbering.epoch, token);
         self.advance_to(renumbering.seq);
         for subscription in channel.subscribers.load().iter() {
             if let Some(tracked) = subscription.tracked() {
@@ -193,6 +198,26 @@ impl<'a> Sealer<'a> {
     pub(super) fn set_synced(&self, synced: bool) -> Vec<Arc<Subscription>> {
         let mirror = self.channel.mirror.as_ref();
         mirror.map_or_else(Vec::new, |mirror| mirror.set_synced(synced, &self.token))
+    }
+
+    /// Answers the pings that waited for a mirror.
+    pub(super) fn answer_pings(&self) {
+        if let Some(mirror) = &self.channel.mirror {
+            for client in mirror.take_pings(&self.token) {
+                self.answer_ping(client);
+            }
+        }
+    }
+
+    /// Answers a ping once all subscriptions of its client are active.
+    pub(super) fn answer_ping(&self, client: Arc<Client>) {
+        match &self.channel.mirror {
+            Some(mirror) if !mirror.is_synced() => mirror.defer_ping(client, &self.token),
+            _ => match client.unsynced_channel() {
+                Some(other) => other.answer_when_synced(client),
+                None => client.pong(&self.channel.shared.totals),
+            },
+        }
     }
 
     /// Keeps back a subscription that joins a mirror which has not caught up. Returns it otherwise.

@@ -17,6 +17,7 @@ use super::shared::HubShared;
 use super::subscribers::Subscribers;
 use crate::encode::Envelope;
 use crate::message::{ChannelName, Message, StatusReport};
+use crate::reason::RefusalReason;
 use crate::sync::{AtomicU64, AtomicUsize, Ordering, lock};
 
 /// The most lines in one batch frame. By then the envelope's share of a line is about a byte, and
@@ -153,12 +154,15 @@ impl Channel {
 
     /// Returns whether subscriptions with options have to wait for the source of a mirror.
     pub(super) fn is_unsynced(&self) -> bool {
-        self.mirror.as_ref().is_some_and(|mirror| !mirror.is_synced())
+        self.mirror
+            .as_ref()
+            .is_some_and(|mirror| !mirror.is_synced())
     }
 
-    /// Returns the number of messages that were published locally although the channel is a mirror.
-    pub(crate) fn discarded(&self) -> u64 {
-        self.mirror.as_ref().map_or(0, MirrorState::discarded)
+    /// Counts messages that were published locally although the channel is a mirror.
+    pub(super) fn refuse_local(&self, messages: u64) {
+        let totals = &self.shared.totals;
+        totals.count_all_refused(RefusalReason::Mirror, messages);
     }
 
     /// Returns whether the registry keeps the channel for its history.

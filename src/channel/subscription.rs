@@ -86,7 +86,9 @@ impl Cursor {
         if !self.announced {
             return 0;
         }
-        let undelivered = self.behind.map_or(0, |next| (last + 1).saturating_sub(next));
+        let undelivered = self
+            .behind
+            .map_or(0, |next| (last + 1).saturating_sub(next));
         let missing = self.gap.first().or(self.behind).unwrap_or(u64::MAX);
         if missing <= last {
             self.earlier_gaps.push_back((missing, last));

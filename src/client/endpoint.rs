@@ -66,7 +66,9 @@ impl Endpoint {
     /// Returns the host and the port of the address.
     #[cfg(feature = "relay")]
     pub(crate) fn authority(&self) -> String {
-        self.uri().authority().map_or_else(String::new, ToString::to_string)
+        self.uri()
+            .authority()
+            .map_or_else(String::new, ToString::to_string)
     }
 
     /// Returns the headers that every request to this server needs: the host and the token.

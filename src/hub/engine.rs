@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::callbacks::Callbacks;
 use super::backplane_task::BackplaneTask;
+use super::callbacks::Callbacks;
 use super::slots::Slots;
 use crate::access::Gate;
 use crate::backplane::{Backplane, Directory, Node};
@@ -28,7 +28,12 @@ pub(crate) struct Engine {
 }
 
 impl Engine {
-    pub(super) fn new(config: Config, gate: Gate, callbacks: Callbacks, backplane: Option<Box<dyn Backplane>>) -> Self {
+    pub(super) fn new(
+        config: Config,
+        gate: Gate,
+        callbacks: Callbacks,
+        backplane: Option<Box<dyn Backplane>>,
+    ) -> Self {
         let shared = Arc::new(HubShared::new(config));
         Self {
             registry: Registry::new(Arc::clone(&shared)),
@@ -43,7 +48,9 @@ impl Engine {
             next_client: AtomicU64::new(1),
             slots: Slots::new(),
             stopping: AtomicBool::new(false),
-            directory: backplane.as_ref().and_then(|backplane| backplane.directory()),
+            directory: backplane
+                .as_ref()
+                .and_then(|backplane| backplane.directory()),
             backplane: BackplaneTask::new(backplane),
         }
     }
@@ -76,6 +83,12 @@ impl Engine {
     #[cfg(feature = "server")]
     pub(crate) fn directory(&self) -> Option<&dyn Directory> {
         self.directory.as_deref()
+    }
+
+    /// Returns whether the hub's channels are mirrors.
+    #[cfg(feature = "server")]
+    pub(crate) fn has_mirrors(&self) -> bool {
+        self.shared.interest.is_some()
     }
 
     /// Seals the waiting messages of every channel.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::Engine;
 use crate::channel::{Channel, ChannelLimit, Client, HubShared, OffersUnderway, Subscription};
 use crate::encode::{Encoding, Envelope, single};
-use crate::message::{ChannelName, Message, MessageType};
+use crate::message::{ChannelName, Message};
 use crate::protocol::{Command, Range, SubscribeOptions, SubscribeRefusal};
 
 impl Engine {
@@ -38,7 +38,11 @@ impl Engine {
                 tracing::trace!(client = %client.id(), channel, "unsubscribe");
                 return self.unsubscribe(client, channel);
             }
-            Command::Ping => self.reply(client, Message::new(MessageType::Pong)),
+            // The answer proves that the subscriptions before it are active.
+            Command::Ping => match self.unsynced_channel(client) {
+                Some(mirror) => mirror.answer_when_synced(Arc::clone(client)),
+                None => client.pong(self.totals()),
+            },
         }
         None
     }
@@ -126,6 +130,12 @@ impl Engine {
         for subscription in client.take_pending() {
             subscription.channel.resume(&subscription);
         }
+    }
+
+    /// Returns a mirror that keeps the client's subscriptions waiting.
+    fn unsynced_channel(&self, client: &Client) -> Option<Arc<Channel>> {
+        self.shared.interest.as_ref()?;
+        client.unsynced_channel()
     }
 
     /// Tells a hub of mirrors that a channel got its first subscriber or lost its last one.

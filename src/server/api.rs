@@ -62,6 +62,14 @@ pub(super) async fn actions(
             "Forbidden",
         );
     }
+    if engine.has_mirrors() && actions.iter().any(names_channel) {
+        return refuse(
+            &hub,
+            RefusalReason::Mirror,
+            StatusCode::MISDIRECTED_REQUEST,
+            "The channels here are those of another server: publish there.",
+        );
+    }
     if let Err((reason, status, text)) = processes::check(processes.as_deref(), &actions) {
         return refuse(&hub, reason, status, text);
     }
@@ -105,6 +113,16 @@ pub(super) async fn channels(
             .into_iter()
             .filter(|stats| engine.authorizes(&client, &stats.channel))
             .collect(),
+    )
+}
+
+/// Returns whether the action publishes to a channel.
+fn names_channel(action: &Action) -> bool {
+    matches!(
+        action,
+        Action::SendChannel { .. }
+            | Action::SendProcessOutput { .. }
+            | Action::SendProcessStatus { .. }
     )
 }
 

@@ -97,7 +97,8 @@ impl Home {
     }
 }
 
-const ANY_PORT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
+const ANY_PORT: SocketAddr =
+    SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
 
 #[tokio::test]
 async fn viewers_of_a_relay_get_the_bytes_of_the_home() {
@@ -176,7 +177,8 @@ async fn a_link_that_breaks_costs_nothing_that_the_home_keeps() {
         let home = keeping(1 << 16);
         let publisher = home.publisher(C).unwrap();
         let url = serve(&relay_of(&serve(&home).await)).await;
-        let (mut client, mut account) = subscribed(&url, json!({"gaps": true, "batch": true})).await;
+        let (mut client, mut account) =
+            subscribed(&url, json!({"gaps": true, "batch": true})).await;
         for round in 0..20 {
             publish(&publisher, round * 100 + 1..=round * 100 + 50);
             home.clients().for_each(|client| client.close());
@@ -277,7 +279,8 @@ async fn a_relay_that_falls_behind_is_repaired_or_told_to_the_unit() {
             .unwrap();
         let publisher = home.publisher(C).unwrap();
         let url = serve(&relay_of(&serve(&home).await)).await;
-        let (mut client, mut account) = subscribed(&url, json!({"gaps": true, "batch": true})).await;
+        let (mut client, mut account) =
+            subscribed(&url, json!({"gaps": true, "batch": true})).await;
         for round in 0..200 {
             publish(&publisher, round * 1000 + 1..=round * 1000 + 1000);
         }
@@ -298,9 +301,10 @@ async fn a_relay_lists_the_channels_of_the_home_with_their_node() {
         let url = serve(&relay).await;
         let _client = JsonClient::subscribed(&url, C).await;
         let address = address(&url);
-        let listed = tokio::task::spawn_blocking(move || http::get(address, "/api/channels").json())
-            .await
-            .unwrap();
+        let listed =
+            tokio::task::spawn_blocking(move || http::get(address, "/api/channels").json())
+                .await
+                .unwrap();
         let node = self::address(&home_url).to_string();
         assert_eq!(listed[0]["channel"], "process:other", "{listed}");
         assert_eq!(listed[0]["node"], node);
@@ -323,6 +327,17 @@ async fn what_is_published_to_a_mirror_is_discarded_and_does_not_disturb_its_num
         account.read_to(&mut client, 2).await;
         assert_numbered(&account);
         eventually(|| last_seq(&relay, C) == 2).await;
+        assert_eq!(relay.stats().refused["published to a mirror"], 1);
+        let body = r#"{"action":"ws.send_process_output","process_id":"web","output":"local"}"#;
+        let address = address(&url);
+        tokio::task::spawn_blocking(move || {
+            http::act(address, body).assert_refusal(
+                421,
+                "The channels here are those of another server: publish there.",
+            );
+        })
+        .await
+        .unwrap();
     })
     .await;
 }

@@ -13,7 +13,9 @@ use tokio::task::JoinHandle;
 
 use crate::console::notice;
 use crate::failure::{Failure, plain};
-use crate::flags::{Access, AccessOptions, DEFAULT_ADDRESS, DEFAULT_PORT, ServerOptions};
+use crate::flags::{
+    Access, AccessOptions, DEFAULT_ADDRESS, DEFAULT_PORT, JoinOptions, ServerOptions,
+};
 use crate::signals::Signals;
 
 /// How many ports are tried from the default one on.
@@ -36,9 +38,28 @@ impl Server {
         Self::start_with(options, channels, quiet, |_, router| Ok(router)).await
     }
 
+    /// Like [`start`](Self::start), for a server that may take its channels from another one.
+    pub(crate) async fn start_joined(
+        options: &ServerOptions,
+        join: &JoinOptions,
+        quiet: bool,
+    ) -> Result<Self, Failure> {
+        Self::start_whole(options, Some(join), &[], quiet, |_, router| Ok(router)).await
+    }
+
     /// Like [`start`](Self::start), but passes the router to `finish` once the server listens.
     pub(crate) async fn start_with(
         options: &ServerOptions,
+        channels: &[ChannelName],
+        quiet: bool,
+        finish: impl FnOnce(&Hub, Router) -> Result<Router, Failure>,
+    ) -> Result<Self, Failure> {
+        Self::start_whole(options, None, channels, quiet, finish).await
+    }
+
+    async fn start_whole(
+        options: &ServerOptions,
+        join: Option<&JoinOptions>,
         channels: &[ChannelName],
         quiet: bool,
         finish: impl FnOnce(&Hub, Router) -> Result<Router, Failure>,
@@ -52,7 +73,7 @@ impl Server {
             .map_err(failed)?
             .collect();
         options.access.check_exposure(listen, &addresses)?;
-        let (hub, mut bounds) = (options.hub(&access)?, options.server()?);
+        let (hub, mut bounds) = (options.hub(&access, join)?, options.server()?);
         if let Some(tls) = &access.tls {
             bounds = bounds.tls(tls.clone());
         }
@@ -82,6 +103,7 @@ impl Server {
             };
             notice!("listening on {scheme}://{address}/ws{channels}");
         }
+        hub.start();
         let (stop, stopped) = oneshot::channel::<()>();
         let app = finish(&hub, hub.router().merge(outrace::server::viewer()))?;
         let serving = tokio::spawn(outrace::server::serve_with(

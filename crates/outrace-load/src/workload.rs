@@ -119,6 +119,8 @@ pub struct Workload {
     pub reconnects: bool,
     /// The server runs on core 0 and the generator on core 1.
     pub pin: bool,
+    /// The number of relays in a row between the engine and the clients of [`System::Relay`].
+    pub relay_levels: usize,
     /// Messages that may wait for one client, in the engine and in the baseline.
     #[serde(rename = "queue")]
     pub queue_messages: Option<usize>,
@@ -159,6 +161,7 @@ impl Default for Workload {
             stall: None,
             reconnects: false,
             pin: false,
+            relay_levels: 1,
             queue_messages: None,
             queue_bytes: None,
             max_flush_interval: None,

@@ -172,7 +172,10 @@ impl RelayedChannel {
                 }
             }
         }
-        if self.synced_at.is_some_and(|seq| numbering.seam.last() >= seq) {
+        if self
+            .synced_at
+            .is_some_and(|seq| numbering.seam.last() >= seq)
+        {
             self.synced_at = None;
             self.answer();
         }

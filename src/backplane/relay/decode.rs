@@ -125,7 +125,9 @@ pub(super) fn decode(json: &str, now_ms: i64) -> Option<Received<'_>> {
 }
 
 fn span(data: &str) -> Option<Span> {
-    serde_json::from_str(data).ok().filter(|span: &Span| span.from >= 1)
+    serde_json::from_str(data)
+        .ok()
+        .filter(|span: &Span| span.from >= 1)
 }
 
 fn without_channel<'a>(envelope: &Envelope<'a>, data: Option<&str>) -> Option<Received<'a>> {
@@ -243,7 +245,10 @@ mod tests {
         let (channel, content) = content(
             r#"{"type":"process_output_batch","channel":"process:web","processId":"web","data":["a","\u001b[1mé\n",""],"seq":7,"timestamp":"2026-02-19T10:00:00.123Z"}"#,
         );
-        assert_eq!((&*channel, content.seq, content.messages()), ("process:web", Some(7), 3));
+        assert_eq!(
+            (&*channel, content.seq, content.messages()),
+            ("process:web", Some(7), 3)
+        );
         assert_eq!(content.unix_ms, 1_771_495_200_123);
         let What::Lines(lines) = content.what else {
             panic!("lines")
@@ -274,7 +279,10 @@ mod tests {
         };
         assert_eq!(message.message_type().as_str(), "deploy");
         assert_eq!(message.process_id().map(ProcessId::as_str), Some("web"));
-        assert_eq!(message.data(), &crate::Data::Json(r#"{"a":[1,null]}"#.into()));
+        assert_eq!(
+            message.data(),
+            &crate::Data::Json(r#"{"a":[1,null]}"#.into())
+        );
     }
 
     #[test]

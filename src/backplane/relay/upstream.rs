@@ -185,7 +185,10 @@ impl UpstreamTask {
                 tracing::warn!(channel = name.as_str(), "the upstream server is silent");
                 channel.answer();
             }
-            if channel.unwatched_since.is_none_or(|since| since + LINGER > now) {
+            if channel
+                .unwatched_since
+                .is_none_or(|since| since + LINGER > now)
+            {
                 return true;
             }
             // New subscribers wait from here on. One that came before this is found here.

@@ -110,6 +110,10 @@ pub(crate) struct LoadArgs {
     #[arg(long, value_enum, value_name = "WHAT", conflicts_with = "url")]
     against: Option<Against>,
 
+    /// With --against relay, the number of relays in a row
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    relay_levels: usize,
+
     /// Measure only the servers of --against, and not the engine
     #[arg(long, requires = "against")]
     without_engine: bool,
@@ -202,6 +206,8 @@ enum Against {
     Floor,
     /// Both
     Both,
+    /// A relay of the engine, with the clients at the relay
+    Relay,
 }
 
 /// The options of the hidden command `load-baseline`.
@@ -324,6 +330,9 @@ impl LoadArgs {
         if matches!(self.against, Some(Against::Floor | Against::Both)) {
             systems.push(System::Floor);
         }
+        if self.against == Some(Against::Relay) {
+            systems.push(System::Relay);
+        }
         systems
     }
 
@@ -334,6 +343,7 @@ impl LoadArgs {
             channels_per_client: self.per_client,
             line_bytes: self.line_bytes,
             burst_lines: self.burst,
+            relay_levels: self.relay_levels,
             seconds: self.seconds,
             warmup_seconds: self.warmup,
             stalled: self.stalled,

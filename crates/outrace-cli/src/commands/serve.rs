@@ -3,7 +3,7 @@
 use clap::Args;
 
 use crate::failure::Failure;
-use crate::flags::{DEFAULT_ADDRESS, ServerOptions};
+use crate::flags::{DEFAULT_ADDRESS, JoinOptions, ServerOptions};
 use crate::server::{Server, signal_exit_code};
 use crate::signals::Signals;
 
@@ -12,6 +12,9 @@ pub(crate) struct Serve {
     /// Do not print the address
     #[arg(long, short)]
     quiet: bool,
+
+    #[command(flatten)]
+    join: JoinOptions,
 
     #[command(flatten)]
     server: ServerOptions,
@@ -25,7 +28,7 @@ impl Serve {
         self.server
             .listen
             .get_or_insert_with(|| DEFAULT_ADDRESS.to_owned());
-        let server = Server::start(&self.server, &[], self.quiet).await?;
+        let server = Server::start_joined(&self.server, &self.join, self.quiet).await?;
         signals.next().await;
         Ok(server
             .shut_down(&mut signals)

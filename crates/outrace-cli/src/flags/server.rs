@@ -6,6 +6,7 @@ use clap::Args;
 use outrace::{ConfigError, Hub, HubBuilder, server};
 
 use super::access::{Access, AccessOptions};
+use super::join::JoinOptions;
 use super::limits::Limits;
 use super::values::{address, bytes, duration, seconds};
 use crate::console::LogWriter;
@@ -84,8 +85,8 @@ pub(crate) struct LosslessOption {
 }
 
 impl ServerOptions {
-    /// Builds the hub.
-    pub(crate) fn hub(&self, access: &Access) -> Result<Hub, Failure> {
+    /// Builds the hub. It takes its channels from another server if `join` says so.
+    pub(crate) fn hub(&self, access: &Access, join: Option<&JoinOptions>) -> Result<Hub, Failure> {
         let mut hub: HubBuilder = self
             .access
             .apply(Hub::builder(), access)
@@ -97,6 +98,9 @@ impl ServerOptions {
             .history_total(self.history_total);
         if let Some(bytes) = self.queue_bytes {
             hub = hub.queue_bytes(bytes);
+        }
+        if let Some(join) = join {
+            hub = join.apply(hub)?;
         }
         self.limits.apply(hub).build().map_err(out_of_range)
     }

@@ -8,6 +8,7 @@ mod load;
 mod lossless;
 mod pipe;
 mod program;
+mod relay;
 mod resume;
 mod run;
 mod settings;

@@ -17,7 +17,7 @@ const MAX_GENERATOR_WAIT: f64 = 0.2;
 /// Returns the ratios between systems, and what a reader must know to judge the figures.
 pub(super) fn notes(comparison: &Comparison) -> Vec<String> {
     let mut notes = Vec::new();
-    for other in [System::Baseline, System::Floor] {
+    for other in [System::Baseline, System::Floor, System::Relay] {
         let cpu = comparison.ratio(other, |o| o.server_cpu_ns_per_delivered);
         let delivered = comparison.ratio(other, |o| Some(o.delivered_per_second));
         if let (Some(cpu), Some(delivered)) = (cpu, delivered) {

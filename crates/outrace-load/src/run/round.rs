@@ -57,7 +57,15 @@ pub(crate) fn run(
         Some(target) => (None, target.clone()),
         None => {
             let args = subject.system.args(workload, subject.block_bytes);
-            let server = ServerProcess::start(subject.program, &args, workload.pin)?;
+            let mut server = ServerProcess::start(subject.program, &args, workload.pin)?;
+            if subject.system == System::Relay {
+                for _ in 0..workload.relay_levels {
+                    let url = server.target.url();
+                    let args = System::relay_args(workload, &url);
+                    server = ServerProcess::start(subject.program, &args, workload.pin)?
+                        .fed_through(server);
+                }
+            }
             let target = server.target.clone();
             (Some(server), target)
         }

@@ -14,7 +14,7 @@ pub(super) struct SkipCounts {
 impl SkipCounts {
     pub(super) fn fetch(system: System, target: &Target) -> SkipCounts {
         let by_channel = match system {
-            System::Engine | System::Remote => fetch_skipped_by_channel(target),
+            System::Engine | System::Relay | System::Remote => fetch_skipped_by_channel(target),
             System::Baseline | System::Floor => HashMap::new(),
         };
         SkipCounts {

@@ -49,9 +49,18 @@ pub(crate) struct ServerProcess {
     pub(crate) target: Target,
     pub(crate) stdout: Option<BufReader<ChildStdout>>,
     last_stderr_lines: Arc<Mutex<VecDeque<String>>>,
+    /// The server that this one is a relay of.
+    upstream: Option<Box<ServerProcess>>,
 }
 
 impl ServerProcess {
+    /// Names the server that this one is a relay of. Lines are fed to that one, whose end is the
+    /// end of both.
+    pub(crate) fn fed_through(mut self, upstream: ServerProcess) -> Self {
+        self.upstream = Some(Box::new(upstream));
+        self
+    }
+
     /// Starts `program` with `args` and waits until it prints `ws://ADDRESS`.
     ///
     /// With `pin`, the server runs on core 0.
@@ -97,6 +106,7 @@ impl ServerProcess {
             },
             stdout,
             last_stderr_lines,
+            upstream: None,
         };
         match address.recv_timeout(START_TIMEOUT) {
             Ok(url) => {
@@ -120,6 +130,9 @@ impl ServerProcess {
     ///
     /// Panics if it was taken before.
     pub(crate) fn take_stdin(&mut self) -> ChildStdin {
+        if let Some(upstream) = &mut self.upstream {
+            return upstream.take_stdin();
+        }
         self.child
             .stdin
             .take()
@@ -128,6 +141,9 @@ impl ServerProcess {
 
     /// Fails if the server has ended.
     pub(crate) fn check_running(&mut self) -> Result<(), ServerError> {
+        if let Some(upstream) = &mut self.upstream {
+            upstream.check_running()?;
+        }
         match self.child.try_wait().map_err(ServerError::Wait)? {
             None => Ok(()),
             Some(status) => Err(ServerError::EndedDuringRun {
@@ -139,6 +155,10 @@ impl ServerProcess {
 
     /// Waits until the server ends by itself.
     pub(crate) fn wait(&mut self, timeout: Duration) -> Result<(), ServerError> {
+        if let Some(upstream) = &mut self.upstream {
+            // A relay does not end by itself. It is ended when this is dropped.
+            return upstream.wait(timeout);
+        }
         let deadline = Instant::now() + timeout;
         loop {
             match self.child.try_wait().map_err(ServerError::Wait)? {

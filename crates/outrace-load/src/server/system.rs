@@ -13,6 +13,9 @@ pub enum System {
     Baseline,
     /// Bare writes of prepared frames. It shows the cost of the kernel alone.
     Floor,
+    /// A relay of the engine, or the last one of a chain: the clients are at the relay, the lines
+    /// are fed to the engine.
+    Relay,
     /// A server that the generator does not start.
     Remote,
 }
@@ -23,6 +26,7 @@ impl std::fmt::Display for System {
             System::Engine => "engine",
             System::Baseline => "baseline",
             System::Floor => "floor",
+            System::Relay => "relay",
             System::Remote => "server",
         })
     }
@@ -54,16 +58,16 @@ impl System {
         };
         let text = |n: Option<usize>| n.map(|n| n.to_string());
         let name = match (self, workload.channels) {
-            (System::Engine | System::Remote, 1) => {
+            (System::Engine | System::Relay | System::Remote, 1) => {
                 option("--id", Some("load".to_owned()));
                 "pipe"
             }
-            (System::Engine | System::Remote, _) => "load-server",
+            (System::Engine | System::Relay | System::Remote, _) => "load-server",
             (System::Baseline, _) => "load-baseline",
             (System::Floor, _) => "load-floor",
         };
         match self {
-            System::Engine | System::Remote => {
+            System::Engine | System::Relay | System::Remote => {
                 option("--listen", Some("127.0.0.1:0".to_owned()));
                 option("--queue", text(workload.queue_messages));
                 option("--queue-bytes", text(workload.queue_bytes));
@@ -92,6 +96,19 @@ impl System {
         }
         args.insert(0, name.to_owned());
         args
+    }
+
+    /// Returns the arguments that start a relay of the server at `url`, with the settings of the
+    /// engine.
+    pub(crate) fn relay_args(workload: &Workload, url: &str) -> Vec<String> {
+        let mut args = System::Relay.args(workload, 0);
+        let settings = args.iter().position(|arg| arg == "--listen");
+        let settings = args.split_off(settings.expect("a server listens"));
+        ["serve", "--join", url]
+            .map(str::to_owned)
+            .into_iter()
+            .chain(settings)
+            .collect()
     }
 
     /// Checks that this system can run `workload`.

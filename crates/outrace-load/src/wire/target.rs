@@ -53,6 +53,11 @@ pub(crate) struct Target {
 }
 
 impl Target {
+    /// Returns the address as a URL.
+    pub(crate) fn url(&self) -> String {
+        format!("ws://{}{}", self.host, self.path)
+    }
+
     pub(crate) fn parse(url: &str, headers: &[String]) -> Result<Target, TargetError> {
         let named = || url.to_owned();
         if url.starts_with("wss://") {

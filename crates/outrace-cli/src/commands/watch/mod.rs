@@ -211,7 +211,7 @@ impl Watch {
 }
 
 /// Returns the WebSocket address that a browser's address stands for. Other text stays as it is.
-fn websocket_url(url: &str) -> String {
+pub(crate) fn websocket_url(url: &str) -> String {
     let Some((scheme, rest)) = url.split_once("://") else {
         return url.to_owned();
     };

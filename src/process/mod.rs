@@ -14,11 +14,12 @@ mod supervisor;
 mod tail;
 
 pub use child::{
-    DRAIN_IDLE_TIMEOUT, DRAIN_TIMEOUT, ExitReport, Process, Signal, Spawn, SpawnError,
+    BrokenInterpreter, DRAIN_IDLE_TIMEOUT, DRAIN_TIMEOUT, ExitReport, Process, Signal, Spawn,
+    SpawnError,
 };
 pub use lines::{LinePublisher, LineSender, LineSplitter, MAX_LINE_BYTES};
 pub use supervisor::{
-    Control, ControlError, ProcessFailure, ProcessInfo, Program, Restart, RestartDelay, Supervised,
-    Supervisor, SupervisorBuilder, SupervisorError, SupervisorEvent,
+    Control, ControlError, ProcessEnd, ProcessFailure, ProcessInfo, Program, Restart, RestartDelay,
+    Supervised, Supervisor, SupervisorBuilder, SupervisorError, SupervisorEvent,
 };
 pub use tail::{Tail, TailBuilder, TailEvent};

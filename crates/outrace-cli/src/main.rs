@@ -1,5 +1,6 @@
 //! The program `outrace`: puts the lines of processes in front of everyone who watches.
 
+mod color;
 mod commands;
 mod console;
 mod failure;

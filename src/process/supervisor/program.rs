@@ -1,10 +1,12 @@
 //! A program that can be started several times.
 
 use std::ffi::{OsStr, OsString};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use tokio::process::Command;
+
+use crate::process::child::locate;
 
 /// A program with its arguments, environment and working directory.
 ///
@@ -70,6 +72,21 @@ impl Program {
         &self.program
     }
 
+    /// Returns the arguments.
+    pub fn arguments(&self) -> &[OsString] {
+        &self.arguments
+    }
+
+    /// Returns the working directory, if it is not that of the current process.
+    pub fn directory(&self) -> Option<&Path> {
+        self.directory.as_deref()
+    }
+
+    /// Returns the path of the program's file, as the system would find it now.
+    pub fn locate(&self) -> Option<PathBuf> {
+        locate(self.command().as_std())
+    }
+
     /// Returns a command for one start.
     pub fn command(&self) -> Command {
         let mut command = Command::new(&self.program);
@@ -79,5 +96,31 @@ impl Program {
             command.current_dir(directory);
         }
         command
+    }
+
+    /// Returns a command that lets `sh` read the program as a script, with the same arguments,
+    /// environment and working directory. See [`Spawn::script`](crate::process::Spawn::script).
+    pub fn script_command(&self) -> Command {
+        let name = Path::new(&self.program);
+        let path = if self.program.as_encoded_bytes().contains(&b'/') {
+            // Without `./` the shell would take the path for an option.
+            let is_option = self.program.as_encoded_bytes().starts_with(b"-");
+            if is_option {
+                Path::new(".").join(name)
+            } else {
+                name.to_owned()
+            }
+        } else {
+            let absolute = self
+                .locate()
+                .and_then(|path| std::path::absolute(path).ok());
+            absolute.unwrap_or_else(|| name.to_owned())
+        };
+        let script = Self {
+            program: "sh".into(),
+            arguments: Vec::new(),
+            ..self.clone()
+        };
+        script.args([path]).args(&self.arguments).command()
     }
 }

@@ -8,6 +8,7 @@ use outrace::{ConfigError, Hub, HubBuilder, server};
 use super::access::{Access, AccessOptions};
 use super::limits::Limits;
 use super::values::{address, bytes, duration, seconds};
+use crate::color::has_color;
 use crate::console::LogWriter;
 use crate::failure::Failure;
 
@@ -116,7 +117,7 @@ impl ServerOptions {
             .with_env_filter(filter)
             .with_writer(|| LogWriter)
             .log_internal_errors(false)
-            .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
+            .with_ansi(has_color(&std::io::stderr()))
             .init();
         Ok(())
     }

@@ -7,6 +7,7 @@ mod bad_days;
 mod load;
 mod lossless;
 mod pipe;
+mod procfile;
 mod program;
 mod resume;
 mod run;

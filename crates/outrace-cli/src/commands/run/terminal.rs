@@ -1,6 +1,6 @@
 //! The terminal that several processes write to: whole lines, each after the name of its process.
 
-use std::io::{self, IsTerminal};
+use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -8,6 +8,8 @@ use std::task::{Context, Poll, ready};
 use outrace::process::LineSplitter;
 use tokio::io::{AsyncWrite, AsyncWriteExt, Stderr, Stdout};
 use tokio::sync::Mutex;
+
+use crate::color::has_color;
 
 /// Colors that can be read on light and on dark backgrounds.
 const COLORS: [u8; 6] = [36, 33, 32, 35, 34, 31];
@@ -28,14 +30,9 @@ pub(crate) enum OutputStream {
 
 impl Terminal {
     pub(crate) fn new() -> Arc<Self> {
-        // https://no-color.org
-        let wanted = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
         Arc::new(Self {
             streams: Mutex::new((tokio::io::stdout(), tokio::io::stderr())),
-            colored: (
-                wanted && io::stdout().is_terminal(),
-                wanted && io::stderr().is_terminal(),
-            ),
+            colored: (has_color(&io::stdout()), has_color(&io::stderr())),
         })
     }
 

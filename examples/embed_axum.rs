@@ -8,6 +8,8 @@
 //!
 //! A task publishes to a channel of its own through a handle. A child process publishes its output.
 
+#![allow(clippy::print_stdout, reason = "an example prints its address")]
+
 use std::error::Error;
 use std::net::SocketAddr;
 use std::time::Duration;

@@ -3,8 +3,10 @@
 mod color;
 mod commands;
 mod console;
+mod descriptor;
 mod failure;
 mod flags;
+mod output;
 mod server;
 mod signals;
 mod stdin;
@@ -15,6 +17,7 @@ use clap::{Parser, Subcommand};
 
 use commands::{load, load_server, pipe, run, serve, tail, watch};
 use failure::Failure;
+use output::Output;
 
 /// Live lines from processes and logs to everyone who watches, over WebSockets.
 #[derive(Parser)]
@@ -49,16 +52,21 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    match Arguments::try_parse()
-        .map_err(Failure::of_arguments)
-        .and_then(|arguments| start(arguments.command))
-    {
-        Ok(code) => ExitCode::from(code),
-        Err(failure) => {
-            failure.report();
-            ExitCode::from(failure.code())
-        }
+    // The standard library has opened /dev/null in place of standard streams that were closed, so
+    // no socket and no file takes their numbers.
+    std::panic::set_hook(Box::new(console::report_panic));
+    let ended = match Arguments::try_parse() {
+        Ok(arguments) => start(arguments.command),
+        Err(error) => failure::of_arguments(&error),
+    };
+    let code = ended.unwrap_or_else(|failure| {
+        failure.report();
+        failure.code()
+    });
+    if Output::stdout().is_closed() {
+        output::end_without_reader();
     }
+    ExitCode::from(output::exit_code(code))
 }
 
 fn start(command: Command) -> Result<u8, Failure> {

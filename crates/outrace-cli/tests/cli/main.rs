@@ -1,11 +1,17 @@
 //! The program `outrace`, as its users run it.
 
 #![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "shown with a failed test"
+)]
 
 mod access;
 mod bad_days;
 mod load;
 mod lossless;
+mod output;
 mod pipe;
 mod procfile;
 mod program;

@@ -14,8 +14,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
-use outrace::ProcessId;
 use outrace::process::Program;
+use outrace::{Hub, ProcessId};
 
 use self::environment::EnvironmentOptions;
 use self::procfile::Procfile;
@@ -23,6 +23,7 @@ use self::supervised::{Job, Supervision};
 use crate::failure::Failure;
 use crate::flags::values::duration;
 use crate::flags::{LosslessOption, ServerOptions};
+use crate::output::Output;
 
 /// A command after --, or several processes: `web='npm start'`, or a Procfile.
 ///
@@ -41,7 +42,8 @@ pub(crate) struct Run {
     #[arg(long, short, value_name = "PROCFILE", conflicts_with = "command")]
     file: Option<PathBuf>,
 
-    /// Keep serving after the end of all commands, until a signal
+    /// Keep serving after the end of all commands, and without a reader of standard output, until
+    /// a signal
     #[arg(long)]
     stay: bool,
 
@@ -110,6 +112,13 @@ impl Run {
             return self.supervise(vec![(id, program)], false).await;
         }
         self.run_single(id, program, arguments, variables).await
+    }
+
+    /// Lets the command run on without a reader of its output while there are viewers, or --stay
+    /// asks for that. Otherwise the next output ends the program.
+    fn go_on_without_reader(&self, hub: &Hub) {
+        let (stay, hub) = (self.stay, hub.clone());
+        Output::stdout().go_on_while(move || stay || hub.client_count() > 0);
     }
 
     async fn start_several(&self) -> Result<u8, Failure> {

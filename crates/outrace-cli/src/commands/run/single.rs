@@ -14,6 +14,7 @@ use super::env_file::Variable;
 use super::script_fault::script_fault;
 use crate::console::notice;
 use crate::failure::{Failure, plain};
+use crate::output::{Output, OutputSink};
 use crate::server::Server;
 use crate::signals::{SECOND_SIGNAL_GRACE, Signals};
 
@@ -31,6 +32,7 @@ impl Run {
         let server =
             Server::start(&self.server, std::slice::from_ref(&channel), self.quiet).await?;
 
+        self.go_on_without_reader(&server.hub);
         let mut program = Program::new(program).args(arguments);
         for (name, value) in variables {
             program = program.env(name, value);
@@ -46,7 +48,10 @@ impl Run {
             .map_err(SpawnError::from)
             .and_then(|spawn| {
                 spawn
-                    .tee(tokio::io::stdout(), tokio::io::stderr())
+                    .tee(
+                        OutputSink::new(Output::stdout()),
+                        OutputSink::new(Output::stderr()),
+                    )
                     .script(move || {
                         let mut command = script.script_command();
                         command.stdin(Stdio::inherit());

@@ -22,6 +22,7 @@ use crate::console::notice;
 use crate::failure::Failure;
 use crate::flags::ServerOptions;
 use crate::flags::values::duration;
+use crate::output::{Output, OutputSink};
 use crate::server::Server;
 use crate::signals::{SECOND_SIGNAL_GRACE, Signals};
 
@@ -113,6 +114,8 @@ impl Job<'_> {
         })
         .await?;
         let supervisor = supervisor.expect("it was started when the server was");
+        let (stay, hub) = (self.stay, server.hub.clone());
+        Output::stdout().go_on_while(move || stay || hub.client_count() > 0);
         let hurried = self.until_end(&supervisor, &mut signals).await;
         let failed = || supervisor.first_failure().map_or(0, |failed| failed.code);
         let ended = supervisor
@@ -167,7 +170,10 @@ impl Job<'_> {
                     (sink(OutputStream::Out), sink(OutputStream::Error))
                 })
             } else {
-                process.tee(|| (tokio::io::stdout(), tokio::io::stderr()))
+                process.tee(|| {
+                    let sink = OutputSink::new;
+                    (sink(Output::stdout()), sink(Output::stderr()))
+                })
             });
         }
         let quiet = self.quiet;
@@ -244,9 +250,7 @@ fn write_messages(terminal: Arc<Terminal>) -> (mpsc::UnboundedSender<String>, Jo
     let (sender, mut messages) = mpsc::unbounded_channel::<String>();
     let writing = tokio::spawn(async move {
         while let Some(message) = messages.recv().await {
-            let line = format!("outrace: {message}\n");
-            // Dropped when standard error cannot be written, as every message of the program.
-            let _ = terminal.write(OutputStream::Error, line.as_bytes()).await;
+            terminal.tell(&message).await;
         }
     });
     (sender, writing)

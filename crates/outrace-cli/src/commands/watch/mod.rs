@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use std::fs;
 use std::io::{self, BufWriter, ErrorKind, Write};
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 
 use clap::Args;
 use outrace::access::Pattern;
@@ -17,6 +18,7 @@ use self::catch_up::{CatchUp, Step};
 use self::discovery::{Discovery, is_pattern};
 use self::printer::Printer;
 use crate::failure::{Failure, plain};
+use crate::output::{Output, OutputWriter};
 
 /// Lines go to standard output, status changes to standard error. Reconnects when the connection is
 /// lost, also after a failed first attempt, and resumes where it stopped. Where the server skipped
@@ -122,7 +124,7 @@ impl Watch {
             Ok(None) => Ok(0),
             Ok(Some(lost)) if lost.is_orderly() => Ok(0),
             Ok(Some(lost)) => Err(Failure::new(1, format!("{}: {lost}", self.shown_url()))),
-            // The reader of our output has ended, as `head` does.
+            // The reader of our output has ended, as `head` does: so does the program.
             Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(0),
             Err(error) => Err(Failure::new(
                 1,
@@ -143,7 +145,7 @@ impl Watch {
         mut discovery: Option<Discovery>,
     ) -> io::Result<Option<DisconnectReason>> {
         let mut printer = Printer {
-            out: BufWriter::with_capacity(64 * 1024, io::stdout().lock()),
+            out: BufWriter::with_capacity(64 * 1024, OutputWriter),
             url: self.shown_url(),
             prefix: watcher.channels().len() > 1 || discovery.is_some(),
             json: self.json,
@@ -151,6 +153,7 @@ impl Watch {
         };
         let mut catch_up = self.catch_up.then(CatchUp::default);
         let mut steps = VecDeque::new();
+        let mut reader_gone = pin!(Output::stdout().reader_gone());
         loop {
             // Flushes when no event is ready: a flood takes large writes, and a lone line is
             // printed at once.
@@ -165,6 +168,7 @@ impl Watch {
                         }
                     };
                     tokio::select! {
+                        () = &mut reader_gone => return Err(ErrorKind::BrokenPipe.into()),
                         event = watcher.next() => match event {
                             Some(event) => event,
                             None => return Ok(None),

@@ -1,14 +1,15 @@
 //! The output of `outrace watch`: lines on standard output, status changes on standard error.
 
-use std::io::{self, BufWriter, StdoutLock, Write};
+use std::io::{self, BufWriter, Write};
 
 use outrace::client::Event;
 
 use crate::console::notice;
+use crate::output::OutputWriter;
 
 /// Prints the events of a watcher.
 pub(super) struct Printer<'a> {
-    pub(super) out: BufWriter<StdoutLock<'static>>,
+    pub(super) out: BufWriter<OutputWriter>,
     pub(super) url: &'a str,
     /// Whether each line begins with the name of its channel.
     pub(super) prefix: bool,

@@ -45,7 +45,12 @@ pub(crate) fn write_text(text: &[u8]) {
 
 /// Reports a panic as one message, with a backtrace if `RUST_BACKTRACE` asks for one.
 pub(crate) fn report_panic(panic: &PanicHookInfo<'_>) {
-    let what = panic.payload_as_str().unwrap_or("of an unknown kind");
+    let payload = panic.payload();
+    let what = payload
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| payload.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("of an unknown kind");
     let place = panic
         .location()
         .map_or_else(String::new, |place| format!(" at {place}"));

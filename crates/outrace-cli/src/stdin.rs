@@ -11,6 +11,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use outrace::process::{DRAIN_IDLE_TIMEOUT, DRAIN_TIMEOUT, LinePublisher};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -61,7 +62,12 @@ pub(crate) async fn feed(
                 end = &mut reading => return end?,
                 _ = signals.next() => on_signal(),
             }
-            stop.send_replace(Some(Instant::now() + DRAIN_TIMEOUT));
+            // Without a reader of the output there are no viewers either: nobody gets the rest.
+            let drain = match Output::stdout().is_closed() {
+                true => Duration::ZERO,
+                false => DRAIN_TIMEOUT,
+            };
+            stop.send_replace(Some(Instant::now() + drain));
             tokio::select! {
                 end = &mut reading => return end?,
                 _ = signals.next() => {}

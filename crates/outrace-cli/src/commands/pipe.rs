@@ -5,7 +5,7 @@ use outrace::process::{LinePublisher, LineSender};
 use outrace::{ChannelName, ProcessId, Status};
 
 use crate::console::notice;
-use crate::failure::Failure;
+use crate::failure::{Failure, plain};
 use crate::flags::{LosslessOption, ServerOptions};
 use crate::output::Output;
 use crate::server::{Server, signal_exit_code};
@@ -78,7 +78,12 @@ impl Pipe {
             signals.next().await;
         }
         let cut = server.shut_down(&mut signals).await;
-        end.map_err(|error| Failure::new(code, format!("cannot read standard input: {error}")))?;
+        end.map_err(|error| {
+            Failure::new(
+                code,
+                format!("cannot read standard input: {}", plain(&error)),
+            )
+        })?;
         Ok(cut.map_or(code, signal_exit_code))
     }
 }

@@ -131,11 +131,12 @@ fn out_of_range(error: ConfigError) -> Failure {
             value,
             min,
             max,
+            unit,
             ..
         } => {
             let option = setting.replace('_', "-");
             Failure::usage(format!(
-                "--{option} is {value}, but has to be between {min} and {max}"
+                "--{option} is {value}{unit}, but has to be between {min} and {max}{unit}"
             ))
         }
         error => Failure::usage(error),

@@ -18,7 +18,11 @@ pub(crate) fn has_color(output: &impl IsTerminal) -> bool {
         _ if no_color() => false,
         Some("0" | "false") => false,
         Some(_) => true,
-        None if clicolor_force() => true,
+        None if clicolor_force()
+            && std::env::var_os("CLICOLOR_FORCE").is_some_and(|v| v != "0") =>
+        {
+            true
+        }
         None => clicolor() != Some(false) && output.is_terminal() && is_named_terminal(),
     }
 }

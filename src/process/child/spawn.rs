@@ -81,7 +81,7 @@ impl SpawnError {
 }
 
 /// Makes the command that runs a script without an interpreter line.
-type ScriptCommand = Box<dyn FnOnce() -> Command + Send>;
+type ScriptCommand = Box<dyn FnOnce() -> Option<Command> + Send>;
 
 /// A process to start, with options. [`Hub::spawn`] is the short form.
 ///
@@ -145,10 +145,10 @@ impl Spawn {
     /// Sets the command to start if the system takes the first one for no program (`ENOEXEC`), as
     /// it does with a script that has no `#!` line. A shell runs such a script itself.
     ///
-    /// Without this, such a script is refused. See
+    /// Without this, or if `make` returns `None`, such a script is refused. See
     /// [`Program::script_command`](crate::process::Program::script_command).
     #[must_use]
-    pub fn script(mut self, make: impl FnOnce() -> Command + Send + 'static) -> Self {
+    pub fn script(mut self, make: impl FnOnce() -> Option<Command> + Send + 'static) -> Self {
         self.script = Some(Box::new(make));
         self
     }
@@ -222,12 +222,18 @@ impl Spawn {
 
     fn spawn_child(&mut self) -> io::Result<SpawnedChild> {
         let spawned = spawn_child(&mut self.command, self.own_group);
-        match (spawned, self.script.take()) {
-            (Err(error), Some(script)) if Errno::from_io_error(&error) == Some(Errno::NOEXEC) => {
-                self.command = script();
+        let Err(error) = &spawned else {
+            return spawned;
+        };
+        if Errno::from_io_error(error) != Some(Errno::NOEXEC) {
+            return spawned;
+        }
+        match self.script.take().and_then(|make| make()) {
+            Some(script) => {
+                self.command = script;
                 spawn_child(&mut self.command, self.own_group)
             }
-            (spawned, _) => spawned,
+            None => spawned,
         }
     }
 

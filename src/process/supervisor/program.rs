@@ -1,6 +1,8 @@
 //! A program that can be started several times.
 
 use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
@@ -99,28 +101,33 @@ impl Program {
     }
 
     /// Returns a command that lets `sh` read the program as a script, with the same arguments,
-    /// environment and working directory. See [`Spawn::script`](crate::process::Spawn::script).
-    pub fn script_command(&self) -> Command {
-        let name = Path::new(&self.program);
-        let path = if self.program.as_encoded_bytes().contains(&b'/') {
-            // Without `./` the shell would take the path for an option.
-            let is_option = self.program.as_encoded_bytes().starts_with(b"-");
-            if is_option {
-                Path::new(".").join(name)
-            } else {
-                name.to_owned()
-            }
-        } else {
-            let absolute = self
-                .locate()
-                .and_then(|path| std::path::absolute(path).ok());
-            absolute.unwrap_or_else(|| name.to_owned())
+    /// environment and working directory. Returns `None` if the program is not there, or has a NUL
+    /// byte in its first line and so is no script. See
+    /// [`Spawn::script`](crate::process::Spawn::script).
+    pub fn script_command(&self) -> Option<Command> {
+        let found = self.locate().filter(|path| is_text(path))?;
+        let name = self.program.as_encoded_bytes();
+        // The shell looks a path up from the working directory, as the system does. It would take
+        // one that begins with `-` for an option.
+        let path = match name.contains(&b'/') && !name.starts_with(b"-") {
+            true => PathBuf::from(&self.program),
+            false => std::path::absolute(found).ok()?,
         };
         let script = Self {
             program: "sh".into(),
             arguments: Vec::new(),
             ..self.clone()
         };
-        script.args([path]).args(&self.arguments).command()
+        Some(script.args([path]).args(&self.arguments).command())
     }
+}
+
+/// Returns whether the first line of a file, as far as a shell looks, has no NUL byte.
+fn is_text(path: &Path) -> bool {
+    let mut head = [0; 80];
+    let read = File::open(path).and_then(|mut file| file.read(&mut head));
+    read.is_ok_and(|n| {
+        let line = head[..n].split(|&byte| byte == b'\n').next();
+        line.is_none_or(|line| !line.contains(&0))
+    })
 }

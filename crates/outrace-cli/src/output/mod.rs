@@ -74,6 +74,14 @@ fn is_same_file(one: BorrowedFd<'_>, other: BorrowedFd<'_>) -> bool {
     }
 }
 
+/// Returns whether a write failed since the reader of a pipe or socket has gone away.
+fn is_without_reader(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset | io::ErrorKind::NotConnected
+    )
+}
+
 impl Output {
     pub(crate) fn stdout() -> &'static Self {
         &STDOUT
@@ -105,7 +113,7 @@ impl Output {
         let loss = state.guard.take_loss();
         match written {
             // The reader did not want these lines. They are not lost.
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
+            Err(error) if is_without_reader(&error) => {
                 state.guard.give_up();
                 state.guard.take_loss();
                 let closed = if self.is_standard_output {
@@ -188,6 +196,12 @@ impl Output {
     /// Cancel safe: a permit that is not taken stays.
     pub(crate) async fn closed(&self) {
         self.closed.notified().await;
+    }
+
+    /// Lets the program end with its own exit code although its reader has gone away.
+    pub(crate) fn excuse(&self) {
+        // Relaxed: the flag publishes no other data.
+        self.is_closed.store(false, Ordering::Relaxed);
     }
 
     /// Returns whether the program is to end, since a write has found no reader.

@@ -53,9 +53,9 @@ impl Run {
                         OutputSink::new(Output::stderr()),
                     )
                     .script(move || {
-                        let mut command = script.script_command();
+                        let mut command = script.script_command()?;
                         command.stdin(Stdio::inherit());
-                        command
+                        Some(command)
                     })
                     .own_group(!terminal)
                     .lossless(self.lossless.limit)

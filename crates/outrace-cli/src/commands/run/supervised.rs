@@ -107,6 +107,8 @@ impl Job<'_> {
             .collect();
         let mut supervisor = None;
         let server = Server::start_with(self.server, &channels, self.quiet, |hub, router| {
+            let (stay, viewed) = (self.stay, hub.clone());
+            Output::stdout().go_on_while(move || stay || viewed.client_count() > 0);
             let started = builder.start(hub).map_err(Failure::usage)?;
             let processes = Processes::new(started.control(), self.supervision.control);
             supervisor = Some(started);
@@ -114,8 +116,6 @@ impl Job<'_> {
         })
         .await?;
         let supervisor = supervisor.expect("it was started when the server was");
-        let (stay, hub) = (self.stay, server.hub.clone());
-        Output::stdout().go_on_while(move || stay || hub.client_count() > 0);
         let hurried = self.until_end(&supervisor, &mut signals).await;
         let failed = || supervisor.first_failure().map_or(0, |failed| failed.code);
         let ended = supervisor

@@ -124,8 +124,11 @@ impl Watch {
             Ok(None) => Ok(0),
             Ok(Some(lost)) if lost.is_orderly() => Ok(0),
             Ok(Some(lost)) => Err(Failure::new(1, format!("{}: {lost}", self.shown_url()))),
-            // The reader of our output has ended, as `head` does: so does the program.
-            Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(0),
+            // The reader of our output has had enough, as `head` has. The job is done.
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => {
+                Output::stdout().excuse();
+                Ok(0)
+            }
             Err(error) => Err(Failure::new(
                 1,
                 format!("cannot write to standard output: {error}"),

@@ -84,7 +84,7 @@ impl SupervisorBuilder {
     }
 
     /// Sets whether all processes are stopped when one has ended by itself, whatever its code, and
-    /// is not restarted. The default is `false`. [`Supervisor::first_end`] returns which one it was.
+    /// is not restarted. The default is `false`. [`Supervisor::first_end`] returns that process.
     pub fn stop_all_on_end(mut self, stop: bool) -> Self {
         self.settings.stop_all_on_end = stop;
         self

@@ -33,27 +33,20 @@ async fn bash(line: &str) -> (ExitStatus, String, String) {
     (output.status, text(output.stdout), text(output.stderr))
 }
 
-/// Starts the program with a line for a shell, which replaces itself with it, and waits until it
-/// listens. Its standard input is a pipe, and its standard error too unless the line says otherwise.
-fn serving(redirected: &str, arguments: &[&str], stdout: Stdio) -> Outrace {
-    let (command, rest) = arguments.split_first().unwrap();
-    let script = format!("exec \"$0\" {command} --listen 127.0.0.1:0 \"$@\" {redirected}");
-    let mut child = Command::new("sh")
-        .args(["-c", &script, PATH])
-        .args(rest)
-        .stdin(Stdio::piped())
-        .stdout(stdout)
-        .stderr(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()
-        .unwrap();
-    Outrace {
+/// Takes over the program with this process, whose standard error is a pipe, and waits until it
+/// listens.
+async fn until_serving(mut child: Child) -> Outrace {
+    let mut outrace = Outrace {
         stdin: child.stdin.take(),
-        stdout: child.stdout.take().map_or_else(nothing, BufReader::new),
+        stdout: nothing(),
         stderr: lines_of(child.stderr.take().unwrap()),
         child,
         url: String::new(),
-    }
+    };
+    let said = outrace.complaint_with("ws://").await;
+    let at = said.find("ws://").unwrap();
+    outrace.url = said[at..].split([',', ' ']).next().unwrap().to_owned();
+    outrace
 }
 
 /// Returns the standard output of a program that prints nothing.
@@ -70,13 +63,6 @@ fn silence() -> Lines<BufReader<ChildStderr>> {
 
 fn lines_of(stderr: ChildStderr) -> Lines<BufReader<ChildStderr>> {
     BufReader::new(stderr).lines()
-}
-
-async fn until_serving(mut outrace: Outrace) -> Outrace {
-    let said = outrace.complaint_with("ws://").await;
-    let at = said.find("ws://").unwrap();
-    outrace.url = said[at..].split([',', ' ']).next().unwrap().to_owned();
-    outrace
 }
 
 async fn signal_of(child: &mut Child) -> Option<i32> {
@@ -101,8 +87,14 @@ async fn closed_streams_are_those_of_dev_null_and_the_command_runs() {
         }
         assert_eq!(fs::read_to_string(&proof).unwrap(), "ran\n".repeat(10));
         // No socket and no file takes the place of a closed stream.
-        let mut server = serving("<&- >&-", &["serve"], Stdio::null());
-        server = until_serving(server).await;
+        let script = "exec \"$0\" serve --listen 127.0.0.1:0 <&- >&-";
+        let child = Command::new("sh")
+            .args(["-c", script, PATH])
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        let server = until_serving(child).await;
         for number in [0, 1] {
             let fd = format!("/proc/{}/fd/{number}", server.child.id().unwrap());
             assert_eq!(fs::read_link(fd).unwrap(), Path::new("/dev/null"));
@@ -381,7 +373,7 @@ async fn output_goes_on_when_there_is_room_again_and_every_line_is_whole_or_coun
         // A limit of the size of files stands for a full disk.
         let echo = "while read line; do echo \"$line\"; done";
         let script = "trap '' XFSZ; ulimit -f 4; exec \"$0\" run --listen 127.0.0.1:0 --id it -- sh -c \"$1\"";
-        let mut child = Command::new("bash")
+        let child = Command::new("bash")
             .args(["-c", script, PATH, echo])
             .stdin(Stdio::piped())
             .stdout(Stdio::from(file))
@@ -389,14 +381,7 @@ async fn output_goes_on_when_there_is_room_again_and_every_line_is_whole_or_coun
             .kill_on_drop(true)
             .spawn()
             .unwrap();
-        let outrace = Outrace {
-            stdin: child.stdin.take(),
-            stdout: nothing(),
-            stderr: lines_of(child.stderr.take().unwrap()),
-            child,
-            url: String::new(),
-        };
-        let mut outrace = until_serving(outrace).await;
+        let mut outrace = until_serving(child).await;
         let mut client = JsonClient::subscribed(&outrace.url, "process:it").await;
         let mut sent = 0;
         let mut next = |count: usize| {
@@ -615,7 +600,7 @@ async fn pipe_passes_its_input_through_byte_for_byte() {
         let scratch = Scratch::new();
         let mut input: Vec<u8> = (0..200_000_u32).map(|i| (i % 251) as u8).collect();
         input.extend_from_slice(b"\r\n\xff\n\nlast without an end");
-        let path = scratch.file("input", &input);
+        scratch.file("input", &input);
         let folder = scratch.folder().display();
         for line in [
             "cat input | outrace pipe --id a --tee $at",
@@ -625,7 +610,6 @@ async fn pipe_passes_its_input_through_byte_for_byte() {
             assert_eq!(status.code(), Some(0), "{said}");
             assert!(fs::read(scratch.path("output")).unwrap() == input, "{line}");
         }
-        assert!(Path::new(&path).exists());
         // Without --tee nothing is printed.
         let (_, stdout, _) = bash("echo hi | outrace pipe --id a $at").await;
         assert_eq!(stdout, "");

@@ -30,6 +30,8 @@ pub(crate) const CHANNEL_BYTES: usize = 4096;
 pub(crate) struct History {
     blocks: VecDeque<Arc<Block>>,
     bytes: usize,
+    /// Messages of all blocks.
+    messages: u64,
 }
 
 /// The number of bytes by which a history has changed.
@@ -49,6 +51,7 @@ impl History {
         let bytes = block.memory();
         block.charge(bytes);
         self.bytes += bytes;
+        self.messages += block.len() as u64;
         self.blocks.push_back(block);
         change + bytes as isize + self.trim(keep, now)
     }
@@ -65,6 +68,7 @@ impl History {
                 break;
             }
             self.bytes -= front.charged();
+            self.messages -= front.len() as u64;
             change -= front.charged() as isize;
             self.blocks.pop_front();
         }
@@ -109,6 +113,27 @@ impl History {
     pub(crate) fn find(&self, seq: u64) -> Option<&Arc<Block>> {
         let index = self.blocks.partition_point(|block| block.last_seq() < seq);
         self.blocks.get(index)
+    }
+
+    /// Returns how many of the messages before `end`, from `start` on, are not held. They were
+    /// dropped before they were sealed, or are too old.
+    ///
+    /// Linear in blocks where messages between two blocks are missing, which a flood alone causes.
+    pub(crate) fn missing(&self, start: u64, end: u64) -> u64 {
+        let wanted = end.saturating_sub(start);
+        let first = self.blocks.front().map_or(u64::MAX, |block| block.first_seq());
+        let has_all = self.last_seq().saturating_sub(first) + 1 == self.messages;
+        if has_all && first <= start && end <= self.last_seq() + 1 {
+            return 0;
+        }
+        let from = self.blocks.partition_point(|block| block.last_seq() < start);
+        let held: u64 = self
+            .blocks
+            .range(from..)
+            .take_while(|block| block.first_seq() < end)
+            .map(|block| (block.last_seq() + 1).min(end) - block.first_seq().max(start))
+            .sum();
+        wanted - held
     }
 
     fn last_seq(&self) -> u64 {

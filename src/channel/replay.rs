@@ -96,13 +96,14 @@ impl<'a, 'd> Replay<'a, 'd> {
             Some(_) => tail.map_or((oldest, oldest - 1), |start| (start, 0)),
             None => (tail.unwrap_or(next), 0),
         };
+        let untold = self.untold(start, next);
         let frame = encode::subscribed(
             self.delivery.to.encoding,
             self.delivery.channel.name(),
             epoch,
             start - 1,
-            next - start,
-            lost,
+            next - start - untold,
+            lost + untold,
             &HubShared::timestamp(),
         );
         if !self.delivery.control(frame) {
@@ -111,6 +112,15 @@ impl<'a, 'd> Replay<'a, 'd> {
         cursor.announced = true;
         cursor.behind = (start < next || !cursor.refetches.is_empty()).then_some(start);
         true
+    }
+
+    /// Returns how many messages of a replay the subscription misses without being told of a gap:
+    /// they were dropped when they were published, and it did not ask for gaps.
+    fn untold(&self, start: u64, end: u64) -> u64 {
+        if self.delivery.to.tells_gaps() {
+            return 0;
+        }
+        self.past.history.missing(start, end)
     }
 
     /// Sends a range again. Returns false when there was no room for all of it.
@@ -146,7 +156,7 @@ impl<'a, 'd> Replay<'a, 'd> {
             // Nothing is kept: an empty range at the place that was asked for.
             (asked.from, asked.from - 1)
         };
-        let kept = to + 1 - from;
+        let kept = to + 1 - from - self.untold(from, to + 1);
         let lost = asked.to - asked.from + 1 - kept;
         let name = self.delivery.channel.name();
         let frame = encode::replay(name, epoch, from, to, lost, &HubShared::timestamp());

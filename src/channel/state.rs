@@ -52,6 +52,7 @@ pub(crate) struct Channel {
     /// The collection that keeps the channel; `None` for the channel of all clients.
     owner: Option<Weak<dyn ChannelOwner>>,
     skipped: AtomicU64,
+    dropped: AtomicU64,
     /// The time of the last publication or replay, in nanoseconds since the hub began.
     used_at: AtomicU64,
     /// The time at which the flush that is due was asked for, by the same clock; 0 when none was.
@@ -92,6 +93,7 @@ impl Channel {
             kept_bytes: AtomicUsize::new(0),
             owner: None,
             skipped: AtomicU64::new(0),
+            dropped: AtomicU64::new(0),
             used_at: AtomicU64::new(0),
             asked_at: AtomicU64::new(0),
             status: Mutex::default(),
@@ -196,6 +198,16 @@ impl Channel {
 
     pub(super) fn count_skipped(&self, messages: u64) {
         self.skipped.fetch_add(messages, Ordering::Relaxed);
+    }
+
+    /// Returns the number of messages that found the channel's queue full.
+    pub(crate) fn dropped(&self) -> u64 {
+        self.dropped.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn count_dropped(&self, messages: u64) {
+        self.dropped.fetch_add(messages, Ordering::Relaxed);
+        self.shared.recorder.dropped(messages);
     }
 
     /// Returns the last status published. Of several publishers' statuses it is the one that came

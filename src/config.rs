@@ -30,6 +30,8 @@ pub(crate) struct Config {
     pub(crate) history_total: usize,
     pub(crate) ping_interval: Duration,
     pub(crate) idle_timeout: Duration,
+    /// `None` waits for ever.
+    pub(crate) write_timeout: Option<Duration>,
     pub(crate) close_timeout: Duration,
     pub(crate) flush_timeout: Duration,
     pub(crate) shutdown_spread: Duration,
@@ -69,6 +71,7 @@ impl Default for Config {
             history_total: 256 * 1024 * 1024,
             ping_interval: Duration::from_secs(30),
             idle_timeout: Duration::from_secs(60),
+            write_timeout: None,
             close_timeout: Duration::from_secs(2),
             flush_timeout: Duration::from_secs(5),
             shutdown_spread: Duration::ZERO,
@@ -132,7 +135,10 @@ impl Config {
         ] {
             check_duration(setting, value, min, MAX_DURATION)?;
         }
-        Ok(())
+        match self.write_timeout {
+            Some(timeout) => check_duration("write_timeout", timeout, MILLISECOND, MAX_DURATION),
+            None => Ok(()),
+        }
     }
 
     /// Returns how many frames a client may send at once.

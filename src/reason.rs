@@ -33,6 +33,9 @@ pub enum CloseReason {
     /// The peer sent nothing for the time of
     /// [`HubBuilder::idle_timeout`](crate::HubBuilder::idle_timeout): close code 1001.
     HeartbeatTimeout,
+    /// The peer took none of the bytes that waited for it for longer than
+    /// [`HubBuilder::write_timeout`](crate::HubBuilder::write_timeout): close code 1008.
+    WriteTimeout,
     /// The application called [`Client::close`](crate::Client::close): close code 1008.
     Kicked,
     /// Handling this connection panicked, usually in a callback of the application: close code
@@ -44,7 +47,7 @@ pub enum CloseReason {
 
 impl CloseReason {
     /// Every reason, in the order of the statistics.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::PeerClosed,
         Self::PeerGone,
         Self::Shutdown,
@@ -55,6 +58,7 @@ impl CloseReason {
         Self::TooManyMessages,
         Self::Overflow,
         Self::HeartbeatTimeout,
+        Self::WriteTimeout,
         Self::Kicked,
         Self::Internal,
         Self::Expired,
@@ -68,9 +72,11 @@ impl CloseReason {
             Self::Shutdown | Self::HeartbeatTimeout => Some(1001),
             Self::ProtocolViolation => Some(1002),
             Self::InvalidUtf8 => Some(1007),
-            Self::TooManyFragments | Self::TooManyMessages | Self::Kicked | Self::Expired => {
-                Some(1008)
-            }
+            Self::TooManyFragments
+            | Self::TooManyMessages
+            | Self::WriteTimeout
+            | Self::Kicked
+            | Self::Expired => Some(1008),
             Self::MessageTooBig => Some(1009),
             Self::Internal => Some(1011),
             Self::Overflow => Some(1013),
@@ -90,6 +96,7 @@ impl CloseReason {
             Self::TooManyMessages => "too many messages",
             Self::Overflow => "queue overflow",
             Self::HeartbeatTimeout => "heartbeat timeout",
+            Self::WriteTimeout => "write timeout",
             Self::Kicked => "closed by the server",
             Self::Internal => "internal error",
             Self::Expired => "token expired",

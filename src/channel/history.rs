@@ -196,7 +196,7 @@ mod tests {
     proptest! {
         #[test]
         fn the_changes_add_up_to_what_is_held_and_stay_within_the_bounds(
-            blocks in prop::collection::vec((1..20usize, 0..3usize), 1..60),
+            blocks in prop::collection::vec((1..20usize, 0..3usize, 0..3u64), 1..60),
             bytes in 500..20_000usize,
             messages in 1..100usize,
         ) {
@@ -204,16 +204,24 @@ mod tests {
             let keep = Keep { messages, bytes, age: u64::MAX };
             let mut history = History::default();
             let (mut held, mut seq) = (0isize, 0u64);
-            for (count, line) in blocks {
-                let block = block(seq + 1, count, lines[line], 0);
-                seq += count as u64;
+            for (count, line, dropped) in blocks {
+                let block = block(seq + 1 + dropped, count, lines[line], 0);
+                seq += dropped + count as u64;
                 held += history.append(Arc::clone(&block), keep, 0);
                 let sum: usize = history.blocks.iter().map(|block| block.memory()).sum();
                 prop_assert_eq!(held, (sum + CHANNEL_BYTES) as isize);
                 prop_assert!(history.bytes <= bytes || history.blocks.len() == 1);
                 let oldest = history.oldest(keep).unwrap();
                 prop_assert!(seq + 1 - oldest <= messages as u64);
-                prop_assert!(history.find(oldest).unwrap().first_seq() <= oldest);
+                let first = history.blocks[0].first_seq();
+                for (start, end) in [(1, seq + 9), (first, seq + 1), (oldest, seq), (seq, seq)] {
+                    let is_held = |seq: &u64| {
+                        let block = history.find(*seq);
+                        block.is_some_and(|block| block.first_seq() <= *seq)
+                    };
+                    let missing = (start..end).filter(|seq| !is_held(seq)).count();
+                    prop_assert_eq!(history.missing(start, end), missing as u64);
+                }
             }
             held += history.clear();
             prop_assert_eq!(held, 0);

@@ -277,6 +277,10 @@ impl Acceptor {
                 tracing::debug!(%peer, "a request took too long");
                 return;
             }
+            () = in_flight.stalled(self.hub.engine().config().write_timeout) => {
+                tracing::debug!(%peer, "a stream's peer took nothing for too long");
+                return;
+            }
             () = self.stopped() => {
                 connection.as_mut().graceful_shutdown();
                 connection.await

@@ -14,4 +14,5 @@ mod limits;
 mod metrics;
 mod mounted;
 mod own_log;
+mod stalled;
 mod wire;

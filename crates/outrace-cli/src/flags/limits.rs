@@ -80,6 +80,11 @@ pub(crate) struct Limits {
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = duration)]
     idle_timeout: Duration,
 
+    /// How long a client may take none of the bytes that wait for it; then it is closed with code
+    /// 1008 [default: for ever]
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    write_timeout: Option<Duration>,
+
     /// How long a client may take to answer a close frame
     #[arg(long, value_name = "TIME", default_value = "2s", value_parser = duration)]
     close_timeout: Duration,
@@ -110,6 +115,7 @@ impl Limits {
             .max_channels(self.max_channels)
             .ping_interval(self.ping_interval)
             .idle_timeout(self.idle_timeout)
+            .write_timeout(self.write_timeout)
             .close_timeout(self.close_timeout)
             .flush_timeout(self.flush_timeout)
             .shutdown_spread(self.shutdown_spread);

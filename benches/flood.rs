@@ -87,7 +87,10 @@ fn flood(publishers: usize, time: Duration) -> (u64, Stats) {
         let stats = hub.stats();
         let late = start.elapsed().as_secs_f64() / time.as_secs_f64();
         over.store(true, Ordering::Relaxed);
-        assert!(late < 2.0, "the measuring thread came {late} times too late");
+        assert!(
+            late < 2.0,
+            "the measuring thread came {late} times too late"
+        );
         runtime.block_on(hub.shutdown());
         stats
     });

@@ -43,6 +43,16 @@ pub(crate) const MAX_DURATION: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// The largest count of things that there is no other bound for.
 const MAX_COUNT: usize = usize::MAX >> 1;
+/// Returns a bound as a number of things in memory. Where addresses have 32 bits, half of them is
+/// the limit.
+const fn at_most(bound: u64) -> usize {
+    if bound > MAX_COUNT as u64 {
+        MAX_COUNT
+    } else {
+        bound as usize
+    }
+}
+
 /// The largest rate and burst, in frames: more than any client sends.
 const MAX_FRAMES: usize = 1_000_000_000;
 /// The smallest default burst, in frames: twice the default number of subscriptions.
@@ -104,8 +114,8 @@ impl Config {
             ("max_fragments", self.max_fragments, 1, 1 << 30),
             ("message_rate", self.message_rate as usize, 1, MAX_FRAMES),
             ("message_burst", burst, 1, MAX_FRAMES),
-            ("max_body", self.max_body, 1024, 1 << 40),
-            ("history", self.history, 0, 1 << 32),
+            ("max_body", self.max_body, 1024, at_most(1 << 40)),
+            ("history", self.history, 0, at_most(1 << 32)),
             ("history_bytes", self.history_bytes, 1, MAX_BYTES),
             ("history_total", self.history_total, 1, MAX_BYTES),
         ] {

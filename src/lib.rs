@@ -288,6 +288,8 @@ mod config;
 mod connection;
 #[cfg(target_os = "linux")]
 mod descriptor;
+#[cfg(any(feature = "server", feature = "process"))]
+mod descriptor_limit;
 #[allow(unreachable_pub)]
 mod encode;
 mod error;

@@ -151,6 +151,9 @@ pub enum RefusalReason {
     /// [`HubBuilder::max_connections_per_address`](crate::HubBuilder::max_connections_per_address):
     /// 429.
     AddressLimit,
+    /// A connection that would last, while the process has no descriptor left but a reserve for
+    /// requests that are answered at once: 503.
+    Descriptors,
     /// A request with too large a header: 431.
     HeaderSize,
     /// A connection on which no request header came in time.
@@ -186,13 +189,14 @@ pub enum RefusalReason {
 
 impl RefusalReason {
     /// Every reason, in the order of the statistics.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::Handshake,
         Self::Unauthorized,
         Self::Forbidden,
         Self::Stopping,
         Self::ConnectionLimit,
         Self::AddressLimit,
+        Self::Descriptors,
         Self::HeaderSize,
         Self::HeaderTimeout,
         Self::HandshakeTimeout,
@@ -218,6 +222,7 @@ impl RefusalReason {
             Self::Stopping => "stopping",
             Self::ConnectionLimit => "connection limit",
             Self::AddressLimit => "address limit",
+            Self::Descriptors => "descriptor limit",
             Self::HeaderSize => "header too big",
             Self::HeaderTimeout => "header timeout",
             Self::HandshakeTimeout => "handshake timeout",

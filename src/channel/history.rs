@@ -121,12 +121,17 @@ impl History {
     /// Linear in blocks where messages between two blocks are missing, which a flood alone causes.
     pub(crate) fn missing(&self, start: u64, end: u64) -> u64 {
         let wanted = end.saturating_sub(start);
-        let first = self.blocks.front().map_or(u64::MAX, |block| block.first_seq());
+        let first = self
+            .blocks
+            .front()
+            .map_or(u64::MAX, |block| block.first_seq());
         let has_all = self.last_seq().saturating_sub(first) + 1 == self.messages;
         if has_all && first <= start && end <= self.last_seq() + 1 {
             return 0;
         }
-        let from = self.blocks.partition_point(|block| block.last_seq() < start);
+        let from = self
+            .blocks
+            .partition_point(|block| block.last_seq() < start);
         let held: u64 = self
             .blocks
             .range(from..)

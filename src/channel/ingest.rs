@@ -154,8 +154,7 @@ impl Ingest {
     /// Claims room for messages. Returns all that waits then, or `None` when there is no room.
     fn admit(&self, entry: &Entry, weight: Waiting, bound: Waiting) -> Option<Waiting> {
         let is_reserved = entry.is_reserved();
-        let has_place =
-            is_reserved && self.reserved.fetch_add(1, Ordering::Relaxed) < MAX_RESERVED;
+        let has_place = is_reserved && self.reserved.fetch_add(1, Ordering::Relaxed) < MAX_RESERVED;
         // A load first: publishers that only drop must not take the counter from the sealer.
         if has_place || !self.waiting().exceeds(bound) {
             let mut waiting =

@@ -112,7 +112,10 @@ impl Connection {
             Phase::Closing { reason, .. } | Phase::Lingering { reason, .. } => Some(reason),
             Phase::Open => {
                 let now = Instant::now();
-                if self.write_deadline().is_some_and(|deadline| now >= deadline) {
+                if self
+                    .write_deadline()
+                    .is_some_and(|deadline| now >= deadline)
+                {
                     self.begin_close(CloseReason::WriteTimeout);
                     return None;
                 }

@@ -422,7 +422,7 @@ mod tests {
         ];
         let above: [(&str, Set); 7] = [
             ("queue", |hub| hub.queue(4_194_305)),
-            ("history", |hub| hub.history((1 << 32) + 1)),
+            ("history", |hub| hub.history(usize::MAX)),
             ("message_rate", |hub| hub.message_rate(1_000_000_001)),
             ("shutdown_spread", |hub| hub.shutdown_spread(LONG)),
             ("flush_timeout", |hub| hub.flush_timeout(LONG)),

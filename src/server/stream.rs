@@ -85,7 +85,14 @@ pub(super) async fn events(
         ..SubscribeOptions::default()
     };
     let in_flight = in_flight.map(|Extension(in_flight)| in_flight);
-    open(&hub, admitted, &channel, Encoding::Events, options, in_flight)
+    open(
+        &hub,
+        admitted,
+        &channel,
+        Encoding::Events,
+        options,
+        in_flight,
+    )
 }
 
 /// Parses the id of an event.

@@ -57,7 +57,9 @@ fn sealed(stats: &Stats) -> u64 {
 }
 
 fn channel(hub: &Hub) -> outrace::ChannelStats {
-    hub.channels().next().expect("it is watched, or has a history")
+    hub.channels()
+        .next()
+        .expect("it is watched, or has a history")
 }
 
 #[tokio::test(flavor = "multi_thread")]

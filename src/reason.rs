@@ -173,13 +173,17 @@ pub enum RefusalReason {
     RangeLimit,
     /// A request to publish that holds no valid actions (400) or is not JSON (415).
     Actions,
+    /// A message longer than
+    /// [`HubBuilder::max_outgoing_message`](crate::HubBuilder::max_outgoing_message) that can't be
+    /// cut. It was not published. An action over HTTP gets 400.
+    MessageSize,
     /// A TLS handshake that failed or did not end in time.
     Tls,
 }
 
 impl RefusalReason {
     /// Every reason, in the order of the statistics.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::Handshake,
         Self::Unauthorized,
         Self::Forbidden,
@@ -199,6 +203,7 @@ impl RefusalReason {
         Self::ChannelLimit,
         Self::RangeLimit,
         Self::Actions,
+        Self::MessageSize,
         Self::Tls,
     ];
 
@@ -224,6 +229,7 @@ impl RefusalReason {
             Self::ChannelLimit => "channel limit",
             Self::RangeLimit => "range limit",
             Self::Actions => "invalid actions",
+            Self::MessageSize => "message too long",
             Self::Tls => "TLS handshake",
         }
     }

@@ -371,7 +371,7 @@ test(
     const partial = () => page.locator("#partials .row .text").allTextContents();
     hub.partial(CHANNEL, "importing\r\x1b[32m57%\x1b[0m <b>");
     await until(async () => (await partial()).length === 1);
-    assert.deepEqual(await partial(), ["57% <b>ing"]);
+    assert.deepEqual(await partial(), ["57% <b>ng"]);
     assert.equal(await page.locator("#partials .a-fg2").textContent(), "57%");
     hub.detailed(CHANNEL, { stream: "stderr" }, "a warning");
     await viewer.sees("a warning");

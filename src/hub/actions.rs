@@ -43,11 +43,11 @@ pub enum Reply {
     },
 }
 
+#[cfg(feature = "server")]
 impl Engine {
     /// Returns the name of the first action whose message is longer than
     /// [`HubBuilder::max_outgoing_message`](crate::HubBuilder::max_outgoing_message) and can't be
     /// cut.
-    #[cfg(feature = "server")]
     pub(crate) fn find_too_long(&self, actions: &[Action]) -> Option<&'static str> {
         let max_message = self.config().max_outgoing_message;
         let fits = |channel: Option<&ChannelName>, message: &Message| {

@@ -17,6 +17,7 @@ pub(crate) struct Config {
     pub(crate) max_subscriptions: usize,
     pub(crate) max_channels: usize,
     pub(crate) max_message: usize,
+    pub(crate) max_outgoing_message: usize,
     pub(crate) max_fragments: usize,
     pub(crate) message_rate: u32,
     /// `None` stands for the default, which depends on `max_subscriptions`.
@@ -69,6 +70,7 @@ impl Default for Config {
             max_subscriptions: 1024,
             max_channels: 100_000,
             max_message: 64 * 1024,
+            max_outgoing_message: 64 * 1024,
             max_fragments: 1024,
             message_rate: 100,
             message_burst: None,
@@ -111,6 +113,12 @@ impl Config {
             ("max_subscriptions", self.max_subscriptions, 1, 1 << 24),
             ("max_channels", self.max_channels, 1, MAX_COUNT),
             ("max_message", self.max_message, 1024, 1 << 30),
+            (
+                "max_outgoing_message",
+                self.max_outgoing_message,
+                4096,
+                1 << 30,
+            ),
             ("max_fragments", self.max_fragments, 1, 1 << 30),
             ("message_rate", self.message_rate as usize, 1, MAX_FRAMES),
             ("message_burst", burst, 1, MAX_FRAMES),

@@ -183,6 +183,10 @@ pub enum RefusalReason {
     RangeLimit,
     /// A request to publish that holds no valid actions (400) or is not JSON (415).
     Actions,
+    /// A message longer than
+    /// [`HubBuilder::max_outgoing_message`](crate::HubBuilder::max_outgoing_message) that can't be
+    /// cut. It was not published. An action over HTTP gets 400.
+    MessageSize,
     /// A TLS handshake that failed or did not end in time.
     Tls,
 }
@@ -210,6 +214,7 @@ impl RefusalReason {
         Self::ChannelLimit,
         Self::RangeLimit,
         Self::Actions,
+        Self::MessageSize,
         Self::Tls,
     ];
 
@@ -236,6 +241,7 @@ impl RefusalReason {
             Self::ChannelLimit => "channel limit",
             Self::RangeLimit => "range limit",
             Self::Actions => "invalid actions",
+            Self::MessageSize => "message too long",
             Self::Tls => "TLS handshake",
         }
     }

@@ -27,6 +27,8 @@ pub(crate) enum Entry {
     Resume(Arc<Subscription>),
     /// A subscriber that wants a range of messages again.
     Refetch(Arc<Subscription>, Range),
+    /// The unfinished line is to be shown.
+    Partial,
     /// The history may hold blocks that are too old.
     Trim,
     /// The history has to make room for those of other channels.

@@ -103,6 +103,10 @@ impl SealPass {
             Some(Entry::Refetch(subscription, range)) => {
                 sealer.refetch(&subscription, range, &mut self.tally);
             }
+            Some(Entry::Partial) => {
+                sealer.apply(&mut self.changes);
+                sealer.show_partial(&mut self.tally);
+            }
             Some(Entry::Trim) => sealer.trim(),
             Some(Entry::Forget) => sealer.forget(),
         }

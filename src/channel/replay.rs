@@ -70,6 +70,26 @@ impl<'a, 'd> Replay<'a, 'd> {
         }
         self.delivery
             .tell_last_gap(&mut cursor.gap, self.past.last + 1)
+            && self.show_partial(cursor)
+    }
+
+    /// Shows the unfinished line if the subscription is to see another text. Returns false when
+    /// there was no room.
+    fn show_partial(&mut self, cursor: &mut Cursor) -> bool {
+        if !cursor.owes_partial {
+            return true;
+        }
+        let envelope = &self.delivery.channel.style.envelope;
+        if let Some((frame, is_empty)) = self.delivery.to.channel.partial.frame(envelope)
+            && (cursor.has_partial || !is_empty)
+        {
+            if !self.delivery.partial(frame) {
+                return false;
+            }
+            cursor.has_partial = !is_empty;
+        }
+        cursor.owes_partial = false;
+        true
     }
 
     /// Sets a new subscription's place and tells it. Returns false when there was no room.
@@ -110,6 +130,7 @@ impl<'a, 'd> Replay<'a, 'd> {
             return false;
         }
         cursor.announced = true;
+        cursor.owes_partial = tracked.partial;
         cursor.behind = (start < next || !cursor.refetches.is_empty()).then_some(start);
         true
     }

@@ -9,6 +9,7 @@ use tokio::sync::Notify;
 use super::clock::Clock;
 use super::history::{ByteChange, Keep};
 use super::ingest::Waiting;
+use super::partial::PartialClock;
 use super::recorder::Recorder;
 use super::ticker::Ticker;
 use crate::config::Config;
@@ -30,6 +31,7 @@ pub(crate) struct HubShared {
     pub(crate) room: Notify,
     pub(super) clock: Arc<Clock>,
     pub(super) ticker: Arc<Ticker>,
+    pub(super) partial_clock: Arc<PartialClock>,
     /// The bounds of one channel's history. Nothing is kept when they allow no messages.
     pub(super) keep: Keep,
     /// Bytes of all histories.
@@ -71,6 +73,7 @@ impl HubShared {
             },
             recorder: Recorder::new(Arc::clone(&totals), Arc::clone(&clock)),
             ticker: Arc::new(Ticker::new(Arc::clone(&clock))),
+            partial_clock: Arc::new(PartialClock::new(Arc::clone(&clock))),
             totals,
             clock,
             room: Notify::new(),

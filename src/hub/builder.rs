@@ -126,6 +126,20 @@ impl HubBuilder {
         self
     }
 
+    /// Sets how many bytes a message to clients may have with its envelope and escapes: 64 KiB by
+    /// default, 4 KiB to 1 GiB.
+    ///
+    /// A longer line is published in pieces, each of which is a message with a number of its own.
+    /// Any other message that is longer is not published. It counts in
+    /// [`Stats::refused`](crate::Stats::refused) as
+    /// [`MessageSize`](crate::RefusalReason::MessageSize). The bound does not hold for
+    /// [`Client::send_text`](crate::Client::send_text). Clients of go-ws drop the connection at a
+    /// message beyond 64 KiB.
+    pub fn max_outgoing_message(mut self, bytes: usize) -> Self {
+        self.config.max_outgoing_message = bytes;
+        self
+    }
+
     /// Sets how many fragments (RFC 6455 section 5.4) a client's message may have: 1,024 by
     /// default, 1 to 2^30.
     ///

@@ -51,6 +51,10 @@ pub(crate) struct Limits {
     #[arg(long, value_name = "BYTES", default_value = "64KiB", value_parser = bytes)]
     max_message: usize,
 
+    /// Bytes of a message to a client, with its envelope and escapes; a longer line is cut
+    #[arg(long, value_name = "BYTES", default_value = "64KiB", value_parser = bytes)]
+    max_outgoing_message: usize,
+
     /// Fragments of a message from a client; more close with code 1008
     #[arg(long, value_name = "FRAGMENTS", default_value_t = 1024)]
     max_fragments: usize,
@@ -109,6 +113,7 @@ impl Limits {
             .max_body(self.max_body)
             .body_timeout(self.body_timeout)
             .max_message(self.max_message)
+            .max_outgoing_message(self.max_outgoing_message)
             .max_fragments(self.max_fragments)
             .message_rate(self.message_rate)
             .max_subscriptions(self.max_subscriptions)

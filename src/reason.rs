@@ -193,7 +193,7 @@ pub enum RefusalReason {
 
 impl RefusalReason {
     /// Every reason, in the order of the statistics.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::Handshake,
         Self::Unauthorized,
         Self::Forbidden,

@@ -90,6 +90,17 @@ fn one_sentence(text: &str) -> String {
     sentence + "; --help tells more"
 }
 
+/// Returns what to do about an error of the system where no more is known than the error; empty
+/// when there is nothing to say.
+pub(crate) fn advice(error: &io::Error) -> &'static str {
+    use rustix::io::Errno;
+    match Errno::from_io_error(error) {
+        Some(Errno::MFILE) => "; raise the limit of open files with ulimit -n",
+        Some(Errno::NFILE) => "; raise the system's limit of open files, fs.file-max",
+        _ => "",
+    }
+}
+
 /// Returns the system's words for an error, without the number of the error.
 pub(crate) fn plain(error: &io::Error) -> String {
     let words = error.to_string();

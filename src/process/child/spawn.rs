@@ -57,6 +57,15 @@ pub enum SpawnError {
         /// The system's error.
         source: io::Error,
     },
+    /// The process or the system has no descriptor left for the pipes of another process. See
+    /// [`raise_descriptor_limit`](crate::process::raise_descriptor_limit).
+    #[error("{program}: cannot be started: too many open files")]
+    TooManyOpenFiles {
+        /// The name or path of the program.
+        program: String,
+        /// The system's error.
+        source: io::Error,
+    },
     /// The program exists but the system cannot run it.
     #[error("{program}: cannot be run")]
     NotExecutable {
@@ -75,7 +84,10 @@ impl SpawnError {
             Self::Name(_) => 2,
             Self::NotFound { .. } => 127,
             Self::Interpreter { interpreter, .. } if interpreter.is_not_found() => 127,
-            Self::Interpreter { .. } | Self::Directory { .. } | Self::NotExecutable { .. } => 126,
+            Self::Interpreter { .. }
+            | Self::Directory { .. }
+            | Self::TooManyOpenFiles { .. }
+            | Self::NotExecutable { .. } => 126,
         }
     }
 }

@@ -8,11 +8,15 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::{BrokenInterpreter, SpawnError};
+use crate::descriptor_limit;
 
 /// Returns the error of a program that was not started. Looks at the file system, so it may blame
 /// another cause if that has changed meanwhile.
 pub(super) fn diagnose(command: &Command, source: io::Error) -> SpawnError {
     let program = command.get_program().to_string_lossy().into_owned();
+    if descriptor_limit::is_reached(&source) {
+        return SpawnError::TooManyOpenFiles { program, source };
+    }
     if let Some(directory) = command.get_current_dir()
         && !directory.is_dir()
     {

@@ -13,7 +13,7 @@ use super::Run;
 use super::env_file::Variable;
 use super::script_fault::script_fault;
 use crate::console::notice;
-use crate::failure::{Failure, plain};
+use crate::failure::{Failure, advice, plain};
 use crate::output::{Output, OutputSink};
 use crate::server::Server;
 use crate::signals::{SECOND_SIGNAL_GRACE, Signals};
@@ -172,6 +172,7 @@ pub(super) fn spawn_error_text(error: &SpawnError) -> String {
 fn not_started(error: &SpawnError) -> Failure {
     let advice = match error {
         SpawnError::NotFound { .. } => "; check its name, or give its path",
+        SpawnError::TooManyOpenFiles { source, .. } => advice(source),
         _ => "",
     };
     Failure::new(

@@ -131,3 +131,31 @@ fn is_text(path: &Path) -> bool {
         line.is_none_or(|line| !line.contains(&0))
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use outrace_testkit::Scratch;
+
+    #[test]
+    fn a_script_gets_the_arguments_of_the_program_and_a_binary_is_none() {
+        let scratch = Scratch::new();
+        scratch.file("w.sh", "echo\n");
+        scratch.file("foreign", "\x7fELF\0\n");
+        let script = |name: &str| {
+            let program = Program::new(name).args(["-x", "y"]).env("A", "a");
+            let command = program.current_dir(scratch.folder()).script_command()?;
+            let command = command.as_std();
+            assert_eq!(command.get_program(), "sh");
+            assert_eq!(command.get_current_dir(), Some(scratch.folder()));
+            assert_eq!(command.get_envs().count(), 1);
+            let words = command
+                .get_args()
+                .map(|word| word.to_str().unwrap().to_owned());
+            Some(words.collect::<Vec<_>>())
+        };
+        assert_eq!(script("./w.sh").unwrap(), ["./w.sh", "-x", "y"]);
+        assert_eq!(script("./foreign"), None);
+        assert_eq!(script("./none"), None);
+    }
+}

@@ -4,6 +4,7 @@
 
 mod access;
 mod bad_days;
+mod descriptors;
 mod load;
 mod lossless;
 mod pipe;

@@ -11,6 +11,8 @@ mod server;
 mod signals;
 mod stdin;
 
+use std::fs::File;
+use std::io;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -80,9 +82,12 @@ fn start(command: Command) -> Result<u8, Failure> {
     // Before the runtime starts threads. If the system refuses, the limit stays as it is, and what
     // meets it says so.
     let _ = outrace::process::raise_descriptor_limit();
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
+    let runtime = has_descriptors()
+        .and_then(|()| {
+            tokio::runtime::Builder::new_multi_thread()
+                .enable_all()
+                .build()
+        })
         .map_err(|error| {
             let (words, advice) = (plain(&error), advice(&error));
             Failure::new(1, format!("cannot start: {words}{advice}"))
@@ -105,4 +110,20 @@ fn start(command: Command) -> Result<u8, Failure> {
     // A thread may be blocked in a read of standard input, which nothing can interrupt.
     runtime.shutdown_background();
     code
+}
+
+/// The descriptors that a runtime needs, for its signals and its events.
+const RUNTIME_DESCRIPTORS: usize = 8;
+
+/// Checks that a runtime can be built. tokio panics where it finds no descriptor for its signals.
+fn has_descriptors() -> io::Result<()> {
+    let mut probes = Vec::new();
+    while probes.len() < RUNTIME_DESCRIPTORS {
+        match File::open("/dev/null") {
+            Ok(file) => probes.push(file),
+            Err(error) if advice(&error).is_empty() => return Ok(()),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }

@@ -42,6 +42,33 @@ async fn lines_come_one_by_one_and_statuses_apart_from_them() {
 }
 
 #[tokio::test]
+async fn the_pieces_of_a_long_line_are_printed_as_one_line() {
+    bounded(async {
+        let hub = Hub::builder().build().unwrap();
+        let mut watcher = Outrace::start(&["watch", &serve(&hub).await, "process:a", "process:b"]);
+        subscribed(&hub, "process:b").await;
+        subscribed(&hub, "process:a").await;
+        for line in ["x".repeat(100_000), "\0".repeat(60_000), "é".repeat(70_000)] {
+            hub.send_process_output("a", &line).unwrap();
+            assert!(watcher.printed().await == format!("process:a: {line}\n"));
+        }
+        let publisher = hub.publisher("process:a").unwrap();
+        let begun = ["begun"].iter().collect::<outrace::Lines>();
+        publisher.send_lines(begun.with_continued(vec![0]));
+        hub.send_process_output("b", "another").unwrap();
+        publisher.send_line("ended");
+        for line in [
+            "process:a: begun\n",
+            "process:b: another\n",
+            "process:a: ended\n",
+        ] {
+            assert_eq!(watcher.printed().await, line);
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn several_channels_are_told_apart() {
     bounded(async {
         let hub = Hub::new();

@@ -61,6 +61,15 @@ impl TextDecoder {
         }
     }
 
+    /// Returns the size of the smallest part of a character in the text that begins with `first`.
+    pub(super) fn unit_bytes(&self, first: u8) -> usize {
+        match self {
+            // Both byte-order marks of UTF-16 are read whole.
+            Self::Start { head, .. } if head.is_empty() && first >= 0xFE => 2,
+            _ => self.encoding().unit_bytes(),
+        }
+    }
+
     /// Takes note that bytes were passed over.
     pub(super) fn skip(&mut self) {
         if let Self::Start { head, assumed } = self

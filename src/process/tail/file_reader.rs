@@ -191,7 +191,7 @@ impl FileReader {
             return Ok(Chunk::Truncated);
         }
         // Half a unit waits for its other half.
-        let unit_bytes = self.decoder.encoding().unit_bytes();
+        let unit_bytes = self.decoder.unit_bytes(spare.first().copied().unwrap_or(0));
         let n = n - n % unit_bytes;
         if n == 0 {
             return Ok(Chunk::End);

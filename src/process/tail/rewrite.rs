@@ -52,7 +52,7 @@ impl RewriteCheck {
         // The times are looked at once. The follower's own next read changes the time of access.
         let is_explained = offset == 0
             || self.read_time.is_none_or(|read| read == time)
-            || !is_known && is_set_by_hand(metadata)
+            || !is_known && is_set_by_hand(metadata, modified.is_none())
             || is_full(file);
         if is_explained {
             *self = Self {
@@ -65,22 +65,134 @@ impl RewriteCheck {
             self.suspect = Some((time, now));
         }
         self.modified
-            && self.suspect.is_some_and(|(_, since)| {
-                now.saturating_duration_since(since) >= CONFIRMATION_TIME
-            })
+            && self
+                .suspect
+                .is_some_and(|(_, since)| now.saturating_duration_since(since) >= CONFIRMATION_TIME)
     }
 }
 
 /// Returns whether the times were set by a program such as `touch`. A write sets the times of
 /// modification and change to the same instant, and leaves the time of access.
-fn is_set_by_hand(metadata: &Metadata) -> bool {
+///
+/// `touch` is not reported as a change of the content. So the time of access matters only without
+/// reports: the follower may have read the file in the same tick of the clock.
+fn is_set_by_hand(metadata: &Metadata, compare_access: bool) -> bool {
     let modified = (metadata.mtime(), metadata.mtime_nsec());
     modified != (metadata.ctime(), metadata.ctime_nsec())
-        || modified == (metadata.atime(), metadata.atime_nsec())
+        || compare_access && modified == (metadata.atime(), metadata.atime_nsec())
 }
 
 /// Returns whether the file system has no space left. A write that fails for that reason changes
 /// the modification time.
 fn is_full(file: &File) -> bool {
     rustix::fs::fstatvfs(file).is_ok_and(|status| status.f_bavail == 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs::FileTimes;
+    use std::io::Write;
+    use std::path::PathBuf;
+    use std::time::SystemTime;
+
+    /// A file that was read to its end.
+    struct Log {
+        path: PathBuf,
+        check: RewriteCheck,
+        now: Instant,
+    }
+
+    impl Log {
+        fn new(name: &str) -> Self {
+            let name = format!("outrace-rewrite-{}-{name}", std::process::id());
+            let path = std::env::temp_dir().join(name);
+            std::fs::write(&path, "text\n").unwrap();
+            let now = Instant::now();
+            let check = RewriteCheck::default();
+            let mut log = Self { path, check, now };
+            assert!(!log.is_rewritten(Some(true)));
+            log
+        }
+
+        fn is_rewritten(&mut self, modified: Option<bool>) -> bool {
+            let file = File::open(&self.path).unwrap();
+            let metadata = file.metadata().unwrap();
+            self.check
+                .is_rewritten(&file, &metadata, 5, modified, self.now)
+        }
+
+        /// Writes the same text again, at another modification time.
+        fn rewrite(&self) {
+            let time = || self.path.metadata().unwrap().modified().unwrap();
+            let before = time();
+            while time() == before {
+                std::fs::write(&self.path, "text\n").unwrap();
+            }
+        }
+
+        /// Checks until the confirmation is due.
+        fn settle(&mut self, modified: Option<bool>) -> bool {
+            let at_once = self.is_rewritten(modified);
+            assert!(!at_once, "a write may be under way");
+            self.now += CONFIRMATION_TIME;
+            self.is_rewritten(modified.map(|_| false))
+        }
+    }
+
+    impl Drop for Log {
+        fn drop(&mut self) {
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
+
+    #[test]
+    fn the_same_text_written_again_is_found_with_and_without_reports() {
+        for modified in [None, Some(true)] {
+            let mut log = Log::new("again");
+            log.rewrite();
+            assert!(log.settle(modified));
+        }
+    }
+
+    #[test]
+    fn a_late_report_counts() {
+        let mut log = Log::new("late");
+        log.rewrite();
+        assert!(!log.settle(Some(false)));
+        assert!(log.is_rewritten(Some(true)));
+    }
+
+    #[test]
+    fn a_failed_write_changes_the_time_and_is_not_reported() {
+        let mut log = Log::new("failed");
+        log.rewrite();
+        assert!(!log.settle(Some(false)));
+    }
+
+    #[test]
+    fn an_unchanged_file_is_not_rewritten_whatever_is_reported() {
+        let mut log = Log::new("unchanged");
+        assert!(!log.settle(Some(true)));
+    }
+
+    #[test]
+    fn a_touched_file_is_not_rewritten() {
+        let mut log = Log::new("touched");
+        let file = File::options().write(true).open(&log.path).unwrap();
+        let time = SystemTime::now() + Duration::from_secs(9);
+        file.set_times(FileTimes::new().set_accessed(time).set_modified(time))
+            .unwrap();
+        assert!(!log.settle(None));
+    }
+
+    #[test]
+    fn a_file_that_grows_after_all_is_not_rewritten() {
+        let mut log = Log::new("grown");
+        log.rewrite();
+        assert!(!log.is_rewritten(Some(true)));
+        let mut file = File::options().append(true).open(&log.path).unwrap();
+        file.write_all(b"more\n").unwrap();
+        assert!(!log.settle(Some(true)));
+    }
 }

@@ -9,7 +9,8 @@ use tokio::net::TcpStream;
 
 use crate::program::{Outrace, run};
 
-async fn history(url: &str, channel: &str, lines: usize) -> Vec<String> {
+/// Returns the first lines of the history of a channel.
+pub(crate) async fn history(url: &str, channel: &str, lines: usize) -> Vec<String> {
     let address = url.trim_start_matches("ws://").trim_end_matches("/ws");
     let mut stream = TcpStream::connect(address).await.unwrap();
     let request =
@@ -52,7 +53,7 @@ async fn files_are_streamed_from_their_last_lines_through_a_rotation_to_a_signal
         let late = scratch.path("late.log");
         assert_eq!(
             server.complaint().await,
-            format!("outrace: {late} is not there or may not be read; waiting for it")
+            format!("outrace: {late} is not there; waiting for it")
         );
         assert_eq!(
             history(&server.url, "file:it.log", 2).await,
@@ -130,6 +131,8 @@ async fn a_wrong_command_line_gives_one_sentence() {
     bounded(async {
         let scratch = Scratch::new();
         let folder = scratch.path("");
+        let socket = scratch.path("socket");
+        let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
         for (arguments, code, part) in [
             (&["tail"][..], 2, "FILE"),
             (
@@ -139,6 +142,11 @@ async fn a_wrong_command_line_gives_one_sentence() {
             ),
             (&["tail", "--id", "no id", "x"], 2, "process id"),
             (&["tail", "-n", "3", "--from-start", "x"], 2, "--from-start"),
+            (&["tail", "-n", "+x", "x"], 2, "a line number"),
+            (&["tail", "-", "-"], 2, "read once"),
+            (&["tail", "[x", "x"], 2, "the pattern [x"),
+            (&["tail", "--id", "a", "*.nothing"], 2, "is a pattern"),
+            (&["tail", &socket], 1, "is a socket"),
             (&["tail", &folder], 1, "is a folder"),
         ] {
             let (ended, _, stderr) = run(arguments).await;

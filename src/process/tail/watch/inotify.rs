@@ -169,7 +169,10 @@ impl ChangeWatch {
     ///
     /// # Errors
     /// Returns an error if the system's limits are reached.
-    pub(in crate::process) fn set_entries(&mut self, paths: &[PathBuf]) -> Result<(), OutOfWatches> {
+    pub(in crate::process) fn set_entries(
+        &mut self,
+        paths: &[PathBuf],
+    ) -> Result<(), OutOfWatches> {
         let mut kept = HashMap::with_capacity(paths.len());
         let mut outcome = Ok(());
         for path in paths {

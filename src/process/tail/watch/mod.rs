@@ -31,7 +31,10 @@ mod none {
     pub(in crate::process) struct ChangeWatch;
 
     impl ChangeWatch {
-        pub(in crate::process) fn set_entries(&mut self, _: &[PathBuf]) -> Result<(), OutOfWatches> {
+        pub(in crate::process) fn set_entries(
+            &mut self,
+            _: &[PathBuf],
+        ) -> Result<(), OutOfWatches> {
             Ok(())
         }
 

@@ -122,7 +122,10 @@ impl TailFiles {
                 _ = signals.next() => break,
                 Some(()) = ends.recv() => running -= 1,
                 // A file that comes later is read from its beginning.
-                _ = searches.tick(), if has_patterns => matched.search(Begin::Line(1)).await?,
+                _ = searches.tick(), if has_patterns => tokio::select! {
+                    _ = signals.next() => break,
+                    searched = matched.search(Begin::Line(1)) => searched?,
+                },
             }
         }
         tails.extend(matched.tails.into_values());
@@ -154,7 +157,9 @@ impl Targets {
             )));
         }
         if arguments.iter().filter(|it| *it == Path::new("-")).count() > 1 {
-            return Err(Failure::usage("- is given twice: standard input is read once"));
+            return Err(Failure::usage(
+                "- is given twice: standard input is read once",
+            ));
         }
         let mut targets = Self {
             files: Vec::new(),

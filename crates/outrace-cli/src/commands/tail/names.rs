@@ -42,8 +42,7 @@ impl Names {
 }
 
 fn channel(id: &ProcessId) -> ChannelName {
-    ChannelName::parse(&format!("file:{id}"))
-        .expect("what a process id holds, a channel name does")
+    ChannelName::parse(&format!("file:{id}")).expect("what a process id holds, a channel name does")
 }
 
 /// Yields names for a file, the best first: `access.log`, `nginx-access.log`,

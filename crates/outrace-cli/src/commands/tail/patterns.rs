@@ -91,9 +91,10 @@ impl Matches {
                 continue;
             }
             // The file is read on by its old name, after a rotation from `a.log` to `a.log.1`.
-            let was_followed = self.followed.iter().any(|(old, file)| {
-                file.identity == *identity && found.get(old) != Some(identity)
-            });
+            let was_followed = self
+                .followed
+                .iter()
+                .any(|(old, file)| file.identity == *identity && found.get(old) != Some(identity));
             let was_renamed = self.renamed.values().any(|old| old == identity);
             if was_followed || was_renamed {
                 renamed.insert(path.clone(), *identity);

@@ -1,0 +1,43 @@
+//! The system's reports of changes.
+
+use std::io::Write;
+use std::time::Duration;
+
+use outrace::Hub;
+use outrace::process::Tail;
+use outrace_testkit::{bounded, eventually, last_seq};
+
+use super::{Log, open_files};
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn many_files_take_one_inotify_instance_and_each_is_read_at_once() {
+    bounded(async {
+        let hub = Hub::builder().history(16).build().unwrap();
+        let mut scratches = Vec::new();
+        let mut tails = Vec::new();
+        for number in 0..150 {
+            let scratch = Log::new();
+            let file = scratch.append();
+            // Never checked without a report.
+            let tail = Tail::builder(scratch.log())
+                .poll_interval(Duration::from_secs(3600))
+                .start(&hub, &format!("file:{number}"))
+                .unwrap();
+            scratches.push((scratch, file));
+            tails.push(tail);
+        }
+        eventually(|| open_files("it.log") >= 300).await;
+        assert_eq!(open_files("inotify"), 1);
+        for (number, (_, file)) in scratches.iter_mut().enumerate() {
+            let channel = format!("file:{number}");
+            eventually(|| last_seq(&hub, &channel) == 1).await;
+            file.write_all(b"a line\n").unwrap();
+            eventually(|| last_seq(&hub, &channel) == 2).await;
+        }
+        for tail in tails {
+            tail.stop().await;
+        }
+    })
+    .await;
+}

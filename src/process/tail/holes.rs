@@ -125,3 +125,52 @@ fn next_data(_: &File, _: u64) -> NextData {
 fn seek_hole(_: &File, _: u64) -> Option<u64> {
     None
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_ends_where_nuls_begin_a_line_or_are_many() {
+        let many = "\0".repeat(MIN_RUN_BYTES);
+        for (text, at_line_start, expected) in [
+            ("", true, 0),
+            ("one\ntwo\n", true, 8),
+            ("\0one", true, 0),
+            ("\0one", false, 4),
+            ("one\n\0two", true, 4),
+            ("o\0ne\n\0", true, 5),
+            (&format!("one{many}two"), true, 3),
+            (&format!("one{}two", &many[1..]), true, 5 + MIN_RUN_BYTES),
+        ] {
+            assert_eq!(
+                text_len(text.as_bytes(), at_line_start, 1),
+                expected,
+                "{text:?}"
+            );
+        }
+        // Half of a newline in UTF-16 is a NUL before the hole.
+        assert_eq!(text_len(format!("a\0\n\0{many}").as_bytes(), true, 2), 4);
+        assert_eq!(text_len(b"a\0\n\0b\0", true, 2), 6);
+    }
+
+    #[test]
+    fn a_long_search_goes_on_where_it_was_left() {
+        let path = std::env::temp_dir().join(format!("outrace-holes-{}", std::process::id()));
+        let zeros = 3 * SCAN_READ_BYTES;
+        std::fs::write(
+            &path,
+            [vec![0; zeros], b"text".to_vec(), vec![0; 99]].concat(),
+        )
+        .unwrap();
+        let file = File::open(&path).unwrap();
+        std::fs::remove_file(path).unwrap();
+        let step = SCAN_READ_BYTES as u64;
+        let unknown = HoleEnd::Unknown(step);
+        assert_eq!(hole_end(&file, 0, step).unwrap(), unknown);
+        let text = HoleEnd::Text(zeros as u64);
+        assert_eq!(hole_end(&file, step, 9 * step).unwrap(), text);
+        let rest = hole_end(&file, zeros as u64 + 4, step).unwrap();
+        assert_eq!(rest, HoleEnd::EndOfFile);
+    }
+}

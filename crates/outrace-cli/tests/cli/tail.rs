@@ -1,13 +1,15 @@
 //! `outrace tail`, watched over real sockets.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::process::Stdio;
 
 use outrace_testkit::{JsonClient, Scratch, bounded};
 use rustix::process::Signal;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 
-use crate::program::{Outrace, run};
+use crate::program::{Outrace, outrace, run};
 
 /// Returns the first lines of the history of a channel.
 pub(crate) async fn history(url: &str, channel: &str, lines: usize) -> Vec<String> {
@@ -94,6 +96,48 @@ async fn files_are_streamed_from_their_last_lines_through_a_rotation_to_a_signal
         rest.retain(|what| what != "missing" && what != "running");
         assert_eq!(rest, ["unfinished", "stopped"]);
         assert_eq!(server.child.wait().await.unwrap().code(), Some(0));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_file_that_comes_back_unreadable_after_a_rotation_is_told_until_it_can_be_read() {
+    /// A user without rights, for tests that run as root.
+    const NOBODY: u32 = 65534;
+    bounded(async {
+        let scratch = Scratch::new();
+        let (path, folder) = (scratch.path("it.log"), scratch.path(""));
+        scratch.append("it.log", "one\n");
+        let mut command = outrace(&["tail", "--listen", "127.0.0.1:0", &path]);
+        if rustix::process::geteuid().is_root() {
+            fs::set_permissions(&folder, fs::Permissions::from_mode(0o755)).unwrap();
+            command.uid(NOBODY);
+        }
+        let mut child = command
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        let mut said = BufReader::new(child.stderr.take().unwrap()).lines();
+        let listening = said.next_line().await.unwrap().unwrap();
+        let (_, url) = listening.split_once("listening on ").unwrap();
+        let url = url.split(',').next().unwrap();
+        let mut client = JsonClient::subscribed(url, "file:it.log").await;
+        assert_eq!(history(url, "file:it.log", 1).await, ["one"]);
+        // Moved into place at once, so that there is no time without a file.
+        let new = scratch.path("new");
+        fs::write(&new, "two\n").unwrap();
+        fs::set_permissions(&new, fs::Permissions::from_mode(0)).unwrap();
+        fs::rename(&new, &path).unwrap();
+        let told = said.next_line().await.unwrap().unwrap();
+        let expected = format!("outrace: {path} cannot be read: permission denied; waiting for it");
+        assert_eq!(told, expected);
+        assert_eq!(client.final_status().await.1.0, "unreadable");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+        let told = said.next_line().await.unwrap().unwrap();
+        assert_eq!(told, format!("outrace: {path} can be read now"));
+        assert_eq!(client.message().await["data"]["status"], "running");
+        assert_eq!(client.line().await, "two");
     })
     .await;
 }

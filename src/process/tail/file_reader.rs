@@ -2,7 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::decoder::TextDecoder;
 use super::encoding::{Encoding, MAX_MARK_BYTES};
@@ -18,6 +18,13 @@ const MAX_SCAN_BYTES: u64 = 64 << 20;
 
 /// The size of a read of text that has to be decoded.
 const DECODE_READ_BYTES: usize = 64 * 1024;
+
+/// The size of the first read of a text, which finds its encoding.
+const FIRST_READ_BYTES: usize = 512;
+
+/// How long ago a file must have been changed for its unchanged time to say that it was not changed
+/// again: far more than a tick of any file system.
+const SETTLED_TIME: Duration = Duration::from_secs(2);
 
 /// The outcome of a read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,7 +43,7 @@ pub(super) struct FileReader {
     watch: Option<FileWatch>,
     decoder: TextDecoder,
     lines: LinePublisher,
-    /// The space that text is read into before it is decoded.
+    /// The space that text is read into before it is decoded. Empty if that is not necessary.
     encoded: Vec<u8>,
     /// The length of the file when the following began. Lines before it are the past.
     past_bytes: u64,
@@ -117,9 +124,13 @@ impl FileReader {
     /// # Errors
     /// Returns the system's error. For example, the file system is gone. The next call tries again.
     pub(super) fn read(&mut self, max_bytes: usize, now: Instant) -> io::Result<ReadOutcome> {
-        if self.is_rewritten(now)? {
-            self.rewind();
-            return Ok(ReadOutcome::Truncated);
+        match self.look(now)? {
+            Look::Unchanged => return Ok(ReadOutcome::Idle),
+            Look::Rewritten => {
+                self.rewind();
+                return Ok(ReadOutcome::Truncated);
+            }
+            Look::Readable => {}
         }
         let mut read_bytes = 0;
         while read_bytes < max_bytes {
@@ -150,18 +161,29 @@ impl FileReader {
         Ok(ReadOutcome::Read)
     }
 
-    /// Returns whether something else than the content says that the file was truncated.
-    fn is_rewritten(&mut self, now: Instant) -> io::Result<bool> {
+    /// Looks at the length and the times of the file. Costs one system call, and saves three if the
+    /// file is unchanged.
+    fn look(&mut self, now: Instant) -> io::Result<Look> {
         // Precedes the look at the file: a change in between is found by the next check.
         let modified = match &self.watch {
-            Some(watch) if watch.is_truncated() => return Ok(true),
+            Some(watch) if watch.is_truncated() => return Ok(Look::Rewritten),
             Some(watch) if watch.is_reporting() => Some(watch.take_modified()),
             _ => None,
         };
         let file = self.open.file();
         let (metadata, offset) = (file.metadata()?, self.open.offset());
         let rewrite = &mut self.rewrite;
-        Ok(rewrite.is_rewritten(file, &metadata, offset, modified, now))
+        if rewrite.is_rewritten(file, &metadata, offset, modified, now) {
+            return Ok(Look::Rewritten);
+        }
+        let is_settled = metadata
+            .modified()
+            .is_ok_and(|time| time.elapsed().is_ok_and(|ago| ago > SETTLED_TIME));
+        // A file of /proc has content and no length.
+        if offset > 0 && self.rewrite.is_unchanged(&metadata, offset) && is_settled {
+            return Ok(Look::Unchanged);
+        }
+        Ok(Look::Readable)
     }
 
     /// Reads once, and publishes the text up to the next hole.
@@ -170,9 +192,14 @@ impl FileReader {
         self.lines.set_past(past_left > 0);
         let is_identity = self.decoder.is_identity();
         let mut spare = if is_identity {
+            self.encoded = Vec::new();
             self.lines.spare_mut()
         } else {
-            self.encoded.resize(DECODE_READ_BYTES, 0);
+            let length = match self.decoder {
+                TextDecoder::Start { .. } => FIRST_READ_BYTES,
+                _ => DECODE_READ_BYTES,
+            };
+            self.encoded.resize(length, 0);
             &mut self.encoded
         };
         // A run of lines is either past or not.
@@ -261,6 +288,15 @@ impl FileReader {
     pub(super) async fn flush(&mut self) {
         self.lines.flush().await;
     }
+}
+
+/// The outcome of a look at the length and the times of the file.
+enum Look {
+    /// It was read to its end, and nothing was changed since then.
+    Unchanged,
+    /// It was truncated, whatever its content is.
+    Rewritten,
+    Readable,
 }
 
 /// The outcome of one read.

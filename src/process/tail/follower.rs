@@ -173,7 +173,8 @@ impl Follower {
                 reporter.emit(TailEvent::Rotated);
                 CheckOutcome::Stream(stream)
             }
-            Ok(Next::Nothing) | Err(_) => {
+            Ok(Next::Nothing) => CheckOutcome::Idle,
+            Ok(Next::Empty) | Err(_) => {
                 self.let_go_of_deleted(now);
                 CheckOutcome::Idle
             }
@@ -222,7 +223,7 @@ impl Follower {
         }
         match &self.successor {
             Some(successor) if successor.has_content() => Ok(Next::Successor),
-            _ => Ok(Next::Nothing),
+            _ => Ok(Next::Empty),
         }
     }
 
@@ -319,6 +320,8 @@ enum Found {
 /// What is at the path beside the current file.
 enum Next {
     Nothing,
+    /// A file without content.
+    Empty,
     /// A file with content.
     Successor,
     Stream(File),

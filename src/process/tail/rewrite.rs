@@ -29,6 +29,13 @@ impl RewriteCheck {
         *self = Self::default();
     }
 
+    /// Returns whether the file has the length and the modification time that belong to the content
+    /// that was read.
+    pub(super) fn is_unchanged(&self, metadata: &Metadata, offset: u64) -> bool {
+        let time = (metadata.mtime(), metadata.mtime_nsec());
+        metadata.len() == offset && self.read_time == Some(time)
+    }
+
     /// Returns whether a file that was read up to `offset` was rewritten to the length `offset`.
     ///
     /// `modified` is whether the system has reported a change of the content since the last call,

@@ -31,6 +31,7 @@ async fn a_pattern_stands_for_files_that_come_later_and_not_for_rotated_ones() {
         fs::rename(&a, scratch.path("a.log.1")).unwrap();
         scratch.append("a.log", "three\n");
         assert_eq!(client.line().await, "three");
+        drop(client);
         scratch.append("b.log", "from its\nbeginning\n");
         let said = server.complaint_with("is followed").await;
         assert!(
@@ -119,6 +120,7 @@ async fn files_are_polled_without_inotify_and_that_is_said_once() {
             let mut client = JsonClient::subscribed(&url, "file:a.log").await;
             scratch.append("a.log", "two\n");
             client.until_line("two").await;
+            drop(client);
             let pid = rustix::process::Pid::from_raw(child.id().unwrap().cast_signed()).unwrap();
             rustix::process::kill_process(pid, Signal::TERM).unwrap();
             assert_eq!(child.wait().await.unwrap().code(), Some(0));

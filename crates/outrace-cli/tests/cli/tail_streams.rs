@@ -24,6 +24,7 @@ async fn a_fifo_is_read_and_its_writers_do_not_hang_and_a_signal_ends_in_time() 
             assert!(written.unwrap().success());
             assert_eq!(client.line().await, line);
         }
+        drop(client);
         server.signal(Signal::TERM);
         assert_eq!(server.child.wait().await.unwrap().code(), Some(0));
     })
@@ -38,9 +39,12 @@ async fn standard_input_is_read_to_its_end_and_that_ends_the_program() {
             let mut client = JsonClient::subscribed(&server.url, "file:stdin").await;
             server.say("one\ntwo").await;
             assert_eq!(client.line().await, "one");
-            assert_eq!(server.code().await, Some(0));
+            drop(server.stdin.take());
             let (lines, status) = client.final_status().await;
             assert_eq!((lines, status), (vec!["two".into()], ("exited".into(), 0)));
+            assert!(client.message_or_end().await.is_none());
+            drop(client);
+            assert_eq!(server.code().await, Some(0));
             assert_eq!(server.complaint().await, "outrace: /dev/stdin has ended");
         }
     })
@@ -70,6 +74,7 @@ async fn a_process_substitution_is_read_to_its_end_and_stay_goes_on_serving() {
         drop(stdin);
         assert_eq!(client.final_status().await.0, ["one"]);
         client.ping().await;
+        drop(client);
         let pid = rustix::process::Pid::from_raw(child.id().unwrap().cast_signed()).unwrap();
         rustix::process::kill_process(pid, Signal::TERM).unwrap();
         assert_eq!(child.wait().await.unwrap().code(), Some(0));

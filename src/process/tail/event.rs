@@ -3,6 +3,7 @@
 use std::io;
 
 use crate::Publisher;
+use crate::descriptor_limit;
 use crate::message::Status;
 
 /// An event of a followed file. See [`TailBuilder::on_event`](super::TailBuilder::on_event).
@@ -16,6 +17,8 @@ pub enum TailEvent {
     /// The path cannot be read, for example because it is a folder or because of its permissions.
     /// A file that was opened before is read on.
     Unreadable(io::ErrorKind),
+    /// The file cannot be opened now, because the process or the system has no descriptor left.
+    TooManyOpenFiles,
     /// Another file is at the path and is read from its beginning.
     Rotated,
     /// The file was truncated and is read from its beginning.
@@ -36,11 +39,13 @@ pub(super) type OnTailEvent = dyn FnMut(TailEvent) + Send;
 pub(super) enum Trouble {
     Missing,
     Unreadable(io::ErrorKind),
+    TooManyOpenFiles,
 }
 
 impl From<&io::Error> for Trouble {
     fn from(error: &io::Error) -> Self {
         match error.kind() {
+            _ if descriptor_limit::is_reached(error) => Self::TooManyOpenFiles,
             io::ErrorKind::NotFound => Self::Missing,
             kind => Self::Unreadable(kind),
         }
@@ -74,6 +79,9 @@ impl Reporter {
         match event {
             TailEvent::Missing => self.set_status(Status::from("missing"), 0),
             TailEvent::Unreadable(_) => self.set_status(Status::from("unreadable"), 0),
+            TailEvent::TooManyOpenFiles => {
+                self.set_status(Status::from("too many open files"), 0);
+            }
             TailEvent::Ended => self.set_status(Status::Exited, 0),
             TailEvent::CaughtUp | TailEvent::Polled => {}
             TailEvent::Opened | TailEvent::Rotated | TailEvent::Truncated => {
@@ -92,6 +100,7 @@ impl Reporter {
             Ok(()) => TailEvent::Opened,
             Err(Trouble::Missing) => TailEvent::Missing,
             Err(Trouble::Unreadable(kind)) => TailEvent::Unreadable(kind),
+            Err(Trouble::TooManyOpenFiles) => TailEvent::TooManyOpenFiles,
         });
     }
 

@@ -134,7 +134,12 @@ impl Follower {
                     return CheckOutcome::Stream(stream);
                 }
                 Err(error) => {
-                    reporter.say(Err(Trouble::from(&error)));
+                    let trouble = Trouble::from(&error);
+                    if trouble == Trouble::TooManyOpenFiles {
+                        // The file may be there: it is read from the same place later.
+                        self.start = start;
+                    }
+                    reporter.say(Err(trouble));
                     return outcome(has_read);
                 }
             }

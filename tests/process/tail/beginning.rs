@@ -80,3 +80,52 @@ async fn a_tail_begins_with_the_line_of_a_number() {
     })
     .await;
 }
+
+/// Returns the next lines, each with whether it is marked as the past.
+async fn marked_lines(client: &mut JsonClient, lines: usize) -> Vec<(String, bool)> {
+    let mut marked = Vec::new();
+    while marked.len() < lines {
+        let message = client.message().await;
+        if let Some(line) = message["data"].as_str() {
+            marked.push((line.to_owned(), message["past"] == true));
+        }
+    }
+    marked
+}
+
+#[tokio::test]
+async fn lines_that_stood_in_the_file_before_are_marked_as_its_past() {
+    bounded(async {
+        for wait_limit in [None, Some(Duration::from_secs(60))] {
+            let mut scratch = Log::new();
+            let mut file = scratch.append();
+            file.write_all(b"old\nolder\nunfin").unwrap();
+            let hub = Hub::new();
+            let mut client = JsonClient::connect(&serve(&hub).await).await;
+            client
+                .subscribe(CHANNEL, serde_json::json!({"detail": true}))
+                .await;
+            assert_eq!(client.message().await["type"], "subscribed");
+            let tail = Tail::builder(scratch.log())
+                .lossless(wait_limit)
+                .start(&hub, CHANNEL)
+                .unwrap();
+            let past = marked_lines(&mut client, 2).await;
+            assert_eq!(past, [("old".into(), true), ("older".into(), true)]);
+            // The unfinished line is finished now.
+            file.write_all(b"ished\nnew\n").unwrap();
+            let live = marked_lines(&mut client, 2).await;
+            assert_eq!(live, [("unfinished".into(), false), ("new".into(), false)]);
+            // A file that comes later has no past.
+            scratch.rename_away();
+            fs::write(scratch.log(), "another\n").unwrap();
+            let other = marked_lines(&mut client, 1).await;
+            assert_eq!(other, [("another".into(), false)]);
+            fs::write(scratch.log(), "truncated\n").unwrap();
+            let again = marked_lines(&mut client, 1).await;
+            assert_eq!(again, [("truncated".into(), false)]);
+            tail.stop().await;
+        }
+    })
+    .await;
+}

@@ -93,14 +93,16 @@ async fn the_hole_before_the_next_line_of_a_writer_that_does_not_append_is_passe
             let mut writer = fs::File::create(scratch.log()).unwrap();
             let mut watched = Watched::start(Tail::builder(scratch.log()).from_start()).await;
             watched.event(TailEvent::Opened).await;
-            writeln!(writer, "{}", "x".repeat(length - 1)).unwrap();
-            let pieces = length.div_ceil(64 * 1024);
-            watched.have(pieces).await;
+            let text = ("x".repeat(999) + "\n").repeat(length / 1000);
+            let rest = "y".repeat(length % 1000);
+            writeln!(writer, "{text}{rest}").unwrap();
+            let before = length / 1000 + 1;
+            watched.have(before).await;
             // `: > c.log` while `cmd > c.log` runs.
             fs::File::create(scratch.log()).unwrap();
             writer.write_all(b"after\nand more\n").unwrap();
-            watched.have(pieces + 2).await;
-            assert_eq!(watched.end().await[pieces..], ["after", "and more"]);
+            watched.have(before + 2).await;
+            assert_eq!(watched.end().await[before..], ["after", "and more"]);
         }
     })
     .await;

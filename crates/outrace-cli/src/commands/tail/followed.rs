@@ -68,6 +68,10 @@ impl Sayer {
         match event {
             TailEvent::Missing => notice!("{name} is not there; waiting for it"),
             TailEvent::Unreadable(kind) => notice!("{name} {}; waiting for it", reason(kind)),
+            TailEvent::TooManyOpenFiles => notice!(
+                "{name} cannot be opened: too many open files; waiting. Raise the limit with \
+                 ulimit -n"
+            ),
             TailEvent::Opened if had_trouble => notice!("{name} can be read now"),
             TailEvent::Rotated => notice!("{name} is another file now"),
             TailEvent::Truncated => notice!("{name} was truncated"),
@@ -80,7 +84,9 @@ impl Sayer {
             _ => {}
         }
         match event {
-            TailEvent::Missing | TailEvent::Unreadable(_) => self.has_trouble = true,
+            TailEvent::Missing | TailEvent::Unreadable(_) | TailEvent::TooManyOpenFiles => {
+                self.has_trouble = true
+            }
             TailEvent::Opened => self.has_trouble = false,
             _ => {}
         }

@@ -1,13 +1,14 @@
 //! The system's reports of changes.
 
+use std::fs;
 use std::io::Write;
 use std::time::Duration;
 
 use outrace::Hub;
-use outrace::process::Tail;
+use outrace::process::{Tail, TailEvent};
 use outrace_testkit::{bounded, eventually, last_seq};
 
-use super::{Log, open_files};
+use super::{Log, Watched, open_files};
 
 #[cfg(target_os = "linux")]
 #[tokio::test]
@@ -38,6 +39,27 @@ async fn many_files_take_one_inotify_instance_and_each_is_read_at_once() {
         for tail in tails {
             tail.stop().await;
         }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_file_is_followed_when_its_folder_is_removed_and_made_again() {
+    bounded(async {
+        let scratch = Log::new();
+        let folder = scratch.folder().join("logs");
+        let path = folder.join("it.log");
+        let mut watched = Watched::start(Tail::builder(&path)).await;
+        let mut expected = Vec::new();
+        for round in 0..3 {
+            watched.event(TailEvent::Missing).await;
+            fs::create_dir(&folder).unwrap();
+            fs::write(&path, format!("{round}\n")).unwrap();
+            expected.push(round.to_string());
+            watched.have(expected.len()).await;
+            fs::remove_dir_all(&folder).unwrap();
+        }
+        assert_eq!(watched.end().await, expected);
     })
     .await;
 }

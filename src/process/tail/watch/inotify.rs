@@ -5,7 +5,7 @@
 //! thread exists while something is watched.
 
 use std::collections::HashMap;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io;
 use std::mem::MaybeUninit;
@@ -20,7 +20,7 @@ use rustix::io::Errno;
 use tokio::sync::Notify;
 
 use super::OutOfWatches;
-use super::table::{FileChanges, Table, Target};
+use super::table::{FileChanges, Table};
 use crate::sync::lock;
 
 /// The changes of a folder that may put another file at a path, or make it readable.
@@ -66,21 +66,34 @@ impl Instance {
         Ok(instance)
     }
 
-    /// Watches the inode at `path` for one follower.
+    /// Watches the inode at `path` for one follower: a file, or the entry `name` of a folder. Costs
+    /// one system call. Returns `known` if that is what it is a registration of.
     fn watch(
         self: &Arc<Self>,
         path: &Path,
         changes: WatchFlags,
-        target: Target,
+        name: &OsStr,
+        file: Option<Arc<FileChanges>>,
         wake: &Arc<Notify>,
+        known: Option<Registration>,
     ) -> rustix::io::Result<Registration> {
         // Held over the call, so that the first change finds the interest.
         let mut table = lock(&self.table);
         let watch = inotify::add_watch(&self.inotify, path, changes)?;
-        let key = table.add(watch, target, Arc::clone(wake));
+        let is_known = known.as_ref().is_some_and(|known| {
+            known.watch == watch
+                && Arc::ptr_eq(&known.instance, self)
+                && table.has(watch, name, known.key)
+        });
+        // A registration locks the table when it is dropped. The parameter outlives the lock.
+        if is_known && let Some(known) = known {
+            return Ok(known);
+        }
+        let key = table.add(watch, name, file, Arc::clone(wake));
         Ok(Registration {
             instance: Arc::clone(self),
             watch,
+            name: name.to_owned(),
             key,
         })
     }
@@ -118,17 +131,17 @@ fn report_changes(inotify: &OwnedFd, stop: &OwnedFd, instance: &Weak<Instance>) 
             };
             let (watch, what) = (event.wd(), event.events());
             let has_overflowed = what.contains(ReadFlags::QUEUE_OVERFLOW);
+            let name = event.file_name();
+            let name = name.map(|name| OsStr::from_bytes(name.to_bytes()));
             let interests = if has_overflowed {
                 lock(&instance.table).all()
             } else if what.contains(ReadFlags::IGNORED) {
                 lock(&instance.table).forget(watch)
             } else {
-                lock(&instance.table).interests(watch)
+                lock(&instance.table).interests(watch, name)
             };
-            let name = event.file_name();
-            let name = name.map(|name| OsStr::from_bytes(name.to_bytes()));
             for interest in interests {
-                interest.report(name, has_overflowed || what.contains(ReadFlags::MODIFY));
+                interest.report(has_overflowed || what.contains(ReadFlags::MODIFY));
             }
         }
     }
@@ -138,13 +151,15 @@ fn report_changes(inotify: &OwnedFd, stop: &OwnedFd, instance: &Weak<Instance>) 
 struct Registration {
     instance: Arc<Instance>,
     watch: i32,
+    /// The name of the folder's entry. Empty for a file.
+    name: OsString,
     key: u64,
 }
 
 impl Drop for Registration {
     fn drop(&mut self) {
         let mut table = lock(&self.instance.table);
-        if table.remove(self.watch, self.key) {
+        if table.remove(self.watch, &self.name, self.key) {
             // Fails if the inode is gone, and the watch with it.
             let _ = inotify::remove_watch(&self.instance.inotify, self.watch);
         }
@@ -173,23 +188,25 @@ impl ChangeWatch {
         &mut self,
         paths: &[PathBuf],
     ) -> Result<(), OutOfWatches> {
-        let mut kept = HashMap::with_capacity(paths.len());
+        let mut known = std::mem::take(&mut self.entries);
         let mut outcome = Ok(());
         for path in paths {
-            match self.entry(path) {
+            match self.entry(path, known.remove(path)) {
                 Ok(Some(registration)) => {
-                    kept.insert(path.clone(), registration);
+                    self.entries.insert(path.clone(), registration);
                 }
                 Ok(None) => {}
                 Err(error) => outcome = Err(error),
             }
         }
-        // Follows the new registrations: an unchanged folder keeps its watch.
-        self.entries = kept;
         outcome
     }
 
-    fn entry(&self, path: &Path) -> Result<Option<Registration>, OutOfWatches> {
+    fn entry(
+        &self,
+        path: &Path,
+        known: Option<Registration>,
+    ) -> Result<Option<Registration>, OutOfWatches> {
         let Some(name) = path.file_name() else {
             return Ok(None);
         };
@@ -197,9 +214,8 @@ impl ChangeWatch {
             Some(parent) if !parent.as_os_str().is_empty() => parent,
             _ => Path::new("."),
         };
-        let target = Target::Entry(name.to_owned());
         let instance = Instance::shared().map_err(|_| OutOfWatches)?;
-        match instance.watch(folder, FOLDER_CHANGES, target, &self.wake) {
+        match instance.watch(folder, FOLDER_CHANGES, name, None, &self.wake, known) {
             Ok(registration) => Ok(Some(registration)),
             Err(Errno::NOSPC | Errno::NOMEM | Errno::MFILE | Errno::NFILE) => Err(OutOfWatches),
             // For example, there is no such folder.
@@ -215,8 +231,8 @@ impl ChangeWatch {
         let changes = Arc::new(FileChanges::new(Arc::clone(file)));
         let path = PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
         let instance = Instance::shared().map_err(|_| OutOfWatches)?;
-        let target = Target::File(Arc::clone(&changes));
-        match instance.watch(&path, FILE_CHANGES, target, &self.wake) {
+        let file = Some(Arc::clone(&changes));
+        match instance.watch(&path, FILE_CHANGES, OsStr::new(""), file, &self.wake, None) {
             Ok(registration) => Ok(FileWatch {
                 changes,
                 registration: Some(registration),

@@ -80,80 +80,97 @@ impl FileChanges {
     }
 }
 
-/// The changes of a watched inode that matter to one follower.
-#[derive(Clone)]
-pub(super) enum Target {
-    /// The changes of the folder's entry of this name.
-    Entry(OsString),
-    /// All changes of the file.
-    File(Arc<FileChanges>),
-}
-
 /// One follower of one inode.
 #[derive(Clone)]
 pub(super) struct Interest {
     key: u64,
-    target: Target,
+    /// The open file, if the inode is not a folder.
+    file: Option<Arc<FileChanges>>,
     wake: Arc<Notify>,
 }
 
 impl Interest {
-    /// Reports a change of the inode, or of its entry `name`, if it matters. May block.
-    pub(super) fn report(&self, name: Option<&OsStr>, is_content: bool) {
-        match &self.target {
-            // A change without a name is one of the folder itself.
-            Target::Entry(entry) if name.is_some_and(|name| name != entry) => return,
-            Target::Entry(_) => {}
-            Target::File(changes) if is_content => changes.record(),
-            Target::File(_) => {}
+    /// Reports a change. May block.
+    pub(super) fn report(&self, is_content: bool) {
+        if let Some(file) = &self.file
+            && is_content
+        {
+            file.record();
         }
         self.wake.notify_one();
     }
 }
 
-/// The interests by the watch descriptor of the inode.
+/// The interests by the watch descriptor of the inode, and by the name of the folder's entry. A
+/// file has the empty name.
 #[derive(Default)]
 pub(super) struct Table {
-    interests: HashMap<i32, Vec<Interest>>,
+    interests: HashMap<i32, HashMap<OsString, Vec<Interest>>>,
     last_key: u64,
 }
 
 impl Table {
-    /// Adds an interest and returns its key.
-    pub(super) fn add(&mut self, watch: i32, target: Target, wake: Arc<Notify>) -> u64 {
+    /// Adds an interest in the file, or in the entry `name` of the folder. Returns its key.
+    pub(super) fn add(
+        &mut self,
+        watch: i32,
+        name: &OsStr,
+        file: Option<Arc<FileChanges>>,
+        wake: Arc<Notify>,
+    ) -> u64 {
         self.last_key += 1;
         let key = self.last_key;
-        let interest = Interest { key, target, wake };
-        self.interests.entry(watch).or_default().push(interest);
+        let interest = Interest { key, file, wake };
+        let names = self.interests.entry(watch).or_default();
+        names.entry(name.to_owned()).or_default().push(interest);
         key
     }
 
+    /// Returns whether there is an interest with this key.
+    pub(super) fn has(&self, watch: i32, name: &OsStr, key: u64) -> bool {
+        let interests = self.interests.get(&watch).and_then(|names| names.get(name));
+        interests.is_some_and(|interests| interests.iter().any(|interest| interest.key == key))
+    }
+
     /// Removes an interest. Returns whether it was the last one of its watch descriptor.
-    pub(super) fn remove(&mut self, watch: i32, key: u64) -> bool {
-        let Some(interests) = self.interests.get_mut(&watch) else {
+    pub(super) fn remove(&mut self, watch: i32, name: &OsStr, key: u64) -> bool {
+        let Some(names) = self.interests.get_mut(&watch) else {
             return false;
         };
-        interests.retain(|interest| interest.key != key);
-        let is_last = interests.is_empty();
+        if let Some(interests) = names.get_mut(name) {
+            interests.retain(|interest| interest.key != key);
+            if interests.is_empty() {
+                names.remove(name);
+            }
+        }
+        let is_last = names.is_empty();
         if is_last {
             self.interests.remove(&watch);
         }
         is_last
     }
 
-    /// Returns the interests in an inode. They are cloned, because a report may block, and the
-    /// table must stay free then.
-    pub(super) fn interests(&self, watch: i32) -> Vec<Interest> {
-        self.interests.get(&watch).cloned().unwrap_or_default()
+    /// Returns the interests in the entry `name` of an inode, or all those in the inode. They are
+    /// cloned, because a report may block, and the table must stay free then.
+    pub(super) fn interests(&self, watch: i32, name: Option<&OsStr>) -> Vec<Interest> {
+        let Some(names) = self.interests.get(&watch) else {
+            return Vec::new();
+        };
+        match name {
+            Some(name) => names.get(name).cloned().unwrap_or_default(),
+            None => names.values().flatten().cloned().collect(),
+        }
     }
 
     /// Returns all interests.
     pub(super) fn all(&self) -> Vec<Interest> {
-        self.interests.values().flatten().cloned().collect()
+        let names = self.interests.values().flat_map(HashMap::values);
+        names.flatten().cloned().collect()
     }
 
     /// Removes an inode that is gone, and returns the interests in it.
     pub(super) fn forget(&mut self, watch: i32) -> Vec<Interest> {
-        self.interests.remove(&watch).unwrap_or_default()
+        let names = self.interests.remove(&watch).unwrap_or_default();
+        names.into_values().flatten().collect()
     }
 }

@@ -187,7 +187,7 @@ async fn a_file_that_comes_back_unreadable_after_a_rotation_is_told() {
     bounded(is_told(
         |log| {
             fs::write(log.log(), "secret\n").unwrap();
-            fs::set_permissions(log.log(), fs::Permissions::from_mode(0)).unwrap();
+            fs::set_permissions(log.log(), fs::Permissions::from_mode(0o000)).unwrap();
         },
         |log| fs::remove_file(log.log()).unwrap(),
         io::ErrorKind::PermissionDenied,

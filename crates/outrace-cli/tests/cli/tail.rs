@@ -127,7 +127,7 @@ async fn a_file_that_comes_back_unreadable_after_a_rotation_is_told_until_it_can
         // Moved into place at once, so that there is no time without a file.
         let new = scratch.path("new");
         fs::write(&new, "two\n").unwrap();
-        fs::set_permissions(&new, fs::Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(&new, fs::Permissions::from_mode(0o000)).unwrap();
         fs::rename(&new, &path).unwrap();
         let told = said.next_line().await.unwrap().unwrap();
         let expected = format!("outrace: {path} cannot be read: permission denied; waiting for it");

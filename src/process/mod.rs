@@ -4,7 +4,7 @@
 //!   reports how it ended. [`Spawn`] does the same with options.
 //! - [`Supervisor`] keeps several processes: it starts them in order, restarts them by their policy
 //!   and stops them in reverse order.
-//! - [`Tail`] follows a file through rotations and truncations.
+//! - [`Tail`] follows a file through rotations and truncations, and reads a FIFO or a device.
 //! - [`LinePublisher`] publishes the lines of any other byte stream, such as standard input or a
 //!   socket. [`LineSplitter`] only finds the lines.
 

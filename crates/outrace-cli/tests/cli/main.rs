@@ -21,4 +21,6 @@ mod run;
 mod settings;
 mod supervisor;
 mod tail;
+mod tail_patterns;
+mod tail_streams;
 mod watch;

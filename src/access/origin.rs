@@ -28,11 +28,7 @@ impl Place {
     /// of `file://` is empty.
     pub(super) fn parse(text: &str) -> Option<Self> {
         let (scheme, authority) = text.split_once("://")?;
-        let scheme = scheme.to_ascii_lowercase();
-        let is_scheme = scheme.starts_with(|first: char| first.is_ascii_lowercase())
-            && scheme
-                .bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte));
+        let scheme = parse_scheme(scheme)?;
         // The colons of an IPv6 address are within brackets.
         let (host, port) = match authority.rsplit_once(':') {
             Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
@@ -46,7 +42,7 @@ impl Place {
                 .bytes()
                 .all(|byte| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte)),
         };
-        if !is_scheme || !is_host || (host.is_empty() && text != "file://") {
+        if !is_host || (host.is_empty() && text != "file://") {
             return None;
         }
         let port = match port {
@@ -62,6 +58,15 @@ impl Place {
             port,
         })
     }
+}
+
+/// Returns a scheme in lower case (RFC 3986 section 3.1).
+pub(super) fn parse_scheme(text: &str) -> Option<String> {
+    let is_scheme = text.starts_with(|first: char| first.is_ascii_alphabetic())
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte));
+    is_scheme.then(|| text.to_ascii_lowercase())
 }
 
 pub(super) fn default_port(scheme: &str) -> Option<u16> {

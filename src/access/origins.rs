@@ -7,7 +7,7 @@ use http::{HeaderMap, Uri};
 
 use super::credentials::sole;
 use super::hosts::{host, is_loopback};
-use super::origin::{Origin, Place, default_port};
+use super::origin::{Origin, Place, default_port, parse_scheme};
 
 /// The pages that may send requests to a hub.
 ///
@@ -40,14 +40,16 @@ enum ListedOrigin {
     Exactly(Origin),
     /// The hosts below that of this origin, at any depth.
     Below(Place),
+    /// Every origin of this scheme, which is that of an application.
+    OfScheme(String),
 }
 
 /// The error for a text that is not an origin.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "{0:?} is no origin; an origin is a scheme, a host and optionally a port, \
-     such as https://example.org, http://localhost:3000, https://*.example.org \
-     or tauri://localhost, or it is null"
+     such as https://example.org, http://localhost:3000, https://*.example.org, \
+     tauri://localhost or vscode-webview://*, or it is null"
 )]
 pub struct OriginError(String);
 
@@ -66,6 +68,7 @@ impl Origins {
     /// | `http://localhost:3000` | this scheme, this host and this port |
     /// | `https://*.example.org` | the hosts below `example.org`, but not `example.org` itself |
     /// | `tauri://localhost`, `chrome-extension://ID` | an application of this scheme and host |
+    /// | `vscode-webview://*` | every host of this scheme, but not of `http` and `https` |
     /// | `null` | every page without an origin: sandboxed frames and local files |
     ///
     /// Any site can put a page into a sandboxed frame. `null` is therefore only for a hub that
@@ -135,6 +138,12 @@ fn list<S: AsRef<str>>(
 
 impl ListedOrigin {
     fn parse(text: &str) -> Option<Self> {
+        if let Some(scheme) = text.strip_suffix("://*") {
+            // Any site can have an origin of the schemes of the web.
+            return parse_scheme(scheme)
+                .filter(|scheme| default_port(scheme).is_none())
+                .map(Self::OfScheme);
+        }
         let Some((scheme, host)) = text.split_once("://*.") else {
             return Origin::parse(text).map(Self::Exactly);
         };
@@ -156,7 +165,8 @@ impl ListedOrigin {
                         .and_then(|rest| rest.strip_suffix('.'))
                         .is_some_and(|below| !below.is_empty())
             }
-            (Self::Below(_), Origin(None)) => false,
+            (Self::OfScheme(scheme), Origin(Some(page))) => page.scheme == *scheme,
+            (Self::Below(_) | Self::OfScheme(_), Origin(None)) => false,
         }
     }
 }
@@ -329,6 +339,31 @@ mod tests {
             "tauri://",
             "NULL",
         ] {
+            assert!(Origins::allow([wrong]).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_star_alone_stands_for_every_host_of_the_scheme_of_an_application() {
+        let rule = Origins::only(["vscode-webview://*", "Chrome-Extension://*"]).unwrap();
+        for (origin, expected) in [
+            (
+                "vscode-webview://1f3a0c2e-5b7d-4e6f-8a9b-0c1d2e3f4a5b",
+                true,
+            ),
+            ("chrome-extension://abcdefghijklmnopabcdefghijklmnop", true),
+            (
+                "moz-extension://8f1e2d3c-4b5a-6978-8796-a5b4c3d2e1f0",
+                false,
+            ),
+            ("vscode-webview-x://a", false),
+            ("https://vscode-webview.example", false),
+            ("null", false),
+        ] {
+            let headers = headers(&[(ORIGIN, origin), (HOST, "127.0.0.1:8080")]);
+            assert_eq!(rule.admit(&headers, &Uri::default()), expected, "{origin}");
+        }
+        for wrong in ["http://*", "HTTPS://*", "://*", "1app://*", "tauri://*:1"] {
             assert!(Origins::allow([wrong]).is_err(), "{wrong}");
         }
     }

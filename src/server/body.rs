@@ -1,8 +1,8 @@
 //! The body of a request, within limits of size and time.
 
 use axum::extract::{FromRequest, Request};
-use axum::http::StatusCode;
 use axum::http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH};
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
@@ -27,9 +27,7 @@ impl FromRequest<Hub> for RequestBody {
                 format!("The body of a request may have {} bytes.", config.max_body),
             )
         };
-        if let Some(coding) = request.headers().get(CONTENT_ENCODING)
-            && !coding.as_bytes().eq_ignore_ascii_case(b"identity")
-        {
+        if !has_no_coding(request.headers()) {
             let response = refuse(
                 hub,
                 RefusalReason::Actions,
@@ -61,4 +59,15 @@ impl FromRequest<Hub> for RequestBody {
             )),
         }
     }
+}
+
+/// Whether the body is as it is sent. Codings are a list, which several headers may hold (RFC 9110
+/// section 8.4).
+fn has_no_coding(headers: &HeaderMap) -> bool {
+    headers
+        .get_all(CONTENT_ENCODING)
+        .iter()
+        .flat_map(|value| value.as_bytes().split(|&byte| byte == b','))
+        .map(<[u8]>::trim_ascii)
+        .all(|coding| coding.is_empty() || coding.eq_ignore_ascii_case(b"identity"))
 }

@@ -90,7 +90,8 @@ impl TrustedProxies {
         client
     }
 
-    fn trust(&self, address: IpAddr) -> bool {
+    /// Whether an address is that of a trusted proxy.
+    pub(crate) fn trust(&self, address: IpAddr) -> bool {
         self.0.iter().any(|network| network.contains(address))
     }
 }

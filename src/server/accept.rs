@@ -232,14 +232,14 @@ impl Acceptor {
     /// Serves one accepted connection. `place` is its place in the reserve, if it has one.
     async fn serve_tcp(
         self: Arc<Self>,
-        tcp: TcpStream,
+        mut tcp: TcpStream,
         peer: SocketAddr,
         permit: OwnedSemaphorePermit,
         place: Option<ReservedPlace>,
     ) {
         let _ = tcp.set_nodelay(true);
         keep_alive(&tcp);
-        let connection = AcceptedConnection {
+        let mut connection = AcceptedConnection {
             peer: PeerAddress(peer),
             local: tcp.local_addr().ok().map(LocalAddress),
             in_flight: InFlight::new(permit),
@@ -247,6 +247,14 @@ impl Acceptor {
                 may_last: place.may_last,
             }),
         };
+        if self.options.proxies.trust(peer.ip()) {
+            let limit = self.header_timeout(&connection);
+            // Boxed: few connections need the room for a header.
+            match Box::pin(self.client_of(&mut tcp, peer, limit)).await {
+                Some(client) => connection.peer = PeerAddress(client),
+                None => return,
+            }
+        }
         self.serve_stream(tcp, connection).await;
         // The connection is closed, or has become a client.
         drop(place);
@@ -275,6 +283,24 @@ impl Acceptor {
         }
     }
 
+    /// Reads the header of the PROXY protocol. Returns the address of the proxy's client, or `None`
+    /// when there is no header or the server stops.
+    async fn client_of(
+        &self,
+        tcp: &mut TcpStream,
+        proxy: SocketAddr,
+        limit: Duration,
+    ) -> Option<SocketAddr> {
+        match self.within(limit, super::proxy_header::read(tcp)).await? {
+            Ok(client) => Some(client.unwrap_or(proxy)),
+            Err(error) => {
+                self.count_refused(RefusalReason::ProxyHeader);
+                tracing::debug!(%error, %proxy, "there is no header of the PROXY protocol");
+                None
+            }
+        }
+    }
+
     /// Performs the TLS handshake. Returns `None` when it fails or the server stops.
     #[cfg(feature = "tls")]
     async fn handshake(
@@ -284,19 +310,28 @@ impl Acceptor {
         peer: SocketAddr,
         limit: Duration,
     ) -> Option<super::tls::TlsStream> {
-        let handshake = tokio::time::timeout(limit, tls.acceptor().accept(tcp));
-        let result = tokio::select! {
-            result = handshake => result,
-            () = self.stopped() => return None,
-        };
-        let error = match result {
-            Ok(Ok(stream)) => return Some(stream),
-            Ok(Err(error)) => error,
-            Err(_) => io::ErrorKind::TimedOut.into(),
-        };
-        self.count_refused(RefusalReason::Tls);
-        tracing::debug!(%error, %peer, "a TLS handshake failed");
-        None
+        match self.within(limit, tls.acceptor().accept(tcp)).await? {
+            Ok(stream) => Some(stream),
+            Err(error) => {
+                self.count_refused(RefusalReason::Tls);
+                tracing::debug!(%error, %peer, "a TLS handshake failed");
+                None
+            }
+        }
+    }
+
+    /// Waits for `work` no longer than `limit`. Returns `None` when the server stops.
+    async fn within<T>(
+        &self,
+        limit: Duration,
+        work: impl Future<Output = io::Result<T>>,
+    ) -> Option<io::Result<T>> {
+        tokio::select! {
+            result = tokio::time::timeout(limit, work) => {
+                Some(result.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())))
+            }
+            () = self.stopped() => None,
+        }
     }
 
     /// Serves the requests of one connection, until it ends or is upgraded.

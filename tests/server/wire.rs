@@ -1035,7 +1035,11 @@ fn a_compressed_body_is_refused_with_415() {
         ("GZIP", 415),
         ("br", 415),
         ("deflate, gzip", 415),
+        ("identity, zstd", 415),
+        ("identity\r\nContent-Encoding: gzip", 415),
         ("identity", 200),
+        ("identity, identity", 200),
+        ("", 200),
         ("Identity", 200),
     ] {
         let headers = format!("Content-Type: application/json\r\nContent-Encoding: {coding}\r\n");

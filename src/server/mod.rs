@@ -16,6 +16,7 @@ mod proxy_header;
 mod refusal;
 mod reserve;
 mod serve_options;
+mod silence;
 mod stream;
 #[cfg(feature = "tls")]
 mod tls;

@@ -39,6 +39,10 @@ const KEY_SCROLL_PX = 20;
 
 const $ = (id) => document.getElementById(id);
 
+// A page at a path without a slash at its end has a base, for its scripts and styles. All are
+// requested now. With a base, `#lines` and the links to lines would lead to another page.
+document.querySelector("base")?.remove();
+
 const server = new Server(new URL("../", import.meta.url));
 const givenToken = takeTokenFromAddress();
 if (givenToken !== null) server.token = givenToken;

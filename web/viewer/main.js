@@ -60,6 +60,11 @@ const context = new RowContext(navigation, selection);
 // The parts of the page.
 
 const lines = $("lines");
+document.querySelector("a.skip").addEventListener("click", (event) => {
+  // The address names channels. It would name one that is called "lines".
+  event.preventDefault();
+  lines.focus();
+});
 const find = new Find(store, {
   box: $("find"),
   text: $("find-text"),

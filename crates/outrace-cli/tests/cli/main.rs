@@ -8,6 +8,8 @@ mod load;
 mod lossless;
 mod pipe;
 mod program;
+mod proxied;
+mod proxies;
 mod resume;
 mod run;
 mod settings;

@@ -192,12 +192,13 @@ fn elements(list: &str, separator: char) -> Vec<&str> {
 }
 
 /// Parses the name of a node (RFC 7239 section 6): an address with or without a port. The port is 0
-/// where there is none.
+/// where there is none, or a name such as `_port`.
 fn node(text: &str) -> Option<SocketAddr> {
     let text = text.trim().trim_matches('"');
     if let Ok(address) = SocketAddr::from_str(text) {
         return Some(address);
     }
+    let text = text.split_once(":_").map_or(text, |(address, _)| address);
     let address = text
         .strip_prefix('[')
         .and_then(|text| text.strip_suffix(']'))
@@ -264,6 +265,16 @@ mod tests {
                 "10.0.0.1:5",
                 &[("forwarded", "for=6.6.6.6"), (x, "192.0.2.7")],
                 "192.0.2.7:0",
+            ),
+            (
+                "10.0.0.1:5",
+                &[("forwarded", r#"for="192.0.2.7:_gazonk""#)],
+                "192.0.2.7:0",
+            ),
+            (
+                "10.0.0.1:5",
+                &[("forwarded", r#"by=_b;for="[2001:db8::1]:_p""#)],
+                "[2001:db8::1]:0",
             ),
             ("10.0.0.1:5", &[(x, "6.6.6.6, , 192.0.2.7,")], "192.0.2.7:0"),
             (

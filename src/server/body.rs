@@ -1,7 +1,9 @@
 //! The body of a request, within limits of size and time.
 
 use axum::extract::{FromRequest, Request};
-use axum::http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH};
+use axum::http::header::{
+    ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, HeaderName, TRANSFER_ENCODING,
+};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
@@ -27,7 +29,15 @@ impl FromRequest<Hub> for RequestBody {
                 format!("The body of a request may have {} bytes.", config.max_body),
             )
         };
-        if !has_no_coding(request.headers()) {
+        if !has_only(request.headers(), &TRANSFER_ENCODING, "chunked") {
+            return Err(refuse(
+                hub,
+                RefusalReason::Actions,
+                StatusCode::NOT_IMPLEMENTED,
+                "The body is sent as it is: the only Transfer-Encoding is chunked.",
+            ));
+        }
+        if !has_only(request.headers(), &CONTENT_ENCODING, "identity") {
             let response = refuse(
                 hub,
                 RefusalReason::Actions,
@@ -61,13 +71,13 @@ impl FromRequest<Hub> for RequestBody {
     }
 }
 
-/// Whether the body is as it is sent. Codings are a list, which several headers may hold (RFC 9110
-/// section 8.4).
-fn has_no_coding(headers: &HeaderMap) -> bool {
+/// Whether a list of codings, which several headers may hold, has no other coding than this one (RFC
+/// 9110 section 8.4, RFC 9112 section 6.1).
+fn has_only(headers: &HeaderMap, list: &HeaderName, coding: &str) -> bool {
     headers
-        .get_all(CONTENT_ENCODING)
+        .get_all(list)
         .iter()
         .flat_map(|value| value.as_bytes().split(|&byte| byte == b','))
         .map(<[u8]>::trim_ascii)
-        .all(|coding| coding.is_empty() || coding.eq_ignore_ascii_case(b"identity"))
+        .all(|found| found.is_empty() || found.eq_ignore_ascii_case(coding.as_bytes()))
 }

@@ -18,6 +18,7 @@ mod reserve;
 mod serve_options;
 mod silence;
 mod stream;
+mod stream_query;
 #[cfg(feature = "tls")]
 mod tls;
 #[cfg(feature = "viewer")]
@@ -58,6 +59,9 @@ impl Hub {
     /// | `GET /api/processes` | the processes of a supervisor, with a `Processes` layer |
     /// | `GET /metrics` | the counters for Prometheus, with feature `metrics` |
     /// | `GET /healthz` | `ok`, or 503 when stopping |
+    ///
+    /// A proxy closes a stream that is silent for long. `?keep_alive=S` sends an empty line, or a
+    /// comment among the events, after S seconds of silence.
     ///
     /// Any other path is answered with 404 and a text that lists these. All routes but `/healthz`
     /// are behind the hub's [gate](crate::access): a page of another site can neither connect nor

@@ -79,7 +79,9 @@ impl BasePath {
         }
         let mounted = Router::new()
             .nest_service(&self.0, routes.clone())
-            .fallback_service(routes);
+            .fallback_service(routes.clone());
+        // A path of the routes comes first: the base may be the beginning of one, such as `/api`.
+        let mounted = routes.fallback_service(mounted);
         let base = self.clone();
         let prepare = MapRequestLayer::new(move |mut request: Request| {
             request.extensions_mut().insert(base.clone());

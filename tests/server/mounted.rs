@@ -9,6 +9,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use outrace::server::{BasePath, ServeOptions, serve, serve_with, viewer};
 use outrace::{Hub, PeerAddress};
+use outrace_testkit::Server;
 use outrace_testkit::http::{self, Response, exchange};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
@@ -271,5 +272,36 @@ fn a_base_path_serves_what_a_proxy_passes_on_and_what_it_has_removed_it_from() {
     }
     for path in ["/lives/healthz", "/live.html", "/other/healthz"] {
         assert_eq!(http::get(address, path).status, 404, "{path}");
+    }
+}
+
+#[test]
+fn a_base_path_may_be_the_beginning_of_a_route() {
+    for base in ["/api", "/viewer", "/api/channels", "/metrics"] {
+        let hub = Hub::new();
+        let routes = base
+            .parse::<BasePath>()
+            .unwrap()
+            .mount(hub.router().merge(viewer()));
+        let server = Server::with_router(hub, routes, ServeOptions::default());
+        assert_page(server.address, &format!("{base}/"));
+        assert_page(server.address, "/");
+        for path in [
+            "/api/stats",
+            "/api/channels",
+            "/healthz",
+            "/viewer/main.js",
+            "/metrics",
+        ] {
+            for path in [path.to_owned(), format!("{base}{path}")] {
+                assert_eq!(
+                    http::get(server.address, &path).status,
+                    200,
+                    "{path} at {base}"
+                );
+            }
+        }
+        let help = http::get(server.address, &format!("{base}/nowhere"));
+        assert!(help.body.contains(&format!("  {base}/ws ")), "{help:?}");
     }
 }

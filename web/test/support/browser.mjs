@@ -41,12 +41,13 @@ export async function openViewer(
   t,
   browser,
   url,
-  { width = 1280, height = 800, dark = false, expected } = {},
+  { width = 1280, height = 800, dark = false, expected, httpCredentials } = {},
 ) {
   const context = await browser.newContext({
     viewport: { width, height },
     colorScheme: dark ? "dark" : "light",
     permissions: ["clipboard-read", "clipboard-write"],
+    httpCredentials,
   });
   const page = await context.newPage();
   const complaints = [];

@@ -20,11 +20,12 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 
 use super::ServeOptions;
+use super::accept_error::{is_of_descriptors, is_of_one_connection, refusal_of};
 use super::in_flight::InFlight;
 use super::refusal::refuse;
 use super::reserve::{Reserve, ReservedPlace};
 use crate::reason::{PauseReason, RefusalReason};
-use crate::{Hub, LocalAddress, PeerAddress, descriptor_limit};
+use crate::{Hub, LocalAddress, PeerAddress};
 
 /// The pause after the system ran out of descriptors: long enough not to spin, short enough to
 /// recover at once.
@@ -428,18 +429,6 @@ impl AcceptedConnection {
     }
 }
 
-/// Returns the refusal that an HTTP error amounts to, if it is one.
-fn refusal_of(error: &hyper::Error, has_begun: bool) -> Option<RefusalReason> {
-    if error.is_parse_too_large() {
-        Some(RefusalReason::HeaderSize)
-    } else if error.is_timeout() && !has_begun {
-        // After the first request, the same timeout closes an idle connection and refuses nothing.
-        Some(RefusalReason::HeaderTimeout)
-    } else {
-        None
-    }
-}
-
 /// Enables TCP keep-alive. A text stream sends nothing while its channel is silent, so that only
 /// keep-alive finds a vanished peer. The connection also works without it.
 fn keep_alive(tcp: &TcpStream) {
@@ -448,22 +437,6 @@ fn keep_alive(tcp: &TcpStream) {
     let _ = sockopt::set_tcp_keepidle(tcp, Duration::from_secs(60));
     let _ = sockopt::set_tcp_keepintvl(tcp, Duration::from_secs(15));
     let _ = sockopt::set_tcp_keepcnt(tcp, 4);
-}
-
-/// Whether an error of `accept` concerns the accepted connection and not the listener.
-fn is_of_one_connection(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::ConnectionAborted
-            | io::ErrorKind::ConnectionReset
-            | io::ErrorKind::ConnectionRefused
-            | io::ErrorKind::Interrupted
-    )
-}
-
-/// Whether the process or the system has no descriptor left, or no memory for a socket.
-fn is_of_descriptors(error: &io::Error) -> bool {
-    descriptor_limit::is_reached(error) || descriptor_limit::is_memory_reached(error)
 }
 
 /// Whether a request asks for a WebSocket or a stream, on whatever path the routes are mounted.

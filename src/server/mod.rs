@@ -5,6 +5,7 @@
 //! works too.
 
 mod accept;
+mod accept_error;
 mod api;
 mod base_path;
 mod body;

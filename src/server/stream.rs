@@ -165,6 +165,7 @@ fn open(
         given: Used::default(),
         encoding,
         silence: keep_alive.map(Silence::new),
+        is_within_line: false,
         in_flight,
         expiry: expiring.map(|identity| Box::pin(expired(identity)) as Pin<Box<_>>),
         slot,
@@ -217,6 +218,8 @@ struct ChannelStream {
     given: Used,
     encoding: Encoding,
     silence: Option<Silence>,
+    /// Whether the last line is a piece of a longer one, so that its text has no end yet.
+    is_within_line: bool,
     /// The account of the connection, when the accept loop of this crate serves it.
     in_flight: Option<InFlight>,
     /// Completes when the client's identity expires. `None` if it does not expire.
@@ -293,6 +296,7 @@ impl HttpBody for ChannelStream {
                 if let Some(silence) = &mut this.silence {
                     silence.begin();
                 }
+                this.is_within_line = !parcel.bytes.ends_with(b"\n");
                 this.note_writing(true);
                 return Poll::Ready(Some(Ok(Frame::data(parcel.bytes))));
             }
@@ -302,7 +306,7 @@ impl HttpBody for ChannelStream {
         if this.client.outbox.close_asked().is_some() {
             return Poll::Ready(None);
         }
-        let Some(silence) = &mut this.silence else {
+        let Some(silence) = this.silence.as_mut().filter(|_| !this.is_within_line) else {
             return Poll::Pending;
         };
         ready!(silence.poll_end(cx));

@@ -225,6 +225,12 @@ impl AccessOptions {
 
     fn origins(&self) -> Result<Origins, Failure> {
         if self.allow_origin.iter().any(|origin| origin == "*") {
+            if self.only_allowed_origins {
+                return Err(Failure::usage(
+                    "--allow-origin * accepts every page, and --only-allowed-origins only those \
+                     that are listed: leave one of them out",
+                ));
+            }
             return Ok(Origins::any());
         }
         let origins = if self.only_allowed_origins {

@@ -232,6 +232,10 @@ async fn a_bad_option_about_proxies_or_pages_ends_the_program_with_one_sentence(
             (&["--base-path", "/{id}"], "such as /logs"),
             (&["--base-path", ""], "such as /logs"),
             (&["--only-allowed-origins"], "--allow-origin"),
+            (
+                &["--only-allowed-origins", "--allow-origin", "*"],
+                "leave one of them out",
+            ),
             (&["--allow-origin", "https://*"], "no origin"),
             (
                 &["--allow-origin", "vscode-webview://"],

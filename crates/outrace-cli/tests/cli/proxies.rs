@@ -11,6 +11,7 @@ use outrace_testkit::socket::handshake;
 use outrace_testkit::{Scratch, Socket, TIMEOUT, bounded, until};
 use serde_json::json;
 
+use crate::access::Authority;
 use crate::program::Outrace;
 
 /// The name that the recipes serve.
@@ -350,6 +351,19 @@ async fn the_recipe_for_traefik_serves_the_page_and_the_streams() {
     .await;
 }
 
+/// Starts HAProxy with the recipe, with this way to name the client.
+fn haproxy(program: &str, version: &str, server: &Outrace) -> Proxy {
+    Proxy::start(|folder, address| {
+        let block = replaced(recipe("haproxy"), "bind :80", &format!("bind {address}"));
+        let block = replaced(&block, "127.0.0.1:7223", &server.address().to_string());
+        let block = replaced(&block, "send-proxy-v2", version);
+        let file = folder.file("haproxy.cfg", block);
+        let mut command = Command::new(program);
+        command.args(["-db", "-f", &file]);
+        command
+    })
+}
+
 #[tokio::test]
 async fn the_recipe_for_haproxy_names_the_client_by_the_proxy_protocol() {
     let Some(program) = installed("haproxy") else {
@@ -357,19 +371,35 @@ async fn the_recipe_for_haproxy_names_the_client_by_the_proxy_protocol() {
     };
     bounded(async {
         let server = outrace(&["--proxy-protocol"]).await;
-        for (version, is_for) in [("send-proxy-v2", "version 2"), ("send-proxy", "version 1")] {
-            let proxy = Proxy::start(|folder, address| {
-                let block = replaced(recipe("haproxy"), "bind :80", &format!("bind {address}"));
-                let block = replaced(&block, "127.0.0.1:7223", &server.address().to_string());
-                let block = replaced(&block, "send-proxy-v2", version);
-                let file = folder.file("haproxy.cfg", block);
-                let mut command = Command::new(&program);
-                command.args(["-db", "-f", &file]);
-                command
-            });
-            println!("{is_for}");
-            proxy.assert_serves_logs();
+        for version in ["send-proxy-v2", "send-proxy", "check send-proxy-v2"] {
+            haproxy(&program, version, &server).assert_serves_logs();
         }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn haproxy_names_the_client_before_the_tls_that_it_passes_on() {
+    let Some(program) = installed("haproxy") else {
+        return;
+    };
+    bounded(async {
+        let folder = Scratch::new();
+        let authority = Authority::new();
+        let (certificate, key) = authority.certify();
+        let certificate = folder.file("cert.pem", certificate);
+        let key = folder.file("key.pem", key);
+        let ca = folder.file("ca.pem", authority.pem());
+        let tls = ["--tls-cert", &certificate, "--tls-key", &key];
+        let proxied = ["--trusted-proxy", "127.0.0.1", "--proxy-protocol"];
+        let pipe = ["pipe", "--id", "a", "--stay"];
+        let mut server =
+            Outrace::serving_at("wss", &[&pipe[..], &tls[..], &proxied[..]].concat()).await;
+        server.say("over TLS\n").await;
+        let proxy = haproxy(&program, "send-proxy-v2", &server);
+        let url = format!("wss://{}/ws", proxy.address);
+        let mut watch = Outrace::start(&["watch", "--tail", "1", "--ca", &ca, &url, "process:a"]);
+        assert_eq!(watch.printed().await, "over TLS\n");
     })
     .await;
 }

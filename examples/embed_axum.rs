@@ -33,7 +33,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let app = Router::new()
         .route("/", get(home))
         .with_state(hub.clone())
-        .nest("/live", hub.router());
+        .nest_service("/live", hub.router());
 
     let clock = hub.publisher("clock")?;
     tokio::spawn(async move {

@@ -26,6 +26,11 @@ pub(crate) struct ServerOptions {
     #[arg(long, value_name = "HOST:PORT", value_parser = address)]
     pub(crate) listen: Option<String>,
 
+    /// The path under which clients reach this server behind a proxy, such as /logs. It is served
+    /// there and at the root, so the proxy may pass the path on or remove it
+    #[arg(long, value_name = "PATH", default_value_t)]
+    pub(crate) base_path: server::BasePath,
+
     /// Messages that may wait for one client
     #[arg(long, value_name = "MESSAGES", default_value_t = 8192)]
     queue: usize,

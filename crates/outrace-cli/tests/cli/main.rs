@@ -16,6 +16,8 @@ mod output;
 mod pipe;
 mod procfile;
 mod program;
+mod proxied;
+mod proxies;
 mod resume;
 mod run;
 mod settings;

@@ -100,6 +100,12 @@ impl Mirror {
         self.0.skip_to(seq);
     }
 
+    /// Shows the line that a process is still writing to subscriptions with `partial`. An empty
+    /// text says that there is none any more.
+    pub fn show_partial(&self, text: &[u8]) {
+        self.0.show_partial(text);
+    }
+
     /// Says whether the mirror has caught up with its home. Subscriptions are answered from then
     /// on.
     pub fn set_synced(&self, synced: bool) {

@@ -221,6 +221,11 @@ impl Mirror {
         self.push(Entry::SkipTo(seq));
     }
 
+    /// Shows the line that a process is still writing.
+    pub(crate) fn show_partial(&self, text: &[u8]) {
+        self.channel.show_partial(text);
+    }
+
     /// Says whether the mirror has caught up with its source. Subscriptions with options are
     /// answered from then on.
     pub(crate) fn set_synced(&self, synced: bool) {

@@ -122,6 +122,10 @@ impl SealPass {
                 }
             }
             Some(Entry::Ping(client)) => sealer.answer_ping(client),
+            Some(Entry::Partial) => {
+                sealer.apply(&mut self.changes);
+                sealer.show_partial(&mut self.tally);
+            }
             Some(Entry::Trim) => sealer.trim(),
             Some(Entry::Forget) => sealer.forget(),
         }
@@ -210,6 +214,7 @@ impl SealPass {
         if channel.mirror.is_some() {
             channel.refuse_local(overflowed);
         } else {
+            channel.count_dropped(overflowed);
             self.skip_to(sealer, channel.seq() + overflowed);
         }
     }

@@ -10,10 +10,12 @@ use super::history::History;
 use super::ingest::Ingest;
 use super::mirror::MirrorState;
 use super::numbering::Numbering;
+use super::partial::PartialLine;
 use super::pins::Pins;
 use super::profile::{Overflow, Profile};
 use super::seal::{ScheduleFlag, SealFlag, SealerCell};
 use super::shared::HubShared;
+use super::size_bound::SizeBound;
 use super::subscribers::Subscribers;
 use crate::encode::Envelope;
 use crate::message::{ChannelName, Message, StatusReport};
@@ -48,6 +50,7 @@ pub(crate) struct Channel {
     /// Raised while the ticker is to seal this channel.
     pub(super) scheduled: ScheduleFlag,
     pub(super) numbering: Numbering,
+    pub(super) partial: PartialLine,
     /// The last blocks, when the hub keeps them.
     pub(super) history: Option<SealerCell<History>>,
     /// `None` for a channel that numbers its messages itself.
@@ -57,6 +60,7 @@ pub(crate) struct Channel {
     /// The collection that keeps the channel; `None` for the channel of all clients.
     owner: Option<Weak<dyn ChannelOwner>>,
     skipped: AtomicU64,
+    dropped: AtomicU64,
     /// The time of the last publication or replay, in nanoseconds since the hub began.
     used_at: AtomicU64,
     /// The time at which the flush that is due was asked for, by the same clock; 0 when none was.
@@ -76,10 +80,14 @@ impl Channel {
         // The channel of all clients has neither latecomers nor options.
         let history = (name.is_some() && shared.keeps_history()).then(SealerCell::default);
         let mirror = (name.is_some() && shared.interest.is_some()).then(MirrorState::default);
+        let envelope = Envelope::new(name.as_ref());
+        let max_message = shared.config.max_outgoing_message;
         Self {
             profile: Profile {
+                size_bound: SizeBound::new(max_message, &envelope),
                 style: Style {
-                    envelope: Envelope::new(name.as_ref()),
+                    envelope,
+                    max_message,
                     epoch: Epoch::new(shared.epoch()),
                     batch_lines: (shared.config.queue / 2).clamp(1, MAX_BATCH_LINES),
                 },
@@ -94,11 +102,13 @@ impl Channel {
             sealer: SealFlag::default(),
             scheduled: ScheduleFlag::default(),
             numbering: Numbering::default(),
+            partial: PartialLine::default(),
             history,
             mirror,
             kept_bytes: AtomicUsize::new(0),
             owner: None,
             skipped: AtomicU64::new(0),
+            dropped: AtomicU64::new(0),
             used_at: AtomicU64::new(0),
             asked_at: AtomicU64::new(0),
             status: Mutex::default(),
@@ -216,6 +226,16 @@ impl Channel {
 
     pub(super) fn count_skipped(&self, messages: u64) {
         self.skipped.fetch_add(messages, Ordering::Relaxed);
+    }
+
+    /// Returns the number of messages that found the channel's queue full.
+    pub(crate) fn dropped(&self) -> u64 {
+        self.dropped.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn count_dropped(&self, messages: u64) {
+        self.dropped.fetch_add(messages, Ordering::Relaxed);
+        self.shared.recorder.dropped(messages);
     }
 
     /// Returns the last status published. Of several publishers' statuses it is the one that came

@@ -14,6 +14,7 @@ import { ALL } from "./links.js";
 import { List } from "./list.js";
 import { LineSeeker, Navigation } from "./navigation.js";
 import { EmptyText, Toast } from "./notices.js";
+import { PartialRows } from "./partial-rows.js";
 import { RowContext } from "./row.js";
 import { Selection } from "./selection.js";
 import { Server, takeTokenFromAddress } from "./server.js";
@@ -38,6 +39,10 @@ const KEY_SCROLL_PX = 20;
 
 const $ = (id) => document.getElementById(id);
 
+// A page at a path without a slash at its end has a base, for its scripts and styles. All are
+// requested now. With a base, `#lines` and the links to lines would lead to another page.
+document.querySelector("base")?.remove();
+
 const server = new Server(new URL("../", import.meta.url));
 const givenToken = takeTokenFromAddress();
 if (givenToken !== null) server.token = givenToken;
@@ -55,6 +60,11 @@ const context = new RowContext(navigation, selection);
 // The parts of the page.
 
 const lines = $("lines");
+document.querySelector("a.skip").addEventListener("click", (event) => {
+  // The address names channels. It would name one that is called "lines".
+  event.preventDefault();
+  lines.focus();
+});
 const find = new Find(store, {
   box: $("find"),
   text: $("find-text"),
@@ -67,6 +77,7 @@ const find = new Find(store, {
   hides: $("find-hides"),
 });
 const list = new List(lines, store, find.view, context);
+const partialRows = new PartialRows($("partials"), context);
 const channels = new Channels({ list: $("channel-list"), none: $("no-channels") }, server);
 const control = new Control(
   {
@@ -196,6 +207,7 @@ feed.onStatus = (name, status) => {
   channels.setStatus(name, status);
   showStatus();
 };
+feed.onPartial = (name, text) => partialRows.show(name, text);
 feed.onProblem = tell;
 store.onReplace = (id, removed, inserted) => {
   find.replaced(id);

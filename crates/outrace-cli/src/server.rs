@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use crate::console::notice;
-use crate::failure::{Failure, plain};
+use crate::failure::{Failure, advice, plain};
 use crate::flags::{
     Access, AccessOptions, DEFAULT_ADDRESS, DEFAULT_PORT, JoinOptions, ServerOptions,
 };
@@ -73,10 +73,8 @@ impl Server {
             .map_err(failed)?
             .collect();
         options.access.check_exposure(listen, &addresses)?;
-        let (hub, mut bounds) = (options.hub(&access, join)?, options.server()?);
-        if let Some(tls) = &access.tls {
-            bounds = bounds.tls(tls.clone());
-        }
+        let hub = options.hub(&access, join)?;
+        let bounds = options.access.apply_to_server(options.server()?, &access);
         let listener = match options.listen {
             Some(_) => TcpListener::bind(&addresses[..]).await,
             None => bind_next_free(DEFAULT_PORT, quiet).await,
@@ -101,11 +99,13 @@ impl Server {
                 1 => format!(", channel {}", names[0]),
                 _ => format!(", channels {}", names.join(" ")),
             };
-            notice!("listening on {scheme}://{address}/ws{channels}");
+            let base = options.base_path.as_str();
+            notice!("listening on {scheme}://{address}{base}/ws{channels}");
         }
         hub.start();
         let (stop, stopped) = oneshot::channel::<()>();
         let app = finish(&hub, hub.router().merge(outrace::server::viewer()))?;
+        let app = options.base_path.mount(app);
         let serving = tokio::spawn(outrace::server::serve_with(
             listener,
             hub.clone(),
@@ -193,7 +193,7 @@ fn refused(listen: &str, error: &io::Error) -> Failure {
         io::ErrorKind::AddrNotAvailable => {
             "; this machine has no such address: choose another with --listen"
         }
-        _ => "",
+        _ => advice(error),
     };
     Failure::new(
         1,

@@ -14,6 +14,7 @@ mod proxy;
 mod scratch;
 mod server;
 pub mod socket;
+mod terminal;
 
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -25,6 +26,7 @@ pub use proxy::Proxy;
 pub use scratch::Scratch;
 pub use server::{Server, serve, serve_in_memory};
 pub use socket::Socket;
+pub use terminal::Terminal;
 
 /// The longest that anything may take before a test fails. Only a broken test takes this long.
 pub const TIMEOUT: Duration = Duration::from_secs(60);

@@ -54,7 +54,7 @@ impl RelayedChannel {
     /// Returns the message that subscribes at the server, and goes on where the mirror ends.
     /// `history` is the number of messages that the mirror keeps.
     pub(super) fn subscribe_request(&self, history: usize) -> String {
-        let mut options = json!({"gaps": true, "batch": true, "detail": true});
+        let mut options = json!({"gaps": true, "batch": true, "detail": true, "partial": true});
         match &self.numbering {
             Some(Numbering { epoch, seam, .. }) => {
                 options["since"] = json!({"epoch": epoch, "seq": seam.last()});
@@ -106,6 +106,7 @@ impl RelayedChannel {
                     numbering.seam.answered(&mut steps);
                 }
             }
+            Upstream::Partial(text) => self.mirror.show_partial(text.as_bytes()),
             Upstream::Content(content) => self.content(content, &mut steps),
         }
         self.carry_out(steps, requests);

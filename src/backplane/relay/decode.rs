@@ -23,6 +23,8 @@ pub(super) enum Upstream {
     Replay { from: u64 },
     /// A range that was asked for is complete.
     Replayed,
+    /// The line that a process is still writing.
+    Partial(String),
     /// Messages of the channel.
     Content(Content),
 }
@@ -118,7 +120,7 @@ pub(super) fn decode(json: &str, now_ms: i64) -> Option<Received<'_>> {
             from: span(data?)?.from,
         },
         "replayed" => Upstream::Replayed,
-        "process_partial" => return None,
+        "process_partial" => Upstream::Partial(serde_json::from_str(data?).ok()?),
         _ => Upstream::Content(content(&envelope, data, now_ms)?),
     };
     Some(Received::Channel(channel, upstream))

@@ -41,6 +41,8 @@ struct ListedChannel {
     #[serde(default)]
     skipped: u64,
     #[serde(default)]
+    dropped: u64,
+    #[serde(default)]
     status: Option<ListedStatus>,
     #[serde(default)]
     node: Option<String>,
@@ -96,6 +98,7 @@ impl UpstreamDirectory {
                     seq: listed.seq,
                     kept_bytes: listed.kept_bytes,
                     skipped: listed.skipped,
+                    dropped: listed.dropped,
                     status: listed.status.map(|status| StatusReport {
                         status: Status::from(status.status),
                         code: status.exit_code,

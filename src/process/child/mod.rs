@@ -3,18 +3,22 @@
 
 mod group;
 mod handle;
+mod interpreter;
 mod output;
 mod pipe_reader;
 mod report;
 mod setup;
 mod signal;
 mod spawn;
+mod start_failure;
 mod stop;
 mod target;
 
 pub use handle::Process;
+pub use interpreter::BrokenInterpreter;
 pub use output::{DRAIN_IDLE_TIMEOUT, DRAIN_TIMEOUT};
 pub(super) use pipe_reader::OutputSink;
 pub use report::ExitReport;
 pub use signal::Signal;
 pub use spawn::{Spawn, SpawnError};
+pub(super) use start_failure::locate;

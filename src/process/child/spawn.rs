@@ -4,15 +4,17 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustix::io::Errno;
 use tokio::io::AsyncWrite;
 use tokio::process::Command;
 use tokio::sync::watch;
 
 use super::output::OutputTask;
 use super::pipe_reader::{OutputSink, PipeReader};
-use super::setup::spawn_child;
+use super::setup::{SpawnedChild, spawn_child};
+use super::start_failure::diagnose;
 use super::target::SignalTarget;
-use super::{ExitReport, Process};
+use super::{BrokenInterpreter, ExitReport, Process};
 use crate::message::{ChannelName, NameError, ProcessId, Status};
 use crate::process::LineSender;
 use crate::{Hub, Publisher};
@@ -27,10 +29,38 @@ pub enum SpawnError {
     /// The id is not a valid process id.
     #[error(transparent)]
     Name(#[from] NameError),
-    /// The program does not exist. The system reports the same for a missing working directory or a
-    /// missing interpreter of a script.
+    /// The program does not exist.
     #[error("{program}: not found")]
     NotFound {
+        /// The name or path of the program.
+        program: String,
+        /// The system's error.
+        source: io::Error,
+    },
+    /// The working directory does not exist, or is no directory.
+    #[error("{program}: the folder {directory}, which it is to run in, is not there")]
+    Directory {
+        /// The name or path of the program.
+        program: String,
+        /// The working directory.
+        directory: String,
+        /// The system's error.
+        source: io::Error,
+    },
+    /// The program is a script, and its first line names no interpreter that the system can run.
+    #[error("{program}: {interpreter}")]
+    Interpreter {
+        /// The name or path of the program.
+        program: String,
+        /// What is wrong with the line.
+        interpreter: BrokenInterpreter,
+        /// The system's error.
+        source: io::Error,
+    },
+    /// The process or the system has no descriptor left for the pipes of another process. See
+    /// [`raise_descriptor_limit`](crate::process::raise_descriptor_limit).
+    #[error("{program}: cannot be started: too many open files")]
+    TooManyOpenFiles {
         /// The name or path of the program.
         program: String,
         /// The system's error.
@@ -47,16 +77,23 @@ pub enum SpawnError {
 }
 
 impl SpawnError {
-    /// Returns the exit code that a shell reports: 127 for a program that is not found, 126 for one
-    /// that cannot be run. The code for an invalid id is 2.
+    /// Returns the exit code that a shell reports: 127 for a program or an interpreter that is not
+    /// found, 126 for one that cannot be run. The code for an invalid id is 2.
     pub fn code(&self) -> i32 {
         match self {
             Self::Name(_) => 2,
             Self::NotFound { .. } => 127,
-            Self::NotExecutable { .. } => 126,
+            Self::Interpreter { interpreter, .. } if interpreter.is_not_found() => 127,
+            Self::Interpreter { .. }
+            | Self::Directory { .. }
+            | Self::TooManyOpenFiles { .. }
+            | Self::NotExecutable { .. } => 126,
         }
     }
 }
+
+/// Makes the command that runs a script without an interpreter line.
+type ScriptCommand = Box<dyn FnOnce() -> Option<Command> + Send>;
 
 /// A process to start, with options. [`Hub::spawn`] is the short form.
 ///
@@ -76,6 +113,7 @@ impl SpawnError {
 pub struct Spawn {
     id: ProcessId,
     command: Command,
+    script: Option<ScriptCommand>,
     stdout: Option<OutputSink>,
     stderr: Option<OutputSink>,
     own_group: bool,
@@ -92,6 +130,7 @@ impl Spawn {
         Ok(Self {
             id: ProcessId::parse(id)?,
             command: command.into(),
+            script: None,
             stdout: None,
             stderr: None,
             own_group: true,
@@ -112,6 +151,17 @@ impl Spawn {
     ) -> Self {
         self.stdout = Some(Box::pin(stdout));
         self.stderr = Some(Box::pin(stderr));
+        self
+    }
+
+    /// Sets the command to start if the system takes the first one for no program (`ENOEXEC`), as
+    /// it does with a script that has no `#!` line. A shell runs such a script itself.
+    ///
+    /// Without this, or if `make` returns `None`, such a script is refused. See
+    /// [`Program::script_command`](crate::process::Program::script_command).
+    #[must_use]
+    pub fn script(mut self, make: impl FnOnce() -> Option<Command> + Send + 'static) -> Self {
+        self.script = Some(Box::new(make));
         self
     }
 
@@ -155,7 +205,8 @@ impl Spawn {
     /// Outside a tokio runtime with I/O and time enabled.
     pub fn start(mut self, hub: &Hub) -> Result<Process, SpawnError> {
         let publisher = hub.publisher(ChannelName::process(&self.id).as_str())?;
-        let mut spawned = spawn_child(&mut self.command, self.own_group)
+        let mut spawned = self
+            .spawn_child()
             .map_err(|source| self.report_failure(source, &publisher))?;
         publisher.send_status(Status::Running, 0);
 
@@ -181,18 +232,26 @@ impl Spawn {
         })
     }
 
+    fn spawn_child(&mut self) -> io::Result<SpawnedChild> {
+        let spawned = spawn_child(&mut self.command, self.own_group);
+        let Err(error) = &spawned else {
+            return spawned;
+        };
+        if Errno::from_io_error(error) != Some(Errno::NOEXEC) {
+            return spawned;
+        }
+        match self.script.take().and_then(|make| make()) {
+            Some(script) => {
+                self.command = script;
+                spawn_child(&mut self.command, self.own_group)
+            }
+            None => spawned,
+        }
+    }
+
     /// Publishes the final status of a process that was not started.
     fn report_failure(&self, source: io::Error, publisher: &Publisher) -> SpawnError {
-        let program = self
-            .command
-            .as_std()
-            .get_program()
-            .to_string_lossy()
-            .into_owned();
-        let error = match source.kind() {
-            io::ErrorKind::NotFound => SpawnError::NotFound { program, source },
-            _ => SpawnError::NotExecutable { program, source },
-        };
+        let error = diagnose(self.command.as_std(), source);
         let report = ExitReport {
             status: Status::Crashed,
             code: error.code(),

@@ -63,6 +63,8 @@ pub struct LinePublisher {
     spare_len: usize,
     /// Lines that wait for [`flush`](Self::flush). Always empty for a sender that never waits.
     unpublished: Lines,
+    /// Whether the lines were written before the stream was followed.
+    is_past: bool,
 }
 
 impl LinePublisher {
@@ -74,6 +76,7 @@ impl LinePublisher {
             sender: sender.into(),
             spare_len: 0,
             unpublished: Lines::new(),
+            is_past: false,
         }
     }
 
@@ -150,6 +153,12 @@ impl LinePublisher {
             .then_some(COALESCE_DELAY)
     }
 
+    /// Sets whether the lines that are published next were written before the stream was followed.
+    /// A publisher that waits for subscribers must be flushed before a change.
+    pub(crate) fn set_past(&mut self, is_past: bool) {
+        self.is_past = is_past;
+    }
+
     /// Returns the publisher that the lines go through.
     pub fn publisher(&self) -> &Publisher {
         self.sender.publisher()
@@ -159,6 +168,11 @@ impl LinePublisher {
         if lines.is_empty() {
             return;
         }
+        let lines = if self.is_past {
+            lines.with_past()
+        } else {
+            lines
+        };
         match &self.sender {
             LineSender::Plain(publisher) => {
                 publisher.send_lines(lines);

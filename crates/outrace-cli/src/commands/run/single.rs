@@ -2,15 +2,19 @@
 
 use std::ffi::{OsStr, OsString};
 use std::io::IsTerminal;
+use std::process::Stdio;
 use std::time::Duration;
 
-use outrace::process::{DRAIN_TIMEOUT, ExitReport, Process, Signal, Spawn, SpawnError};
+use outrace::process::{DRAIN_TIMEOUT, ExitReport, Process, Program, Signal, Spawn, SpawnError};
 use outrace::{ChannelName, ProcessId, Status};
 use tokio::time::{Instant, sleep_until};
 
 use super::Run;
+use super::env_file::Variable;
+use super::script_fault::script_fault;
 use crate::console::notice;
-use crate::failure::Failure;
+use crate::failure::{Failure, advice, plain};
+use crate::output::{Output, OutputSink};
 use crate::server::Server;
 use crate::signals::{SECOND_SIGNAL_GRACE, Signals};
 
@@ -21,14 +25,21 @@ impl Run {
         id: ProcessId,
         program: &OsStr,
         arguments: &[OsString],
+        variables: Vec<Variable>,
     ) -> Result<u8, Failure> {
         let mut signals = Signals::listen()?;
         let channel = ChannelName::process(&id);
         let server =
             Server::start(&self.server, std::slice::from_ref(&channel), self.quiet).await?;
 
-        let mut command = tokio::process::Command::new(program);
-        command.args(arguments);
+        self.go_on_without_reader(&server.hub);
+        let mut program = Program::new(program).args(arguments);
+        for (name, value) in variables {
+            program = program.env(name, value);
+        }
+        let mut command = program.command();
+        command.stdin(Stdio::inherit());
+        let script = program.clone();
         // A command that reads the terminal has to be in the terminal's foreground group, which is
         // our group, and then gets the terminal's signals directly. A group of its own in the
         // foreground would leave us running behind a command that Ctrl-Z stopped.
@@ -37,7 +48,15 @@ impl Run {
             .map_err(SpawnError::from)
             .and_then(|spawn| {
                 spawn
-                    .tee(tokio::io::stdout(), tokio::io::stderr())
+                    .tee(
+                        OutputSink::new(Output::stdout()),
+                        OutputSink::new(Output::stderr()),
+                    )
+                    .script(move || {
+                        let mut command = script.script_command()?;
+                        command.stdin(Stdio::inherit());
+                        Some(command)
+                    })
                     .own_group(!terminal)
                     .lossless(self.lossless.limit)
                     .start(&server.hub)
@@ -50,6 +69,9 @@ impl Run {
             }
         };
         let (report, stopped, hurried) = self.wait(&process, &mut signals, terminal).await;
+        if let Some(fault) = script_fault(&program, &report) {
+            notice!("{fault}");
+        }
         if self.stay && !stopped {
             if !self.quiet {
                 notice!(
@@ -142,7 +164,7 @@ fn in_foreground() -> bool {
 /// Describes why a process was not started, with the system's reason where that adds something.
 pub(super) fn spawn_error_text(error: &SpawnError) -> String {
     match error {
-        SpawnError::NotExecutable { source, .. } => format!("{error}: {source}"),
+        SpawnError::NotExecutable { source, .. } => format!("{error}: {}", plain(source)),
         _ => error.to_string(),
     }
 }
@@ -150,6 +172,7 @@ pub(super) fn spawn_error_text(error: &SpawnError) -> String {
 fn not_started(error: &SpawnError) -> Failure {
     let advice = match error {
         SpawnError::NotFound { .. } => "; check its name, or give its path",
+        SpawnError::TooManyOpenFiles { source, .. } => advice(source),
         _ => "",
     };
     Failure::new(

@@ -1,13 +1,17 @@
 //! The terminal that several processes write to: whole lines, each after the name of its process.
 
-use std::io::{self, IsTerminal};
+use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use outrace::process::LineSplitter;
-use tokio::io::{AsyncWrite, AsyncWriteExt, Stderr, Stdout};
+use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::sync::Mutex;
+
+use crate::color::has_color;
+use crate::console::notice;
+use crate::output::{Output, OutputSink};
 
 /// Colors that can be read on light and on dark backgrounds.
 const COLORS: [u8; 6] = [36, 33, 32, 35, 34, 31];
@@ -15,7 +19,7 @@ const COLORS: [u8; 6] = [36, 33, 32, 35, 34, 31];
 /// Standard output and standard error under one lock. Where both are the same terminal, a line on
 /// one never falls into a line on the other.
 pub(crate) struct Terminal {
-    streams: Mutex<(Stdout, Stderr)>,
+    streams: Mutex<(OutputSink, OutputSink)>,
     /// Whether standard output, and whether standard error, shows colors.
     colored: (bool, bool),
 }
@@ -28,19 +32,17 @@ pub(crate) enum OutputStream {
 
 impl Terminal {
     pub(crate) fn new() -> Arc<Self> {
-        // https://no-color.org
-        let wanted = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
         Arc::new(Self {
-            streams: Mutex::new((tokio::io::stdout(), tokio::io::stderr())),
-            colored: (
-                wanted && io::stdout().is_terminal(),
-                wanted && io::stderr().is_terminal(),
-            ),
+            streams: Mutex::new((
+                OutputSink::new(Output::stdout()),
+                OutputSink::new(Output::stderr()),
+            )),
+            colored: (has_color(&io::stdout()), has_color(&io::stderr())),
         })
     }
 
     /// Writes all of `text` with no other text in between.
-    pub(crate) async fn write(&self, stream: OutputStream, text: &[u8]) -> io::Result<()> {
+    async fn write(&self, stream: OutputStream, text: &[u8]) -> io::Result<()> {
         let mut streams = self.streams.lock().await;
         match stream {
             OutputStream::Out => {
@@ -52,6 +54,13 @@ impl Terminal {
                 streams.1.flush().await
             }
         }
+    }
+
+    /// Writes a message of the program between the lines of the processes. A message that standard
+    /// error does not take is dropped, and does not count as output that was lost.
+    pub(crate) async fn tell(&self, message: &str) {
+        let _streams = self.streams.lock().await;
+        notice!("{message}");
     }
 
     /// Returns the writer for one stream of process number `index`.

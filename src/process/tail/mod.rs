@@ -54,9 +54,9 @@ pub use event::TailEvent;
 ///
 /// # Streams
 ///
-/// A FIFO, a device, `/dev/stdin`, or the pipe that a shell makes of `<(…)` is read as fast as it
-/// is written, from where it is to its end. A FIFO with a name has no end, since another writer may
-/// come.
+/// A FIFO, a device, a file of `/proc`, `/dev/stdin`, or the pipe that a shell makes of `<(…)` is
+/// read as fast as it is written, from where it is to its end. A FIFO with a name has no end, since
+/// another writer may come.
 ///
 /// # Status
 ///

@@ -14,7 +14,8 @@ mod supervisor;
 mod tail;
 
 pub use child::{
-    DRAIN_IDLE_TIMEOUT, DRAIN_TIMEOUT, ExitReport, Process, Signal, Spawn, SpawnError,
+    DRAIN_IDLE_TIMEOUT, DRAIN_TIMEOUT, ExitReport, OutputMode, Process, Pty, PtyInput, Signal,
+    Spawn, SpawnError, WindowSize,
 };
 pub use lines::{LinePublisher, LineSender, LineSplitter, MAX_LINE_BYTES};
 pub use supervisor::{

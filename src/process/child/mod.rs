@@ -4,7 +4,9 @@
 mod group;
 mod handle;
 mod output;
+mod output_mode;
 mod pipe_reader;
+mod pty;
 mod report;
 mod setup;
 mod signal;
@@ -14,7 +16,9 @@ mod target;
 
 pub use handle::Process;
 pub use output::{DRAIN_IDLE_TIMEOUT, DRAIN_TIMEOUT};
+pub use output_mode::OutputMode;
 pub(super) use pipe_reader::OutputSink;
+pub use pty::{Pty, PtyInput, WindowSize};
 pub use report::ExitReport;
 pub use signal::Signal;
 pub use spawn::{Spawn, SpawnError};

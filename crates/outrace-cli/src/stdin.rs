@@ -160,14 +160,14 @@ async fn unregistered(
 }
 
 /// Registers a descriptor with the runtime. Fails for a regular file.
-fn register(stdin: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+pub(crate) fn register(stdin: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
     // SAFETY: an `OwnedFd` keeps its descriptor open and returns the same one until it is dropped.
     let registered = unsafe { AsyncFd::register_with_interest(stdin, Interest::READABLE) };
     registered.map_err(io::Error::from)
 }
 
 /// Returns whether a read would return at once, with bytes, the end or an error.
-fn has_input(stdin: BorrowedFd<'_>) -> io::Result<bool> {
+pub(crate) fn has_input(stdin: BorrowedFd<'_>) -> io::Result<bool> {
     let mut fds = [PollFd::from_borrowed_fd(stdin, PollFlags::IN)];
     match poll(&mut fds, Some(&Timespec::default())) {
         Ok(ready) => Ok(ready > 0),

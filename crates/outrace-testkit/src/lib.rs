@@ -13,6 +13,7 @@ pub mod http;
 mod scratch;
 mod server;
 pub mod socket;
+mod terminal;
 
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -23,6 +24,7 @@ pub use encoding::{base64, base64url, jwt, labelled, without_timestamp};
 pub use scratch::Scratch;
 pub use server::{Server, serve, serve_in_memory};
 pub use socket::Socket;
+pub use terminal::Terminal;
 
 /// The longest that anything may take before a test fails. Only a broken test takes this long.
 pub const TIMEOUT: Duration = Duration::from_secs(60);

@@ -10,7 +10,7 @@ use tokio::process::{Child, Command};
 
 use super::OutputMode;
 use super::pipe_reader::OutputPipe;
-use super::pty::{Pty, PtyInput};
+use super::pty::PtyInput;
 
 /// The type of terminal that a process is told of if nothing else says one.
 const DEFAULT_TERM: &str = "xterm-256color";
@@ -40,50 +40,88 @@ pub(super) fn spawn_child(
     mode: &OutputMode,
     own_group: bool,
 ) -> io::Result<SpawnedChild> {
-    match mode {
-        OutputMode::Pty(pty) => spawn_in_pty(command, pty),
-        OutputMode::Split => spawn_split(command, own_group),
-        OutputMode::Merged | OutputMode::Auto => spawn_merged(command, own_group),
+    let connected = Connected::new(command, mode)?;
+    // A leader of a group cannot begin a session, as the child does in a terminal.
+    if own_group && !matches!(mode, OutputMode::Pty(_)) {
+        command.process_group(0);
     }
-}
-
-fn spawn_split(command: &mut Command, own_group: bool) -> io::Result<SpawnedChild> {
-    command.stdout(Stdio::piped()).stderr(Stdio::piped());
-    set_group(command, own_group);
-    let mut child = command.spawn()?;
-    let stdout = child.stdout.take().expect("standard output is piped");
-    let stderr = child.stderr.take().expect("standard error is piped");
-    Ok(SpawnedChild {
-        pid: pid(&child),
-        output: ChildOutput::Split(Box::pin(stdout), Box::pin(stderr)),
-        pty_input: None,
-        child,
-    })
-}
-
-fn spawn_merged(command: &mut Command, own_group: bool) -> io::Result<SpawnedChild> {
-    let (reader, writer) = io::pipe()?;
-    command.stdout(writer.try_clone()?).stderr(writer);
-    set_group(command, own_group);
     let child = command.spawn();
-    close_outputs(command);
-    let child = child?;
+    connected.close_childs_ends(command);
+    let mut child = child?;
+    let pid = child
+        .id()
+        .and_then(|pid| Pid::from_raw(pid.cast_signed()))
+        .expect("a child that was not reaped has a pid");
+    let (output, pty_input) = connected.reading_ends(&mut child);
     Ok(SpawnedChild {
-        pid: pid(&child),
-        output: ChildOutput::Merged(Box::pin(Receiver::from_owned_fd(reader.into())?)),
-        pty_input: None,
         child,
+        pid,
+        output,
+        pty_input,
     })
 }
 
-fn spawn_in_pty(command: &mut Command, pty: &Pty) -> io::Result<SpawnedChild> {
-    let terminal = pty.open()?;
-    if terminal.input.is_some() {
-        command.stdin(terminal.user.try_clone()?);
+/// The reading ends of a child that is about to start.
+enum Connected {
+    /// The child holds the pipes.
+    Split,
+    Merged(OutputPipe),
+    Pty(OutputPipe, Option<PtyInput>),
+}
+
+impl Connected {
+    /// Makes the writing ends the outputs of `command`.
+    fn new(command: &mut Command, mode: &OutputMode) -> io::Result<Self> {
+        match mode {
+            OutputMode::Split => {
+                command.stdout(Stdio::piped()).stderr(Stdio::piped());
+                Ok(Self::Split)
+            }
+            OutputMode::Merged | OutputMode::Auto => {
+                let (reader, writer) = io::pipe()?;
+                let reader = Receiver::from_owned_fd(reader.into())?;
+                command.stdout(writer.try_clone()?).stderr(writer);
+                Ok(Self::Merged(Box::pin(reader)))
+            }
+            OutputMode::Pty(pty) => {
+                let terminal = pty.open()?;
+                if terminal.input.is_some() {
+                    command.stdin(terminal.user.try_clone()?);
+                }
+                command
+                    .stdout(terminal.user.try_clone()?)
+                    .stderr(terminal.user);
+                control_terminal(command);
+                Ok(Self::Pty(Box::pin(terminal.output), terminal.input))
+            }
+        }
     }
-    command
-        .stdout(terminal.user.try_clone()?)
-        .stderr(terminal.user);
+
+    /// Closes the child's ends that `command` holds, since a pipe ends with its last writer.
+    fn close_childs_ends(&self, command: &mut Command) {
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        if let Self::Pty(_, Some(_)) = self {
+            command.stdin(Stdio::null());
+        }
+    }
+
+    fn reading_ends(self, child: &mut Child) -> (ChildOutput, Option<PtyInput>) {
+        match self {
+            Self::Split => {
+                let stdout = child.stdout.take().expect("standard output is piped");
+                let stderr = child.stderr.take().expect("standard error is piped");
+                let output = ChildOutput::Split(Box::pin(stdout), Box::pin(stderr));
+                (output, None)
+            }
+            Self::Merged(pipe) => (ChildOutput::Merged(pipe), None),
+            Self::Pty(output, input) => (ChildOutput::Merged(output), input),
+        }
+    }
+}
+
+/// Makes the standard output of `command`, a terminal, the controlling terminal of the child, which
+/// leads a session.
+fn control_terminal(command: &mut Command) {
     if !has_term(command) {
         command.env("TERM", DEFAULT_TERM);
     }
@@ -97,29 +135,6 @@ fn spawn_in_pty(command: &mut Command, pty: &Pty) -> io::Result<SpawnedChild> {
             Ok(())
         });
     }
-    let child = command.spawn();
-    if terminal.input.is_some() {
-        command.stdin(Stdio::null());
-    }
-    close_outputs(command);
-    let child = child?;
-    Ok(SpawnedChild {
-        pid: pid(&child),
-        output: ChildOutput::Merged(Box::pin(terminal.output)),
-        pty_input: terminal.input,
-        child,
-    })
-}
-
-fn set_group(command: &mut Command, own_group: bool) {
-    if own_group {
-        command.process_group(0);
-    }
-}
-
-/// Closes the writing ends that `command` holds, since a pipe ends with its last writer.
-fn close_outputs(command: &mut Command) {
-    command.stdout(Stdio::null()).stderr(Stdio::null());
 }
 
 /// Returns whether the command or the environment says the type of the terminal.
@@ -130,11 +145,4 @@ fn has_term(command: &Command) -> bool {
         .find(|(name, _)| *name == OsStr::new("TERM"))
         .map(|(_, value)| value.is_some());
     of_command.unwrap_or_else(|| std::env::var_os("TERM").is_some_and(|term| !term.is_empty()))
-}
-
-fn pid(child: &Child) -> Pid {
-    child
-        .id()
-        .and_then(|pid| Pid::from_raw(pid.cast_signed()))
-        .expect("a child that was not reaped has a pid")
 }

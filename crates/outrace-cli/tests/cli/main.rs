@@ -13,4 +13,5 @@ mod run;
 mod settings;
 mod supervisor;
 mod tail;
+mod terminal;
 mod watch;

@@ -1,9 +1,14 @@
 //! `outrace run`: runs one command or several, and streams their output.
 
+mod keyboard;
+mod output_options;
+mod prefixed;
 mod procfile;
 mod single;
 mod supervised;
 mod terminal;
+mod unfinished;
+mod window;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -13,6 +18,7 @@ use clap::Args;
 use outrace::ProcessId;
 use outrace::process::Program;
 
+use self::output_options::OutputOptions;
 use self::supervised::{Job, Supervision};
 use crate::failure::Failure;
 use crate::flags::values::duration;
@@ -49,6 +55,9 @@ pub(crate) struct Run {
 
     #[command(flatten)]
     lossless: LosslessOption,
+
+    #[command(flatten)]
+    output: OutputOptions,
 
     #[command(flatten)]
     supervision: Supervision,
@@ -119,6 +128,7 @@ impl Run {
         let job = Job {
             processes,
             prefixes,
+            output: self.output.connection(false),
             supervision: &self.supervision,
             server: &self.server,
             lossless: self.lossless.limit,

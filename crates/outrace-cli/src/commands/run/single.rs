@@ -9,6 +9,7 @@ use outrace::{ChannelName, ProcessId, Status};
 use tokio::time::{Instant, sleep_until};
 
 use super::Run;
+use super::output_options::OutputConnection;
 use crate::console::notice;
 use crate::failure::Failure;
 use crate::server::Server;
@@ -29,27 +30,33 @@ impl Run {
 
         let mut command = tokio::process::Command::new(program);
         command.args(arguments);
+        let output = self.output.connection(true);
+        let resizing = output.follow_window()?;
         // A command that reads the terminal has to be in the terminal's foreground group, which is
         // our group, and then gets the terminal's signals directly. A group of its own in the
-        // foreground would leave us running behind a command that Ctrl-Z stopped.
-        let terminal = std::io::stdin().is_terminal();
+        // foreground would leave us running behind a command that Ctrl-Z stopped. A command with a
+        // terminal of its own gets the keys through that.
+        let terminal = std::io::stdin().is_terminal() && !output.is_pty();
         let spawned = Spawn::new(id.as_str(), command)
             .map_err(SpawnError::from)
             .and_then(|spawn| {
                 spawn
                     .tee(tokio::io::stdout(), tokio::io::stderr())
+                    .output(output.mode())
                     .own_group(!terminal)
                     .lossless(self.lossless.limit)
                     .start(&server.hub)
             });
-        let process = match spawned {
+        let mut process = match spawned {
             Ok(process) => process,
             Err(error) => {
                 server.shut_down(&mut signals).await;
                 return Err(not_started(&error));
             }
         };
+        let keyboard = OutputConnection::pass_keyboard(&mut process);
         let (report, stopped, hurried) = self.wait(&process, &mut signals, terminal).await;
+        drop((keyboard, resizing));
         if self.stay && !stopped {
             if !self.quiet {
                 notice!(
@@ -134,7 +141,7 @@ fn kill(process: &Process) -> Ending {
 
 /// Returns whether our group is in the terminal's foreground. A SIGINT then comes from the
 /// terminal, and the command has received it too. Otherwise it was sent to this process alone.
-fn in_foreground() -> bool {
+pub(super) fn in_foreground() -> bool {
     rustix::termios::tcgetpgrp(std::io::stdin())
         .is_ok_and(|group| group == rustix::process::getpgrp())
 }

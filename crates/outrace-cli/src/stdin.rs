@@ -18,7 +18,7 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
 use crate::signals::Signals;
 
@@ -91,10 +91,15 @@ async fn read_when_ready(
 ) -> io::Result<End> {
     loop {
         let limit = *stopped.borrow_and_update();
+        let partial_due = feed.partial_due();
         let ready = match limit {
             None => tokio::select! {
                 ready = stdin.readable() => ready,
                 Ok(()) = stopped.changed() => continue,
+                () = at(partial_due) => {
+                    feed.show_partial();
+                    continue;
+                }
             },
             Some(limit) if Instant::now() >= limit => break,
             Some(limit) => {
@@ -145,6 +150,14 @@ async fn read_when_ready(
     feed.finish();
     feed.flush().await;
     Ok(End::Signal)
+}
+
+/// Waits for an instant, or for ever without one.
+async fn at(instant: Option<Instant>) {
+    match instant {
+        Some(instant) => sleep_until(instant).await,
+        None => std::future::pending().await,
+    }
 }
 
 /// Awaits `pause` with the descriptor unregistered. While it is registered, each write into the

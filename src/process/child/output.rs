@@ -67,7 +67,7 @@ impl OutputTask {
         self.drain().await;
         self.stdout.finish().await;
         self.stderr.finish().await;
-        self.partial.clear(Instant::now(), &self.publisher);
+        self.partial.clear(&self.publisher);
         let exit = target.report(exit);
         // A stop has no code on the wire.
         let code = if exit.status == Status::Stopped {

@@ -1,6 +1,5 @@
 //! The unfinished line of a process, shown while it grows.
 
-use std::collections::VecDeque;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -14,12 +13,9 @@ pub(super) const MAX_PARTIAL_BYTES: usize = 16 * 1024;
 /// the middle of a line, is not shown in between.
 const MIN_STANDING: Duration = Duration::from_millis(20);
 
-/// The shortest time between two texts.
+/// The shortest time between two texts of one line. The hub shows ten a second, the empty ones
+/// included, so more would be made in vain.
 const MIN_INTERVAL: Duration = Duration::from_millis(100);
-
-/// The maximum number of texts in any [`WINDOW`], the empty ones included.
-const MAX_PER_WINDOW: usize = 10;
-const WINDOW: Duration = Duration::from_secs(1);
 
 /// Returns the text of an unfinished line as a terminal shows it: the part after the last `\r` that
 /// is followed by anything. Drops a character that is not complete yet.
@@ -50,18 +46,18 @@ pub(super) fn partial_text(unfinished: &[u8]) -> &[u8] {
     text
 }
 
-/// Decides when the unfinished line of a process is shown, at most ten times a second, and shows it.
+/// Decides when the unfinished line of a process is shown, and shows it.
 ///
-/// A line that stays unfinished for 20 ms is shown, and again when it has grown. When it has ended,
-/// an empty text is shown at once.
+/// A line that stays unfinished for 20 ms is shown, and again when it has grown, ten times a second.
+/// When it has ended, an empty text is shown at once.
 #[derive(Debug, Default)]
 pub(crate) struct PartialLine {
     /// The instant since which a line is unfinished, while its text is not shown.
     since: Option<Instant>,
     /// The text that was shown last. Empty if none is.
     shown: Vec<u8>,
-    /// The instants at which the last texts were shown, at most [`MAX_PER_WINDOW`].
-    times: VecDeque<Instant>,
+    /// The instant at which a text was shown last.
+    last: Option<Instant>,
 }
 
 impl PartialLine {
@@ -75,8 +71,7 @@ impl PartialLine {
         publisher: &Publisher,
     ) {
         if has_ended {
-            self.since = None;
-            self.clear(now, publisher);
+            self.clear(publisher);
         }
         if is_unfinished {
             self.since.get_or_insert(now);
@@ -86,19 +81,15 @@ impl PartialLine {
     /// Returns when [`show`](Self::show) is to be called, or `None` if there is nothing to show.
     pub(crate) fn due(&self) -> Option<Instant> {
         let since = self.since?;
-        let mut due = if self.shown.is_empty() {
+        let stands = if self.shown.is_empty() {
             since + MIN_STANDING
         } else {
             since
         };
-        if let Some(&last) = self.times.back() {
-            due = due.max(last + MIN_INTERVAL);
-        }
-        // One text fewer than allowed, so that the empty one may follow at any time.
-        if let Some(at) = (self.times.len() + 1).checked_sub(MAX_PER_WINDOW) {
-            due = due.max(self.times[at] + WINDOW);
-        }
-        Some(due)
+        Some(
+            self.last
+                .map_or(stands, |last| stands.max(last + MIN_INTERVAL)),
+        )
     }
 
     /// Shows the text of the unfinished line if it has changed.
@@ -107,24 +98,18 @@ impl PartialLine {
         if self.shown != text {
             self.shown.clear();
             self.shown.extend_from_slice(text);
-            self.send(now, publisher);
+            self.last = Some(now);
+            publisher.show_partial(text);
         }
     }
 
     /// Shows that there is no unfinished line any more.
-    pub(crate) fn clear(&mut self, now: Instant, publisher: &Publisher) {
+    pub(crate) fn clear(&mut self, publisher: &Publisher) {
+        self.since = None;
         if !self.shown.is_empty() {
             self.shown.clear();
-            self.send(now, publisher);
+            publisher.show_partial(b"");
         }
-    }
-
-    fn send(&mut self, now: Instant, publisher: &Publisher) {
-        publisher.show_partial(&self.shown);
-        if self.times.len() == MAX_PER_WINDOW {
-            self.times.pop_front();
-        }
-        self.times.push_back(now);
     }
 }
 
@@ -154,35 +139,31 @@ mod tests {
         assert_eq!(partial_text(&[b'x'; 70_000]).len(), MAX_PARTIAL_BYTES);
     }
 
-    /// A process that ends a line every 30 ms, and begins each with a part that is shown.
     #[test]
-    fn no_second_has_more_than_ten_texts() {
+    fn texts_are_shown_ten_times_a_second_and_none_between_the_lines_of_a_flood() {
         let hub = crate::Hub::new();
         let publisher = hub.publisher("process:it").unwrap();
-        for (step_ms, ends_every) in [(1, 1), (3, 10), (10, 3), (25, 4), (110, 1), (150, 2)] {
+        // A read each so many milliseconds, of which each so many ends a line.
+        for (read_ms, ends_every, fewest) in [(1, 1, 0), (10, 1, 0), (3, 10, 20), (10, 1000, 90)] {
             let begin = Instant::now();
             let mut partial = PartialLine::default();
-            let mut sent = Vec::new();
-            for step in 1..4000u32 {
-                let now = begin + step * Duration::from_millis(step_ms);
-                while let Some(due) = partial.due().filter(|&due| due <= now) {
-                    let before = partial.times.back().copied();
-                    partial.show(format!("{step}").as_bytes(), due, &publisher);
-                    if partial.times.back().copied() != before {
-                        sent.push(due);
-                    }
+            let mut shown = Vec::new();
+            for read in 1..10_000 / read_ms {
+                let now = begin + Duration::from_millis(read * read_ms);
+                if let Some(due) = partial.due().filter(|&due| due <= now) {
+                    partial.show(read.to_string().as_bytes(), now, &publisher);
+                    shown.push(due);
                 }
-                let before = partial.times.back().copied();
-                partial.update(step % ends_every == 0, true, now, &publisher);
-                if partial.times.back().copied() != before {
-                    sent.push(now);
-                }
+                partial.update(read % ends_every == 0, true, now, &publisher);
             }
-            for window in sent.windows(MAX_PER_WINDOW + 1) {
-                assert!(window[MAX_PER_WINDOW] - window[0] >= WINDOW, "{step_ms} ms");
-            }
-            let is_flood = step_ms < 20 && ends_every == 1;
-            assert_eq!(sent.is_empty(), is_flood, "{step_ms} ms");
+            let between = shown.windows(2).map(|pair| pair[1] - pair[0]);
+            assert!(between.min().is_none_or(|least| least >= MIN_INTERVAL));
+            assert!(
+                (fewest..=100).contains(&shown.len()),
+                "{read_ms}: {}",
+                shown.len()
+            );
+            assert_eq!(shown.is_empty(), fewest == 0);
         }
     }
 

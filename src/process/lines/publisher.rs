@@ -151,7 +151,7 @@ impl LinePublisher {
     pub fn finish(&mut self) {
         let lines = self.splitter.finish();
         self.publish(lines);
-        self.partial.clear(Instant::now(), self.sender.publisher());
+        self.partial.clear(self.sender.publisher());
     }
 
     /// Publishes the collected lines as subscribers get room. Returns at once if the sender never

@@ -95,8 +95,9 @@ impl Pty {
         lock(&self.shared).size
     }
 
-    /// Changes the size of all terminals that were made from this value and its clones, and of those
-    /// that will be. The system sends `SIGWINCH` to the foreground group of each if the size differs.
+    /// Changes the size of all terminals that were made from this value and its clones, and of
+    /// those that will be. The system sends `SIGWINCH` to the foreground group of each if the size
+    /// differs.
     pub fn resize(&self, size: WindowSize) {
         let mut shared = lock(&self.shared);
         shared.size = size;

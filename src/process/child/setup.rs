@@ -84,7 +84,10 @@ impl Connected {
                 Ok(Self::Merged(Box::pin(reader)))
             }
             OutputMode::Pty(pty) => {
-                let terminal = pty.open()?;
+                let terminal = pty.open().map_err(|error| {
+                    let what = format!("cannot open a terminal for it: {error}");
+                    io::Error::new(error.kind(), what)
+                })?;
                 if terminal.input.is_some() {
                     command.stdin(terminal.user.try_clone()?);
                 }

@@ -48,8 +48,8 @@ pub(super) fn partial_text(unfinished: &[u8]) -> &[u8] {
 
 /// Decides when the unfinished line of a process is shown, and shows it.
 ///
-/// A line that stays unfinished for 20 ms is shown, and again when it has grown, ten times a second.
-/// When it has ended, an empty text is shown at once.
+/// A line that stays unfinished for 20 ms is shown, and again when it has grown, at most ten times
+/// a second. When it has ended, an empty text is shown at once.
 #[derive(Debug, Default)]
 pub(crate) struct PartialLine {
     /// The instant since which a line is unfinished, while its text is not shown.

@@ -217,6 +217,59 @@ async fn a_signal_to_outrace_reaches_a_command_in_a_terminal_and_the_mode_comes_
 }
 
 #[tokio::test]
+async fn a_line_of_a_python_script_reaches_watchers_at_once_with_pty() {
+    bounded(async {
+        let scratch = Scratch::new();
+        // It writes a line, as one does each 0.7 s, and goes on when the line was seen.
+        let script = scratch.file(
+            "w.py",
+            "for i in range(3):\n    print('line', i)\n    input()\n",
+        );
+        let arguments = ["run", "--pty", "--id", "w", "--", "python3", &script];
+        let mut server = Outrace::serving(&arguments).await;
+        let mut client = JsonClient::subscribed(&server.url, "process:w").await;
+        // The first line may have come before the subscription.
+        server.say("go\n").await;
+        for line in ["line 1", "line 2"] {
+            client.until_line(line).await;
+            server.say("go\n").await;
+        }
+        assert_eq!(client.final_status().await.1, ("exited".into(), 0));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_command_asks_its_controlling_terminal_and_gets_the_answer() {
+    bounded(async {
+        let script = "printf 'Password: ' > /dev/tty; read it < /dev/tty; echo got $it";
+        let mut terminal = in_terminal(&["--pty"], &["--", "sh", "-c", script]);
+        terminal.until_shown("Password: ").await;
+        terminal.type_text("x\r");
+        terminal.until_shown("got x").await;
+        assert!(terminal.ended().await.success());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn in_the_background_of_a_terminal_a_command_with_pty_runs_and_reads_no_key() {
+    bounded(async {
+        let run = run_with(&["--pty"], &["--", "sh", "-c", "'test -t 0 && echo runs'"]).join(" ");
+        // `-m`: the job has a process group of its own, which is not in the foreground.
+        let script = format!("{PATH} {run} & wait $!; echo ended $?; read key; echo got $key");
+        let mut terminal = Terminal::start(80, 24, &["sh", "-mc", &script]);
+        terminal.until_shown("runs\r\n").await;
+        terminal.until_shown("ended 0").await;
+        assert!(terminal.echoes(), "the mode is the shell's");
+        terminal.type_text("k\r");
+        terminal.until_shown("got k").await;
+        assert!(terminal.ended().await.success());
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_command_in_a_terminal_of_its_own_reads_a_piped_input() {
     bounded(async {
         let script = "test -t 0 || cat; test -t 1 && echo shown";

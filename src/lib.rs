@@ -285,7 +285,7 @@ mod callback;
 mod channel;
 mod config;
 mod connection;
-#[cfg(target_os = "linux")]
+#[cfg(any(target_os = "linux", all(unix, feature = "process")))]
 mod descriptor;
 #[allow(unreachable_pub)]
 mod encode;

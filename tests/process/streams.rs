@@ -186,17 +186,21 @@ async fn a_signal_reaches_the_whole_group_in_a_pseudo_terminal() {
     bounded(async {
         let hub = Hub::new();
         let mut client = JsonClient::subscribed(&serve(&hub).await, "process:it").await;
-        let process = Spawn::new("it", sh("sleep 3600 & echo started; wait"))
+        let script = "trap 'wait; echo outer; exit 3' TERM; \
+                      (trap 'echo inner; exit' TERM; echo ready; while :; do sleep 0.02; done) & \
+                      while :; do sleep 0.02; done";
+        let process = Spawn::new("it", sh(script))
             .unwrap()
             .output(OutputMode::Pty(pty(80, 24)))
             // The process leads its session all the same.
             .own_group(false)
             .start(&hub)
             .unwrap();
-        client.until_line("started").await;
-        process.signal(Signal::Kill).unwrap();
-        // If the sleeper had the terminal open, reading would go on until the drain ends it.
-        assert_eq!(client.final_status().await.1, ("crashed".into(), 137));
+        client.until_line("ready").await;
+        process.signal(Signal::Terminate).unwrap();
+        client.until_line("inner").await;
+        client.until_line("outer").await;
+        assert_eq!(process.wait().await.code, 3);
     })
     .await;
 }

@@ -142,6 +142,8 @@ fn parse_options(value: Option<&Value>) -> Result<Option<SubscribeOptions>, Inva
             })
             .transpose()?,
         batch: flag("batch")?,
+        detail: flag("detail")?,
+        partial: flag("partial")?,
         range: object
             .get("range")
             .map(|range| {

@@ -15,6 +15,8 @@ pub(super) struct WatchOptions {
     pub(super) batch: bool,
     /// Whether to resume after a break and to be told of gaps.
     pub(super) resume: bool,
+    pub(super) detail: bool,
+    pub(super) partial: bool,
 }
 
 /// The server's confirmation of a subscription.
@@ -80,13 +82,20 @@ impl TrackedChannel {
         let channel = self.name.as_str();
         let mut request = json!({"type": "subscribe", "channel": channel, "data": channel});
         // Without any option the field is left out, as in the plain protocol.
-        if options.resume || options.tail.is_some() || options.batch {
+        let has_flag = options.resume || options.batch || options.detail || options.partial;
+        if has_flag || options.tail.is_some() {
             let mut fields = json!({});
             if options.resume {
                 fields["gaps"] = true.into();
             }
             if options.batch {
                 fields["batch"] = true.into();
+            }
+            if options.detail {
+                fields["detail"] = true.into();
+            }
+            if options.partial {
+                fields["partial"] = true.into();
             }
             match &self.position {
                 Some(position) if options.resume => {

@@ -7,6 +7,8 @@ use std::time::Duration;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, sleep, sleep_until};
 
+use crate::channel::Client;
+use crate::reason::CloseReason;
 use crate::sync::lock;
 
 /// A connection on which a plain request may be in flight. Clones share one account.
@@ -22,6 +24,16 @@ struct RequestAccount {
     permit: Option<OwnedSemaphorePermit>,
     /// When the header of the latest request was complete.
     begun: Option<Instant>,
+    /// `None` unless the connection has become a stream.
+    stream: Option<StreamAccount>,
+}
+
+/// What a stream has given to its connection.
+#[derive(Debug)]
+struct StreamAccount {
+    client: Arc<Client>,
+    /// When the connection got the bytes that it still writes. `None` while it writes none.
+    given_at: Option<Instant>,
 }
 
 impl InFlight {
@@ -29,6 +41,7 @@ impl InFlight {
         Self(Arc::new(Mutex::new(RequestAccount {
             permit: Some(permit),
             begun: None,
+            stream: None,
         })))
     }
 
@@ -46,6 +59,49 @@ impl InFlight {
     /// timeout.
     pub(super) fn leave(&self) {
         self.account().permit = None;
+    }
+
+    /// Says that the connection carries the stream of this client.
+    pub(super) fn carries(&self, client: &Arc<Client>) {
+        self.account().stream = Some(StreamAccount {
+            client: Arc::clone(client),
+            given_at: None,
+        });
+    }
+
+    /// Notes that the stream has given the connection something to write, or that the connection
+    /// has written everything.
+    pub(super) fn note_writing(&self, writes: bool) {
+        if let Some(stream) = &mut self.account().stream {
+            stream.given_at = writes.then(Instant::now);
+        }
+    }
+
+    /// Completes when the peer of a stream has not taken what waits for it for longer than
+    /// `timeout`; never without a timeout.
+    ///
+    /// The connection polls a stream for more as long as it can buffer more, so what it still
+    /// writes is what the socket does not take.
+    pub(super) async fn stalled(&self, timeout: Option<Duration>) {
+        let Some(timeout) = timeout else {
+            return std::future::pending().await;
+        };
+        loop {
+            let given = {
+                let account = self.account();
+                let stream = account.stream.as_ref();
+                stream.and_then(|stream| Some((stream.given_at?, Arc::clone(&stream.client))))
+            };
+            match given {
+                Some((at, client)) if at.elapsed() >= timeout => {
+                    client.outbox.ask_to_close(CloseReason::WriteTimeout);
+                    return;
+                }
+                Some((at, _)) => sleep_until(at + timeout).await,
+                // Whatever is given meanwhile is not overdue before this has passed.
+                None => sleep(timeout).await,
+            }
+        }
     }
 
     /// Completes when a request has taken longer than `timeout`; never for a stream.

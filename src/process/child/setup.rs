@@ -4,6 +4,7 @@ use std::ffi::OsStr;
 use std::io;
 use std::process::Stdio;
 
+use rustix::io::Errno;
 use rustix::process::Pid;
 use tokio::net::unix::pipe::Receiver;
 use tokio::process::{Child, Command};
@@ -11,6 +12,7 @@ use tokio::process::{Child, Command};
 use super::OutputMode;
 use super::pipe_reader::OutputPipe;
 use super::pty::PtyInput;
+use crate::process::descriptors::restore_limit_in;
 
 /// The type of terminal that a process is told of if nothing else says one.
 const DEFAULT_TERM: &str = "xterm-256color";
@@ -45,6 +47,7 @@ pub(super) fn spawn_child(
     if own_group && !matches!(mode, OutputMode::Pty(_)) {
         command.process_group(0);
     }
+    restore_limit_in(command);
     let child = command.spawn();
     connected.close_childs_ends(command);
     let mut child = child?;
@@ -85,8 +88,11 @@ impl Connected {
             }
             OutputMode::Pty(pty) => {
                 let terminal = pty.open().map_err(|error| {
-                    let what = format!("cannot open a terminal for it: {error}");
-                    io::Error::new(error.kind(), what)
+                    if Errno::from_io_error(&error) == Some(Errno::AGAIN) {
+                        io::Error::other("the system has no further terminal")
+                    } else {
+                        error
+                    }
                 })?;
                 if terminal.input.is_some() {
                     command.stdin(terminal.user.try_clone()?);

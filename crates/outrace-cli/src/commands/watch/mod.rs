@@ -2,11 +2,13 @@
 
 mod catch_up;
 mod discovery;
+mod live_row;
 mod printer;
+mod screen;
 
 use std::collections::VecDeque;
 use std::fs;
-use std::io::{self, BufWriter, ErrorKind, Write};
+use std::io::{self, BufWriter, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -16,11 +18,13 @@ use outrace::client::{DisconnectReason, Event, WatchError, Watcher};
 use self::catch_up::{CatchUp, Step};
 use self::discovery::{Discovery, is_pattern};
 use self::printer::Printer;
+use self::screen::Screen;
 use crate::failure::{Failure, plain};
 
 /// Lines go to standard output, status changes to standard error. Reconnects when the connection is
 /// lost, also after a failed first attempt, and resumes where it stopped. Where the server skipped
-/// lines, one line says how many.
+/// lines, one line says how many. On a terminal, a line that is still being written is shown in the
+/// last row, and a line of standard error begins with !.
 #[derive(Args)]
 pub(crate) struct Watch {
     /// The address of the server, such as ws://127.0.0.1:7223/ws. http:// and https:// stand for
@@ -77,6 +81,8 @@ impl Watch {
         let mut builder = Watcher::builder(&self.url)
             .raw(self.json)
             .batch(!self.json)
+            .detail(!self.json)
+            .partial(!self.json && Screen::of_stdout().is_some())
             .retry(!self.no_retry);
         let token = match &self.token_file {
             Some(path) => Some(String::from_utf8_lossy(&read(path)?).trim().to_owned()),
@@ -145,6 +151,8 @@ impl Watch {
         let mut printer = Printer {
             out: BufWriter::with_capacity(64 * 1024, io::stdout().lock()),
             url: self.shown_url(),
+            screen: Screen::of_stdout().filter(|_| !self.json),
+            open: None,
             prefix: watcher.channels().len() > 1 || discovery.is_some(),
             json: self.json,
             is_away: false,
@@ -157,7 +165,7 @@ impl Watch {
             let event = match watcher.try_next() {
                 Some(event) => event,
                 None => {
-                    printer.out.flush()?;
+                    printer.flush()?;
                     let found = async {
                         match &mut discovery {
                             Some(discovery) => discovery.next().await,
@@ -167,7 +175,10 @@ impl Watch {
                     tokio::select! {
                         event = watcher.next() => match event {
                             Some(event) => event,
-                            None => return Ok(None),
+                            None => {
+                                printer.finish()?;
+                                return Ok(None);
+                            }
                         },
                         channel = found => {
                             // Fails only for an invalid name, which no Outrace server lists.
@@ -187,7 +198,7 @@ impl Watch {
                         reason,
                         retry_in: None,
                     }) => {
-                        printer.out.flush()?;
+                        printer.finish()?;
                         return Ok(Some(reason));
                     }
                     Step::Show(event) => printer.show(event)?,

@@ -11,7 +11,10 @@
 use crate::message::for_each_line;
 
 /// The maximum length in bytes of a line that is delivered in one piece, without its terminator.
-pub const MAX_LINE_BYTES: usize = 64 * 1024;
+///
+/// The message of such a line, with its envelope, is not longer than the 64 KiB that clients read
+/// by default, unless the line holds characters that are escaped.
+pub const MAX_LINE_BYTES: usize = 63 * 1024;
 
 /// The byte ranges of the lines of a text.
 #[derive(Debug, Default)]

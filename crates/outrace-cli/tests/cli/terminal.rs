@@ -4,6 +4,7 @@ use std::process::Stdio;
 
 use outrace_testkit::{JsonClient, Scratch, Terminal, bounded, eventually};
 use rustix::process::Signal;
+use serde_json::json;
 
 use crate::program::{Outrace, PATH, outrace, run};
 
@@ -140,6 +141,82 @@ async fn a_watcher_sees_the_order_of_a_merged_process() {
         let mut client = JsonClient::subscribed(&server.url, "process:it").await;
         server.say("go\n").await;
         assert_eq!(client.final_status().await.0, ["1", "2", "3", "4"]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn with_split_a_watcher_is_told_which_lines_came_from_standard_error() {
+    bounded(async {
+        let script = format!("read go; {IN_TURNS}");
+        let arguments = ["run", "--split", "--id", "it", "--", "sh", "-c", &script];
+        let mut server = Outrace::serving(&arguments).await;
+        let mut client = JsonClient::connect(&server.url).await;
+        client
+            .subscribe("process:it", json!({"detail": true}))
+            .await;
+        server.say("go\n").await;
+        let mut lines = Vec::new();
+        while lines.len() < 4 {
+            let message = client.message().await;
+            if message["type"] == "process_output" {
+                let line = message["data"].as_str().unwrap().to_owned();
+                lines.push((line, message["stream"] == "stderr"));
+            }
+        }
+        lines.sort_unstable();
+        let of = |line: &str, is_error| (line.to_owned(), is_error);
+        let expected = [of("1", false), of("2", true), of("3", false), of("4", true)];
+        assert_eq!(lines, expected);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_prompt_is_shown_to_watchers_of_one_command_of_several_and_of_a_pipe() {
+    bounded(async {
+        let ask = "it=printf 'Password: '; exec sleep 3600";
+        for arguments in [
+            &[
+                "run",
+                "--id",
+                "it",
+                "--",
+                "sh",
+                "-c",
+                "printf 'Password: '; cat",
+            ][..],
+            &[
+                "run",
+                "--pty",
+                "--id",
+                "it",
+                "--",
+                "sh",
+                "-c",
+                "printf 'Password: '; cat",
+            ],
+            &["run", ask],
+            &["pipe", "--id", "it"],
+        ] {
+            let mut server = Outrace::serving(arguments).await;
+            let mut client = JsonClient::connect(&server.url).await;
+            client
+                .subscribe("process:it", json!({"partial": true}))
+                .await;
+            if arguments[0] == "pipe" {
+                server.say("Password: ").await;
+            }
+            loop {
+                let message = client.message().await;
+                if message["type"] == "process_partial" {
+                    assert_eq!(message["data"], "Password: ", "{arguments:?}");
+                    break;
+                }
+            }
+            server.signal(Signal::TERM);
+            server.child.wait().await.unwrap();
+        }
     })
     .await;
 }

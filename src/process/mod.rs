@@ -19,7 +19,7 @@ pub use child::{
     Spawn, SpawnError, WindowSize,
 };
 pub use descriptors::raise_descriptor_limit;
-pub use lines::{LinePublisher, LineSender, LineSplitter, MAX_LINE_BYTES};
+pub use lines::{LinePublisher, LineSender, LineSplitter, MAX_LINE_BYTES, PartialTimer};
 pub use supervisor::{
     Control, ControlError, ProcessFailure, ProcessInfo, Program, Restart, RestartDelay, Supervised,
     Supervisor, SupervisorBuilder, SupervisorError, SupervisorEvent,

@@ -6,3 +6,4 @@ mod spawn;
 mod streams;
 mod supervisor;
 mod tail;
+mod unfinished;

@@ -65,7 +65,11 @@ async fn split_lines_have_their_stream_and_merged_ones_none() {
             spawn.output(mode).start(&hub).unwrap();
             for _ in 0..2 {
                 let line = output(&mut client).await;
-                let expected = if line["data"] == "out" { streams[0] } else { streams[1] };
+                let expected = if line["data"] == "out" {
+                    streams[0]
+                } else {
+                    streams[1]
+                };
                 // Standard output is what a line without a stream comes from.
                 let stream = line["stream"].as_str().unwrap_or_default();
                 assert!(stream == expected || expected == "stdout", "{line}");
@@ -87,7 +91,10 @@ async fn the_pieces_of_a_long_line_are_marked_and_none_comes_twice() {
         loop {
             let piece = output(&mut client).await;
             line += piece["data"].as_str().unwrap();
-            assert_eq!(piece["continued"] == json!(true), line.len() < expected.len());
+            assert_eq!(
+                piece["continued"] == json!(true),
+                line.len() < expected.len()
+            );
             if piece["continued"] != json!(true) {
                 break;
             }
@@ -173,7 +180,10 @@ async fn a_progress_bar_is_shown_as_it_grows_and_comes_whole_at_the_end() {
         let whole = "o \r10%\r\x1b[32m20%\x1b[0m\r30%";
         assert!(seen[0].starts_with(whole), "{seen:?}");
         let last = output(&mut client).await;
-        assert_eq!((&last["type"], &last["data"]), (&json!("process_partial"), &json!("")));
+        assert_eq!(
+            (&last["type"], &last["data"]),
+            (&json!("process_partial"), &json!(""))
+        );
         drop(stdin);
         process.wait().await;
     })
@@ -204,9 +214,7 @@ async fn an_unfinished_line_goes_with_its_process() {
             .start(&hub)
             .unwrap();
         assert_eq!(output(&mut client).await["data"], "half");
-        process
-            .signal(outrace::process::Signal::Kill)
-            .unwrap();
+        process.signal(outrace::process::Signal::Kill).unwrap();
         assert_eq!(until_line(&mut client, "half").await, ["o half"]);
     })
     .await;

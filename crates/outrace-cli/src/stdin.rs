@@ -12,13 +12,13 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use outrace::process::{DRAIN_IDLE_TIMEOUT, DRAIN_TIMEOUT, LinePublisher};
+use outrace::process::{DRAIN_IDLE_TIMEOUT, DRAIN_TIMEOUT, LinePublisher, PartialTimer};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::signals::Signals;
 
@@ -89,14 +89,15 @@ async fn read_when_ready(
     mut feed: LinePublisher,
     mut stopped: watch::Receiver<Option<Instant>>,
 ) -> io::Result<End> {
+    let mut timer = PartialTimer::new();
     loop {
         let limit = *stopped.borrow_and_update();
-        let partial_due = feed.partial_due();
+        timer.arm(feed.partial_due());
         let ready = match limit {
             None => tokio::select! {
                 ready = stdin.readable() => ready,
                 Ok(()) = stopped.changed() => continue,
-                () = at(partial_due) => {
+                () = timer.fired() => {
                     feed.show_partial();
                     continue;
                 }
@@ -150,14 +151,6 @@ async fn read_when_ready(
     feed.finish();
     feed.flush().await;
     Ok(End::Signal)
-}
-
-/// Waits for an instant, or for ever without one.
-async fn at(instant: Option<Instant>) {
-    match instant {
-        Some(instant) => sleep_until(instant).await,
-        None => std::future::pending().await,
-    }
 }
 
 /// Awaits `pause` with the descriptor unregistered. While it is registered, each write into the

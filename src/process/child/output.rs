@@ -14,7 +14,7 @@ use super::pipe_reader::PipeReader;
 use super::target::SignalTarget;
 use crate::Publisher;
 use crate::message::Status;
-use crate::process::lines::{LineEnded, PartialLine};
+use crate::process::lines::{LineEnded, PartialLine, PartialTimer};
 
 /// The longest silence of a pipe that outlives its process. Reading ends after it.
 pub const DRAIN_IDLE_TIMEOUT: Duration = Duration::from_millis(200);
@@ -45,8 +45,9 @@ impl OutputTask {
         let exit = {
             let mut wait = pin!(child.wait());
             let mut exit = pin!(poll_fn(|cx| target.reap(|| wait.as_mut().poll(cx))));
+            let mut timer = PartialTimer::new();
             loop {
-                let partial_due = self.partial.due();
+                timer.arm(self.partial.due());
                 tokio::select! {
                     exit = &mut exit => break exit,
                     read = self.stdout.read() => {
@@ -57,7 +58,7 @@ impl OutputTask {
                         self.stderr.handle(read).await;
                         self.update_partial();
                     }
-                    () = at(partial_due) => self.show_partial(),
+                    () = timer.fired() => self.show_partial(),
                 };
                 // The pipes of a busy process are always ready. On one core the clients' writers
                 // need their turn.
@@ -117,13 +118,5 @@ impl OutputTask {
             limit += waited;
             tokio::task::yield_now().await;
         }
-    }
-}
-
-/// Waits for an instant, or for ever without one.
-async fn at(instant: Option<Instant>) {
-    match instant {
-        Some(instant) => sleep_until(instant).await,
-        None => std::future::pending().await,
     }
 }

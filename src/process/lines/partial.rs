@@ -92,8 +92,11 @@ impl PartialLine {
         )
     }
 
-    /// Shows the text of the unfinished line if it has changed.
+    /// Shows the text of the unfinished line if it is due and has changed.
     pub(crate) fn show(&mut self, text: &[u8], now: Instant, publisher: &Publisher) {
+        if self.due().is_none_or(|due| due > now) {
+            return;
+        }
         self.since = None;
         if self.shown != text {
             self.shown.clear();

@@ -63,7 +63,8 @@ const COALESCE_DELAY: Duration = Duration::from_millis(1);
 ///
 /// A progress bar or a prompt is an unfinished line. It is shown to subscriptions with `partial` if
 /// the caller asks [`partial_due`](Self::partial_due) after each read, and calls
-/// [`show_partial`](Self::show_partial) at that instant unless there is more input before.
+/// [`show_partial`](Self::show_partial) at that instant unless there is more input before. A
+/// [`PartialTimer`](super::PartialTimer) waits for it beside the next read.
 #[derive(Debug)]
 pub struct LinePublisher {
     splitter: LineSplitter,
@@ -188,7 +189,7 @@ impl LinePublisher {
         self.partial.due()
     }
 
-    /// Shows the unfinished line to subscriptions with `partial`.
+    /// Shows the unfinished line to subscriptions with `partial` if it is due.
     pub fn show_partial(&mut self) {
         let publisher = self.sender.publisher();
         self.partial

@@ -4,6 +4,8 @@
 //! Every frame of a run is kept, as a block keeps it. The buffer is allocated for each run, as a
 //! sealer does.
 
+#![allow(clippy::print_stdout, reason = "the figures of a bench are its output")]
+
 use std::hint::black_box;
 use std::time::Duration;
 

@@ -9,6 +9,8 @@
 //! cargo bench --bench flood
 //! ```
 
+#![allow(clippy::print_stdout, reason = "the figures of a bench are its output")]
+
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -14,6 +14,8 @@
 //! told of gaps), `history` (blocks are kept) and `replay` (subscriptions that begin with the
 //! history). Without an argument, all of them run.
 
+#![allow(clippy::print_stdout, reason = "the figures of a bench are its output")]
+
 use std::time::Duration;
 
 use outrace::internals::{Audience, SubscribeOptions};

@@ -8,6 +8,12 @@
 //! The example prints its address, `ws://HOST:PORT/ws`. Port 0 takes a free port. The hub's own
 //! commands are not sent back.
 
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "an example prints its address and its usage"
+)]
+
 use std::error::Error;
 
 use outrace::{ClientMessage, Hub};

@@ -8,6 +8,8 @@
 //!
 //! A task publishes to a channel of its own through a handle. A child process publishes its output.
 
+#![allow(clippy::print_stdout, reason = "an example prints its address")]
+
 use std::error::Error;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -31,7 +33,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let app = Router::new()
         .route("/", get(home))
         .with_state(hub.clone())
-        .nest("/live", hub.router());
+        .nest_service("/live", hub.router());
 
     let clock = hub.publisher("clock")?;
     tokio::spawn(async move {

@@ -10,6 +10,8 @@
 //! line, `hub.forward(events)`. An application that starts its processes itself should prefer
 //! `hub.spawn`. It does all of this and is faster, since it publishes runs of lines.
 
+#![allow(clippy::print_stdout, reason = "an example prints its address")]
+
 use std::error::Error;
 use std::pin::Pin;
 use std::process::Stdio;

@@ -212,5 +212,22 @@ fn check<T: PartialOrd>(
         value: show(value),
         min: show(min),
         max: show(max),
+        unit: unit(setting),
     })
+}
+
+/// Returns what a setting counts, after a space.
+fn unit(setting: &str) -> &'static str {
+    match setting {
+        "queue" | "history" => " messages",
+        "queue_bytes" | "history_bytes" | "history_total" | "max_message" | "max_body"
+        | "header_bytes" => " bytes",
+        "max_connections" | "max_connections_per_address" => " clients",
+        "max_subscriptions" | "max_channels" => " channels",
+        "max_fragments" => " fragments",
+        "message_rate" => " frames a second",
+        "message_burst" => " frames",
+        "max_requests" => " requests",
+        _ => "",
+    }
 }

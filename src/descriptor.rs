@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-/// Registers a descriptor that can be polled, such as a timerfd or an inotify instance.
+/// Registers a descriptor that can be polled, such as a timerfd or a pipe.
 ///
 /// The descriptor should be non-blocking: its readiness may be stale.
 ///

@@ -6,7 +6,7 @@
 #[non_exhaustive]
 pub enum ConfigError {
     /// The value is out of the setting's range.
-    #[error("{setting} is {value}, but has to be between {min} and {max}")]
+    #[error("{setting} is {value}{unit}, but has to be between {min} and {max}{unit}")]
     #[non_exhaustive]
     OutOfRange {
         /// The name of the setter, such as `queue`.
@@ -17,6 +17,9 @@ pub enum ConfigError {
         min: String,
         /// The largest value that is allowed.
         max: String,
+        /// What the values count, after a space, such as ` bytes`. It is empty for a duration,
+        /// whose text has a unit.
+        unit: &'static str,
     },
     /// The name cannot be a subprotocol.
     #[error(

@@ -286,7 +286,7 @@ mod callback;
 mod channel;
 mod config;
 mod connection;
-#[cfg(any(target_os = "linux", all(unix, feature = "process")))]
+#[cfg(any(target_os = "linux", feature = "process"))]
 mod descriptor;
 #[cfg(any(feature = "server", feature = "process"))]
 mod descriptor_limit;

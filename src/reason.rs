@@ -189,11 +189,14 @@ pub enum RefusalReason {
     MessageSize,
     /// A TLS handshake that failed or did not end in time.
     Tls,
+    /// A connection of a trusted proxy that did not begin with a header of the PROXY protocol, or
+    /// not in time.
+    ProxyHeader,
 }
 
 impl RefusalReason {
     /// Every reason, in the order of the statistics.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 23] = [
         Self::Handshake,
         Self::Unauthorized,
         Self::Forbidden,
@@ -216,6 +219,7 @@ impl RefusalReason {
         Self::Actions,
         Self::MessageSize,
         Self::Tls,
+        Self::ProxyHeader,
     ];
 
     /// Returns the name in statistics and logs.
@@ -243,6 +247,7 @@ impl RefusalReason {
             Self::Actions => "invalid actions",
             Self::MessageSize => "message too long",
             Self::Tls => "TLS handshake",
+            Self::ProxyHeader => "PROXY header",
         }
     }
 

@@ -57,17 +57,23 @@ impl Credentials {
         (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
     }
 
-    /// Returns the first `token` of the query. Its name and its value are percent-decoded. A `+`
-    /// stands for itself.
+    /// Returns the first `token` of the query that is not empty. Its name and its value are
+    /// percent-decoded. A `+` stands for itself.
     ///
-    /// The query is for browsers, which can set no header on a WebSocket handshake. Returns `None`
-    /// if the token is empty, has an invalid escape, or is not UTF-8.
+    /// The query is for browsers, which can set no header on a WebSocket handshake. A token with an
+    /// invalid escape, or that is not UTF-8, does not count.
     pub fn query_token(&self) -> Option<Cow<'_, str>> {
-        let token = self.uri.query()?.split('&').find_map(|pair| {
-            let (name, value) = pair.split_once('=')?;
-            (percent_decoded(name)? == "token").then_some(value)
-        })?;
-        percent_decoded(token).filter(|token| !token.is_empty())
+        self.query_tokens().next()
+    }
+
+    fn query_tokens(&self) -> impl Iterator<Item = Cow<'_, str>> {
+        let pairs = self.uri.query().unwrap_or_default().split('&');
+        pairs
+            .filter_map(|pair| {
+                let (name, value) = pair.split_once('=')?;
+                (percent_decoded(name)? == "token").then(|| percent_decoded(value))?
+            })
+            .filter(|token| !token.is_empty())
     }
 
     /// Returns the token in `X-Outrace-Token`, for clients behind a proxy that needs
@@ -96,7 +102,7 @@ impl Credentials {
 
     /// Returns every token and key of the request, in this order: [`bearer`](Self::bearer),
     /// [`token_header`](Self::token_header), [`api_key`](Self::api_key),
-    /// [`subprotocol_token`](Self::subprotocol_token), [`query_token`](Self::query_token).
+    /// [`subprotocol_token`](Self::subprotocol_token), and each `token` of the query.
     ///
     /// A request may carry several, of which one is meant for a proxy. The authenticators of this
     /// crate accept a request if they accept any of them.
@@ -107,7 +113,7 @@ impl Credentials {
             .flatten()
             .map(Cow::Borrowed)
             .chain(self.subprotocol_token())
-            .chain(self.query_token())
+            .chain(self.query_tokens())
     }
 
     /// Returns the key in `X-API-Key`. `None` if there are several such headers.
@@ -240,6 +246,9 @@ pub(crate) mod tests {
             ("/ws?token=%C3%A9", Some("é")),
             ("/ws?%74ok%65n=abc", Some("abc")),
             ("/ws?%=x&token=abc", Some("abc")),
+            ("/ws?token=&token=abc", Some("abc")),
+            ("/ws?token=%&token=abc", Some("abc")),
+            ("/ws?token=abc&token=def", Some("abc")),
             ("/ws?token=", None),
             ("/ws?token=%", None),
             ("/ws?token=%2", None),
@@ -259,7 +268,7 @@ pub(crate) mod tests {
     #[test]
     fn every_token_of_a_request_is_found_in_the_order_in_which_they_count() {
         let all = credentials(
-            "/ws?token=query",
+            "/ws?token=query&token=more",
             &[
                 ("authorization", "Bearer header"),
                 ("x-api-key", "key"),
@@ -269,7 +278,7 @@ pub(crate) mod tests {
             ],
         );
         let tokens: Vec<_> = all.tokens().collect();
-        assert_eq!(tokens, ["header", "own", "key", "a/b=", "query"]);
+        assert_eq!(tokens, ["header", "own", "key", "a/b=", "query", "more"]);
         assert_eq!(all.token().as_deref(), Some("header"));
         assert_eq!(
             credentials("/ws?token=query", &[]).token().as_deref(),

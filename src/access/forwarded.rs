@@ -90,7 +90,8 @@ impl TrustedProxies {
         client
     }
 
-    fn trust(&self, address: IpAddr) -> bool {
+    /// Whether an address is that of a trusted proxy.
+    pub(crate) fn trust(&self, address: IpAddr) -> bool {
         self.0.iter().any(|network| network.contains(address))
     }
 }
@@ -135,39 +136,69 @@ impl Network {
 }
 
 /// Returns the addresses that the proxies have named, the nearest last. `None` is one that cannot
-/// be read, such as `unknown`.
+/// be read, such as `unknown`. Empty elements do not count (RFC 9110 section 5.6.1).
 fn named(headers: &HeaderMap) -> Vec<Option<SocketAddr>> {
-    let lists = |name: &str| -> Vec<String> {
+    let values = |name: &str| -> Vec<String> {
         let values = headers.get_all(name).iter();
         values
-            .flat_map(|value| {
-                let value = String::from_utf8_lossy(value.as_bytes()).into_owned();
-                value.split(',').map(str::to_owned).collect::<Vec<_>>()
-            })
+            .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
             .collect()
     };
-    let simple = lists("x-forwarded-for");
-    if !simple.is_empty() {
-        return simple.iter().map(|text| node(text.trim())).collect();
-    }
-    lists(FORWARDED.as_str())
+    let simple: Vec<_> = values("x-forwarded-for")
         .iter()
+        .flat_map(|value| elements(value, ','))
+        .map(node)
+        .collect();
+    if !simple.is_empty() {
+        return simple;
+    }
+    values(FORWARDED.as_str())
+        .iter()
+        .flat_map(|value| elements(value, ','))
         .map(|element| {
-            element.split(';').find_map(|pair| {
+            elements(element, ';').into_iter().find_map(|pair| {
                 let (name, value) = pair.split_once('=')?;
-                let is_for = name.trim().eq_ignore_ascii_case("for");
-                is_for.then(|| node(value.trim().trim_matches('"')))
+                name.trim().eq_ignore_ascii_case("for").then(|| node(value))
             })?
         })
         .collect()
 }
 
+/// Splits a list at the separators that are not within a quoted string, and leaves out the empty
+/// elements.
+///
+/// A quotation that does not end is none: a client could otherwise hide what its proxy appends.
+fn elements(list: &str, separator: char) -> Vec<&str> {
+    let mut is_quoted = false;
+    let mut is_escaped = false;
+    let ends = |c: char| {
+        if is_escaped {
+            is_escaped = false;
+            return false;
+        }
+        is_escaped = is_quoted && c == '\\';
+        is_quoted ^= c == '"';
+        c == separator && !is_quoted
+    };
+    let mut elements: Vec<_> = list.split(ends).collect();
+    if is_quoted {
+        elements = list.split(separator).collect();
+    }
+    elements
+        .into_iter()
+        .map(str::trim)
+        .filter(|element| !element.is_empty())
+        .collect()
+}
+
 /// Parses the name of a node (RFC 7239 section 6): an address with or without a port. The port is 0
-/// where there is none.
+/// where there is none, or a name such as `_port`.
 fn node(text: &str) -> Option<SocketAddr> {
+    let text = text.trim().trim_matches('"');
     if let Ok(address) = SocketAddr::from_str(text) {
         return Some(address);
     }
+    let text = text.split_once(":_").map_or(text, |(address, _)| address);
     let address = text
         .strip_prefix('[')
         .and_then(|text| text.strip_suffix(']'))
@@ -233,6 +264,48 @@ mod tests {
             (
                 "10.0.0.1:5",
                 &[("forwarded", "for=6.6.6.6"), (x, "192.0.2.7")],
+                "192.0.2.7:0",
+            ),
+            (
+                "10.0.0.1:5",
+                &[("forwarded", r#"for="192.0.2.7:_gazonk""#)],
+                "192.0.2.7:0",
+            ),
+            (
+                "10.0.0.1:5",
+                &[("forwarded", r#"by=_b;for="[2001:db8::1]:_p""#)],
+                "[2001:db8::1]:0",
+            ),
+            ("10.0.0.1:5", &[(x, "6.6.6.6, , 192.0.2.7,")], "192.0.2.7:0"),
+            (
+                "10.0.0.1:5",
+                &[("forwarded", "for=192.0.2.7"), (x, " ")],
+                "192.0.2.7:0",
+            ),
+            (
+                "10.0.0.1:5",
+                &[(
+                    "forwarded",
+                    r#"host="a;for=6.6.6.6, for=6.6.6.6";for="192.0.2.7:80""#,
+                )],
+                "192.0.2.7:80",
+            ),
+            (
+                "10.0.0.1:5",
+                &[("forwarded", r#"host="a\";for=6.6.6.6";for=192.0.2.7"#)],
+                "192.0.2.7:0",
+            ),
+            (
+                "10.0.0.1:5",
+                &[("forwarded", r#"for="6.6.6.6, for=192.0.2.7"#)],
+                "192.0.2.7:0",
+            ),
+            (
+                "10.0.0.1:5",
+                &[
+                    ("forwarded", r#"for="6.6.6.6"#),
+                    ("forwarded", "for=192.0.2.7"),
+                ],
                 "192.0.2.7:0",
             ),
         ] {

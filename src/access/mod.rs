@@ -35,10 +35,12 @@ mod credentials;
 mod expiry;
 mod forwarded;
 mod gate;
+mod hosts;
 mod identity;
 #[cfg(feature = "jwt")]
 mod jwt;
 mod origin;
+mod origins;
 mod pattern;
 mod peer;
 mod secret;
@@ -54,12 +56,12 @@ pub use gate::Admission;
 pub use identity::Identity;
 #[cfg(feature = "jwt")]
 pub use jwt::{Jwt, JwtKeyError};
-pub use origin::{OriginError, Origins};
+pub use origins::{OriginError, Origins};
 pub use pattern::{Grants, Pattern, PatternError, PublishTarget};
 pub use peer::{LocalAddress, PeerAddress};
 pub use tokens::{TokenFault, TokenFileError, TokenTable};
 
 pub(crate) use expiry::expired;
 pub(crate) use gate::{Denial, Gate};
+pub(crate) use hosts::Hosts;
 pub(crate) use identity::PeerInfo;
-pub(crate) use origin::Hosts;

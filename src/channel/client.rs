@@ -127,7 +127,8 @@ impl Client {
     }
 
     /// Sends a text message to this client alone, unchanged: behind what waits in its queue, and
-    /// within the queue's bounds.
+    /// within the queue's bounds. It may be longer than
+    /// [`HubBuilder::max_outgoing_message`](crate::HubBuilder::max_outgoing_message).
     ///
     /// Returns false when the message was not accepted. That is the case when there was no room,
     /// which counts as skipped; when the client is gone; and for a stream over HTTP, which carries

@@ -213,7 +213,7 @@ impl Ingest {
 /// pass, and the count guards no data.
 // On a cache line of its own: publishers that only drop write nothing else.
 #[derive(Debug, Default)]
-#[repr(align(128))]
+#[repr(align(64))]
 struct Overflowed(AtomicU64);
 
 impl Overflowed {

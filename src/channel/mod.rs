@@ -105,12 +105,8 @@ impl Channel {
         match self.profile.fit(run) {
             Ok(run) => self.publish_fitting(run),
             Err(TooLong) => {
+                // Only counted: an event of tracing would be published by whoever publishes its log.
                 self.shared.recorder.refused(RefusalReason::MessageSize);
-                tracing::warn!(
-                    channel = self.name().map(|name| name.as_str()),
-                    max_bytes = self.shared.config.max_outgoing_message,
-                    "not published: the message is too long and can't be cut"
-                );
                 0
             }
         }
@@ -118,16 +114,20 @@ impl Channel {
 
     /// Publishes a run whose messages fit.
     fn publish_fitting(self: &Arc<Self>, run: Run) -> usize {
+        let mut ends_process = false;
         if let Run::Message(message) = &run {
             self.note_status(message);
+            ends_process = message.ends_process();
         }
         let listeners = self.listeners();
         let messages = run.messages();
         if messages == 0 || (listeners == 0 && !self.keeps_history()) {
             self.count_unwatched(messages as u64);
+            if ends_process {
+                self.show_partial(b"");
+            }
             return listeners;
         }
-        let ends_process = matches!(&run, Run::Message(message) if message.ends_process());
         let pushed = self.push(Entry::Run(run));
         if ends_process {
             // Behind its last line and its status.

@@ -26,7 +26,8 @@ pub enum Event {
         detail: LineDetail,
     },
     /// The line that a process is still writing has changed. An empty text says that there is none
-    /// any more. The whole line follows as an [`Event::Line`].
+    /// any more. The whole line follows as an [`Event::Line`]. After an [`Event::Disconnected`]
+    /// there is none until the server shows one again.
     ///
     /// It comes only with [`partial`](super::WatcherBuilder::partial).
     Partial {

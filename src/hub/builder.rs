@@ -459,5 +459,16 @@ mod tests {
             error.map(|_| ()).unwrap_err().to_string(),
             "history_age is 0ns, but has to be between 1s and 31536000s"
         );
+        let error = Hub::builder().max_message(1).build();
+        assert_eq!(
+            error.map(|_| ()).unwrap_err().to_string(),
+            "max_message is 1 bytes, but has to be between 1024 and 1073741824 bytes"
+        );
+        let error = Hub::builder().message_rate(0).build();
+        assert_eq!(
+            error.map(|_| ()).unwrap_err().to_string(),
+            "message_rate is 0 frames a second, but has to be between 1 and 1000000000 frames a \
+             second"
+        );
     }
 }

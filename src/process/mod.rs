@@ -4,7 +4,7 @@
 //!   reports how it ended. [`Spawn`] does the same with options.
 //! - [`Supervisor`] keeps several processes: it starts them in order, restarts them by their policy
 //!   and stops them in reverse order.
-//! - [`Tail`] follows a file through rotations and truncations.
+//! - [`Tail`] follows a file through rotations and truncations, and reads a FIFO or a device.
 //! - [`LinePublisher`] publishes the lines of any other byte stream, such as standard input or a
 //!   socket. [`LineSplitter`] only finds the lines.
 
@@ -15,13 +15,13 @@ mod supervisor;
 mod tail;
 
 pub use child::{
-    DRAIN_IDLE_TIMEOUT, DRAIN_TIMEOUT, ExitReport, OutputMode, Process, Pty, PtyInput, Signal,
-    Spawn, SpawnError, WindowSize,
+    BrokenInterpreter, DRAIN_IDLE_TIMEOUT, DRAIN_TIMEOUT, ExitReport, OutputMode, Process, Pty,
+    PtyInput, Signal, Spawn, SpawnError, WindowSize,
 };
 pub use descriptors::raise_descriptor_limit;
 pub use lines::{LinePublisher, LineSender, LineSplitter, MAX_LINE_BYTES, PartialTimer};
 pub use supervisor::{
-    Control, ControlError, ProcessFailure, ProcessInfo, Program, Restart, RestartDelay, Supervised,
-    Supervisor, SupervisorBuilder, SupervisorError, SupervisorEvent,
+    Control, ControlError, ProcessEnd, ProcessFailure, ProcessInfo, Program, Restart, RestartDelay,
+    Supervised, Supervisor, SupervisorBuilder, SupervisorError, SupervisorEvent,
 };
 pub use tail::{Tail, TailBuilder, TailEvent};

@@ -20,11 +20,12 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 
 use super::ServeOptions;
+use super::accept_error::{is_of_descriptors, is_of_one_connection, refusal_of};
 use super::in_flight::InFlight;
 use super::refusal::refuse;
 use super::reserve::{Reserve, ReservedPlace};
 use crate::reason::{PauseReason, RefusalReason};
-use crate::{Hub, LocalAddress, PeerAddress, descriptor_limit};
+use crate::{Hub, LocalAddress, PeerAddress};
 
 /// The pause after the system ran out of descriptors: long enough not to spin, short enough to
 /// recover at once.
@@ -232,14 +233,14 @@ impl Acceptor {
     /// Serves one accepted connection. `place` is its place in the reserve, if it has one.
     async fn serve_tcp(
         self: Arc<Self>,
-        tcp: TcpStream,
+        mut tcp: TcpStream,
         peer: SocketAddr,
         permit: OwnedSemaphorePermit,
         place: Option<ReservedPlace>,
     ) {
         let _ = tcp.set_nodelay(true);
         keep_alive(&tcp);
-        let connection = AcceptedConnection {
+        let mut connection = AcceptedConnection {
             peer: PeerAddress(peer),
             local: tcp.local_addr().ok().map(LocalAddress),
             in_flight: InFlight::new(permit),
@@ -247,6 +248,14 @@ impl Acceptor {
                 may_last: place.may_last,
             }),
         };
+        if self.options.proxies.trust(peer.ip()) {
+            let limit = self.header_timeout(&connection);
+            // Boxed: few connections need the room for a header.
+            match Box::pin(self.client_of(&mut tcp, peer, limit)).await {
+                Some(client) => connection.peer = PeerAddress(client),
+                None => return,
+            }
+        }
         self.serve_stream(tcp, connection).await;
         // The connection is closed, or has become a client.
         drop(place);
@@ -275,6 +284,24 @@ impl Acceptor {
         }
     }
 
+    /// Reads the header of the PROXY protocol. Returns the address of the proxy's client, or `None`
+    /// when there is no header or the server stops.
+    async fn client_of(
+        &self,
+        tcp: &mut TcpStream,
+        proxy: SocketAddr,
+        limit: Duration,
+    ) -> Option<SocketAddr> {
+        match self.within(limit, super::proxy_header::read(tcp)).await? {
+            Ok(client) => Some(client.unwrap_or(proxy)),
+            Err(error) => {
+                self.count_refused(RefusalReason::ProxyHeader);
+                tracing::debug!(%error, %proxy, "there is no header of the PROXY protocol");
+                None
+            }
+        }
+    }
+
     /// Performs the TLS handshake. Returns `None` when it fails or the server stops.
     #[cfg(feature = "tls")]
     async fn handshake(
@@ -284,19 +311,28 @@ impl Acceptor {
         peer: SocketAddr,
         limit: Duration,
     ) -> Option<super::tls::TlsStream> {
-        let handshake = tokio::time::timeout(limit, tls.acceptor().accept(tcp));
-        let result = tokio::select! {
-            result = handshake => result,
-            () = self.stopped() => return None,
-        };
-        let error = match result {
-            Ok(Ok(stream)) => return Some(stream),
-            Ok(Err(error)) => error,
-            Err(_) => io::ErrorKind::TimedOut.into(),
-        };
-        self.count_refused(RefusalReason::Tls);
-        tracing::debug!(%error, %peer, "a TLS handshake failed");
-        None
+        match self.within(limit, tls.acceptor().accept(tcp)).await? {
+            Ok(stream) => Some(stream),
+            Err(error) => {
+                self.count_refused(RefusalReason::Tls);
+                tracing::debug!(%error, %peer, "a TLS handshake failed");
+                None
+            }
+        }
+    }
+
+    /// Waits for `work` no longer than `limit`. Returns `None` when the server stops.
+    async fn within<T>(
+        &self,
+        limit: Duration,
+        work: impl Future<Output = io::Result<T>>,
+    ) -> Option<io::Result<T>> {
+        tokio::select! {
+            result = tokio::time::timeout(limit, work) => {
+                Some(result.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())))
+            }
+            () = self.stopped() => None,
+        }
     }
 
     /// Serves the requests of one connection, until it ends or is upgraded.
@@ -393,18 +429,6 @@ impl AcceptedConnection {
     }
 }
 
-/// Returns the refusal that an HTTP error amounts to, if it is one.
-fn refusal_of(error: &hyper::Error, has_begun: bool) -> Option<RefusalReason> {
-    if error.is_parse_too_large() {
-        Some(RefusalReason::HeaderSize)
-    } else if error.is_timeout() && !has_begun {
-        // After the first request, the same timeout closes an idle connection and refuses nothing.
-        Some(RefusalReason::HeaderTimeout)
-    } else {
-        None
-    }
-}
-
 /// Enables TCP keep-alive. A text stream sends nothing while its channel is silent, so that only
 /// keep-alive finds a vanished peer. The connection also works without it.
 fn keep_alive(tcp: &TcpStream) {
@@ -413,22 +437,6 @@ fn keep_alive(tcp: &TcpStream) {
     let _ = sockopt::set_tcp_keepidle(tcp, Duration::from_secs(60));
     let _ = sockopt::set_tcp_keepintvl(tcp, Duration::from_secs(15));
     let _ = sockopt::set_tcp_keepcnt(tcp, 4);
-}
-
-/// Whether an error of `accept` concerns the accepted connection and not the listener.
-fn is_of_one_connection(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::ConnectionAborted
-            | io::ErrorKind::ConnectionReset
-            | io::ErrorKind::ConnectionRefused
-            | io::ErrorKind::Interrupted
-    )
-}
-
-/// Whether the process or the system has no descriptor left, or no memory for a socket.
-fn is_of_descriptors(error: &io::Error) -> bool {
-    descriptor_limit::is_reached(error) || descriptor_limit::is_memory_reached(error)
 }
 
 /// Whether a request asks for a WebSocket or a stream, on whatever path the routes are mounted.

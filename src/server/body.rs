@@ -1,8 +1,10 @@
 //! The body of a request, within limits of size and time.
 
 use axum::extract::{FromRequest, Request};
-use axum::http::StatusCode;
-use axum::http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH};
+use axum::http::header::{
+    ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, HeaderName, TRANSFER_ENCODING,
+};
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
@@ -27,9 +29,15 @@ impl FromRequest<Hub> for RequestBody {
                 format!("The body of a request may have {} bytes.", config.max_body),
             )
         };
-        if let Some(coding) = request.headers().get(CONTENT_ENCODING)
-            && !coding.as_bytes().eq_ignore_ascii_case(b"identity")
-        {
+        if !has_only(request.headers(), &TRANSFER_ENCODING, "chunked") {
+            return Err(refuse(
+                hub,
+                RefusalReason::Actions,
+                StatusCode::NOT_IMPLEMENTED,
+                "The body is sent as it is: the only Transfer-Encoding is chunked.",
+            ));
+        }
+        if !has_only(request.headers(), &CONTENT_ENCODING, "identity") {
             let response = refuse(
                 hub,
                 RefusalReason::Actions,
@@ -61,4 +69,15 @@ impl FromRequest<Hub> for RequestBody {
             )),
         }
     }
+}
+
+/// Whether a list of codings, which several headers may hold, has no other coding than this one (RFC
+/// 9110 section 8.4, RFC 9112 section 6.1).
+fn has_only(headers: &HeaderMap, list: &HeaderName, coding: &str) -> bool {
+    headers
+        .get_all(list)
+        .iter()
+        .flat_map(|value| value.as_bytes().split(|&byte| byte == b','))
+        .map(<[u8]>::trim_ascii)
+        .all(|found| found.is_empty() || found.eq_ignore_ascii_case(coding.as_bytes()))
 }

@@ -5,22 +5,26 @@
 //! works too.
 
 mod accept;
+mod accept_error;
 mod api;
+mod base_path;
 mod body;
 mod in_flight;
 #[cfg(feature = "metrics")]
 mod metrics;
 mod processes;
+mod proxy_header;
 mod refusal;
 mod reserve;
 mod serve_options;
+mod silence;
 mod stream;
+mod stream_query;
 #[cfg(feature = "tls")]
 mod tls;
 #[cfg(feature = "viewer")]
 mod viewer;
 
-use axum::Router;
 use axum::body::Body;
 use axum::extract::{OriginalUri, Request, State};
 use axum::http::header::{HeaderValue, X_CONTENT_TYPE_OPTIONS};
@@ -28,10 +32,12 @@ use axum::http::{StatusCode, Uri};
 use axum::middleware::map_response;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get, post};
+use axum::{Extension, Router};
 
 use crate::Hub;
 
 pub use accept::{serve, serve_with};
+pub use base_path::{BasePath, BasePathError};
 #[cfg(feature = "process")]
 pub use processes::Processes;
 pub use serve_options::ServeOptions;
@@ -55,6 +61,9 @@ impl Hub {
     /// | `GET /metrics` | the counters for Prometheus, with feature `metrics` |
     /// | `GET /healthz` | `ok`, or 503 when stopping |
     ///
+    /// A proxy closes a stream that is silent for long. `?keep_alive=S` sends an empty line, or a
+    /// comment among the events, after S seconds of silence.
+    ///
     /// Any other path is answered with 404 and a text that lists these. All routes but `/healthz`
     /// are behind the hub's [gate](crate::access): a page of another site can neither connect nor
     /// publish, and a hub with an authenticator admits only identified users. `/api/channels` lists
@@ -63,7 +72,7 @@ impl Hub {
     /// ```no_run
     /// # async fn run() -> std::io::Result<()> {
     /// let hub = outrace::Hub::new();
-    /// let app = axum::Router::new().nest("/live", hub.router());
+    /// let app = axum::Router::new().nest_service("/live", hub.router());
     /// let app = app.into_make_service_with_connect_info::<std::net::SocketAddr>();
     /// let listener = tokio::net::TcpListener::bind("127.0.0.1:7223").await?;
     /// axum::serve(listener, app).await
@@ -112,9 +121,16 @@ async fn health(State(hub): State<Hub>) -> Response {
     }
 }
 
-async fn not_found(OriginalUri(asked): OriginalUri, uri: Uri) -> Response {
-    // The part of the path that an application has mounted the routes under.
-    let mount = asked.path().strip_suffix(uri.path()).unwrap_or_default();
+async fn not_found(
+    OriginalUri(asked): OriginalUri,
+    base: Option<Extension<BasePath>>,
+    uri: Uri,
+) -> Response {
+    let mount = match &base {
+        Some(Extension(base)) => base.as_str(),
+        // The part of the path that an application has mounted the routes under.
+        None => asked.path().strip_suffix(uri.path()).unwrap_or_default(),
+    };
     const HELP: &str = "Not found. Here are:\n\
         GET  /ws            WebSocket: {\"type\":\"subscribe\",\"channel\":\"process:ID\"}\n\
         POST /api/actions   publish, as JSON: \

@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 
 use crate::ConfigError;
+use crate::access::TrustedProxies;
 use crate::config::{MAX_DURATION, check_duration, check_range};
 
 /// The smallest header limit: hyper's HTTP/1 parser accepts no smaller buffer.
@@ -35,6 +36,7 @@ pub struct ServeOptions {
     pub(super) header_bytes: usize,
     pub(super) max_requests: usize,
     pub(super) request_timeout: Duration,
+    pub(super) proxies: TrustedProxies,
     #[cfg(feature = "tls")]
     pub(super) tls: Option<super::Tls>,
 }
@@ -46,6 +48,7 @@ impl Default for ServeOptions {
             header_bytes: 16 * 1024,
             max_requests: 4096,
             request_timeout: Duration::from_secs(60),
+            proxies: TrustedProxies::default(),
             #[cfg(feature = "tls")]
             tls: None,
         }
@@ -99,6 +102,29 @@ impl ServeOptions {
     #[must_use]
     pub fn request_timeout(mut self, timeout: Duration) -> Self {
         self.request_timeout = timeout;
+        self
+    }
+
+    /// Expects the PROXY protocol, version 1 or 2, from these proxies. By default from none.
+    ///
+    /// Each connection of such a proxy has to begin with the protocol's header, which names the
+    /// [address](crate::PeerAddress) of the client, and is closed otherwise. The header comes
+    /// before a TLS handshake, and has to arrive within
+    /// [`header_timeout`](Self::header_timeout). A connection of the proxy itself, such as a health
+    /// check (`LOCAL` or `UNKNOWN`), keeps the proxy's address. Connections of other peers are
+    /// served without the protocol: a header from them is answered with 400.
+    ///
+    /// ```
+    /// use outrace::access::TrustedProxies;
+    /// use outrace::server::ServeOptions;
+    ///
+    /// let proxies = TrustedProxies::parse(["10.0.0.0/8"])?;
+    /// let options = ServeOptions::new().proxy_protocol(proxies);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn proxy_protocol(mut self, proxies: TrustedProxies) -> Self {
+        self.proxies = proxies;
         self
     }
 

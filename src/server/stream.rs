@@ -6,22 +6,22 @@
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use axum::Extension;
 use axum::body::Body;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, State};
 use axum::http::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame};
-use serde::Deserialize;
-use tokio::time::{Instant, Sleep};
 
 use super::in_flight::InFlight;
 use super::refusal::{AdmittedPeer, refuse};
+use super::silence::Silence;
+use super::stream_query::StreamQuery;
 use crate::Hub;
 use crate::access::expired;
 use crate::channel::{Client, ClientKind, Subscription};
@@ -33,16 +33,9 @@ use crate::outbox::{OutboxReader, Parcel, Used};
 use crate::protocol::{Since, SubscribeOptions, SubscribeRefusal};
 use crate::reason::{CloseReason, RefusalReason};
 
-/// The query of a stream's address.
-#[derive(Debug, Default, Deserialize)]
-pub(super) struct StreamQuery {
-    /// The maximum number of earlier lines to send first.
-    tail: Option<u64>,
-}
-
 /// The interval at which a silent event stream sends a comment. Proxies close silent connections,
 /// and a vanished reader is found only by writing.
-const KEEP_ALIVE: Duration = Duration::from_secs(15);
+const EVENTS_KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 /// `GET /api/channels/{channel}/stream`: the lines, each followed by `\n`. A gap is a line of its
 /// own.
@@ -50,7 +43,7 @@ pub(super) async fn text(
     State(hub): State<Hub>,
     admitted: AdmittedPeer,
     Path(channel): Path<String>,
-    Query(query): Query<StreamQuery>,
+    query: StreamQuery,
     in_flight: Option<Extension<InFlight>>,
 ) -> Response {
     let options = SubscribeOptions {
@@ -59,7 +52,16 @@ pub(super) async fn text(
         ..SubscribeOptions::default()
     };
     let in_flight = in_flight.map(|Extension(in_flight)| in_flight);
-    open(&hub, admitted, &channel, Encoding::Text, options, in_flight)
+    let keep_alive = query.keep_alive();
+    open(
+        &hub,
+        admitted,
+        &channel,
+        Encoding::Text,
+        options,
+        keep_alive,
+        in_flight,
+    )
 }
 
 /// `GET /api/channels/{channel}/events`: Server-Sent Events. Each has the id `EPOCH:SEQ`, from
@@ -68,7 +70,7 @@ pub(super) async fn events(
     State(hub): State<Hub>,
     admitted: AdmittedPeer,
     Path(channel): Path<String>,
-    Query(query): Query<StreamQuery>,
+    query: StreamQuery,
     in_flight: Option<Extension<InFlight>>,
     headers: HeaderMap,
 ) -> Response {
@@ -85,12 +87,14 @@ pub(super) async fn events(
         ..SubscribeOptions::default()
     };
     let in_flight = in_flight.map(|Extension(in_flight)| in_flight);
+    let keep_alive = query.keep_alive().unwrap_or(EVENTS_KEEP_ALIVE);
     open(
         &hub,
         admitted,
         &channel,
         Encoding::Events,
         options,
+        Some(keep_alive),
         in_flight,
     )
 }
@@ -112,6 +116,7 @@ fn open(
     channel: &str,
     encoding: Encoding,
     options: SubscribeOptions,
+    keep_alive: Option<Duration>,
     in_flight: Option<InFlight>,
 ) -> Response {
     let name = match ChannelName::parse(channel) {
@@ -159,7 +164,8 @@ fn open(
         reader: OutboxReader::default(),
         given: Used::default(),
         encoding,
-        silence: Box::pin(tokio::time::sleep(KEEP_ALIVE)),
+        silence: keep_alive.map(Silence::new),
+        is_within_line: false,
         in_flight,
         expiry: expiring.map(|identity| Box::pin(expired(identity)) as Pin<Box<_>>),
         slot,
@@ -211,7 +217,9 @@ struct ChannelStream {
     /// written the parcel.
     given: Used,
     encoding: Encoding,
-    silence: Pin<Box<Sleep>>,
+    silence: Option<Silence>,
+    /// Whether the last line is a piece of a longer one, so that its text has no end yet.
+    is_within_line: bool,
     /// The account of the connection, when the accept loop of this crate serves it.
     in_flight: Option<InFlight>,
     /// Completes when the client's identity expires. `None` if it does not expire.
@@ -285,7 +293,10 @@ impl HttpBody for ChannelStream {
         while let Some(parcel) = this.next() {
             this.given = parcel.weight();
             if !parcel.bytes.is_empty() {
-                this.silence.as_mut().reset(Instant::now() + KEEP_ALIVE);
+                if let Some(silence) = &mut this.silence {
+                    silence.begin();
+                }
+                this.is_within_line = !parcel.bytes.ends_with(b"\n");
                 this.note_writing(true);
                 return Poll::Ready(Some(Ok(Frame::data(parcel.bytes))));
             }
@@ -295,11 +306,15 @@ impl HttpBody for ChannelStream {
         if this.client.outbox.close_asked().is_some() {
             return Poll::Ready(None);
         }
-        if this.encoding == Encoding::Events && this.silence.as_mut().poll(cx).is_ready() {
-            this.silence.as_mut().reset(Instant::now() + KEEP_ALIVE);
-            return Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(b":\n\n")))));
-        }
-        Poll::Pending
+        let Some(silence) = this.silence.as_mut().filter(|_| !this.is_within_line) else {
+            return Poll::Pending;
+        };
+        ready!(silence.poll_end(cx));
+        let something: &[u8] = match this.encoding {
+            Encoding::Events => b":\n\n",
+            _ => b"\n",
+        };
+        Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(something)))))
     }
 }
 
@@ -338,6 +353,7 @@ mod tests {
             Encoding::Text,
             options,
             None,
+            None,
         );
         let mut body = pin!(response.into_body());
         let mut poll = || {
@@ -362,5 +378,50 @@ mod tests {
             "the line is not written yet"
         );
         assert!(poll().is_pending() && is_told());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_silent_stream_sends_something_at_its_interval_and_a_text_only_when_asked_to() {
+        use http_body_util::BodyExt;
+        let seconds = Duration::from_secs;
+        for (encoding, keep_alive, expected) in [
+            (Encoding::Events, Some(seconds(15)), Some(":\n\n")),
+            (Encoding::Text, Some(seconds(30)), Some("\n")),
+            (Encoding::Text, None, None),
+        ] {
+            let hub = Hub::new();
+            let options = SubscribeOptions::default();
+            let admitted = AdmittedPeer(PeerInfo::default());
+            let response = open(&hub, admitted, "c", encoding, options, keep_alive, None);
+            let mut body = response.into_body();
+            if encoding == Encoding::Events {
+                let first = body.frame().await.unwrap().unwrap().into_data().unwrap();
+                let first = String::from_utf8_lossy(&first).into_owned();
+                assert!(first.contains("subscribed"), "{first}");
+            }
+            let begun = tokio::time::Instant::now();
+            for round in 1..3 {
+                let frame = tokio::time::timeout(seconds(3600), body.frame()).await;
+                let text = frame
+                    .ok()
+                    .map(|frame| frame.unwrap().unwrap().into_data().unwrap());
+                assert_eq!(text.as_deref(), expected.map(str::as_bytes));
+                if let Some(keep_alive) = keep_alive {
+                    assert_eq!(begun.elapsed().as_secs(), (keep_alive * round).as_secs());
+                }
+            }
+            // A line begins the silence anew.
+            tokio::time::advance(seconds(10)).await;
+            hub.send_to_channel("c", crate::Message::output("line"))
+                .unwrap();
+            hub.engine().flush();
+            let line = body.frame().await.unwrap().unwrap().into_data().unwrap();
+            assert!(line.ends_with(b"\n") && line.len() > 3, "{line:?}");
+            let sent = tokio::time::Instant::now();
+            if let Some(keep_alive) = keep_alive {
+                body.frame().await.unwrap().unwrap();
+                assert_eq!(sent.elapsed().as_secs(), keep_alive.as_secs());
+            }
+        }
     }
 }

@@ -1,13 +1,15 @@
 //! The viewer, embedded in the program: the page at `/`, its modules, and `/outrace.js`.
 
-use axum::Router;
 use axum::extract::OriginalUri;
 use axum::http::header::{
-    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue, REFERRER_POLICY,
-    X_CONTENT_TYPE_OPTIONS,
+    CACHE_CONTROL, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue,
+    REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
 };
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use axum::{Extension, Router};
+
+use super::BasePath;
 
 /// The Content-Security-Policy. It allows resources of this server only, and no inline script or
 /// style. It forbids embedding in a frame, and turning a string into markup or a script.
@@ -76,9 +78,6 @@ const FILES: &[(&str, &str, &[u8])] = files! {
 
 /// Returns the routes of the viewer, to be merged with [`Hub::router`](crate::Hub::router).
 ///
-/// Both may be nested together, as in `.nest("/live", hub.router().merge(viewer()))`. The page is
-/// then at `/live`; axum does not pass on `/live/`. Its addresses are relative.
-///
 /// The page at `/` shows the hub's channels live. It loads nothing from other servers, and works
 /// offline.
 ///
@@ -86,45 +85,69 @@ const FILES: &[(&str, &str, &[u8])] = files! {
 /// # let hub = outrace::Hub::new();
 /// let app: axum::Router = hub.router().merge(outrace::server::viewer());
 /// ```
+///
+/// Both may be nested together. With `nest_service` the page is at `/live` and at `/live/`. With
+/// `nest` it is at `/live` alone, because axum does not pass `/live/` on to nested routes.
+///
+/// ```no_run
+/// # let hub = outrace::Hub::new();
+/// let live = hub.router().merge(outrace::server::viewer());
+/// let app: axum::Router = axum::Router::new().nest_service("/live", live);
+/// ```
+///
+/// The page's addresses are relative. Behind a proxy that removes a part of the path, the page
+/// works at an address with a slash at its end, and with a [`BasePath`] at either.
 pub fn viewer() -> Router {
     FILES
         .iter()
         .fold(Router::new(), |router, &(path, content_type, body)| {
-            let answer = move |OriginalUri(asked): OriginalUri| async move {
-                match asked.path().rsplit_once('/') {
-                    Some((_, last)) if path == "/" && !last.is_empty() => based_page(last, body),
-                    _ => file(content_type, body),
+            if path != "/" {
+                return router.route(path, get(async move || file(content_type, body)));
+            }
+            let page = async move |OriginalUri(asked): OriginalUri,
+                                   base: Option<Extension<BasePath>>| {
+                match base_of(asked.path(), base.as_deref()) {
+                    Some(base) => based_page(&base, body),
+                    None => file(content_type, body),
                 }
             };
-            router.route(path, get(answer))
+            router.route(path, get(page))
         })
 }
 
-/// Returns the page for routes that are nested at a path without a slash at its end, such as
-/// `/live`. The page's addresses are relative, so it needs a base. That is relative too, because a
+/// Returns the base of the page's addresses, if it is not that of the address asked for.
+///
+/// A path without a slash at its end, such as `/live`, needs one. It is relative too, because a
 /// proxy may have another prefix.
-fn based_page(last: &str, body: &[u8]) -> Response {
-    let last = last
+fn base_of(asked: &str, base: Option<&BasePath>) -> Option<String> {
+    if let Some(base) = base {
+        return Some(format!("{}/", base.as_str()));
+    }
+    let (_, last) = asked.rsplit_once('/')?;
+    (!last.is_empty()).then(|| format!("./{last}/"))
+}
+
+/// Returns the page with a base. The page removes the base when it has loaded its parts.
+fn based_page(base: &str, body: &[u8]) -> Response {
+    let base = base
         .replace('&', "&amp;")
         .replace('"', "&quot;")
         .replace('<', "&lt;");
     let page = String::from_utf8_lossy(body);
     let page = page.replacen(
         "<head>",
-        &format!("<head>\n    <base href=\"./{last}/\" />"),
+        &format!("<head>\n    <base href=\"{base}\" />"),
         1,
     );
-    let mut response = page.into_response();
+    let mut response = file(HTML, b"");
     let policy = POLICY.replace("base-uri 'none'", "base-uri 'self'");
-    let headers = response.headers_mut();
-    headers.clear();
-    for (name, value) in file(HTML, b"").headers() {
-        headers.insert(name, value.clone());
-    }
-    headers.remove(axum::http::header::CONTENT_LENGTH);
     if let Ok(policy) = HeaderValue::from_str(&policy) {
-        headers.insert(CONTENT_SECURITY_POLICY, policy);
+        response
+            .headers_mut()
+            .insert(CONTENT_SECURITY_POLICY, policy);
     }
+    response.headers_mut().remove(CONTENT_LENGTH);
+    *response.body_mut() = page.into();
     response
 }
 

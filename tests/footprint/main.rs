@@ -5,6 +5,7 @@
 //! `cargo test --test footprint NAME` runs the tests whose name contains NAME.
 
 #![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
+#![allow(clippy::print_stdout, reason = "the program is its own test harness")]
 
 #[cfg(target_os = "linux")]
 mod allocations;

@@ -17,5 +17,6 @@ mod metrics;
 mod mounted;
 mod own_log;
 mod partial;
+mod proxy_protocol;
 mod stalled;
 mod wire;

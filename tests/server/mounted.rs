@@ -7,8 +7,9 @@ use std::net::{Ipv4Addr, SocketAddr};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use outrace::server::{ServeOptions, serve, serve_with, viewer};
+use outrace::server::{BasePath, ServeOptions, serve, serve_with, viewer};
 use outrace::{Hub, PeerAddress};
+use outrace_testkit::Server;
 use outrace_testkit::http::{self, Response, exchange};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
@@ -19,6 +20,9 @@ enum Way {
     Serve,
     ServeWith,
     Nested,
+    NestedService,
+    NestedWithSlash,
+    Based,
     Axum,
     AxumWithConnectInfo,
     AxumNestedWithConnectInfo,
@@ -36,16 +40,23 @@ fn start(way: Way, hub: &Hub) -> (Runtime, SocketAddr) {
     let hub = hub.clone();
     let never = std::future::pending::<()>();
     let app = hub.router().merge(viewer());
-    let nested = axum::Router::new().nest("/live", hub.router().merge(viewer()));
+    let nested = match way {
+        Way::NestedService => axum::Router::new().nest_service("/live", app.clone()),
+        Way::NestedWithSlash => axum::Router::new().nest("/live/", app.clone()),
+        Way::Based => "/live".parse::<BasePath>().unwrap().mount(app.clone()),
+        _ => axum::Router::new().nest("/live", app.clone()),
+    };
     runtime.spawn(async move {
         match way {
             Way::Serve => serve(listener, hub, never).await.unwrap(),
             Way::ServeWith => serve_with(listener, hub, app, ServeOptions::default(), never)
                 .await
                 .unwrap(),
-            Way::Nested => serve_with(listener, hub, nested, ServeOptions::default(), never)
-                .await
-                .unwrap(),
+            Way::Nested | Way::NestedService | Way::NestedWithSlash | Way::Based => {
+                serve_with(listener, hub, nested, ServeOptions::default(), never)
+                    .await
+                    .unwrap();
+            }
             Way::Axum => axum::serve(listener, app).await.unwrap(),
             Way::AxumWithConnectInfo => {
                 let app = app.into_make_service_with_connect_info::<SocketAddr>();
@@ -77,10 +88,13 @@ fn start(way: Way, hub: &Hub) -> (Runtime, SocketAddr) {
 }
 
 impl Way {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 11] = [
         Self::Serve,
         Self::ServeWith,
         Self::Nested,
+        Self::NestedService,
+        Self::NestedWithSlash,
+        Self::Based,
         Self::Axum,
         Self::AxumWithConnectInfo,
         Self::AxumNestedWithConnectInfo,
@@ -90,7 +104,11 @@ impl Way {
 
     fn prefix(self) -> &'static str {
         match self {
-            Self::Nested | Self::AxumNestedWithConnectInfo => "/live",
+            Self::Nested
+            | Self::NestedService
+            | Self::NestedWithSlash
+            | Self::Based
+            | Self::AxumNestedWithConnectInfo => "/live",
             _ => "",
         }
     }
@@ -177,22 +195,113 @@ fn an_allowed_name_reaches_a_hub_however_it_is_served() {
     }
 }
 
+/// Asserts that the page is at this path, and that everything it loads is where the page says.
+#[track_caller]
+fn assert_page(address: SocketAddr, path: &str) {
+    let page = http::get(address, path);
+    assert_eq!(page.status, 200, "{path}: {page:?}");
+    assert_eq!(
+        page.header("content-type"),
+        Some("text/html; charset=utf-8")
+    );
+    assert!(page.header("content-security-policy").is_some());
+    let parts = http::page_parts(path, &page.body);
+    assert!(parts.len() > 30, "{parts:?}");
+    for part in parts.iter().filter(|part| !part.contains("data:")) {
+        let part = http::get(address, part);
+        assert_eq!(part.status, 200, "of {path}: {part:?}");
+    }
+}
+
 #[test]
-fn a_nested_viewer_has_the_base_of_its_mount_and_the_help_names_the_mounted_paths() {
-    for way in [Way::Nested, Way::AxumNestedWithConnectInfo] {
+fn the_viewer_and_the_help_name_the_paths_as_mounted_with_and_without_the_slash() {
+    for (way, pages) in [
+        (Way::Nested, &["/live", "/live?token=t"][..]),
+        (Way::NestedService, &["/live", "/live/", "/live/?lines=9"]),
+        (Way::NestedWithSlash, &["/live/"]),
+        (
+            Way::Based,
+            &["/live", "/live/", "/", "//", "/live//", "//?lines=9"],
+        ),
+        (Way::AxumNestedWithConnectInfo, &["/live"]),
+    ] {
         let hub = Hub::new();
         let (_runtime, address) = start(way, &hub);
-        let page = http::get(address, "/live?token=t");
-        assert_eq!(page.status, 200, "{page:?}");
-        assert!(page.body.contains("<base href=\"./live/\" />"), "{page:?}");
-        assert_eq!(http::get(address, "/live/viewer/main.js").status, 200);
+        for path in pages {
+            assert_page(address, path);
+        }
         let help = http::get(address, "/live/nowhere");
         assert_eq!(help.status, 404);
-        for path in ["/live/ws", "POST /live/api/actions", "/live/healthz"] {
-            assert!(help.body.contains(path), "{path}: {}", help.body);
+        for path in [
+            "GET  /live/ws ",
+            "POST /live/api/actions ",
+            "GET  /live/healthz ",
+        ] {
+            assert!(help.body.contains(path), "{way:?}, {path}: {}", help.body);
         }
     }
     let (_runtime, address) = start(Way::ServeWith, &Hub::new());
-    assert_eq!(http::get(address, "/").status, 200);
+    assert_page(address, "/");
     assert!(http::get(address, "/nowhere").body.contains("GET  /ws "));
+}
+
+#[test]
+fn a_base_path_serves_what_a_proxy_passes_on_and_what_it_has_removed_it_from() {
+    let hub = Hub::new();
+    let (_runtime, address) = start(Way::Based, &hub);
+    for prefix in ["/live", "", "/", "/live/", "//live"] {
+        assert_eq!(
+            http::get(address, &format!("{prefix}/healthz")).status,
+            200,
+            "{prefix}"
+        );
+        let head = "HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+        let handshake = format!("GET {prefix}/ws?token=//t {head}");
+        assert_eq!(
+            exchange(address, handshake.as_bytes()).status,
+            101,
+            "{prefix}"
+        );
+        let help = http::get(address, &format!("{prefix}/nowhere"));
+        assert!(
+            help.body.contains("GET  /live/ws "),
+            "{prefix}: {}",
+            help.body
+        );
+    }
+    for path in ["/lives/healthz", "/live.html", "/other/healthz"] {
+        assert_eq!(http::get(address, path).status, 404, "{path}");
+    }
+}
+
+#[test]
+fn a_base_path_may_be_the_beginning_of_a_route() {
+    for base in ["/api", "/viewer", "/api/channels", "/metrics"] {
+        let hub = Hub::new();
+        let routes = base
+            .parse::<BasePath>()
+            .unwrap()
+            .mount(hub.router().merge(viewer()));
+        let server = Server::with_router(hub, routes, ServeOptions::default());
+        assert_page(server.address, &format!("{base}/"));
+        assert_page(server.address, "/");
+        for path in [
+            "/api/stats",
+            "/api/channels",
+            "/healthz",
+            "/viewer/main.js",
+            "/metrics",
+        ] {
+            for path in [path.to_owned(), format!("{base}{path}")] {
+                assert_eq!(
+                    http::get(server.address, &path).status,
+                    200,
+                    "{path} at {base}"
+                );
+            }
+        }
+        let help = http::get(server.address, &format!("{base}/nowhere"));
+        assert!(help.body.contains(&format!("  {base}/ws ")), "{help:?}");
+    }
 }

@@ -187,6 +187,18 @@ fn the_end_of_a_process_ends_its_partial_line() {
 }
 
 #[test]
+fn the_end_of_a_process_that_nobody_watches_ends_its_partial_line_too() {
+    let server = Server::new();
+    let web = server.hub.publisher("process:web").unwrap();
+    web.show_partial(b"half a li");
+    web.send_status("crashed", 139);
+    let mut socket = subscribe(&server, partial());
+    assert!(socket.ping().is_empty());
+    web.show_partial(b"anew");
+    assert_eq!(socket.json()["data"], "anew");
+}
+
+#[test]
 fn a_long_partial_line_of_any_bytes_fits_into_a_message() {
     let server = Server::new();
     let mut socket = subscribe(&server, partial());

@@ -964,7 +964,7 @@ fn statistics_and_channels_can_be_read_over_http() {
     assert_eq!(
         channels,
         json!([{
-            "channel": "process:p", "subscribers": 3, "published": 1, "skipped": 0,
+            "channel": "process:p", "subscribers": 3, "published": 1, "skipped": 0, "dropped": 0,
             "epoch": epoch, "seq": 1, "kept_bytes": 0, "status": null,
         }])
     );
@@ -1035,7 +1035,11 @@ fn a_compressed_body_is_refused_with_415() {
         ("GZIP", 415),
         ("br", 415),
         ("deflate, gzip", 415),
+        ("identity, zstd", 415),
+        ("identity\r\nContent-Encoding: gzip", 415),
         ("identity", 200),
+        ("identity, identity", 200),
+        ("", 200),
         ("Identity", 200),
     ] {
         let headers = format!("Content-Type: application/json\r\nContent-Encoding: {coding}\r\n");
@@ -1048,6 +1052,62 @@ fn a_compressed_body_is_refused_with_415() {
             );
             assert_eq!(answer.header("accept-encoding"), Some("identity"));
         }
+    }
+}
+
+#[test]
+fn a_wrong_query_of_a_stream_is_refused_with_a_sentence_and_counted() {
+    let server = Server::new();
+    let mut count = 0;
+    for stream in ["stream", "events"] {
+        for query in [
+            "tail=x",
+            "tail=-1",
+            "tail=",
+            "tail=1&tail=2",
+            "keep_alive=0",
+            "keep_alive=30s",
+            "keep_alive=65536",
+            "tail=5&keep_alive=0.5",
+        ] {
+            http::get(server.address, &format!("/api/channels/c/{stream}?{query}")).assert_refusal(
+                400,
+                "The query takes tail, a number of lines, and keep_alive, a number of seconds from \
+                 1 to 65535, each at most once, such as ?tail=100&keep_alive=30.",
+            );
+            count += 1;
+            assert_eq!(
+                server.hub.stats().refused["invalid options"],
+                count,
+                "{query}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_body_that_is_compressed_for_the_transfer_is_refused_with_501() {
+    let server = Server::new();
+    let post = |coding: &str| {
+        let body = r#"{"action":"ws.stats"}"#;
+        let request = format!(
+            "POST /api/actions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
+             Transfer-Encoding: {coding}\r\n\r\n{:x}\r\n{body}\r\n0\r\n\r\n",
+            body.len()
+        );
+        http::exchange(server.address, request.as_bytes())
+    };
+    assert_eq!(post("chunked").status, 200);
+    assert_eq!(post("Chunked").status, 200);
+    for coding in [
+        "gzip, chunked",
+        "deflate,chunked",
+        "br\r\nTransfer-Encoding: chunked",
+    ] {
+        post(coding).assert_refusal(
+            501,
+            "The body is sent as it is: the only Transfer-Encoding is chunked.",
+        );
     }
 }
 

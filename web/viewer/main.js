@@ -39,6 +39,10 @@ const KEY_SCROLL_PX = 20;
 
 const $ = (id) => document.getElementById(id);
 
+// A page at a path without a slash at its end has a base, for its scripts and styles. All are
+// requested now. With a base, `#lines` and the links to lines would lead to another page.
+document.querySelector("base")?.remove();
+
 const server = new Server(new URL("../", import.meta.url));
 const givenToken = takeTokenFromAddress();
 if (givenToken !== null) server.token = givenToken;
@@ -56,6 +60,11 @@ const context = new RowContext(navigation, selection);
 // The parts of the page.
 
 const lines = $("lines");
+document.querySelector("a.skip").addEventListener("click", (event) => {
+  // The address names channels. It would name one that is called "lines".
+  event.preventDefault();
+  lines.focus();
+});
 const find = new Find(store, {
   box: $("find"),
   text: $("find-text"),

@@ -1,7 +1,10 @@
 //! Messages of the program itself, on standard error.
 
+use std::backtrace::{Backtrace, BacktraceStatus};
 use std::fmt;
 use std::io;
+use std::panic::PanicHookInfo;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -19,35 +22,84 @@ macro_rules! notice {
 
 pub(crate) use notice;
 
-/// How long a message may wait for a terminal or pipe in non-blocking mode that is full.
+/// The most that a pipe with room takes without blocking, and in one piece.
+const MAX_WRITE_BYTES: usize = 4096;
+
+/// How long a message may wait for a terminal or pipe that is full.
 const MAX_WAIT: Duration = Duration::from_secs(1);
 
+/// Whether the last message found a full terminal or pipe. The next ones do not wait for it.
+static IS_STUCK: AtomicBool = AtomicBool::new(false);
+
 /// Writes `outrace: MESSAGE` and a line break in one write, so that messages of several processes
-/// on one terminal stay whole.
+/// on one terminal stay whole. A message beyond 4 KiB takes several writes.
 pub(crate) fn write_message(message: fmt::Arguments<'_>) {
-    // Dropped on failure, as the macro says.
-    let _ = write_stderr(format!("outrace: {message}\n").as_bytes());
+    write_text(format!("outrace: {message}\n").as_bytes());
 }
 
-/// Writes all of `text` to standard error.
+/// Writes a text to standard error, if that takes it soon.
+pub(crate) fn write_text(text: &[u8]) {
+    // Dropped on failure, as the macro says.
+    let _ = write_stderr(text);
+}
+
+/// Reports a panic as one message, with a backtrace if `RUST_BACKTRACE` asks for one.
+pub(crate) fn report_panic(panic: &PanicHookInfo<'_>) {
+    let payload = panic.payload();
+    let what = payload
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| payload.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("of an unknown kind");
+    let place = panic
+        .location()
+        .map_or_else(String::new, |place| format!(" at {place}"));
+    let backtrace = Backtrace::capture();
+    match backtrace.status() {
+        BacktraceStatus::Captured => notice!("internal error{place}: {what}\n{backtrace}"),
+        _ => notice!("internal error{place}: {what}; please report it"),
+    }
+}
+
+/// Writes all of `text` to standard error. Gives up when it takes nothing for a second.
 fn write_stderr(mut text: &[u8]) -> rustix::io::Result<()> {
     let stderr = rustix::stdio::stderr();
     while !text.is_empty() {
-        match rustix::io::write(stderr, text) {
+        // A terminal that is stopped, or a pipe that nobody reads, would block this thread.
+        await_room()?;
+        match rustix::io::write(stderr, &text[..text.len().min(MAX_WRITE_BYTES)]) {
             Ok(written) => text = &text[written..],
-            Err(Errno::INTR) => {}
-            // The child may have made the terminal that it shares with us non-blocking.
-            Err(Errno::AGAIN) => {
-                let mut writable = [PollFd::from_borrowed_fd(stderr, PollFlags::OUT)];
-                let limit = Timespec::try_from(MAX_WAIT).map_err(|_| Errno::INVAL)?;
-                if poll(&mut writable, Some(&limit))? == 0 {
-                    return Err(Errno::AGAIN);
-                }
-            }
+            // The child may have made the terminal that it shares with us non-blocking, and have
+            // filled it since.
+            Err(Errno::INTR | Errno::AGAIN) => {}
             Err(error) => return Err(error),
         }
     }
     Ok(())
+}
+
+/// Waits until standard error takes a write, or fails after [`MAX_WAIT`].
+fn await_room() -> rustix::io::Result<()> {
+    // Relaxed: a hint that orders nothing.
+    let wait = match IS_STUCK.load(Ordering::Relaxed) {
+        true => Duration::ZERO,
+        false => MAX_WAIT,
+    };
+    let limit = Timespec::try_from(wait).map_err(|_| Errno::INVAL)?;
+    let stderr = rustix::stdio::stderr();
+    let mut writable = [PollFd::from_borrowed_fd(stderr, PollFlags::OUT)];
+    match poll(&mut writable, Some(&limit)) {
+        Ok(0) => {
+            IS_STUCK.store(true, Ordering::Relaxed);
+            Err(Errno::AGAIN)
+        }
+        Ok(_) => {
+            IS_STUCK.store(false, Ordering::Relaxed);
+            Ok(())
+        }
+        Err(Errno::INTR) => Ok(()),
+        Err(error) => Err(error),
+    }
 }
 
 /// A log writer that never fails, since a failed write of a log line must not end the program.
@@ -56,7 +108,7 @@ pub(crate) struct LogWriter;
 
 impl io::Write for LogWriter {
     fn write(&mut self, text: &[u8]) -> io::Result<usize> {
-        let _ = write_stderr(text);
+        write_text(text);
         Ok(text.len())
     }
 

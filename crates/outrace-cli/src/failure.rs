@@ -3,7 +3,9 @@
 use std::fmt::Display;
 use std::io;
 
-use crate::console::notice;
+use crate::color::has_color;
+use crate::console::{self, notice};
+use crate::output::Output;
 
 /// The reason why the program ends without having done its job.
 #[derive(Debug)]
@@ -27,41 +29,6 @@ impl Failure {
         Self::new(2, sentence.to_string())
     }
 
-    /// Turns an error of clap into one sentence.
-    ///
-    /// Help and the version are no failures: this function prints them and ends the program. The
-    /// same holds for a command line that asks for nothing.
-    pub(crate) fn of_arguments(error: clap::Error) -> Self {
-        use clap::error::ErrorKind::{
-            DisplayHelp, DisplayHelpOnMissingArgumentOrSubcommand, DisplayVersion,
-        };
-        if let DisplayHelp | DisplayVersion | DisplayHelpOnMissingArgumentOrSubcommand =
-            error.kind()
-        {
-            error.exit();
-        }
-        let text = error.render().to_string();
-        let mut sentence = String::new();
-        for line in text.lines().map(str::trim) {
-            if line.is_empty()
-                || line.starts_with("Usage:")
-                || line.starts_with("For more information")
-            {
-                continue;
-            }
-            match line.strip_prefix("tip: ") {
-                Some(_) => sentence.push_str("; "),
-                None if sentence.is_empty() => {}
-                None => sentence.push(' '),
-            }
-            sentence.push_str(
-                line.trim_start_matches("error: ")
-                    .trim_start_matches("tip: "),
-            );
-        }
-        Self::usage(sentence + "; --help tells more")
-    }
-
     /// Returns the sentence.
     pub(crate) fn sentence(&self) -> &str {
         &self.sentence
@@ -76,6 +43,51 @@ impl Failure {
     pub(crate) fn code(&self) -> u8 {
         self.code
     }
+}
+
+/// Prints the help or the version that a command line asks for, and returns the exit code. Turns
+/// any other error of clap into one sentence.
+pub(crate) fn of_arguments(error: &clap::Error) -> Result<u8, Failure> {
+    use clap::error::ErrorKind::{
+        DisplayHelp, DisplayHelpOnMissingArgumentOrSubcommand, DisplayVersion,
+    };
+    let text = |is_colored| match is_colored {
+        true => error.render().ansi().to_string(),
+        false => error.render().to_string(),
+    };
+    match error.kind() {
+        DisplayHelp | DisplayVersion => {
+            Output::stdout().write(text(has_color(&io::stdout())).as_bytes());
+            Ok(0)
+        }
+        // A command line that asks for nothing is an error, which the help explains.
+        DisplayHelpOnMissingArgumentOrSubcommand => {
+            console::write_text(text(has_color(&io::stderr())).as_bytes());
+            Ok(2)
+        }
+        _ => Err(Failure::usage(one_sentence(&text(false)))),
+    }
+}
+
+/// Returns the sentence that the lines of an error of clap make.
+fn one_sentence(text: &str) -> String {
+    let mut sentence = String::new();
+    for line in text.lines().map(str::trim) {
+        if line.is_empty() || line.starts_with("Usage:") || line.starts_with("For more information")
+        {
+            continue;
+        }
+        match line.strip_prefix("tip: ") {
+            Some(_) => sentence.push_str("; "),
+            None if sentence.is_empty() => {}
+            None => sentence.push(' '),
+        }
+        sentence.push_str(
+            line.trim_start_matches("error: ")
+                .trim_start_matches("tip: "),
+        );
+    }
+    sentence + "; --help tells more"
 }
 
 /// Returns what to do about an error of the system where no more is known than the error; empty

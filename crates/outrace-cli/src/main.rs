@@ -1,19 +1,25 @@
 //! The program `outrace`: puts the lines of processes in front of everyone who watches.
 
+mod color;
 mod commands;
 mod console;
+mod descriptor;
 mod failure;
 mod flags;
+mod output;
 mod server;
 mod signals;
 mod stdin;
 
+use std::fs::File;
+use std::io;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
 use commands::{load, load_server, pipe, run, serve, tail, watch};
 use failure::{Failure, advice, plain};
+use output::Output;
 
 /// Live lines from processes and logs to everyone who watches, over WebSockets.
 #[derive(Parser)]
@@ -48,16 +54,21 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    match Arguments::try_parse()
-        .map_err(Failure::of_arguments)
-        .and_then(|arguments| start(arguments.command))
-    {
-        Ok(code) => ExitCode::from(code),
-        Err(failure) => {
-            failure.report();
-            ExitCode::from(failure.code())
-        }
+    // The standard library has opened /dev/null in place of standard streams that were closed, so
+    // no socket and no file takes their numbers.
+    std::panic::set_hook(Box::new(console::report_panic));
+    let ended = match Arguments::try_parse() {
+        Ok(arguments) => start(arguments.command),
+        Err(error) => failure::of_arguments(&error),
+    };
+    let code = ended.unwrap_or_else(|failure| {
+        failure.report();
+        failure.code()
+    });
+    if Output::stdout().is_closed() {
+        output::end_without_reader();
     }
+    ExitCode::from(output::exit_code(code))
 }
 
 fn start(command: Command) -> Result<u8, Failure> {
@@ -71,9 +82,12 @@ fn start(command: Command) -> Result<u8, Failure> {
     // Before the runtime starts threads. If the system refuses, the limit stays as it is, and what
     // meets it says so.
     let _ = outrace::process::raise_descriptor_limit();
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
+    let runtime = has_descriptors()
+        .and_then(|()| {
+            tokio::runtime::Builder::new_multi_thread()
+                .enable_all()
+                .build()
+        })
         .map_err(|error| {
             let (words, advice) = (plain(&error), advice(&error));
             Failure::new(1, format!("cannot start: {words}{advice}"))
@@ -96,4 +110,20 @@ fn start(command: Command) -> Result<u8, Failure> {
     // A thread may be blocked in a read of standard input, which nothing can interrupt.
     runtime.shutdown_background();
     code
+}
+
+/// The descriptors that a runtime needs, for its signals and its events.
+const RUNTIME_DESCRIPTORS: usize = 8;
+
+/// Checks that a runtime can be built. tokio panics where it finds no descriptor for its signals.
+fn has_descriptors() -> io::Result<()> {
+    let mut probes = Vec::new();
+    while probes.len() < RUNTIME_DESCRIPTORS {
+        match File::open("/dev/null") {
+            Ok(file) => probes.push(file),
+            Err(error) if advice(&error).is_empty() => return Ok(()),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }

@@ -52,10 +52,8 @@ impl Server {
             .map_err(failed)?
             .collect();
         options.access.check_exposure(listen, &addresses)?;
-        let (hub, mut bounds) = (options.hub(&access)?, options.server()?);
-        if let Some(tls) = &access.tls {
-            bounds = bounds.tls(tls.clone());
-        }
+        let hub = options.hub(&access)?;
+        let bounds = options.access.apply_to_server(options.server()?, &access);
         let listener = match options.listen {
             Some(_) => TcpListener::bind(&addresses[..]).await,
             None => bind_next_free(DEFAULT_PORT, quiet).await,
@@ -80,10 +78,12 @@ impl Server {
                 1 => format!(", channel {}", names[0]),
                 _ => format!(", channels {}", names.join(" ")),
             };
-            notice!("listening on {scheme}://{address}/ws{channels}");
+            let base = options.base_path.as_str();
+            notice!("listening on {scheme}://{address}{base}/ws{channels}");
         }
         let (stop, stopped) = oneshot::channel::<()>();
         let app = finish(&hub, hub.router().merge(outrace::server::viewer()))?;
+        let app = options.base_path.mount(app);
         let serving = tokio::spawn(outrace::server::serve_with(
             listener,
             hub.clone(),

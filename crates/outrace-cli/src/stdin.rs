@@ -11,19 +11,25 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use outrace::process::{DRAIN_IDLE_TIMEOUT, DRAIN_TIMEOUT, LinePublisher, PartialTimer};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
+use tokio::io::{AsyncWriteExt, Interest};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout_at};
 
+use crate::descriptor::register;
+use crate::output::{Output, OutputSink};
 use crate::signals::Signals;
 
 /// The requested capacity of a pipe: the most that an unprivileged process may have.
 const PIPE_BYTES: usize = 1 << 20;
+
+/// The size of one read that is passed through.
+const TEE_BUFFER_BYTES: usize = 64 * 1024;
 
 /// The reason why reading ended.
 pub(crate) enum End {
@@ -31,12 +37,14 @@ pub(crate) enum End {
     Signal,
 }
 
-/// Feeds standard input until it ends.
+/// Feeds standard input until it ends. With `tee`, the input is also passed through to standard
+/// output after it was published, byte for byte. A slow reader of that slows the input down.
 ///
 /// On a signal it calls `on_signal` and then leaves the input a short time to end by itself, since
 /// the same Ctrl-C may have reached the program that writes it.
 pub(crate) async fn feed(
     feed: LinePublisher,
+    tee: bool,
     signals: &mut Signals,
     on_signal: impl Fn(),
 ) -> io::Result<End> {
@@ -45,29 +53,36 @@ pub(crate) async fn feed(
     let _ = rustix::pipe::fcntl_setpipe_size(io::stdin(), PIPE_BYTES);
     let stdin = io::stdin().as_fd().try_clone_to_owned()?;
     // AsyncFd waits for any descriptor that epoll accepts, and leaves its mode as it is.
-    match register(stdin) {
+    match register(stdin, Interest::READABLE) {
         Ok(stdin) => {
             let (stop, stopped) = watch::channel(None);
-            let mut reading = tokio::spawn(read_when_ready(stdin, feed, stopped));
+            let input = Input::new(feed, tee);
+            let mut reading = tokio::spawn(read_when_ready(stdin, input, stopped));
             tokio::select! {
                 end = &mut reading => return end?,
                 _ = signals.next() => on_signal(),
             }
-            stop.send_replace(Some(Instant::now() + DRAIN_TIMEOUT));
+            // Without a reader of the output there are no viewers either: nobody gets the rest.
+            let drain = match Output::stdout().is_closed() {
+                true => Duration::ZERO,
+                false => DRAIN_TIMEOUT,
+            };
+            stop.send_replace(Some(Instant::now() + drain));
             tokio::select! {
-                end = &mut reading => end?,
-                _ = signals.next() => {
-                    reading.abort();
-                    Ok(End::Signal)
-                }
+                end = &mut reading => return end?,
+                _ = signals.next() => {}
+                // Only standard output that nobody reads takes longer.
+                () = sleep(DRAIN_TIMEOUT + DRAIN_IDLE_TIMEOUT), if tee => {}
             }
+            reading.abort();
+            Ok(End::Signal)
         }
         Err(_) => {
             let stop = Arc::new(AtomicBool::new(false));
             let mut reading = tokio::task::spawn_blocking({
                 let stop = Arc::clone(&stop);
                 let wait = Handle::current();
-                move || read_blocking(feed, &stop, &wait)
+                move || read_blocking(Input::new(feed, tee), &stop, &wait)
             });
             tokio::select! {
                 end = &mut reading => return end?,
@@ -86,19 +101,19 @@ pub(crate) async fn feed(
 /// Reads until the end, or until the deadline that `stopped` holds once there is one.
 async fn read_when_ready(
     mut stdin: AsyncFd<OwnedFd>,
-    mut feed: LinePublisher,
+    mut input: Input,
     mut stopped: watch::Receiver<Option<Instant>>,
 ) -> io::Result<End> {
     let mut timer = PartialTimer::new();
     loop {
         let limit = *stopped.borrow_and_update();
-        timer.arm(feed.partial_due());
+        timer.arm(input.feed.partial_due());
         let ready = match limit {
             None => tokio::select! {
                 ready = stdin.readable() => ready,
                 Ok(()) = stopped.changed() => continue,
                 () = timer.fired() => {
-                    feed.show_partial();
+                    input.feed.show_partial();
                     continue;
                 }
             },
@@ -120,7 +135,7 @@ async fn read_when_ready(
         // that came after this check.
         let read = ready.try_io(|stdin| {
             if has_input(stdin.as_fd())? {
-                Ok(rustix::io::read(stdin, feed.spare_mut())?)
+                Ok(rustix::io::read(stdin, input.spare_mut())?)
             } else {
                 Err(io::ErrorKind::WouldBlock.into())
             }
@@ -128,28 +143,24 @@ async fn read_when_ready(
         let Ok(read) = read else { continue };
         match read {
             Ok(0) => {
-                feed.finish();
-                feed.flush().await;
+                input.finish().await;
                 return Ok(End::Eof);
             }
             Ok(n) => {
-                feed.commit(n);
-                feed.flush().await;
-                match feed.coalesce_delay(n) {
+                input.take(n).await?;
+                match input.feed.coalesce_delay(n) {
                     Some(pause) => stdin = unregistered(stdin, sleep(pause)).await?,
                     None => tokio::task::yield_now().await,
                 }
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => {
-                feed.finish();
-                feed.flush().await;
+                input.finish().await;
                 return Err(error);
             }
         }
     }
-    feed.finish();
-    feed.flush().await;
+    input.finish().await;
     Ok(End::Signal)
 }
 
@@ -162,14 +173,7 @@ async fn unregistered(
 ) -> io::Result<AsyncFd<OwnedFd>> {
     let stdin = stdin.into_inner();
     pause.await;
-    register(stdin)
-}
-
-/// Registers a descriptor with the runtime. Fails for a regular file.
-pub(crate) fn register(stdin: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
-    // SAFETY: an `OwnedFd` keeps its descriptor open and returns the same one until it is dropped.
-    let registered = unsafe { AsyncFd::register_with_interest(stdin, Interest::READABLE) };
-    registered.map_err(io::Error::from)
+    register(stdin, Interest::READABLE)
 }
 
 /// Returns whether a read would return at once, with bytes, the end or an error.
@@ -182,27 +186,73 @@ pub(crate) fn has_input(stdin: BorrowedFd<'_>) -> io::Result<bool> {
     }
 }
 
-fn read_blocking(mut feed: LinePublisher, stop: &AtomicBool, wait: &Handle) -> io::Result<End> {
+fn read_blocking(mut input: Input, stop: &AtomicBool, wait: &Handle) -> io::Result<End> {
     while !stop.load(Ordering::Relaxed) {
-        match rustix::io::read(io::stdin(), feed.spare_mut()) {
+        match rustix::io::read(io::stdin(), input.spare_mut()) {
             Ok(0) => {
-                feed.finish();
-                wait.block_on(feed.flush());
+                wait.block_on(input.finish());
                 return Ok(End::Eof);
             }
-            Ok(n) => {
-                feed.commit(n);
-                wait.block_on(feed.flush());
-            }
+            Ok(n) => wait.block_on(input.take(n))?,
             Err(rustix::io::Errno::INTR) => {}
             Err(error) => {
-                feed.finish();
-                wait.block_on(feed.flush());
+                wait.block_on(input.finish());
                 return Err(error.into());
             }
         }
     }
-    feed.finish();
-    wait.block_on(feed.flush());
+    wait.block_on(input.finish());
     Ok(End::Signal)
+}
+
+/// The destinations of what is read.
+struct Input {
+    feed: LinePublisher,
+    tee: Option<Tee>,
+}
+
+/// The pass-through, with a buffer of its own: publishing gives the publisher's buffer away with
+/// the run of lines.
+struct Tee {
+    sink: OutputSink,
+    raw: Vec<u8>,
+}
+
+impl Input {
+    fn new(feed: LinePublisher, tee: bool) -> Self {
+        Self {
+            feed,
+            tee: tee.then(|| Tee {
+                sink: OutputSink::new(Output::stdout()),
+                raw: vec![0; TEE_BUFFER_BYTES],
+            }),
+        }
+    }
+
+    /// Returns the buffer of the next read.
+    fn spare_mut(&mut self) -> &mut [u8] {
+        match &mut self.tee {
+            Some(tee) => &mut tee.raw,
+            None => self.feed.spare_mut(),
+        }
+    }
+
+    /// Publishes the `n` bytes of one read, and passes them through.
+    async fn take(&mut self, n: usize) -> io::Result<()> {
+        let Some(tee) = &mut self.tee else {
+            self.feed.commit(n);
+            self.feed.flush().await;
+            return Ok(());
+        };
+        self.feed.push(&tee.raw[..n]);
+        self.feed.flush().await;
+        tee.sink.write_all(&tee.raw[..n]).await?;
+        tee.sink.flush().await
+    }
+
+    /// Publishes a last line without an end.
+    async fn finish(&mut self) {
+        self.feed.finish();
+        self.feed.flush().await;
+    }
 }

@@ -60,7 +60,7 @@ impl Progress {
             String::new()
         };
         self.show(|| {
-            format!("{fed}{received} delivered ({rate:.0}/s), {skipped_percent:.1} % skipped")
+            format!("{fed}{received} delivered ({rate:.0} lines/s), {skipped_percent:.1} % skipped")
         });
     }
 

@@ -19,9 +19,9 @@ pub enum Rate {
 impl std::fmt::Display for Rate {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Rate::Lines(n) => write!(f, "{n}/s"),
+            Rate::Lines(n) => write!(f, "{n} lines/s"),
             Rate::Max => f.write_str("max"),
-            Rate::Window(n) => write!(f, "max, {n} in flight"),
+            Rate::Window(n) => write!(f, "max, {n} lines in flight"),
         }
     }
 }

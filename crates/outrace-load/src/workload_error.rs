@@ -29,22 +29,25 @@ pub enum WorkloadError {
         given: usize,
     },
     /// The line length is out of range.
-    #[error("`line_bytes` must be between {STAMP_BYTES} (the stamp) and {MAX_LINE_BYTES}, not {0}")]
+    #[error(
+        "`line_bytes` must be between {STAMP_BYTES} bytes (the stamp) and {MAX_LINE_BYTES} bytes, \
+         not {0}"
+    )]
     LineBytes(usize),
     /// The rate or the window is 0.
-    #[error("`rate` and `window` must be at least 1")]
+    #[error("`rate` must be at least 1 line per second, and `window` at least 1 line")]
     Rate,
     /// The burst is empty.
-    #[error("`burst_lines` must be at least 1")]
+    #[error("`burst_lines` must be at least 1 line")]
     Burst,
     /// There is no receiver thread.
     #[error("`threads` must be at least 1")]
     Threads,
     /// The measured time is out of range.
-    #[error("`seconds` must be more than 0 and at most {MAX_SECONDS}, not {0}")]
+    #[error("`seconds` must be more than 0 s and at most {MAX_SECONDS} s, not {0} s")]
     Seconds(f64),
     /// The warm-up is out of range.
-    #[error("`warmup_seconds` must be between 0 and {MAX_WARMUP_SECONDS}, not {0}")]
+    #[error("`warmup_seconds` must be between 0 s and {MAX_WARMUP_SECONDS} s, not {0} s")]
     Warmup(f64),
     /// More subscribers are stalled or slow than there are.
     #[error("`stalled` and `slow` name {named} clients, but `subscribers` is {subscribers}")]

@@ -126,3 +126,37 @@ pub fn act_with(address: SocketAddr, headers: &str, body: &str) -> Response {
     let headers = format!("Content-Type: application/json\r\n{headers}");
     post(address, "/api/actions", &headers, body)
 }
+
+/// Returns the paths of the scripts and styles of a page at `path`, as a browser resolves them.
+pub fn page_parts(path: &str, page: &str) -> Vec<String> {
+    let (folder, _) = path
+        .split_once('?')
+        .unwrap_or((path, ""))
+        .0
+        .rsplit_once('/')
+        .unwrap();
+    let within = |folder: &str, address: &str| match address.strip_prefix("./").unwrap_or(address) {
+        absolute if absolute.starts_with('/') => absolute.to_owned(),
+        relative => format!("{folder}/{relative}"),
+    };
+    let attribute = |tag: &str, name: &str| -> Option<String> {
+        let (_, value) = tag.split_once(&format!(" {name}=\""))?;
+        Some(value.split('"').next()?.to_owned())
+    };
+    let tags: Vec<_> = page.split('<').collect();
+    let base = tags
+        .iter()
+        .find(|tag| tag.starts_with("base "))
+        .and_then(|tag| attribute(tag, "href"))
+        .map_or(folder.to_owned(), |base| {
+            within(folder, base.trim_end_matches('/'))
+        });
+    tags.iter()
+        .filter_map(|tag| match tag.split(' ').next()? {
+            "script" => attribute(tag, "src"),
+            "link" => attribute(tag, "href"),
+            _ => None,
+        })
+        .map(|address| within(&base, &address))
+        .collect()
+}

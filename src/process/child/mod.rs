@@ -3,6 +3,7 @@
 
 mod group;
 mod handle;
+mod interpreter;
 mod output;
 mod output_mode;
 mod pipe_reader;
@@ -11,10 +12,12 @@ mod report;
 mod setup;
 mod signal;
 mod spawn;
+mod start_failure;
 mod stop;
 mod target;
 
 pub use handle::Process;
+pub use interpreter::BrokenInterpreter;
 pub use output::{DRAIN_IDLE_TIMEOUT, DRAIN_TIMEOUT};
 pub use output_mode::OutputMode;
 pub(super) use pipe_reader::OutputSink;
@@ -22,3 +25,4 @@ pub use pty::{Pty, PtyInput, WindowSize};
 pub use report::ExitReport;
 pub use signal::Signal;
 pub use spawn::{Spawn, SpawnError};
+pub(super) use start_failure::locate;

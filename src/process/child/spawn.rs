@@ -4,19 +4,21 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustix::io::Errno;
 use tokio::io::AsyncWrite;
 use tokio::process::Command;
 use tokio::sync::watch;
 
 use super::output::OutputTask;
 use super::pipe_reader::{OutputSink, PipeReader};
-use super::setup::{ChildOutput, spawn_child};
+use super::setup::{ChildOutput, SpawnedChild, spawn_child};
+use super::start_failure::diagnose;
 use super::target::SignalTarget;
-use super::{ExitReport, OutputMode, Process};
+use super::{BrokenInterpreter, ExitReport, OutputMode, Process};
 use crate::message::{ChannelName, NameError, OutputStream, ProcessId, Status};
 use crate::process::lines::PartialLine;
 use crate::process::{LinePublisher, LineSender};
-use crate::{Hub, Publisher, descriptor_limit};
+use crate::{Hub, Publisher};
 
 /// The reason why a process was not started.
 ///
@@ -28,12 +30,31 @@ pub enum SpawnError {
     /// The id is not a valid process id.
     #[error(transparent)]
     Name(#[from] NameError),
-    /// The program does not exist. The system reports the same for a missing working directory or a
-    /// missing interpreter of a script.
+    /// The program does not exist.
     #[error("{program}: not found")]
     NotFound {
         /// The name or path of the program.
         program: String,
+        /// The system's error.
+        source: io::Error,
+    },
+    /// The working directory does not exist, or is no directory.
+    #[error("{program}: the folder {directory}, which it is to run in, is not there")]
+    Directory {
+        /// The name or path of the program.
+        program: String,
+        /// The working directory.
+        directory: String,
+        /// The system's error.
+        source: io::Error,
+    },
+    /// The program is a script, and its first line names no interpreter that the system can run.
+    #[error("{program}: {interpreter}")]
+    Interpreter {
+        /// The name or path of the program.
+        program: String,
+        /// What is wrong with the line.
+        interpreter: BrokenInterpreter,
         /// The system's error.
         source: io::Error,
     },
@@ -57,16 +78,23 @@ pub enum SpawnError {
 }
 
 impl SpawnError {
-    /// Returns the exit code that a shell reports: 127 for a program that is not found, 126 for one
-    /// that cannot be run. The code for an invalid id is 2.
+    /// Returns the exit code that a shell reports: 127 for a program or an interpreter that is not
+    /// found, 126 for one that cannot be run. The code for an invalid id is 2.
     pub fn code(&self) -> i32 {
         match self {
             Self::Name(_) => 2,
             Self::NotFound { .. } => 127,
-            Self::TooManyOpenFiles { .. } | Self::NotExecutable { .. } => 126,
+            Self::Interpreter { interpreter, .. } if interpreter.is_not_found() => 127,
+            Self::Interpreter { .. }
+            | Self::Directory { .. }
+            | Self::TooManyOpenFiles { .. }
+            | Self::NotExecutable { .. } => 126,
         }
     }
 }
+
+/// Makes the command that runs a script without an interpreter line.
+type ScriptCommand = Box<dyn FnOnce() -> Option<Command> + Send>;
 
 /// A process to start, with options. [`Hub::spawn`] is the short form.
 ///
@@ -86,6 +114,7 @@ impl SpawnError {
 pub struct Spawn {
     id: ProcessId,
     command: Command,
+    script: Option<ScriptCommand>,
     stdout: Option<OutputSink>,
     stderr: Option<OutputSink>,
     output: OutputMode,
@@ -103,6 +132,7 @@ impl Spawn {
         Ok(Self {
             id: ProcessId::parse(id)?,
             command: command.into(),
+            script: None,
             stdout: None,
             stderr: None,
             output: OutputMode::Auto,
@@ -135,6 +165,17 @@ impl Spawn {
     #[must_use]
     pub fn output(mut self, mode: OutputMode) -> Self {
         self.output = mode;
+        self
+    }
+
+    /// Sets the command to start if the system takes the first one for no program (`ENOEXEC`), as
+    /// it does with a script that has no `#!` line. A shell runs such a script itself.
+    ///
+    /// Without this, or if `make` returns `None`, such a script is refused. See
+    /// [`Program::script_command`](crate::process::Program::script_command).
+    #[must_use]
+    pub fn script(mut self, make: impl FnOnce() -> Option<Command> + Send + 'static) -> Self {
+        self.script = Some(Box::new(make));
         self
     }
 
@@ -183,7 +224,8 @@ impl Spawn {
             mode => mode.clone(),
         };
         let own_group = self.own_group || matches!(mode, OutputMode::Pty(_));
-        let mut spawned = spawn_child(&mut self.command, &mode, own_group)
+        let mut spawned = self
+            .spawn_child(&mode)
             .map_err(|source| self.report_failure(source, &publisher))?;
         publisher.send_status(Status::Running, 0);
 
@@ -225,21 +267,26 @@ impl Spawn {
         })
     }
 
+    fn spawn_child(&mut self, mode: &OutputMode) -> io::Result<SpawnedChild> {
+        let spawned = spawn_child(&mut self.command, mode, self.own_group);
+        let Err(error) = &spawned else {
+            return spawned;
+        };
+        if Errno::from_io_error(error) != Some(Errno::NOEXEC) {
+            return spawned;
+        }
+        match self.script.take().and_then(|make| make()) {
+            Some(script) => {
+                self.command = script;
+                spawn_child(&mut self.command, mode, self.own_group)
+            }
+            None => spawned,
+        }
+    }
+
     /// Publishes the final status of a process that was not started.
     fn report_failure(&self, source: io::Error, publisher: &Publisher) -> SpawnError {
-        let program = self
-            .command
-            .as_std()
-            .get_program()
-            .to_string_lossy()
-            .into_owned();
-        let error = match source.kind() {
-            io::ErrorKind::NotFound => SpawnError::NotFound { program, source },
-            _ if descriptor_limit::is_reached(&source) => {
-                SpawnError::TooManyOpenFiles { program, source }
-            }
-            _ => SpawnError::NotExecutable { program, source },
-        };
+        let error = diagnose(self.command.as_std(), source);
         let report = ExitReport {
             status: Status::Crashed,
             code: error.code(),

@@ -78,6 +78,8 @@ pub struct LinePublisher {
     /// in it.
     input: Option<LineEnded>,
     partial: PartialLine,
+    /// Whether the lines were written before the stream was followed.
+    is_past: bool,
 }
 
 /// Whether a line has ended in some input.
@@ -96,6 +98,7 @@ impl LinePublisher {
             unpublished: VecDeque::new(),
             input: None,
             partial: PartialLine::default(),
+            is_past: false,
         }
     }
 
@@ -219,6 +222,12 @@ impl LinePublisher {
             .then_some(COALESCE_DELAY)
     }
 
+    /// Sets whether the lines that are published next were written before the stream was followed.
+    /// A publisher that waits for subscribers must be flushed before a change.
+    pub(crate) fn set_past(&mut self, is_past: bool) {
+        self.is_past = is_past;
+    }
+
     /// Returns the publisher that the lines go through.
     pub fn publisher(&self) -> &Publisher {
         self.sender.publisher()
@@ -232,6 +241,11 @@ impl LinePublisher {
         let lines = match self.stream {
             Some(stream) => lines.with_stream(stream),
             None => lines,
+        };
+        let lines = if self.is_past {
+            lines.with_past()
+        } else {
+            lines
         };
         match &self.sender {
             LineSender::Plain(publisher) => {

@@ -29,7 +29,7 @@ pub use restart::{Restart, RestartDelay};
 use state::{MAX_QUEUED_ORDERS, Shutdown, SupervisorState};
 pub use supervised::Supervised;
 use table::ProcessTable;
-pub use table::{ProcessFailure, ProcessInfo};
+pub use table::{ProcessEnd, ProcessFailure, ProcessInfo};
 use task::{ProcessTask, SupervisorSettings};
 
 /// The default time between the first signal of a stop and `SIGKILL`.
@@ -80,6 +80,13 @@ impl SupervisorBuilder {
     /// is `false`.
     pub fn stop_all_on_failure(mut self, stop: bool) -> Self {
         self.settings.stop_all_on_failure = stop;
+        self
+    }
+
+    /// Sets whether all processes are stopped when one has ended by itself, whatever its code, and
+    /// is not restarted. The default is `false`. [`Supervisor::first_end`] returns that process.
+    pub fn stop_all_on_end(mut self, stop: bool) -> Self {
+        self.settings.stop_all_on_end = stop;
         self
     }
 
@@ -241,6 +248,7 @@ impl Supervisor {
             settings: SupervisorSettings {
                 grace_period: DEFAULT_GRACE_PERIOD,
                 stop_all_on_failure: false,
+                stop_all_on_end: false,
                 kill_on_drop: false,
                 on_event: None,
             },
@@ -307,5 +315,11 @@ impl Supervisor {
     /// ended may have.
     pub fn first_failure(&self) -> Option<ProcessFailure> {
         self.state.table.borrow().first_failure.clone()
+    }
+
+    /// Returns the first process that ended by itself, or could not be started, and was not
+    /// restarted, or `None`. A process that was stopped has not ended by itself.
+    pub fn first_end(&self) -> Option<ProcessEnd> {
+        self.state.table.borrow().first_end.clone()
     }
 }

@@ -1,10 +1,14 @@
 //! A program that can be started several times.
 
 use std::ffi::{OsStr, OsString};
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use tokio::process::Command;
+
+use crate::process::child::locate;
 
 /// A program with its arguments, environment and working directory.
 ///
@@ -70,6 +74,21 @@ impl Program {
         &self.program
     }
 
+    /// Returns the arguments.
+    pub fn arguments(&self) -> &[OsString] {
+        &self.arguments
+    }
+
+    /// Returns the working directory, if it is not that of the current process.
+    pub fn directory(&self) -> Option<&Path> {
+        self.directory.as_deref()
+    }
+
+    /// Returns the path of the program's file, as the system would find it now.
+    pub fn locate(&self) -> Option<PathBuf> {
+        locate(self.command().as_std())
+    }
+
     /// Returns a command for one start.
     pub fn command(&self) -> Command {
         let mut command = Command::new(&self.program);
@@ -79,5 +98,64 @@ impl Program {
             command.current_dir(directory);
         }
         command
+    }
+
+    /// Returns a command that lets `sh` read the program as a script, with the same arguments,
+    /// environment and working directory. Returns `None` if the program is not there, or has a NUL
+    /// byte in its first line and so is no script. See
+    /// [`Spawn::script`](crate::process::Spawn::script).
+    pub fn script_command(&self) -> Option<Command> {
+        let found = self.locate().filter(|path| is_text(path))?;
+        let name = self.program.as_encoded_bytes();
+        // The shell looks a path up from the working directory, as the system does. It would take
+        // one that begins with `-` for an option.
+        let path = match name.contains(&b'/') && !name.starts_with(b"-") {
+            true => PathBuf::from(&self.program),
+            false => std::path::absolute(found).ok()?,
+        };
+        let script = Self {
+            program: "sh".into(),
+            arguments: Vec::new(),
+            ..self.clone()
+        };
+        Some(script.args([path]).args(&self.arguments).command())
+    }
+}
+
+/// Returns whether the first line of a file, as far as a shell looks, has no NUL byte.
+fn is_text(path: &Path) -> bool {
+    let mut head = [0; 80];
+    let read = File::open(path).and_then(|mut file| file.read(&mut head));
+    read.is_ok_and(|n| {
+        let line = head[..n].split(|&byte| byte == b'\n').next();
+        line.is_none_or(|line| !line.contains(&0))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use outrace_testkit::Scratch;
+
+    #[test]
+    fn a_script_gets_the_arguments_of_the_program_and_a_binary_is_none() {
+        let scratch = Scratch::new();
+        scratch.file("w.sh", "echo\n");
+        scratch.file("foreign", "\x7fELF\0\n");
+        let script = |name: &str| {
+            let program = Program::new(name).args(["-x", "y"]).env("A", "a");
+            let command = program.current_dir(scratch.folder()).script_command()?;
+            let command = command.as_std();
+            assert_eq!(command.get_program(), "sh");
+            assert_eq!(command.get_current_dir(), Some(scratch.folder()));
+            assert_eq!(command.get_envs().count(), 1);
+            let words = command
+                .get_args()
+                .map(|word| word.to_str().unwrap().to_owned());
+            Some(words.collect::<Vec<_>>())
+        };
+        assert_eq!(script("./w.sh").unwrap(), ["./w.sh", "-x", "y"]);
+        assert_eq!(script("./foreign"), None);
+        assert_eq!(script("./none"), None);
     }
 }

@@ -125,8 +125,10 @@ impl Supervised {
 
     /// Returns the options of one start.
     pub(super) fn spawn(&self, kill_on_drop: bool) -> Spawn {
+        let program = self.program.clone();
         let spawn = Spawn::new(self.id.as_str(), self.program.command())
             .expect("a ProcessId is valid")
+            .script(move || program.script_command())
             .kill_on_drop(kill_on_drop)
             .lossless(self.wait_limit)
             .output(self.output.clone());

@@ -33,6 +33,16 @@ pub struct ProcessFailure {
     pub code: i32,
 }
 
+/// A process that ended by itself and was not restarted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ProcessEnd {
+    /// The id of the process.
+    pub id: ProcessId,
+    /// The exit code, or 128 + the number of the signal that ended the process.
+    pub code: i32,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum RunPhase {
     /// The process will start, for the first time or again.
@@ -56,6 +66,7 @@ pub(super) struct TableEntry {
 pub(super) struct ProcessTable {
     entries: Vec<TableEntry>,
     pub(super) first_failure: Option<ProcessFailure>,
+    pub(super) first_end: Option<ProcessEnd>,
 }
 
 impl ProcessTable {
@@ -75,6 +86,7 @@ impl ProcessTable {
         Self {
             entries: ids.into_iter().map(entry).collect(),
             first_failure: None,
+            first_end: None,
         }
     }
 

@@ -8,7 +8,7 @@ use tokio::time::sleep;
 
 use super::restart::RestartBackoff;
 use super::state::{QueuedOrder, SupervisorState};
-use super::table::{ProcessFailure, RunPhase, TableEntry};
+use super::table::{ProcessEnd, ProcessFailure, RunPhase, TableEntry};
 use super::{Supervised, SupervisorEvent};
 use crate::callback::catch_callback;
 use crate::message::{ProcessId, ProcessOrder, Status};
@@ -21,6 +21,7 @@ pub(super) type OnSupervisorEvent = dyn Fn(&ProcessId, SupervisorEvent<'_>) + Se
 pub(super) struct SupervisorSettings {
     pub(super) grace_period: Duration,
     pub(super) stop_all_on_failure: bool,
+    pub(super) stop_all_on_end: bool,
     pub(super) kill_on_drop: bool,
     pub(super) on_event: Option<Box<OnSupervisorEvent>>,
 }
@@ -177,7 +178,8 @@ impl ProcessTask {
             return NextAction::Delay(delay);
         }
         self.record_failure(report);
-        if failed && self.settings.stop_all_on_failure {
+        self.record_end(report);
+        if self.settings.stop_all_on_end || failed && self.settings.stop_all_on_failure {
             self.state.request_shutdown(Signal::Terminate);
         }
         self.come_to_rest(report.status.clone(), report.code, NextAction::Rest)
@@ -265,6 +267,20 @@ impl ProcessTask {
                 table.first_failure.get_or_insert(failure);
             });
         }
+    }
+
+    fn record_end(&self, report: &ExitReport) {
+        // The stop may be the cause.
+        if self.state.is_shutting_down() {
+            return;
+        }
+        let end = ProcessEnd {
+            id: self.plan.id.clone(),
+            code: report.code,
+        };
+        self.state.table.send_modify(|table| {
+            table.first_end.get_or_insert(end);
+        });
     }
 
     fn come_to_rest(&mut self, status: Status, code: i32, next: NextAction) -> NextAction {

@@ -1,136 +1,68 @@
 //! Publishes the lines of a file as they are written.
 
-mod folder_watch;
+mod builder;
+mod decoder;
+mod encoding;
+mod event;
+mod file_reader;
 mod follower;
+mod holes;
 mod open_file;
+mod rewrite;
+mod start;
+mod stream;
+mod stream_input;
 mod task;
+mod watch;
 
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::path::Path;
 
-use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::message::NameError;
-use crate::process::{LinePublisher, LineSender};
-use crate::{Hub, Lossless};
+use crate::Lossless;
 
-use folder_watch::FolderWatch;
-use follower::Follower;
-pub use follower::TailEvent;
-use open_file::StartPosition;
-use task::{OnTailEvent, TailTask};
-
-const DEFAULT_LINES: u64 = 10;
-const DEFAULT_POLL_INTERVAL: Duration = Duration::from_millis(250);
-const MIN_POLL_INTERVAL: Duration = Duration::from_millis(1);
-
-/// The number of bytes that one check reads at most, so that a stop request is noticed soon.
-const MAX_CHECK_BYTES: usize = 4 << 20;
-
-/// Configures and starts a [`Tail`]. See [`Tail::builder`].
-#[must_use = "nothing is followed until start"]
-pub struct TailBuilder {
-    path: PathBuf,
-    start: StartPosition,
-    poll_interval: Duration,
-    wait_limit: Option<Duration>,
-    on_event: Option<Box<OnTailEvent>>,
-}
-
-impl TailBuilder {
-    /// Starts with the last `lines` lines of a file that exists already. The default is 10.
-    ///
-    /// A trailing unterminated line is included, and is not counted. A file that appears later is
-    /// read from its beginning.
-    pub fn lines(mut self, lines: u64) -> Self {
-        self.start = StartPosition::LastLines(lines);
-        self
-    }
-
-    /// Starts at the beginning of the file.
-    pub fn from_start(mut self) -> Self {
-        self.start = StartPosition::Beginning;
-        self
-    }
-
-    /// Sets how often to check a file whose changes the system does not report. The default is
-    /// 250 ms, the minimum 1 ms.
-    ///
-    /// Linux reports changes that were made on the same machine at once. It does not report changes
-    /// that other machines make on a network file system.
-    pub fn poll_interval(mut self, interval: Duration) -> Self {
-        self.poll_interval = interval.max(MIN_POLL_INTERVAL);
-        self
-    }
-
-    /// Sets how long to wait for a subscriber without room before it is skipped. The default is
-    /// `None`: subscribers are skipped without waiting. See [`Lossless`].
-    pub fn lossless(mut self, wait_limit: impl Into<Option<Duration>>) -> Self {
-        self.wait_limit = wait_limit.into();
-        self
-    }
-
-    /// Sets a callback for the events of the file.
-    ///
-    /// The task that reads the file calls it, so it should return soon. A panic in it ends the
-    /// following.
-    pub fn on_event(mut self, callback: impl FnMut(TailEvent) + Send + 'static) -> Self {
-        self.on_event = Some(Box::new(callback));
-        self
-    }
-
-    /// Starts to follow the file, which need not exist yet, and publishes its lines to `channel`,
-    /// such as `file:syslog`.
-    ///
-    /// # Errors
-    /// Returns an error if the channel name is not valid.
-    ///
-    /// # Panics
-    /// Outside a tokio runtime with I/O and time enabled.
-    pub fn start(self, hub: &Hub, channel: &str) -> Result<Tail, NameError> {
-        let sender = LineSender::new(hub.publisher(channel)?, self.wait_limit);
-        let lossless = sender.lossless().cloned();
-        let (stop, stopped) = watch::channel(false);
-        // A publisher that waits for subscribers is flushed after each read.
-        let max_check_bytes = if lossless.is_some() {
-            1
-        } else {
-            MAX_CHECK_BYTES
-        };
-        let task = TailTask {
-            follower: Follower::new(&self.path, self.start, max_check_bytes),
-            lines: LinePublisher::new(sender),
-            watch: FolderWatch::new(),
-            on_event: self.on_event.unwrap_or_else(|| Box::new(|_| {})),
-            status: None,
-        };
-        Ok(Tail {
-            stop,
-            task: Some(tokio::spawn(task.run(self.poll_interval, stopped))),
-            lossless,
-        })
-    }
-}
+pub use builder::TailBuilder;
+pub use event::TailEvent;
 
 /// A file that is followed by its path, as `tail -F` does. Its lines are published to a channel.
 ///
 /// # Rotation and truncation
 ///
 /// The following continues through rotations (another file at the path), truncations, and times
-/// without a file.
+/// without a file or with one that cannot be read.
 ///
-/// A rotation by renaming loses and repeats no line, under two conditions: the writer finishes the
-/// old file before it starts with the new one, and at most one rotation happens between two checks.
-/// A truncation loses the lines that were written since the last check: no copy of them exists.
+/// A rotation by renaming loses and repeats no line, under two conditions: a single writer finishes
+/// the old file before it starts with the new one, and at most one rotation happens between two
+/// checks. One of several writers may go on with the old file: that is read until nothing was
+/// written to it for [`rotated_timeout`](TailBuilder::rotated_timeout).
+///
+/// A truncation loses the lines that were written since the last check: no copy of them exists. A
+/// writer that does not append leaves a hole of NULs before its next line. Such a hole is passed
+/// over, and so are NULs at the beginning of any line.
+///
+/// A removed file is let go when nothing was written to it for
+/// [`deleted_timeout`](TailBuilder::deleted_timeout).
+///
+/// # Lines
 ///
 /// A line is published when its terminator is read. An unterminated line is published when the file
-/// is rotated or truncated, or when the following ends.
+/// is rotated or truncated, or when the following ends. Lines that stood in the file when the
+/// following began are marked as its past: see [`Lines::with_past`](crate::Lines::with_past).
+///
+/// A byte-order mark is no part of the first line. A file that begins with one of UTF-16 is
+/// decoded.
+///
+/// # Streams
+///
+/// A FIFO, a device, `/dev/stdin`, or the pipe that a shell makes of `<(…)` is read as fast as it
+/// is written, from where it is to its end. A FIFO with a name has no end, since another writer may
+/// come.
 ///
 /// # Status
 ///
-/// The status of the channel is `running` while the file exists, `missing` while it does not, and
-/// `stopped` at the end.
+/// The status of the channel is `running` while the file exists, `missing` while it does not,
+/// `unreadable` while something is at the path that cannot be read, `too many open files` while no
+/// descriptor is left to open it with, `exited` after the end of a stream, and `stopped` at the end.
 ///
 /// Dropping a `Tail` ends the following at once, without the status `stopped`.
 ///
@@ -146,7 +78,7 @@ impl TailBuilder {
 /// ```
 #[derive(Debug)]
 pub struct Tail {
-    stop: watch::Sender<bool>,
+    stop: tokio::sync::watch::Sender<bool>,
     task: Option<JoinHandle<()>>,
     lossless: Option<Lossless>,
 }
@@ -154,13 +86,7 @@ pub struct Tail {
 impl Tail {
     /// Returns a builder for the file at `path`.
     pub fn builder(path: impl AsRef<Path>) -> TailBuilder {
-        TailBuilder {
-            path: path.as_ref().to_owned(),
-            start: StartPosition::LastLines(DEFAULT_LINES),
-            poll_interval: DEFAULT_POLL_INTERVAL,
-            wait_limit: None,
-            on_event: None,
-        }
+        TailBuilder::new(path.as_ref())
     }
 
     /// Reads the rest of the file and ends the following.

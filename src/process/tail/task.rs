@@ -1,38 +1,72 @@
-//! The task that follows a file.
+//! The task that follows a file, or reads a stream.
 
-use std::time::Duration;
+use std::fs::File;
+use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 use tokio::time::sleep;
 
-use super::folder_watch::FolderWatch;
-use super::follower::{CheckOutcome, Follower, TailEvent};
-use crate::message::Status;
-use crate::process::LinePublisher;
+use super::event::{Reporter, TailEvent};
+use super::follower::{CheckOutcome, Follower};
+use super::stream::{StreamEnd, StreamReader};
 
 /// The time to collect more content after a change. The writer of a file does not notice the delay,
 /// and a file that changes often takes few reads.
 const COALESCE_DELAY: Duration = Duration::from_millis(2);
 
-pub(super) type OnTailEvent = dyn FnMut(TailEvent) + Send;
-
 /// The state of the task. Each check moves it to a thread that may block, and back.
 pub(super) struct TailTask {
     pub(super) follower: Follower,
-    pub(super) lines: LinePublisher,
-    pub(super) on_event: Box<OnTailEvent>,
-    /// The last published status.
-    pub(super) status: Option<Status>,
-    pub(super) watch: FolderWatch,
+    pub(super) reporter: Reporter,
+}
+
+/// The reason why the following of a file is over.
+enum FollowEnd {
+    Stopped,
+    /// The path leads to this stream.
+    Stream(File),
+    /// A callback panicked.
+    Failed,
 }
 
 impl TailTask {
-    /// Follows the file until `stopped` is `true`.
+    /// Follows the path until `stopped` is `true`, or until the stream at the path has ended.
+    pub(super) async fn run(mut self, poll_interval: Duration, mut stopped: watch::Receiver<bool>) {
+        loop {
+            let (task, end) = self.follow(poll_interval, &mut stopped).await;
+            let Some(task) = task else { return };
+            self = task;
+            let stream = match end {
+                FollowEnd::Stopped => break,
+                FollowEnd::Failed => return,
+                FollowEnd::Stream(stream) => stream,
+            };
+            let Self { follower, reporter } = &mut self;
+            let stream = StreamReader::new(stream, follower.path(), follower.sender());
+            match stream.read_all(reporter, poll_interval, &mut stopped).await {
+                StreamEnd::Stopped => break,
+                StreamEnd::Replaced => {}
+                StreamEnd::Ended => {
+                    reporter.emit(TailEvent::Ended);
+                    return;
+                }
+            }
+        }
+        self.follower.finish();
+        self.follower.flush().await;
+        self.reporter.stop();
+    }
+
+    /// Follows the file until `stopped` is `true`, or until a stream is at the path.
     ///
     /// A file read may block, and a thread of the runtime must not. So each check is a blocking
     /// task.
-    pub(super) async fn run(mut self, poll_interval: Duration, mut stopped: watch::Receiver<bool>) {
-        let watch = self.watch.clone();
+    async fn follow(
+        mut self,
+        poll_interval: Duration,
+        stopped: &mut watch::Receiver<bool>,
+    ) -> (Option<Self>, FollowEnd) {
+        let wake = self.follower.watch().wake();
         let (mut caught_up, mut refresh) = (true, true);
         loop {
             // Precedes the check: content that was there at the stop is read.
@@ -42,63 +76,39 @@ impl TailTask {
                 (self, outcome)
             });
             let Ok((task, outcome)) = check.await else {
-                return;
+                return (None, FollowEnd::Failed);
             };
             self = task;
-            self.lines.flush().await;
+            self.follower.flush().await;
             refresh = false;
-            if outcome == CheckOutcome::Read {
-                caught_up = false;
-                continue;
+            match outcome {
+                CheckOutcome::Read => {
+                    caught_up = false;
+                    continue;
+                }
+                CheckOutcome::Stream(stream) => return (Some(self), FollowEnd::Stream(stream)),
+                CheckOutcome::Idle => {}
             }
             if !std::mem::replace(&mut caught_up, true) {
-                (self.on_event)(TailEvent::CaughtUp);
+                self.reporter.emit(TailEvent::CaughtUp);
             }
             if stopping {
-                break;
+                return (Some(self), FollowEnd::Stopped);
             }
             tokio::select! {
-                () = watch.changed() => sleep(COALESCE_DELAY).await,
+                () = wake.notified() => sleep(COALESCE_DELAY).await,
                 () = sleep(poll_interval) => refresh = true,
                 _ = stopped.changed() => {}
             }
         }
-        self.lines.finish();
-        self.lines.flush().await;
-        self.lines.publisher().send_status(Status::Stopped, 0);
     }
 
     /// Checks the file once, in a thread that may block.
     fn check(&mut self, refresh: bool) -> CheckOutcome {
-        let Self {
-            follower,
-            lines,
-            on_event,
-            status,
-            watch,
-        } = self;
         if refresh {
             // Precedes the check, so that no change in between is missed.
-            watch.add(&follower.folders());
+            self.follower.refresh_watch(&mut self.reporter);
         }
-        let publisher = lines.publisher().clone();
-        let mut emit = |event| {
-            let now = match event {
-                TailEvent::Missing => Some(Status::Other("missing".to_owned())),
-                TailEvent::TooManyOpenFiles => {
-                    Some(Status::Other("too many open files".to_owned()))
-                }
-                TailEvent::CaughtUp => None,
-                _ => Some(Status::Running),
-            };
-            if let Some(now) = now
-                && status.as_ref() != Some(&now)
-            {
-                publisher.send_status(&now, 0);
-                *status = Some(now);
-            }
-            on_event(event);
-        };
-        follower.check(lines, &mut emit)
+        self.follower.check(Instant::now(), &mut self.reporter)
     }
 }

@@ -41,12 +41,13 @@ export async function openViewer(
   t,
   browser,
   url,
-  { width = 1280, height = 800, dark = false, expected } = {},
+  { width = 1280, height = 800, dark = false, expected, httpCredentials } = {},
 ) {
   const context = await browser.newContext({
     viewport: { width, height },
     colorScheme: dark ? "dark" : "light",
     permissions: ["clipboard-read", "clipboard-write"],
+    httpCredentials,
   });
   const page = await context.newPage();
   const complaints = [];
@@ -68,14 +69,20 @@ export async function openViewer(
     const unexpected = complaints.filter((complaint) => !expected?.test(complaint));
     if (unexpected.length > 0) throw new Error(`The page complained:\n${unexpected.join("\n")}`);
   });
+  const failed = [];
+  page.on("response", (response) => {
+    if (response.status() >= 400) failed.push(`${response.status()} ${response.url()}`);
+  });
   await page.goto(url);
-  return new Viewer(page);
+  return new Viewer(page, failed);
 }
 
 /** The viewer as a user sees it: rows from top to bottom, and the figures of the status bar. */
 export class Viewer {
-  constructor(page) {
+  /** `failed` are the responses with an error, such as `404 URL`, which the caller adds to. */
+  constructor(page, failed = []) {
     this.page = page;
+    this.failed = failed;
   }
 
   /** Returns the visible rows: `{ number, text, classes }`. */

@@ -31,7 +31,7 @@ export async function serveViewer({ token = "", processes, ...options } = {}) {
   const site = { actions: [], token, processes };
   const isAllowed = ({ url, headers }) => {
     const given =
-      headers.authorization?.replace(/^Bearer /, "") ??
+      headers["x-outrace-token"] ??
       new URL(url, "http://localhost").searchParams.get("token");
     return !site.token || given === site.token;
   };
@@ -48,7 +48,7 @@ export async function serveViewer({ token = "", processes, ...options } = {}) {
     if (pathname === "/api/actions") {
       let body = "";
       for await (const part of request) body += part;
-      site.actions.push({ ...JSON.parse(body), authorization: request.headers.authorization });
+      site.actions.push({ ...JSON.parse(body), token: request.headers["x-outrace-token"] });
       return json({ ok: true });
     }
     const path = pathname === "/" ? "/index.html" : normalize(pathname);

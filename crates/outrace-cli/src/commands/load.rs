@@ -1,6 +1,5 @@
 //! `outrace load`: measures a server.
 
-use std::io;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
@@ -11,8 +10,10 @@ use outrace_load::{
     SubscribeOptions, System, Workload, WorkloadError, serve_baseline, serve_floor,
 };
 
+use crate::console::notice;
 use crate::failure::Failure;
 use crate::flags::values::duration;
+use crate::output::{Output, OutputWriter};
 
 /// The shortest soak. Less time is not enough for all that a soak mixes.
 const MIN_SOAK: Duration = Duration::from_secs(1);
@@ -364,12 +365,15 @@ pub(crate) fn run(args: LoadArgs) -> Result<u8, Failure> {
         )
     })?;
     let options = args.into_options(program);
-    let report = outrace_load::run(&options, &mut io::stdout()).map_err(|error| match error {
-        LoadError::Workload(error) => Failure::usage(with_flags(&error)),
-        error => Failure::new(1, error.to_string()),
-    })?;
+    let report = match outrace_load::run(&options, &mut OutputWriter) {
+        Ok(report) => report,
+        Err(LoadError::Workload(error)) => return Err(Failure::usage(with_flags(&error))),
+        // Nobody reads the report. The program ends as others in a pipe do.
+        Err(LoadError::Output(_)) if Output::stdout().is_closed() => return Ok(1),
+        Err(error) => return Err(Failure::new(1, error.to_string())),
+    };
     for failure in &report.failures {
-        eprintln!("outrace: {failure}");
+        notice!("{failure}");
     }
     Ok(u8::from(!report.passed()))
 }

@@ -5,8 +5,9 @@ use outrace::process::{LinePublisher, LineSender};
 use outrace::{ChannelName, ProcessId, Status};
 
 use crate::console::notice;
-use crate::failure::Failure;
+use crate::failure::{Failure, plain};
 use crate::flags::{LosslessOption, ServerOptions};
+use crate::output::Output;
 use crate::server::{Server, signal_exit_code};
 use crate::signals::Signals;
 use crate::stdin::{self, End};
@@ -19,7 +20,11 @@ pub(crate) struct Pipe {
     #[arg(long, value_name = "ID")]
     id: String,
 
-    /// Keep serving after the end of standard input, until a signal
+    /// Pass the input through to standard output, as tee does
+    #[arg(long)]
+    tee: bool,
+
+    /// Keep serving after the end of standard input, or without a reader of --tee, until a signal
     #[arg(long)]
     stay: bool,
 
@@ -46,10 +51,12 @@ impl Pipe {
             .publisher(channel.as_str())
             .map_err(Failure::usage)?;
         publisher.send_status(Status::Running, 0);
+        let (stay, hub) = (self.stay, server.hub.clone());
+        Output::stdout().go_on_while(move || stay || hub.client_count() > 0);
 
         let sender = LineSender::new(publisher.clone(), self.lossless.limit);
         let feed = LinePublisher::new(sender.clone());
-        let end = stdin::feed(feed, &mut signals, || sender.disable_lossless()).await;
+        let end = stdin::feed(feed, self.tee, &mut signals, || sender.disable_lossless()).await;
         let code = match &end {
             Ok(End::Eof) => {
                 publisher.send_status(Status::Exited, 0);
@@ -71,7 +78,12 @@ impl Pipe {
             signals.next().await;
         }
         let cut = server.shut_down(&mut signals).await;
-        end.map_err(|error| Failure::new(code, format!("cannot read standard input: {error}")))?;
+        end.map_err(|error| {
+            Failure::new(
+                code,
+                format!("cannot read standard input: {}", plain(&error)),
+            )
+        })?;
         Ok(cut.map_or(code, signal_exit_code))
     }
 }

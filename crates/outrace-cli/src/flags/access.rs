@@ -13,7 +13,7 @@ use outrace::access::{
     self, AuthFuture, Authenticator, Credentials, Identity, Jwt, Origins, Reloadable, TokenTable,
     TrustedProxies,
 };
-use outrace::server::Tls;
+use outrace::server::{ServeOptions, Tls};
 use outrace::{Hub, HubBuilder};
 
 use crate::failure::{Failure, advice, plain};
@@ -46,8 +46,8 @@ pub(crate) struct AccessOptions {
     #[arg(long, conflicts_with_all = ["token_file", "jwt_key"])]
     no_auth: bool,
 
-    /// Accept pages of this origin too, such as https://app.example.org, https://*.example.org or
-    /// tauri://localhost, or of any origin with *
+    /// Accept pages of this origin too, such as https://app.example.org, https://*.example.org,
+    /// tauri://localhost or vscode-webview://*, or of any origin with *
     #[arg(long, value_name = "ORIGIN")]
     allow_origin: Vec<String>,
 
@@ -64,6 +64,11 @@ pub(crate) struct AccessOptions {
     /// address in X-Forwarded-For or Forwarded; repeat it for further ones
     #[arg(long, value_name = "CIDR")]
     trusted_proxy: Vec<String>,
+
+    /// Expect the PROXY protocol, version 1 or 2, at the beginning of each connection from
+    /// --trusted-proxy, and close a connection without it
+    #[arg(long, requires = "trusted_proxy")]
+    proxy_protocol: bool,
 
     /// Choose this subprotocol when a WebSocket client offers it; repeat it for further ones
     #[arg(long, value_name = "NAME")]
@@ -125,6 +130,18 @@ impl AccessOptions {
             .trusted_proxies(access.proxies.clone());
         hub = self.subprotocol.iter().fold(hub, HubBuilder::subprotocol);
         self.allow_host.iter().fold(hub, HubBuilder::allow_host)
+    }
+
+    /// Sets what the accept loop has to know about connections.
+    pub(crate) fn apply_to_server(&self, options: ServeOptions, access: &Access) -> ServeOptions {
+        let options = match &access.tls {
+            Some(tls) => options.tls(tls.clone()),
+            None => options,
+        };
+        match self.proxy_protocol {
+            true => options.proxy_protocol(access.proxies.clone()),
+            false => options,
+        }
     }
 
     /// Reads the files again. A file with an error is logged, and its old content stays in force.
@@ -208,6 +225,12 @@ impl AccessOptions {
 
     fn origins(&self) -> Result<Origins, Failure> {
         if self.allow_origin.iter().any(|origin| origin == "*") {
+            if self.only_allowed_origins {
+                return Err(Failure::usage(
+                    "--allow-origin * accepts every page, and --only-allowed-origins only those \
+                     that are listed: leave one of them out",
+                ));
+            }
             return Ok(Origins::any());
         }
         let origins = if self.only_allowed_origins {

@@ -8,6 +8,7 @@ use outrace::{ConfigError, Hub, HubBuilder, server};
 use super::access::{Access, AccessOptions};
 use super::limits::Limits;
 use super::values::{address, bytes, duration, seconds};
+use crate::color::has_color;
 use crate::console::LogWriter;
 use crate::failure::Failure;
 
@@ -24,6 +25,11 @@ pub(crate) struct ServerOptions {
     /// and tail the next free port if it is taken]
     #[arg(long, value_name = "HOST:PORT", value_parser = address)]
     pub(crate) listen: Option<String>,
+
+    /// The path under which clients reach this server behind a proxy, such as /logs. It is served
+    /// there and at the root, so the proxy may pass the path on or remove it
+    #[arg(long, value_name = "PATH", default_value_t)]
+    pub(crate) base_path: server::BasePath,
 
     /// Messages that may wait for one client
     #[arg(long, value_name = "MESSAGES", default_value_t = 8192)]
@@ -116,7 +122,7 @@ impl ServerOptions {
             .with_env_filter(filter)
             .with_writer(|| LogWriter)
             .log_internal_errors(false)
-            .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
+            .with_ansi(has_color(&std::io::stderr()))
             .init();
         Ok(())
     }
@@ -130,11 +136,12 @@ fn out_of_range(error: ConfigError) -> Failure {
             value,
             min,
             max,
+            unit,
             ..
         } => {
             let option = setting.replace('_', "-");
             Failure::usage(format!(
-                "--{option} is {value}, but has to be between {min} and {max}"
+                "--{option} is {value}{unit}, but has to be between {min} and {max}{unit}"
             ))
         }
         error => Failure::usage(error),

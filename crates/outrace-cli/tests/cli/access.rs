@@ -377,17 +377,22 @@ async fn a_loopback_server_serves_other_names_and_pages_only_when_allowed() {
 }
 
 /// A certificate authority.
-struct Authority(CertifiedIssuer<'static, KeyPair>);
+pub(crate) struct Authority(CertifiedIssuer<'static, KeyPair>);
 
 impl Authority {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let mut params = CertificateParams::new(Vec::<String>::new()).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
     }
 
+    /// Returns the certificate of the authority itself, in PEM.
+    pub(crate) fn pem(&self) -> String {
+        self.0.pem()
+    }
+
     /// Returns a certificate for this machine, and its key.
-    fn certify(&self) -> (String, String) {
+    pub(crate) fn certify(&self) -> (String, String) {
         let key = KeyPair::generate().unwrap();
         let params =
             CertificateParams::new(vec!["localhost".to_owned(), "127.0.0.1".to_owned()]).unwrap();

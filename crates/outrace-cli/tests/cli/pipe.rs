@@ -33,6 +33,41 @@ async fn standard_input_is_streamed_and_its_end_is_the_exit() {
 }
 
 #[tokio::test]
+async fn no_message_is_longer_than_a_client_of_go_ws_reads_unless_the_bound_is_raised() {
+    bounded(async {
+        let lines = [
+            "x".repeat(100_000),
+            "\0".repeat(60_000),
+            "\"é".repeat(40_000),
+        ];
+        for (more, most) in [
+            (vec![], 65_536),
+            (vec!["--max-outgoing-message", "1MiB"], 1 << 20),
+        ] {
+            let arguments = ["pipe", "--id", "it"].into_iter().chain(more);
+            let mut server = Outrace::serving(&arguments.collect::<Vec<_>>()).await;
+            let mut client = JsonClient::subscribed(&server.url, "process:it").await;
+            for line in &lines {
+                server.say(format!("{line}\nend\n")).await;
+                let (mut joined, mut longest) = (String::new(), 0);
+                loop {
+                    let text = client.text().await;
+                    let message: serde_json::Value = serde_json::from_str(&text).unwrap();
+                    if message["data"] == "end" {
+                        break;
+                    }
+                    longest = text.len().max(longest);
+                    joined.push_str(message["data"].as_str().unwrap());
+                }
+                assert!(joined == *line);
+                assert!(longest <= most, "{longest} bytes");
+            }
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_client_that_joins_in_the_middle_of_a_line_gets_the_whole_line() {
     bounded(async {
         let mut server = Outrace::serving(&["pipe", "--id", "it"]).await;

@@ -72,7 +72,8 @@ impl Outrace {
     /// Returns the address that it listens on.
     pub(crate) fn address(&self) -> SocketAddr {
         let (_, rest) = self.url.split_once("://").unwrap();
-        rest.trim_end_matches("/ws").parse().unwrap()
+        let (address, _) = rest.split_once('/').unwrap();
+        address.parse().unwrap()
     }
 
     /// Returns the next line of its standard error that contains `text`.

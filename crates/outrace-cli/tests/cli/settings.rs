@@ -19,13 +19,14 @@ const NUMBERS: [&str; 10] = [
     "max-subscriptions",
     "max-channels",
 ];
-const BYTES: [&str; 6] = [
+const BYTES: [&str; 7] = [
     "queue-bytes",
     "history-bytes",
     "history-total",
     "header-bytes",
     "max-body",
     "max-message",
+    "max-outgoing-message",
 ];
 const TIMES: [&str; 10] = [
     "max-flush-interval",
@@ -154,6 +155,11 @@ fn the_options_of_the_program_show_the_defaults_of_the_library() {
         ("max-body", "4MiB", "max_body: 4194304"),
         ("body-timeout", "30s", "body_timeout: 30s"),
         ("max-message", "64KiB", "max_message: 65536"),
+        (
+            "max-outgoing-message",
+            "64KiB",
+            "max_outgoing_message: 65536",
+        ),
         ("max-fragments", "1024", "max_fragments: 1024"),
         ("message-rate", "100", "message_rate: 100"),
         ("message-burst", "2048, or twice", "message_burst: None"),

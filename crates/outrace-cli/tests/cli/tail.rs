@@ -1,15 +1,18 @@
 //! `outrace tail`, watched over real sockets.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::process::Stdio;
 
 use outrace_testkit::{JsonClient, Scratch, bounded};
 use rustix::process::Signal;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 
-use crate::program::{Outrace, run};
+use crate::program::{Outrace, outrace, run};
 
-async fn history(url: &str, channel: &str, lines: usize) -> Vec<String> {
+/// Returns the first lines of the history of a channel.
+pub(crate) async fn history(url: &str, channel: &str, lines: usize) -> Vec<String> {
     let address = url.trim_start_matches("ws://").trim_end_matches("/ws");
     let mut stream = TcpStream::connect(address).await.unwrap();
     let request =
@@ -52,7 +55,7 @@ async fn files_are_streamed_from_their_last_lines_through_a_rotation_to_a_signal
         let late = scratch.path("late.log");
         assert_eq!(
             server.complaint().await,
-            format!("outrace: {late} is not there or may not be read; waiting for it")
+            format!("outrace: {late} is not there; waiting for it")
         );
         assert_eq!(
             history(&server.url, "file:it.log", 2).await,
@@ -98,6 +101,48 @@ async fn files_are_streamed_from_their_last_lines_through_a_rotation_to_a_signal
 }
 
 #[tokio::test]
+async fn a_file_that_comes_back_unreadable_after_a_rotation_is_told_until_it_can_be_read() {
+    /// A user without rights, for tests that run as root.
+    const NOBODY: u32 = 65534;
+    bounded(async {
+        let scratch = Scratch::new();
+        let (path, folder) = (scratch.path("it.log"), scratch.path(""));
+        scratch.append("it.log", "one\n");
+        let mut command = outrace(&["tail", "--listen", "127.0.0.1:0", &path]);
+        if rustix::process::geteuid().is_root() {
+            fs::set_permissions(&folder, fs::Permissions::from_mode(0o755)).unwrap();
+            command.uid(NOBODY);
+        }
+        let mut child = command
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        let mut said = BufReader::new(child.stderr.take().unwrap()).lines();
+        let listening = said.next_line().await.unwrap().unwrap();
+        let (_, url) = listening.split_once("listening on ").unwrap();
+        let url = url.split(',').next().unwrap();
+        let mut client = JsonClient::subscribed(url, "file:it.log").await;
+        assert_eq!(history(url, "file:it.log", 1).await, ["one"]);
+        // Moved into place at once, so that there is no time without a file.
+        let new = scratch.path("new");
+        fs::write(&new, "two\n").unwrap();
+        fs::set_permissions(&new, fs::Permissions::from_mode(0o000)).unwrap();
+        fs::rename(&new, &path).unwrap();
+        let told = said.next_line().await.unwrap().unwrap();
+        let expected = format!("outrace: {path} cannot be read: permission denied; waiting for it");
+        assert_eq!(told, expected);
+        assert_eq!(client.final_status().await.1.0, "unreadable");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+        let told = said.next_line().await.unwrap().unwrap();
+        assert_eq!(told, format!("outrace: {path} can be read now"));
+        assert_eq!(client.message().await["data"]["status"], "running");
+        assert_eq!(client.line().await, "two");
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn channels_are_named_by_the_files_or_by_ids() {
     bounded(async {
         let scratch = Scratch::new();
@@ -130,6 +175,8 @@ async fn a_wrong_command_line_gives_one_sentence() {
     bounded(async {
         let scratch = Scratch::new();
         let folder = scratch.path("");
+        let socket = scratch.path("socket");
+        let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
         for (arguments, code, part) in [
             (&["tail"][..], 2, "FILE"),
             (
@@ -139,6 +186,11 @@ async fn a_wrong_command_line_gives_one_sentence() {
             ),
             (&["tail", "--id", "no id", "x"], 2, "process id"),
             (&["tail", "-n", "3", "--from-start", "x"], 2, "--from-start"),
+            (&["tail", "-n", "+x", "x"], 2, "a line number"),
+            (&["tail", "-", "-"], 2, "read once"),
+            (&["tail", "[x", "x"], 2, "the pattern [x"),
+            (&["tail", "--id", "a", "*.nothing"], 2, "is a pattern"),
+            (&["tail", &socket], 1, "is a socket"),
             (&["tail", &folder], 1, "is a folder"),
         ] {
             let (ended, _, stderr) = run(arguments).await;

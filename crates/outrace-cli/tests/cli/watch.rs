@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use outrace::Hub;
-use outrace_testkit::{bounded, serve};
+use outrace_testkit::{Terminal, bounded, serve};
 use rustix::process::Signal;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
@@ -37,6 +37,79 @@ async fn lines_come_one_by_one_and_statuses_apart_from_them() {
             watcher.complaint().await,
             "outrace: the server says: beware"
         );
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_pieces_of_a_long_line_are_printed_as_one_line() {
+    bounded(async {
+        let hub = Hub::builder().build().unwrap();
+        let mut watcher = Outrace::start(&["watch", &serve(&hub).await, "process:a", "process:b"]);
+        subscribed(&hub, "process:b").await;
+        subscribed(&hub, "process:a").await;
+        for line in ["x".repeat(100_000), "\0".repeat(60_000), "é".repeat(70_000)] {
+            hub.send_process_output("a", &line).unwrap();
+            assert!(watcher.printed().await == format!("process:a: {line}\n"));
+        }
+        let publisher = hub.publisher("process:a").unwrap();
+        let begun = ["begun"].iter().collect::<outrace::Lines>();
+        publisher.send_lines(begun.with_continued(vec![0]));
+        hub.send_process_output("b", "another").unwrap();
+        publisher.send_line("ended");
+        for line in [
+            "process:a: begun\n",
+            "process:b: another\n",
+            "process:a: ended\n",
+        ] {
+            assert_eq!(watcher.printed().await, line);
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn on_a_terminal_an_unfinished_line_is_replaced_until_it_is_whole_and_stderr_is_marked() {
+    bounded(async {
+        let hub = Hub::new();
+        let url = serve(&hub).await;
+        let program = env!("CARGO_BIN_EXE_outrace");
+        let terminal = Terminal::start(
+            80,
+            24,
+            &[
+                "env",
+                "-u",
+                "NO_COLOR",
+                "TERM=xterm",
+                program,
+                "watch",
+                &url,
+                "process:a",
+            ],
+        );
+        subscribed(&hub, "process:a").await;
+        let publisher = hub.publisher("process:a").unwrap();
+        publisher.show_partial(b"importing 10%");
+        terminal.until_shown("importing 10%").await;
+        publisher.show_partial(b"importing 10%\rimporting 20%");
+        terminal
+            .until_shown("importing 10%\r\x1b[Kimporting 20%")
+            .await;
+        let warning = ["a warning"].iter().collect::<outrace::Lines>();
+        publisher.send_lines(warning.with_stream(outrace::OutputStream::Stderr));
+        terminal
+            .until_shown("\r\x1b[K\x1b[31m!\x1b[0m a warning\r\nimporting 20%")
+            .await;
+        publisher.send_line("importing 10%\rimporting 20%, done");
+        terminal
+            .until_shown("importing 20%\r\x1b[Kimporting 10%\rimporting 20%, done\r\n")
+            .await;
+        publisher.show_partial(b"");
+        publisher.send_line("after");
+        terminal
+            .until_shown("importing 20%, done\r\nafter\r\n")
+            .await;
     })
     .await;
 }

@@ -91,7 +91,7 @@ pub(super) fn delivered(comparison: &Comparison, other: System, min: f64) -> Con
         .ratio(other, |o| Some(o.delivered_per_second))
         .unwrap_or(f64::NAN);
     Condition::new(
-        format!("{}/s, {ratio:.2} x {other}", count(rate)),
+        format!("{} lines/s, {ratio:.2} x {other}", count(rate)),
         ratio >= min,
     )
 }

@@ -194,7 +194,7 @@ impl Suite {
             )
         };
         if let (Some(pinned), Some(free)) = (rate(true), rate(false)) {
-            let measured = format!("{}/s, {:.2} x pinned", count(free), free / pinned);
+            let measured = format!("{} lines/s, {:.2} x pinned", count(free), free / pinned);
             self.amend("c", &measured, free > pinned);
         }
     }

@@ -10,13 +10,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use outrace::process::PtyInput;
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
-use tokio::io::AsyncWriteExt;
 use tokio::io::unix::AsyncFd;
+use tokio::io::{AsyncWriteExt, Interest};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinHandle;
 
 use super::single::in_foreground;
-use crate::stdin::{has_input, register};
+use crate::descriptor::register;
+use crate::stdin::has_input;
 
 /// The size of one read. People type less.
 const KEYS_BYTES: usize = 4096;
@@ -35,7 +36,10 @@ pub(super) struct Keyboard {
 impl Keyboard {
     /// Begins to pass keys on.
     pub(super) fn pass_on(input: PtyInput) -> io::Result<Self> {
-        let stdin = register(io::stdin().as_fd().try_clone_to_owned()?)?;
+        let stdin = register(
+            io::stdin().as_fd().try_clone_to_owned()?,
+            Interest::READABLE,
+        )?;
         let continued = signal(SignalKind::from_raw(rustix::process::Signal::CONT.as_raw()))?;
         let mode = Arc::new(TerminalMode::default());
         mode.make_raw();

@@ -1,28 +1,35 @@
 //! `outrace run`: runs one command or several, and streams their output.
 
+mod env_file;
+mod environment;
 mod keyboard;
 mod output_options;
 mod prefixed;
 mod procfile;
+mod script_fault;
 mod single;
 mod supervised;
 mod terminal;
+mod text_file;
 mod unfinished;
 mod window;
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
-use outrace::ProcessId;
 use outrace::process::Program;
+use outrace::{Hub, ProcessId};
 
+use self::environment::EnvironmentOptions;
 use self::output_options::OutputOptions;
+use self::procfile::Procfile;
 use self::supervised::{Job, Supervision};
 use crate::failure::Failure;
 use crate::flags::values::duration;
 use crate::flags::{LosslessOption, ServerOptions};
+use crate::output::Output;
 
 /// A command after --, or several processes: `web='npm start'`, or a Procfile.
 ///
@@ -36,11 +43,13 @@ pub(crate) struct Run {
     # [arg(long, value_name = "ID", conflicts_with_all = ["file", "processes"])]
     id: Option<String>,
 
-    /// Run the processes of a Procfile, whose lines are NAME: COMMAND, in the folder of the file
+    /// Run the processes of a Procfile, whose lines are NAME: COMMAND, in the folder of the file.
+    /// - is standard input; what a pipe names runs in the current folder
     #[arg(long, short, value_name = "PROCFILE", conflicts_with = "command")]
     file: Option<PathBuf>,
 
-    /// Keep serving after the end of all commands, until a signal
+    /// Keep serving after the end of all commands, and without a reader of standard output, until
+    /// a signal
     #[arg(long)]
     stay: bool,
 
@@ -61,6 +70,9 @@ pub(crate) struct Run {
 
     #[command(flatten)]
     supervision: Supervision,
+
+    #[command(flatten)]
+    environment: EnvironmentOptions,
 
     #[command(flatten)]
     server: ServerOptions,
@@ -100,23 +112,54 @@ impl Run {
             Some(id) => ProcessId::parse(id).map_err(Failure::usage)?,
             None => ProcessId::from_command(program),
         };
+        let variables = self.environment.load(None, self.quiet)?.of(0, &id)?;
         if self.supervision.is_requested() {
-            let program = Program::new(program).args(arguments);
+            let mut program = Program::new(program).args(arguments);
+            for (name, value) in variables {
+                program = program.env(name, value);
+            }
             return self.supervise(vec![(id, program)], false).await;
         }
-        self.run_single(id, program, arguments).await
+        self.run_single(id, program, arguments, variables).await
+    }
+
+    /// Lets the command run on without a reader of its output while there are viewers, or --stay
+    /// asks for that. Otherwise the next output ends the program.
+    fn go_on_without_reader(&self, hub: &Hub) {
+        let (stay, hub) = (self.stay, hub.clone());
+        Output::stdout().go_on_while(move || stay || hub.client_count() > 0);
     }
 
     async fn start_several(&self) -> Result<u8, Failure> {
-        let mut processes = match &self.file {
-            Some(file) => procfile::read(file)?,
-            None => Vec::new(),
-        };
-        processes.extend(
-            self.processes
-                .iter()
-                .map(|(id, command)| (id.clone(), Program::shell(command))),
-        );
+        let procfile = self.file.as_deref().map(Procfile::read).transpose()?;
+        // `None` without a Procfile, and empty for one that is run in the current folder.
+        let folder = procfile
+            .as_ref()
+            .map(|procfile| procfile.folder.as_deref().unwrap_or(Path::new("")));
+        let environment = self.environment.load(folder, self.quiet)?;
+        let mut processes = Vec::new();
+        for (id, command) in procfile.iter().flat_map(|procfile| &procfile.processes) {
+            let program = Program::shell(command);
+            processes.push((
+                id,
+                match procfile.as_ref().and_then(|p| p.folder.as_ref()) {
+                    Some(folder) => program.current_dir(folder),
+                    None => program,
+                },
+            ));
+        }
+        for (id, command) in &self.processes {
+            processes.push((id, Program::shell(command)));
+        }
+        let processes = (0..)
+            .zip(processes)
+            .map(|(index, (id, mut program))| {
+                for (name, value) in environment.of(index, id)? {
+                    program = program.env(name, value);
+                }
+                Ok((id.clone(), program))
+            })
+            .collect::<Result<_, Failure>>()?;
         self.supervise(processes, true).await
     }
 

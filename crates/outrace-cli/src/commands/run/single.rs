@@ -2,16 +2,20 @@
 
 use std::ffi::{OsStr, OsString};
 use std::io::IsTerminal;
+use std::process::Stdio;
 use std::time::Duration;
 
-use outrace::process::{DRAIN_TIMEOUT, ExitReport, Process, Signal, Spawn, SpawnError};
+use outrace::process::{DRAIN_TIMEOUT, ExitReport, Process, Program, Signal, Spawn, SpawnError};
 use outrace::{ChannelName, ProcessId, Status};
 use tokio::time::{Instant, sleep_until};
 
 use super::Run;
+use super::env_file::Variable;
 use super::output_options::OutputConnection;
+use super::script_fault::script_fault;
 use crate::console::notice;
-use crate::failure::{Failure, advice};
+use crate::failure::{Failure, advice, plain};
+use crate::output::{Output, OutputSink};
 use crate::server::Server;
 use crate::signals::{SECOND_SIGNAL_GRACE, Signals};
 
@@ -22,14 +26,21 @@ impl Run {
         id: ProcessId,
         program: &OsStr,
         arguments: &[OsString],
+        variables: Vec<Variable>,
     ) -> Result<u8, Failure> {
         let mut signals = Signals::listen()?;
         let channel = ChannelName::process(&id);
         let server =
             Server::start(&self.server, std::slice::from_ref(&channel), self.quiet).await?;
 
-        let mut command = tokio::process::Command::new(program);
-        command.args(arguments);
+        self.go_on_without_reader(&server.hub);
+        let mut program = Program::new(program).args(arguments);
+        for (name, value) in variables {
+            program = program.env(name, value);
+        }
+        let mut command = program.command();
+        command.stdin(Stdio::inherit());
+        let script = program.clone();
         let output = self.output.connection(true);
         let resizing = output.follow_window()?;
         // A command that reads the terminal has to be in the terminal's foreground group, which is
@@ -41,7 +52,15 @@ impl Run {
             .map_err(SpawnError::from)
             .and_then(|spawn| {
                 spawn
-                    .tee(tokio::io::stdout(), tokio::io::stderr())
+                    .tee(
+                        OutputSink::new(Output::stdout()),
+                        OutputSink::new(Output::stderr()),
+                    )
+                    .script(move || {
+                        let mut command = script.script_command()?;
+                        command.stdin(Stdio::inherit());
+                        Some(command)
+                    })
                     .output(output.mode())
                     .own_group(!terminal)
                     .lossless(self.lossless.limit)
@@ -57,6 +76,9 @@ impl Run {
         let keyboard = OutputConnection::pass_keyboard(&mut process);
         let (report, stopped, hurried) = self.wait(&process, &mut signals, terminal).await;
         drop((keyboard, resizing));
+        if let Some(fault) = script_fault(&program, &report) {
+            notice!("{fault}");
+        }
         if self.stay && !stopped {
             if !self.quiet {
                 notice!(
@@ -149,7 +171,7 @@ pub(super) fn in_foreground() -> bool {
 /// Describes why a process was not started, with the system's reason where that adds something.
 pub(super) fn spawn_error_text(error: &SpawnError) -> String {
     match error {
-        SpawnError::NotExecutable { source, .. } => format!("{error}: {source}"),
+        SpawnError::NotExecutable { source, .. } => format!("{error}: {}", plain(source)),
         _ => error.to_string(),
     }
 }

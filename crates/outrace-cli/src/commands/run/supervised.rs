@@ -1,6 +1,6 @@
 //! Several processes, or one that is started again, under a supervisor.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,12 +16,14 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
 
 use super::output_options::OutputConnection;
+use super::script_fault::script_fault;
 use super::single::spawn_error_text;
 use super::terminal::{OutputStream, Terminal};
 use crate::console::notice;
 use crate::failure::Failure;
 use crate::flags::ServerOptions;
 use crate::flags::values::duration;
+use crate::output::{Output, OutputSink};
 use crate::server::Server;
 use crate::signals::{SECOND_SIGNAL_GRACE, Signals};
 
@@ -42,6 +44,10 @@ pub(crate) struct Supervision {
     /// Stop all processes when one has failed and is not started again
     #[arg(long)]
     stop_on_failure: bool,
+
+    /// Stop all processes when one has ended and is not started again, and end with its code
+    #[arg(long)]
+    stop_on_exit: bool,
 
     /// Let clients start, stop and restart processes. With --token-file or --jwt-key this takes
     /// a control= right for the channel of the process
@@ -75,6 +81,7 @@ impl Supervision {
     pub(crate) fn is_requested(&self) -> bool {
         self.control
             || self.stop_on_failure
+            || self.stop_on_exit
             || matches!(self.restart, Some(When::OnFailure | When::Always))
     }
 }
@@ -107,6 +114,8 @@ impl Job<'_> {
             .collect();
         let mut supervisor = None;
         let server = Server::start_with(self.server, &channels, self.quiet, |hub, router| {
+            let (stay, viewed) = (self.stay, hub.clone());
+            Output::stdout().go_on_while(move || stay || viewed.client_count() > 0);
             let started = builder.start(hub).map_err(Failure::usage)?;
             let processes = Processes::new(started.control(), self.supervision.control);
             supervisor = Some(started);
@@ -115,9 +124,12 @@ impl Job<'_> {
         .await?;
         let supervisor = supervisor.expect("it was started when the server was");
         let hurried = self.until_end(&supervisor, &mut signals).await;
-        let code = supervisor
-            .first_failure()
-            .map_or(0, |failed| u8::try_from(failed.code).unwrap_or(255));
+        let failed = || supervisor.first_failure().map_or(0, |failed| failed.code);
+        let ended = supervisor
+            .first_end()
+            .filter(|_| self.supervision.stop_on_exit);
+        let code = ended.map_or_else(failed, |end| end.code);
+        let code = u8::try_from(code).unwrap_or(255);
         // A further signal cuts this short. The exit code stays that of the processes.
         let ending = server.shut_down(&mut signals);
         if hurried {
@@ -145,6 +157,7 @@ impl Job<'_> {
         let mut builder = Supervisor::builder()
             .grace_period(self.grace)
             .stop_all_on_failure(self.supervision.stop_on_failure)
+            .stop_all_on_end(self.supervision.stop_on_exit)
             .kill_on_drop(true);
         for (index, (id, program)) in self.processes.iter().enumerate() {
             let restart = match self.supervision.restart {
@@ -165,11 +178,21 @@ impl Job<'_> {
                     (sink(OutputStream::Out), sink(OutputStream::Error))
                 })
             } else {
-                process.tee(|| (tokio::io::stdout(), tokio::io::stderr()))
+                process.tee(|| {
+                    let sink = OutputSink::new;
+                    (sink(Output::stdout()), sink(Output::stderr()))
+                })
             });
         }
         let quiet = self.quiet;
+        let programs: HashMap<_, _> = self.processes.iter().cloned().collect();
         builder.on_event(move |id, event| {
+            if let SupervisorEvent::Ended { report } = &event
+                && let Some(program) = programs.get(id)
+                && let Some(fault) = script_fault(program, report)
+            {
+                let _ = messages.send(format!("{id}: {fault}"));
+            }
             if let Some(sentence) = sentence(id, &event, quiet) {
                 // The receiver outlives the supervisor.
                 let _ = messages.send(sentence);
@@ -235,9 +258,7 @@ fn write_messages(terminal: Arc<Terminal>) -> (mpsc::UnboundedSender<String>, Jo
     let (sender, mut messages) = mpsc::unbounded_channel::<String>();
     let writing = tokio::spawn(async move {
         while let Some(message) = messages.recv().await {
-            let line = format!("outrace: {message}\n");
-            // Dropped when standard error cannot be written, as every message of the program.
-            let _ = terminal.write(OutputStream::Error, line.as_bytes()).await;
+            terminal.tell(&message).await;
         }
     });
     (sender, writing)

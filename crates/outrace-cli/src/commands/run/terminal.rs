@@ -5,11 +5,15 @@ use std::io::{self, IsTerminal};
 use std::sync::{Arc, Mutex as Lock, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use tokio::io::{AsyncWriteExt, Stderr, Stdout};
+use tokio::io::AsyncWriteExt;
 use tokio::sync::{Mutex, Notify};
 
 use super::prefixed::Prefixed;
 use super::unfinished::{MIN_STANDING, UnfinishedLines};
+
+use crate::color::has_color;
+use crate::console::notice;
+use crate::output::{Output, OutputSink};
 
 /// Colors that can be read on light and on dark backgrounds.
 const COLORS: [u8; 6] = [36, 33, 32, 35, 34, 31];
@@ -35,14 +39,12 @@ pub(crate) enum OutputStream {
 
 impl Terminal {
     pub(crate) fn new() -> Arc<Self> {
-        // https://no-color.org
-        let wanted = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
         Arc::new(Self {
-            streams: Mutex::new(Streams(tokio::io::stdout(), tokio::io::stderr())),
-            colored: (
-                wanted && io::stdout().is_terminal(),
-                wanted && io::stderr().is_terminal(),
-            ),
+            streams: Mutex::new(Streams(
+                OutputSink::new(Output::stdout()),
+                OutputSink::new(Output::stderr()),
+            )),
+            colored: (has_color(&io::stdout()), has_color(&io::stderr())),
             screen: screen(),
             unfinished: Lock::default(),
             changed: Notify::new(),
@@ -50,7 +52,7 @@ impl Terminal {
     }
 
     /// Writes all of `text`, which ends with a line end, with no other text in between.
-    pub(crate) async fn write(&self, stream: OutputStream, text: &[u8]) -> io::Result<()> {
+    pub(super) async fn write(&self, stream: OutputStream, text: &[u8]) -> io::Result<()> {
         let mut streams = self.streams.lock().await;
         let Some(screen) = self.screen.filter(|_| stream.is_terminal()) else {
             return streams.write(stream, text).await;
@@ -106,6 +108,22 @@ impl Terminal {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Writes a message of the program between the lines of the processes. A message that standard
+    /// error does not take is dropped, and does not count as output that was lost.
+    pub(crate) async fn tell(&self, message: &str) {
+        let mut streams = self.streams.lock().await;
+        let screen = self.screen.filter(|_| OutputStream::Error.is_terminal());
+        if let Some(screen) = screen {
+            let clear = self.unfinished().clear();
+            let _ = streams.write(screen, &clear).await;
+        }
+        notice!("{message}");
+        if let Some(screen) = screen {
+            let rows = self.unfinished().rows(Instant::now()).to_vec();
+            let _ = streams.write(screen, &rows).await;
+        }
+    }
+
     /// Returns the writer for one stream of process number `index`.
     pub(crate) fn sink(
         self: &Arc<Self>,
@@ -127,10 +145,13 @@ impl Terminal {
 }
 
 /// Standard output and standard error.
-struct Streams(Stdout, Stderr);
+struct Streams(OutputSink, OutputSink);
 
 impl Streams {
     async fn write(&mut self, stream: OutputStream, text: &[u8]) -> io::Result<()> {
+        if text.is_empty() {
+            return Ok(());
+        }
         match stream {
             OutputStream::Out => {
                 self.0.write_all(text).await?;

@@ -10,6 +10,7 @@ use std::collections::VecDeque;
 use std::fs;
 use std::io::{self, BufWriter, ErrorKind};
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 
 use clap::Args;
 use outrace::access::Pattern;
@@ -20,6 +21,7 @@ use self::discovery::{Discovery, is_pattern};
 use self::printer::Printer;
 use self::screen::Screen;
 use crate::failure::{Failure, plain};
+use crate::output::{Output, OutputWriter};
 
 /// Lines go to standard output, status changes to standard error. Reconnects when the connection is
 /// lost, also after a failed first attempt, and resumes where it stopped. Where the server skipped
@@ -128,8 +130,11 @@ impl Watch {
             Ok(None) => Ok(0),
             Ok(Some(lost)) if lost.is_orderly() => Ok(0),
             Ok(Some(lost)) => Err(Failure::new(1, format!("{}: {lost}", self.shown_url()))),
-            // The reader of our output has ended, as `head` does.
-            Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(0),
+            // The reader of our output has had enough, as `head` has. The job is done.
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => {
+                Output::stdout().excuse();
+                Ok(0)
+            }
             Err(error) => Err(Failure::new(
                 1,
                 format!("cannot write to standard output: {error}"),
@@ -149,7 +154,7 @@ impl Watch {
         mut discovery: Option<Discovery>,
     ) -> io::Result<Option<DisconnectReason>> {
         let mut printer = Printer {
-            out: BufWriter::with_capacity(64 * 1024, io::stdout().lock()),
+            out: BufWriter::with_capacity(64 * 1024, OutputWriter),
             url: self.shown_url(),
             screen: Screen::of_stdout().filter(|_| !self.json),
             open: None,
@@ -159,6 +164,7 @@ impl Watch {
         };
         let mut catch_up = self.catch_up.then(CatchUp::default);
         let mut steps = VecDeque::new();
+        let mut reader_gone = pin!(Output::stdout().reader_gone());
         loop {
             // Flushes when no event is ready: a flood takes large writes, and a lone line is
             // printed at once.
@@ -173,6 +179,7 @@ impl Watch {
                         }
                     };
                     tokio::select! {
+                        () = &mut reader_gone => return Err(ErrorKind::BrokenPipe.into()),
                         event = watcher.next() => match event {
                             Some(event) => event,
                             None => {

@@ -83,12 +83,11 @@ impl OutputTask {
     /// Takes note of an unfinished line, or of its end, after a read of either stream.
     fn update_partial(&mut self) {
         let is_unfinished = self.stdout.is_unfinished() || self.stderr.is_unfinished();
-        for input in [self.stdout.take_input(), self.stderr.take_input()] {
-            if let Some(LineEnded(has_ended)) = input {
-                let now = Instant::now();
-                self.partial
-                    .update(has_ended, is_unfinished, now, &self.publisher);
-            }
+        let inputs = [self.stdout.take_input(), self.stderr.take_input()];
+        for LineEnded(has_ended) in inputs.into_iter().flatten() {
+            let now = Instant::now();
+            self.partial
+                .update(has_ended, is_unfinished, now, &self.publisher);
         }
     }
 

@@ -15,11 +15,11 @@ mod supervisor;
 mod tail;
 
 pub use child::{
-    BrokenInterpreter, DRAIN_IDLE_TIMEOUT, DRAIN_TIMEOUT, ExitReport, Process, Signal, Spawn,
-    SpawnError,
+    BrokenInterpreter, DRAIN_IDLE_TIMEOUT, DRAIN_TIMEOUT, ExitReport, OutputMode, Process, Pty,
+    PtyInput, Signal, Spawn, SpawnError, WindowSize,
 };
 pub use descriptors::raise_descriptor_limit;
-pub use lines::{LinePublisher, LineSender, LineSplitter, MAX_LINE_BYTES};
+pub use lines::{LinePublisher, LineSender, LineSplitter, MAX_LINE_BYTES, PartialTimer};
 pub use supervisor::{
     Control, ControlError, ProcessEnd, ProcessFailure, ProcessInfo, Program, Restart, RestartDelay,
     Supervised, Supervisor, SupervisorBuilder, SupervisorError, SupervisorEvent,

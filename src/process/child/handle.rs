@@ -7,7 +7,7 @@ use tokio::process::ChildStdin;
 use tokio::sync::watch;
 
 use super::target::SignalTarget;
-use super::{ExitReport, Signal};
+use super::{ExitReport, PtyInput, Signal};
 use crate::Lossless;
 use crate::message::ProcessId;
 
@@ -21,6 +21,7 @@ pub struct Process {
     pub(super) target: Arc<SignalTarget>,
     pub(super) report: watch::Receiver<Option<ExitReport>>,
     pub(super) stdin: Option<ChildStdin>,
+    pub(super) pty_input: Option<PtyInput>,
     pub(super) kill_on_drop: bool,
     pub(super) lossless: Option<Lossless>,
 }
@@ -44,6 +45,14 @@ impl Process {
     /// dropped; if it was not taken, it is dropped with this handle.
     pub fn take_stdin(&mut self) -> Option<ChildStdin> {
         self.stdin.take()
+    }
+
+    /// Takes the keyboard of the process's pseudo-terminal.
+    ///
+    /// Returns `None` the second time, or if the process has no terminal that is its
+    /// [standard input](super::Pty::with_stdin).
+    pub fn take_pty_input(&mut self) -> Option<PtyInput> {
+        self.pty_input.take()
     }
 
     /// Waits until the process has ended and all its output and its final status are published.

@@ -1,4 +1,4 @@
-//! The task of a process: reads both output pipes, reaps the process and reports its end.
+//! The task of a process: reads its output, reaps the process and reports its end.
 
 use std::future::poll_fn;
 use std::pin::pin;
@@ -14,6 +14,7 @@ use super::pipe_reader::PipeReader;
 use super::target::SignalTarget;
 use crate::Publisher;
 use crate::message::Status;
+use crate::process::lines::{LineEnded, PartialLine, PartialTimer};
 
 /// The longest silence of a pipe that outlives its process. Reading ends after it.
 pub const DRAIN_IDLE_TIMEOUT: Duration = Duration::from_millis(200);
@@ -26,8 +27,11 @@ pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
 
 pub(super) struct OutputTask {
     pub(super) publisher: Publisher,
+    /// Standard output, or both streams where one pipe or terminal holds both.
     pub(super) stdout: PipeReader,
     pub(super) stderr: PipeReader,
+    /// The unfinished line of the process. There is one for both streams, as on a terminal.
+    pub(super) partial: PartialLine,
 }
 
 impl OutputTask {
@@ -41,11 +45,20 @@ impl OutputTask {
         let exit = {
             let mut wait = pin!(child.wait());
             let mut exit = pin!(poll_fn(|cx| target.reap(|| wait.as_mut().poll(cx))));
+            let mut timer = PartialTimer::new();
             loop {
+                timer.arm(self.partial.due());
                 tokio::select! {
                     exit = &mut exit => break exit,
-                    read = self.stdout.read() => self.stdout.handle(read).await,
-                    read = self.stderr.read() => self.stderr.handle(read).await,
+                    read = self.stdout.read() => {
+                        self.stdout.handle(read).await;
+                        self.update_partial();
+                    }
+                    read = self.stderr.read() => {
+                        self.stderr.handle(read).await;
+                        self.update_partial();
+                    }
+                    () = timer.fired() => self.show_partial(),
                 };
                 // The pipes of a busy process are always ready. On one core the clients' writers
                 // need their turn.
@@ -55,6 +68,7 @@ impl OutputTask {
         self.drain().await;
         self.stdout.finish().await;
         self.stderr.finish().await;
+        self.partial.clear(&self.publisher);
         let exit = target.report(exit);
         // A stop has no code on the wire.
         let code = if exit.status == Status::Stopped {
@@ -64,6 +78,27 @@ impl OutputTask {
         };
         self.publisher.send_status(exit.status.clone(), code);
         report.send_replace(Some(exit));
+    }
+
+    /// Takes note of an unfinished line, or of its end, after a read of either stream.
+    fn update_partial(&mut self) {
+        let is_unfinished = self.stdout.is_unfinished() || self.stderr.is_unfinished();
+        let inputs = [self.stdout.take_input(), self.stderr.take_input()];
+        for LineEnded(has_ended) in inputs.into_iter().flatten() {
+            let now = Instant::now();
+            self.partial
+                .update(has_ended, is_unfinished, now, &self.publisher);
+        }
+    }
+
+    /// Shows the unfinished line: that of standard error, where prompts are written, if both
+    /// streams have one.
+    fn show_partial(&mut self) {
+        let text = match self.stderr.partial() {
+            [] => self.stdout.partial(),
+            text => text,
+        };
+        self.partial.show(text, Instant::now(), &self.publisher);
     }
 
     /// Reads the rest of the pipes after the process has ended.

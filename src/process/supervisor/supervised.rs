@@ -8,8 +8,8 @@ use tokio::io::AsyncWrite;
 
 use super::{Program, Restart, RestartDelay};
 use crate::message::{NameError, ProcessId};
-use crate::process::Spawn;
 use crate::process::child::OutputSink;
+use crate::process::{OutputMode, Spawn};
 
 type SinkFactory = dyn Fn() -> (OutputSink, OutputSink) + Send + Sync;
 
@@ -34,6 +34,7 @@ pub struct Supervised {
     pub(super) start_delay: Duration,
     pub(super) start_after: Option<String>,
     wait_limit: Option<Duration>,
+    output: OutputMode,
     sinks: Option<Arc<SinkFactory>>,
 }
 
@@ -51,6 +52,7 @@ impl Supervised {
             start_delay: Duration::ZERO,
             start_after: None,
             wait_limit: None,
+            output: OutputMode::Auto,
             sinks: None,
         })
     }
@@ -94,6 +96,14 @@ impl Supervised {
         self
     }
 
+    /// Sets how standard output and standard error are connected in each run. See
+    /// [`Spawn::output`].
+    #[must_use]
+    pub fn output(mut self, mode: OutputMode) -> Self {
+        self.output = mode;
+        self
+    }
+
     /// Passes the output through to sinks that `make` creates for each start. See [`Spawn::tee`].
     #[must_use]
     pub fn tee<O, E>(mut self, make: impl Fn() -> (O, E) + Send + Sync + 'static) -> Self
@@ -120,7 +130,8 @@ impl Supervised {
             .expect("a ProcessId is valid")
             .script(move || program.script_command())
             .kill_on_drop(kill_on_drop)
-            .lossless(self.wait_limit);
+            .lossless(self.wait_limit)
+            .output(self.output.clone());
         match &self.sinks {
             Some(make) => {
                 let (stdout, stderr) = make();

@@ -25,4 +25,5 @@ mod supervisor;
 mod tail;
 mod tail_patterns;
 mod tail_streams;
+mod terminal;
 mod watch;

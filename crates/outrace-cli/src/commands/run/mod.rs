@@ -2,12 +2,17 @@
 
 mod env_file;
 mod environment;
+mod keyboard;
+mod output_options;
+mod prefixed;
 mod procfile;
 mod script_fault;
 mod single;
 mod supervised;
 mod terminal;
 mod text_file;
+mod unfinished;
+mod window;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -18,6 +23,7 @@ use outrace::process::Program;
 use outrace::{Hub, ProcessId};
 
 use self::environment::EnvironmentOptions;
+use self::output_options::OutputOptions;
 use self::procfile::Procfile;
 use self::supervised::{Job, Supervision};
 use crate::failure::Failure;
@@ -58,6 +64,9 @@ pub(crate) struct Run {
 
     #[command(flatten)]
     lossless: LosslessOption,
+
+    #[command(flatten)]
+    output: OutputOptions,
 
     #[command(flatten)]
     supervision: Supervision,
@@ -162,6 +171,7 @@ impl Run {
         let job = Job {
             processes,
             prefixes,
+            output: self.output.connection(false),
             supervision: &self.supervision,
             server: &self.server,
             lossless: self.lossless.limit,

@@ -11,6 +11,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::Run;
 use super::env_file::Variable;
+use super::output_options::OutputConnection;
 use super::script_fault::script_fault;
 use crate::console::notice;
 use crate::failure::{Failure, advice, plain};
@@ -40,10 +41,13 @@ impl Run {
         let mut command = program.command();
         command.stdin(Stdio::inherit());
         let script = program.clone();
+        let output = self.output.connection(true);
+        let resizing = output.follow_window()?;
         // A command that reads the terminal has to be in the terminal's foreground group, which is
         // our group, and then gets the terminal's signals directly. A group of its own in the
-        // foreground would leave us running behind a command that Ctrl-Z stopped.
-        let terminal = std::io::stdin().is_terminal();
+        // foreground would leave us running behind a command that Ctrl-Z stopped. A command with a
+        // terminal of its own gets the keys through that.
+        let terminal = std::io::stdin().is_terminal() && !output.is_pty();
         let spawned = Spawn::new(id.as_str(), command)
             .map_err(SpawnError::from)
             .and_then(|spawn| {
@@ -57,18 +61,21 @@ impl Run {
                         command.stdin(Stdio::inherit());
                         Some(command)
                     })
+                    .output(output.mode())
                     .own_group(!terminal)
                     .lossless(self.lossless.limit)
                     .start(&server.hub)
             });
-        let process = match spawned {
+        let mut process = match spawned {
             Ok(process) => process,
             Err(error) => {
                 server.shut_down(&mut signals).await;
                 return Err(not_started(&error));
             }
         };
+        let keyboard = OutputConnection::pass_keyboard(&mut process);
         let (report, stopped, hurried) = self.wait(&process, &mut signals, terminal).await;
+        drop((keyboard, resizing));
         if let Some(fault) = script_fault(&program, &report) {
             notice!("{fault}");
         }
@@ -156,7 +163,7 @@ fn kill(process: &Process) -> Ending {
 
 /// Returns whether our group is in the terminal's foreground. A SIGINT then comes from the
 /// terminal, and the command has received it too. Otherwise it was sent to this process alone.
-fn in_foreground() -> bool {
+pub(super) fn in_foreground() -> bool {
     rustix::termios::tcgetpgrp(std::io::stdin())
         .is_ok_and(|group| group == rustix::process::getpgrp())
 }

@@ -12,9 +12,10 @@ use outrace::process::{
 use outrace::server::Processes;
 use outrace::{ChannelName, ProcessId, Status};
 use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
 
+use super::output_options::OutputConnection;
 use super::script_fault::script_fault;
 use super::single::spawn_error_text;
 use super::terminal::{OutputStream, Terminal};
@@ -62,10 +63,11 @@ enum When {
 }
 
 /// Processes to run, and how to run them.
-pub(crate) struct Job<'a> {
+pub(super) struct Job<'a> {
     pub(crate) processes: Vec<(ProcessId, Program)>,
     /// Whether each line in the terminal begins with the name of its process.
     pub(crate) prefixes: bool,
+    pub(crate) output: OutputConnection,
     pub(crate) supervision: &'a Supervision,
     pub(crate) server: &'a ServerOptions,
     pub(crate) lossless: Option<Duration>,
@@ -99,6 +101,11 @@ impl Job<'_> {
         let mut signals = Signals::listen()?;
         let terminal = Terminal::new();
         let (messages, writing) = write_messages(Arc::clone(&terminal));
+        // Ends when it is dropped.
+        let mut showing = JoinSet::new();
+        let shown = Arc::clone(&terminal);
+        showing.spawn(async move { shown.show_unfinished().await });
+        let _resizing = self.output.follow_window()?;
         let builder = self.builder(&terminal, messages);
         let channels: Vec<_> = self
             .processes
@@ -162,7 +169,8 @@ impl Job<'_> {
                 .expect("a ProcessId is valid")
                 .restart(restart)
                 .restart_delay(RestartDelay::new(self.supervision.restart_delay))
-                .lossless(self.lossless);
+                .lossless(self.lossless)
+                .output(self.output.mode());
             let (terminal, id) = (Arc::clone(terminal), id.clone());
             builder = builder.process(if self.prefixes {
                 process.tee(move || {

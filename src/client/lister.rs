@@ -21,7 +21,7 @@ use crate::message::ChannelName;
 use super::endpoint::Endpoint;
 use super::error::ListError;
 
-/// The longest time for a response. The text of [x.
+/// The longest time for a response.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(10);
 /// The largest response: about a hundred thousand channels.
 const MAX_RESPONSE_BYTES: usize = 32 << 20;

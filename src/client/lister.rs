@@ -47,9 +47,22 @@ pub struct ChannelLister {
     endpoint: Endpoint,
 }
 
+/// A channel in the server's list.
+pub(super) struct ListedChannel {
+    pub(super) channel: ChannelName,
+    /// `None` if the server does not number messages.
+    pub(super) epoch: Option<String>,
+    /// The number of the last message.
+    pub(super) seq: u64,
+}
+
 #[derive(Deserialize)]
-struct ListedChannel {
+struct ListEntry {
     channel: String,
+    #[serde(default)]
+    epoch: Option<String>,
+    #[serde(default)]
+    seq: u64,
 }
 
 impl ChannelLister {
@@ -67,13 +80,25 @@ impl ChannelLister {
     /// # Cancel safety
     /// This method is cancel safe. Dropping the future drops the connection.
     pub async fn channels(&self) -> Result<Vec<ChannelName>, ListError> {
+        let listed = self.list().await?;
+        Ok(listed.into_iter().map(|listed| listed.channel).collect())
+    }
+
+    /// Returns the channels with their numberings.
+    pub(super) async fn list(&self) -> Result<Vec<ListedChannel>, ListError> {
         let body = timeout(RESPONSE_TIMEOUT, self.fetch())
             .await
             .map_err(|_| ListError::Timeout)??;
-        let listed: Vec<ListedChannel> = serde_json::from_slice(&body).map_err(invalid_response)?;
+        let listed: Vec<ListEntry> = serde_json::from_slice(&body).map_err(invalid_response)?;
         listed
-            .iter()
-            .map(|listed| ChannelName::parse(&listed.channel).map_err(invalid_response))
+            .into_iter()
+            .map(|entry| {
+                Ok(ListedChannel {
+                    channel: ChannelName::parse(&entry.channel).map_err(invalid_response)?,
+                    epoch: entry.epoch,
+                    seq: entry.seq,
+                })
+            })
             .collect()
     }
 

@@ -54,6 +54,8 @@ impl Printer<'_> {
                 }
                 self.skipped(channel.as_str(), lost)?;
             }
+            Event::Subscribed { channel, lost, .. } => self.skipped(channel.as_str(), lost)?,
+            Event::ListFailed { reason } => notice!("cannot list the channels: {reason}"),
             Event::Error { message } => notice!("the server says: {message}"),
             Event::Connected if self.is_away => {
                 self.is_away = false;

@@ -29,10 +29,11 @@ fuzz_target!(|message: &[u8]| {
         return;
     }
     let text = String::from_utf8_lossy(message);
-    let naive = match Naive(&text).message() {
-        Some(value) => interpret_naively(&value),
-        None => Err(Ignored::BadJson),
-    };
+    let value = Naive(&text).message();
+    let naive = value
+        .as_ref()
+        .ok_or(Ignored::BadJson)
+        .and_then(interpret_naively);
     assert_eq!(read, naive);
 });
 

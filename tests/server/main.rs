@@ -6,6 +6,7 @@
 mod access;
 mod actions;
 mod client;
+mod discovery;
 mod heartbeat;
 mod hostile;
 mod jwt;

@@ -5,7 +5,8 @@ pub(super) const DEFAULT_URL: &str = "ws://127.0.0.1:7223/ws";
 
 /// Returns whether the first argument is an address. Otherwise it is a channel or a pattern.
 ///
-/// An address has a scheme or a path, or is a host with a port. `process:80` is a channel.
+/// An address has a scheme or a path, or is a host with a port: one without a scheme is a mistake
+/// to be named, not a channel. `process:80` is a channel.
 pub(super) fn is_address(text: &str) -> bool {
     let has_port = text
         .rsplit_once(':')
@@ -16,7 +17,7 @@ pub(super) fn is_address(text: &str) -> bool {
 /// Returns the WebSocket address that a browser's address stands for. Other text stays as it is.
 pub(super) fn websocket_url(url: &str) -> String {
     let Some((scheme, rest)) = url.split_once("://") else {
-        return websocket_url(&format!("ws://{url}"));
+        return url.to_owned();
     };
     let scheme = match scheme.to_ascii_lowercase().as_str() {
         "http" => "ws",
@@ -68,9 +69,8 @@ mod tests {
             ("http://h:1", "ws://h:1/ws"),
             ("HTTPS://h/?token=a/b", "wss://h/ws?token=a/b"),
             ("ws://h/live", "ws://h/live"),
-            ("localhost:7223", "ws://localhost:7223/ws"),
-            ("h/live/ws", "ws://h/live/ws"),
             ("ftp://h", "ftp://h"),
+            ("localhost:7223", "localhost:7223"),
         ] {
             assert_eq!(websocket_url(written), meant);
         }

@@ -55,8 +55,14 @@ export class Feed {
     return this.#channels.size > 0;
   }
 
-  /** Shows exactly these channels. Removes the rows of all others. */
-  show(names) {
+  /**
+   * Shows exactly these channels. Removes the rows of all others.
+   *
+   * `placeOf` returns the numbering and the last message of a channel that appeared meanwhile, or
+   * undefined. Such a channel is shown from its first message, or from as many as of any other. Of
+   * these, the messages that are no longer kept are shown as a gap.
+   */
+  show(names, placeOf = () => undefined) {
     let isRemoved = false;
     for (const name of this.channels) {
       if (names.includes(name)) continue;
@@ -68,7 +74,9 @@ export class Feed {
     for (const name of names) {
       if (this.#channels.has(name)) continue;
       this.#channels.set(name, { name, count: 0, replay: null, refetched: null });
-      this.#client.subscribe(name, { tail: TAIL_MESSAGES });
+      const place = placeOf(name);
+      const since = place && { epoch: place.epoch, seq: Math.max(0, place.seq - TAIL_MESSAGES) };
+      this.#client.subscribe(name, since ? { since } : { tail: TAIL_MESSAGES });
     }
     this.onReplaced();
   }
@@ -178,7 +186,10 @@ export class Feed {
     for (const row of rows) channel.replay.rows.push(row);
     channel.replay.left -= rows.length;
     if (channel.replay.left <= 0) {
-      this.#store.merge(channel.replay.rows);
+      const { replay } = channel;
+      // The lost messages have no time of their own.
+      if (replay.lost) replay.rows.unshift({ ...replay.lost, time: replay.rows[0].time });
+      this.#store.merge(replay.rows);
       channel.replay = null;
       this.onReplaced();
     }
@@ -190,6 +201,11 @@ export class Feed {
     if (!channel || refetched) return;
     this.skipped += count;
     const row = gapRow(name, parseTime(timestamp), from, to, isKept);
+    if (channel.replay && timestamp === null) {
+      // These were lost before the first replayed message.
+      channel.replay.lost = row;
+      return;
+    }
     if (channel.replay) {
       channel.replay.left -= count - 1;
       this.#holdBack(channel, [row], false);
@@ -212,12 +228,15 @@ export class Feed {
     this.onChange();
   }
 
-  #subscribed({ channel: name, seq, replayed }) {
+  #subscribed({ channel: name, seq, lost, replayed }) {
     const channel = this.#channels.get(name);
     if (!channel) return;
-    this.before += seq ?? 0;
+    // What was lost is reported as a gap.
+    this.before += (seq ?? 0) - (lost ?? 0);
     // With several channels, the replay of each is merged into the rows of the others.
-    if (replayed > 0 && this.#channels.size > 1) channel.replay = { left: replayed, rows: [] };
+    if (replayed > 0 && this.#channels.size > 1) {
+      channel.replay = { left: replayed, rows: [], lost: null };
+    }
     this.onChange();
   }
 

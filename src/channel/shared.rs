@@ -9,6 +9,7 @@ use tokio::sync::Notify;
 use super::clock::Clock;
 use super::history::{ByteChange, Keep};
 use super::ingest::Waiting;
+use super::listing::Listing;
 use super::recorder::Recorder;
 use super::ticker::Ticker;
 use crate::config::Config;
@@ -27,6 +28,7 @@ pub(crate) struct HubShared {
     pub(crate) recorder: Recorder,
     /// Wakes the publishers that wait for some client's queue to become empty.
     pub(crate) room: Notify,
+    pub(crate) listing: Listing,
     pub(super) clock: Arc<Clock>,
     pub(super) ticker: Arc<Ticker>,
     /// The bounds of one channel's history. Nothing is kept when they allow no messages.
@@ -67,6 +69,7 @@ impl HubShared {
             totals,
             clock,
             room: Notify::new(),
+            listing: Listing::new(),
             keep: Keep {
                 messages: config.history,
                 bytes: config.history_bytes,

@@ -11,7 +11,7 @@ use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use super::endpoint::{ClientSocket, Endpoint};
 use super::error::ListError;
 use super::event::DisconnectReason;
-use super::lister::{ChannelLister, ListedChannel};
+use super::lister::{ChannelList, ChannelLister};
 use super::live_socket::describe;
 
 /// The size of the largest message: a batch of the longest lines with every byte escaped.
@@ -23,7 +23,7 @@ pub(super) struct Established {
     pub(super) endpoint: Endpoint,
     pub(super) socket: ClientSocket,
     /// The server's channels before the connection was open, if they were asked for.
-    pub(super) listed: Option<Result<Vec<ListedChannel>, ListError>>,
+    pub(super) listed: Option<Result<ChannelList, ListError>>,
 }
 
 /// The reason why an attempt failed.
@@ -87,7 +87,7 @@ async fn try_each(
     for endpoint in endpoints {
         let listed = match needs_list {
             false => None,
-            true => match ChannelLister::new(endpoint.clone()).list().await {
+            true => match ChannelLister::new(endpoint.clone()).list(None).await {
                 Err(ListError::Connection(error)) => {
                     return Err(AttemptFailure {
                         is_absent: error.downcast_ref().is_some_and(is_refused),

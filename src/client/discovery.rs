@@ -6,20 +6,23 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use tokio::time::{Sleep, sleep};
+use http::HeaderValue;
+use tokio::time::{Instant, Sleep, sleep};
 
 use crate::access::Pattern;
 use crate::message::ChannelName;
 
 use super::endpoint::Endpoint;
 use super::error::ListError;
-use super::lister::{ChannelLister, ListedChannel};
+use super::lister::{ChannelList, ChannelLister, ListedChannel};
 use super::tracked_channel::{Position, TrackedChannel};
 
-/// The time between two requests for the list.
-const LIST_INTERVAL: Duration = Duration::from_secs(1);
+/// The time between two requests for the list, if the server answers each at once.
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
+/// The time between two requests, if the server waits for a channel to appear.
+const MIN_INTERVAL: Duration = Duration::from_millis(100);
 
-type Listing = Pin<Box<dyn Future<Output = Result<Vec<ListedChannel>, ListError>> + Send>>;
+type Listing = Pin<Box<dyn Future<Output = Result<ChannelList, ListError>> + Send>>;
 
 /// The patterns of a watcher, and the requests for the list.
 ///
@@ -33,6 +36,8 @@ pub(super) struct Discovery {
     is_underway: bool,
     /// Whether the present failure to list was reported.
     has_reported: bool,
+    /// The version of the last list. `None` if there is none, or the server names none.
+    version: Option<HeaderValue>,
     request: Request,
 }
 
@@ -40,7 +45,7 @@ pub(super) struct Discovery {
 enum Request {
     /// The next request is due.
     Due,
-    UnderWay(Listing),
+    UnderWay(Instant, Listing),
     Waiting(Pin<Box<Sleep>>),
 }
 
@@ -52,6 +57,7 @@ impl Discovery {
             known: HashSet::new(),
             is_underway: false,
             has_reported: false,
+            version: None,
             request: Request::Due,
         })
     }
@@ -82,11 +88,12 @@ impl Discovery {
     /// Returns a failure that has to be reported.
     pub(super) fn take(
         &mut self,
-        listed: Result<Vec<ListedChannel>, ListError>,
+        list: Result<ChannelList, ListError>,
         has_tail: bool,
     ) -> Result<Vec<TrackedChannel>, ListError> {
-        let listed = match listed {
-            Ok(listed) => listed,
+        self.version = None;
+        let ChannelList { channels, version } = match list {
+            Ok(list) => list,
             // The connection of the watcher reports these.
             Err(ListError::Connection(_) | ListError::Timeout) => return Ok(Vec::new()),
             Err(_) if self.has_reported => return Ok(Vec::new()),
@@ -96,13 +103,14 @@ impl Discovery {
             }
         };
         self.has_reported = false;
+        self.version = version;
         let is_new = std::mem::replace(&mut self.is_underway, true);
         let mut found = Vec::new();
         for ListedChannel {
             channel,
             epoch,
             seq,
-        } in listed
+        } in channels
         {
             let fits = self
                 .patterns
@@ -125,18 +133,25 @@ impl Discovery {
         &mut self,
         cx: &mut Context<'_>,
         endpoint: &Endpoint,
-    ) -> Poll<Result<Vec<ListedChannel>, ListError>> {
+    ) -> Poll<Result<ChannelList, ListError>> {
         loop {
             match &mut self.request {
                 Request::Due => {
                     let lister = ChannelLister::new(endpoint.clone());
-                    let listing = Box::pin(async move { lister.list().await });
-                    self.request = Request::UnderWay(listing);
+                    let after = self.version.clone();
+                    let listing = Box::pin(async move { lister.list(after).await });
+                    self.request = Request::UnderWay(Instant::now(), listing);
                 }
-                Request::UnderWay(listing) => {
-                    let listed = ready!(listing.as_mut().poll(cx));
-                    self.request = Request::Waiting(Box::pin(sleep(LIST_INTERVAL)));
-                    return Poll::Ready(listed);
+                Request::UnderWay(begun, listing) => {
+                    let list = ready!(listing.as_mut().poll(cx));
+                    // A server that answers at once without a change did not wait.
+                    let waits = list.as_ref().is_ok_and(|list| {
+                        let is_changed = list.version.is_some() && list.version != self.version;
+                        is_changed || begun.elapsed() >= POLL_INTERVAL
+                    });
+                    let pause = if waits { MIN_INTERVAL } else { POLL_INTERVAL };
+                    self.request = Request::Waiting(Box::pin(sleep(pause)));
+                    return Poll::Ready(list);
                 }
                 Request::Waiting(pause) => {
                     ready!(pause.as_mut().poll(cx));

@@ -19,7 +19,7 @@ use super::discovery::Discovery;
 use super::endpoint::Endpoint;
 use super::error::ListError;
 use super::event::{DisconnectReason, Event};
-use super::lister::ListedChannel;
+use super::lister::ChannelList;
 use super::live_socket::LiveSocket;
 use super::tracked_channel::{TrackedChannel, WatchOptions};
 
@@ -275,11 +275,11 @@ impl Watcher {
     }
 
     /// Watches the channels of a list that fit a pattern and are new.
-    fn take_list(&mut self, listed: Result<Vec<ListedChannel>, ListError>) {
+    fn take_list(&mut self, list: Result<ChannelList, ListError>) {
         let Some(discovery) = &mut self.discovery else {
             return;
         };
-        match discovery.take(listed, self.config.options.tail.is_some()) {
+        match discovery.take(list, self.config.options.tail.is_some()) {
             Ok(found) => found.into_iter().for_each(|channel| self.add(channel)),
             Err(error) => self.events.push_back(Event::ListFailed {
                 reason: error.to_string(),

@@ -1,11 +1,15 @@
 //! The Rust client with patterns, and the addresses that it finds a server at.
 
+use std::pin::pin;
 use std::time::Duration;
 
+use hyper::service::Service;
+use hyper_util::service::TowerToHyperService;
 use outrace::Hub;
 use outrace::client::{Backoff, Event, Watcher};
 use outrace_testkit::{bounded, serve};
 use tokio::net::TcpListener;
+use tokio::time::timeout;
 
 const C: &str = "process:a";
 
@@ -285,6 +289,161 @@ async fn a_server_without_a_list_is_told_once() {
             next(&mut watcher).await,
             Event::Reconnected { .. }
         ));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn without_a_history_a_process_is_watched_as_soon_as_it_appears_and_the_rest_is_counted() {
+    bounded(async {
+        let hub = Hub::new();
+        let mut watcher = discovering(patient(&serve(&hub).await)).await;
+        let publisher = hub.publisher("process:short").unwrap();
+        hub.send_process_status("short", "running", 0).unwrap();
+        match answer(&mut watcher).await {
+            // The status was published before anyone watched.
+            Event::Subscribed { seq, lost, .. } => assert_eq!((seq, lost), (1, 1)),
+            item => panic!("{item:?}"),
+        }
+        hub.send_process_output("short", "line").unwrap();
+        drop(publisher);
+        assert!(matches!(
+            answer(&mut watcher).await,
+            Event::Line { text, seq: Some(2), .. } if text == "line"
+        ));
+    })
+    .await;
+}
+
+/// Asks for the list of channels without a connection.
+async fn list(hub: &Hub, headers: &[(&str, &str)]) -> axum::response::Response {
+    let mut request = axum::extract::Request::get("/api/channels").header("host", "localhost");
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let service = TowerToHyperService::new(hub.router());
+    let response = service.call(request.body(axum::body::Body::empty()).unwrap());
+    response.await.unwrap()
+}
+
+/// Returns the version of the list of channels, and the names in it.
+async fn taken(response: axum::response::Response) -> (String, Vec<String>) {
+    assert_eq!(response.status(), 200);
+    let version = response.headers()["etag"].to_str().unwrap().to_owned();
+    let body = axum::body::to_bytes(response.into_body(), 1 << 20).await;
+    let listed: Vec<serde_json::Value> = serde_json::from_slice(&body.unwrap()).unwrap();
+    let names = listed
+        .iter()
+        .map(|entry| entry["channel"].as_str().unwrap().to_owned())
+        .collect();
+    (version, names)
+}
+
+/// Returns the version once these channels are in the list.
+async fn version_of(hub: &Hub, channels: &[&str]) -> String {
+    loop {
+        let (version, names) = taken(list(hub, &[]).await).await;
+        if names == channels {
+            return version;
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_request_for_the_next_list_is_answered_when_a_channel_appears() {
+    bounded(async {
+        let kept: fn(&Hub) = |hub| drop(hub.send_process_output("new", "kept"));
+        let with_status: fn(&Hub) = |hub| {
+            let publisher = hub.publisher("process:new").unwrap();
+            hub.send_process_status("new", "running", 0).unwrap();
+            // The channel stays with its publisher.
+            std::mem::forget(publisher);
+        };
+        for (history, appear) in [(10, kept), (10, with_status), (0, with_status)] {
+            let hub = Hub::builder()
+                .history(history)
+                .max_connections(1)
+                .build()
+                .unwrap();
+            hub.send_process_output("old", "kept").unwrap();
+            let old: &[&str] = if history > 0 { &["process:old"] } else { &[] };
+            let version = version_of(&hub, old).await;
+            let waits = [("if-none-match", &*version), ("prefer", "wait=20")];
+            let mut waiting = pin!(list(&hub, &waits));
+            assert!(timeout(Duration::ZERO, waiting.as_mut()).await.is_err());
+            // A message of a known channel is no news.
+            hub.send_process_output("old", "more").unwrap();
+            assert!(
+                timeout(Duration::from_millis(50), waiting.as_mut())
+                    .await
+                    .is_err()
+            );
+            appear(&hub);
+            let response = waiting.await;
+            assert_eq!(response.headers()["connection"], "close");
+            let (next, names) = taken(response).await;
+            assert!(names.iter().any(|name| name == "process:new"), "{names:?}");
+            assert_ne!(next, version);
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_channel_with_its_first_subscriber_appears_too() {
+    bounded(async {
+        let hub = Hub::new();
+        let version = version_of(&hub, &[]).await;
+        let waits = [("if-none-match", &*version), ("prefer", "wait=20")];
+        let mut waiting = pin!(list(&hub, &waits));
+        assert!(timeout(Duration::ZERO, waiting.as_mut()).await.is_err());
+        let mut watcher = patient(&serve(&hub).await).channel(C).build().unwrap();
+        let watching = async { while watcher.next().await.is_some() {} };
+        tokio::select! {
+            response = waiting => assert_eq!(taken(response).await.1, [C]),
+            () = watching => panic!("the watcher ended"),
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn any_other_request_for_the_list_is_answered_at_once() {
+    bounded(async {
+        let hub = Hub::builder().max_connections(1).build().unwrap();
+        let version = &*version_of(&hub, &[]).await;
+        let waits = [("if-none-match", version), ("prefer", "wait=20")];
+        for headers in [
+            &[][..],
+            &waits[1..],
+            &waits[..1],
+            &[("if-none-match", "W/\"0\""), waits[1]],
+            &[waits[0], ("prefer", "wait=x")],
+        ] {
+            let answered = timeout(Duration::ZERO, list(&hub, headers)).await;
+            assert!(taken(answered.unwrap()).await.1.is_empty());
+        }
+        // It waits, until the hub has no connection left for it.
+        assert!(timeout(Duration::ZERO, list(&hub, &waits)).await.is_err());
+        let mut watcher = patient(&serve(&hub).await).channel(C).build().unwrap();
+        assert_eq!(next(&mut watcher).await, Event::Connected);
+        let answered = timeout(Duration::ZERO, list(&hub, &waits)).await;
+        taken(answered.unwrap()).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_shutdown_ends_the_requests_that_wait() {
+    bounded(async {
+        let hub = Hub::new();
+        let version = version_of(&hub, &[]).await;
+        let waits = [("if-none-match", &*version), ("prefer", "wait=20")];
+        let mut waiting = pin!(list(&hub, &waits));
+        assert!(timeout(Duration::ZERO, waiting.as_mut()).await.is_err());
+        let (response, ()) = tokio::join!(waiting, hub.shutdown());
+        assert_eq!(response.status(), 200);
     })
     .await;
 }

@@ -99,8 +99,8 @@ pub enum Event {
         /// The same as in [`Event::Replay`].
         to: u64,
     },
-    /// The channels that fit the [patterns](super::WatcherBuilder::pattern) cannot be found, because
-    /// the server does not list its channels. It is asked again.
+    /// The channels that fit the [patterns](super::WatcherBuilder::pattern) cannot be found: the
+    /// server does not list its channels. It is asked again.
     ListFailed {
         /// The reason.
         reason: String,

@@ -177,8 +177,7 @@ mod tests {
         leaf.prop_recursive(4, 40, 8, move |inner| {
             prop_oneof![
                 prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
-                prop::collection::vec((key.clone(), inner), 0..8)
-                    .prop_map(|entries| Value::from_iter(entries)),
+                prop::collection::vec((key.clone(), inner), 0..8).prop_map(Value::from_iter),
             ]
         })
     }

@@ -23,7 +23,7 @@ const MAX_WAIT: Duration = Duration::from_secs(20);
 /// `Prefer`, from RFC 7240.
 const PREFER: HeaderName = HeaderName::from_static("prefer");
 
-/// Returns the channels that the caller may subscribe to, and the version of the list as its `ETag`.
+/// Returns the channels that the caller may subscribe to, with the version of the list as `ETag`.
 ///
 /// A request with `Prefer: wait=SECONDS` (RFC 7240) and the present version as `If-None-Match` is
 /// answered when a channel has appeared, or after that time. Any other request is answered at once.

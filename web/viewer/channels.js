@@ -86,8 +86,8 @@ export class Channels {
   }
 
   /**
-   * Returns `{ epoch, seq }` for a channel that appeared while the page was open: the numbering, and
-   * the last message that it had when it was found. Undefined for any other channel.
+   * Returns `{ epoch, seq }` for a channel that appeared while the page was open: its numbering,
+   * and its last message when it was found. Undefined for any other channel.
    */
   place(channel) {
     return this.#places.get(channel);

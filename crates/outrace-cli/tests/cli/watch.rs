@@ -301,9 +301,12 @@ async fn of_a_process_that_appears_what_is_not_kept_is_told_as_skipped() {
         while hub.client_count() == 0 {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
-        let mut command = tokio::process::Command::new("sh");
-        command.args(["-c", "seq 10; exit 1"]);
-        hub.spawn("short", command).unwrap().wait().await;
+        // At one go, so that the watcher comes when all is over.
+        hub.send_process_status("short", "running", 0).unwrap();
+        for n in 1..=10 {
+            hub.send_process_output("short", n.to_string()).unwrap();
+        }
+        hub.send_process_status("short", "exited", 1).unwrap();
         // The running status and seven lines.
         assert_eq!(
             watcher.printed().await,

@@ -49,6 +49,9 @@ pub struct WatcherBuilder {
 
 impl Watcher {
     /// Returns a builder for a watcher of the server at `url`, such as `ws://127.0.0.1:7223/ws`.
+    ///
+    /// Where `url` has no WebSocket, as the address of a page, the watcher tries `ws` in it, beside
+    /// it and at the root of the server.
     pub fn builder(url: &str) -> WatcherBuilder {
         WatcherBuilder {
             url: url.to_owned(),

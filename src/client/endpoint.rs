@@ -60,21 +60,23 @@ impl Endpoint {
     }
 
     /// Returns the addresses that the given one may stand for: itself and, unless it ends with
-    /// `/ws`, the `ws` in it and beside it. People copy the address of a page.
+    /// `/ws`, the `ws` in it, beside it and at the root. People copy the address of a page.
     pub(super) fn candidates(&self) -> Vec<Self> {
         let path = self.uri().path();
-        let mut candidates = vec![self.clone()];
+        let mut paths = vec![path.to_owned()];
         if !path.ends_with("/ws") {
-            let within = format!("{}/ws", path.trim_end_matches('/'));
-            let beside = format!(
-                "{}/ws",
-                path.rsplit_once('/').map_or("", |(folder, _)| folder)
-            );
-            let is_same = within == beside;
-            candidates.extend(self.with_path(&within));
-            candidates.extend(self.with_path(&beside).filter(|_| !is_same));
+            let beside = path.rsplit_once('/').map_or("", |(folder, _)| folder);
+            for folder in [path.trim_end_matches('/'), beside, ""] {
+                let candidate = format!("{folder}/ws");
+                if !paths.contains(&candidate) {
+                    paths.push(candidate);
+                }
+            }
         }
-        candidates
+        paths
+            .iter()
+            .filter_map(|path| self.with_path(path))
+            .collect()
     }
 
     /// Returns the endpoint with another path and the same query.
@@ -138,11 +140,16 @@ mod tests {
             ("ws://h/live/ws?token=x/y", &["/live/ws?token=x/y"]),
             ("ws://h", &["/", "/ws"]),
             ("ws://h/?token=x", &["/?token=x", "/ws?token=x"]),
-            ("ws://h/live/", &["/live/", "/live/ws"]),
+            ("ws://h/live/", &["/live/", "/live/ws", "/ws"]),
             ("ws://h/live", &["/live", "/live/ws", "/ws"]),
             (
                 "ws://h/live/index.html?a",
-                &["/live/index.html?a", "/live/index.html/ws?a", "/live/ws?a"],
+                &[
+                    "/live/index.html?a",
+                    "/live/index.html/ws?a",
+                    "/live/ws?a",
+                    "/ws?a",
+                ],
             ),
         ] {
             let candidates = Endpoint::new(url, None, None).unwrap().candidates();

@@ -17,6 +17,7 @@ pub(crate) struct Config {
     pub(crate) max_subscriptions: usize,
     pub(crate) max_channels: usize,
     pub(crate) max_message: usize,
+    pub(crate) max_outgoing_message: usize,
     pub(crate) max_fragments: usize,
     pub(crate) message_rate: u32,
     /// `None` stands for the default, which depends on `max_subscriptions`.
@@ -30,6 +31,8 @@ pub(crate) struct Config {
     pub(crate) history_total: usize,
     pub(crate) ping_interval: Duration,
     pub(crate) idle_timeout: Duration,
+    /// `None` waits for ever.
+    pub(crate) write_timeout: Option<Duration>,
     pub(crate) close_timeout: Duration,
     pub(crate) flush_timeout: Duration,
     pub(crate) shutdown_spread: Duration,
@@ -41,6 +44,16 @@ pub(crate) const MAX_DURATION: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// The largest count of things that there is no other bound for.
 const MAX_COUNT: usize = usize::MAX >> 1;
+/// Returns a bound as a number of things in memory. Where addresses have 32 bits, half of them is
+/// the limit.
+const fn at_most(bound: u64) -> usize {
+    if bound > MAX_COUNT as u64 {
+        MAX_COUNT
+    } else {
+        bound as usize
+    }
+}
+
 /// The largest rate and burst, in frames: more than any client sends.
 const MAX_FRAMES: usize = 1_000_000_000;
 /// The smallest default burst, in frames: twice the default number of subscriptions.
@@ -57,6 +70,7 @@ impl Default for Config {
             max_subscriptions: 1024,
             max_channels: 100_000,
             max_message: 64 * 1024,
+            max_outgoing_message: 64 * 1024,
             max_fragments: 1024,
             message_rate: 100,
             message_burst: None,
@@ -69,6 +83,7 @@ impl Default for Config {
             history_total: 256 * 1024 * 1024,
             ping_interval: Duration::from_secs(30),
             idle_timeout: Duration::from_secs(60),
+            write_timeout: None,
             close_timeout: Duration::from_secs(2),
             flush_timeout: Duration::from_secs(5),
             shutdown_spread: Duration::ZERO,
@@ -98,11 +113,17 @@ impl Config {
             ("max_subscriptions", self.max_subscriptions, 1, 1 << 24),
             ("max_channels", self.max_channels, 1, MAX_COUNT),
             ("max_message", self.max_message, 1024, 1 << 30),
+            (
+                "max_outgoing_message",
+                self.max_outgoing_message,
+                4096,
+                1 << 30,
+            ),
             ("max_fragments", self.max_fragments, 1, 1 << 30),
             ("message_rate", self.message_rate as usize, 1, MAX_FRAMES),
             ("message_burst", burst, 1, MAX_FRAMES),
-            ("max_body", self.max_body, 1024, 1 << 40),
-            ("history", self.history, 0, 1 << 32),
+            ("max_body", self.max_body, 1024, at_most(1 << 40)),
+            ("history", self.history, 0, at_most(1 << 32)),
             ("history_bytes", self.history_bytes, 1, MAX_BYTES),
             ("history_total", self.history_total, 1, MAX_BYTES),
         ] {
@@ -132,7 +153,10 @@ impl Config {
         ] {
             check_duration(setting, value, min, MAX_DURATION)?;
         }
-        Ok(())
+        match self.write_timeout {
+            Some(timeout) => check_duration("write_timeout", timeout, MILLISECOND, MAX_DURATION),
+            None => Ok(()),
+        }
     }
 
     /// Returns how many frames a client may send at once.

@@ -15,8 +15,8 @@ use crate::protocol::Command;
 use crate::reason::CloseReason;
 
 pub use crate::encode::{
-    BatchBuilder, Encoding, Envelope, EventsBuilder, Frames, FramesBuilder, TextBuilder, Timestamp,
-    escape_into, single,
+    BatchBuilder, DetailBuilder, Encoding, Envelope, EventsBuilder, Frames, FramesBuilder,
+    LineDetail, TextBuilder, Timestamp, escape_into, escaped_prefix, single,
 };
 pub use crate::protocol::{
     Command as ClientCommand, Ignored, InvalidOptions, Range, Since, SubscribeOptions, parse,

@@ -135,6 +135,7 @@
 //! | 1008 | [`Expired`](CloseReason::Expired) | sent first |
 //! | 1008 | [`TooManyMessages`](CloseReason::TooManyMessages) | discarded |
 //! | 1008 | [`TooManyFragments`](CloseReason::TooManyFragments) | discarded |
+//! | 1008 | [`WriteTimeout`](CloseReason::WriteTimeout) | discarded |
 //! | 1009 | [`MessageTooBig`](CloseReason::MessageTooBig) | discarded |
 //! | 1011 | [`Internal`](CloseReason::Internal) | discarded |
 //! | 1013 | [`Overflow`](CloseReason::Overflow) | sent first |
@@ -287,6 +288,8 @@ mod config;
 mod connection;
 #[cfg(target_os = "linux")]
 mod descriptor;
+#[cfg(any(feature = "server", feature = "process"))]
+mod descriptor_limit;
 #[allow(unreachable_pub)]
 mod encode;
 mod error;

@@ -33,6 +33,9 @@ pub enum CloseReason {
     /// The peer sent nothing for the time of
     /// [`HubBuilder::idle_timeout`](crate::HubBuilder::idle_timeout): close code 1001.
     HeartbeatTimeout,
+    /// The peer took none of the bytes that waited for it for longer than
+    /// [`HubBuilder::write_timeout`](crate::HubBuilder::write_timeout): close code 1008.
+    WriteTimeout,
     /// The application called [`Client::close`](crate::Client::close): close code 1008.
     Kicked,
     /// Handling this connection panicked, usually in a callback of the application: close code
@@ -44,7 +47,7 @@ pub enum CloseReason {
 
 impl CloseReason {
     /// Every reason, in the order of the statistics.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::PeerClosed,
         Self::PeerGone,
         Self::Shutdown,
@@ -55,6 +58,7 @@ impl CloseReason {
         Self::TooManyMessages,
         Self::Overflow,
         Self::HeartbeatTimeout,
+        Self::WriteTimeout,
         Self::Kicked,
         Self::Internal,
         Self::Expired,
@@ -68,9 +72,11 @@ impl CloseReason {
             Self::Shutdown | Self::HeartbeatTimeout => Some(1001),
             Self::ProtocolViolation => Some(1002),
             Self::InvalidUtf8 => Some(1007),
-            Self::TooManyFragments | Self::TooManyMessages | Self::Kicked | Self::Expired => {
-                Some(1008)
-            }
+            Self::TooManyFragments
+            | Self::TooManyMessages
+            | Self::WriteTimeout
+            | Self::Kicked
+            | Self::Expired => Some(1008),
             Self::MessageTooBig => Some(1009),
             Self::Internal => Some(1011),
             Self::Overflow => Some(1013),
@@ -90,6 +96,7 @@ impl CloseReason {
             Self::TooManyMessages => "too many messages",
             Self::Overflow => "queue overflow",
             Self::HeartbeatTimeout => "heartbeat timeout",
+            Self::WriteTimeout => "write timeout",
             Self::Kicked => "closed by the server",
             Self::Internal => "internal error",
             Self::Expired => "token expired",
@@ -144,6 +151,9 @@ pub enum RefusalReason {
     /// [`HubBuilder::max_connections_per_address`](crate::HubBuilder::max_connections_per_address):
     /// 429.
     AddressLimit,
+    /// A connection that would last, while the process has no descriptor left but a reserve for
+    /// requests that are answered at once: 503.
+    Descriptors,
     /// A request with too large a header: 431.
     HeaderSize,
     /// A connection on which no request header came in time.
@@ -173,19 +183,24 @@ pub enum RefusalReason {
     RangeLimit,
     /// A request to publish that holds no valid actions (400) or is not JSON (415).
     Actions,
+    /// A message longer than
+    /// [`HubBuilder::max_outgoing_message`](crate::HubBuilder::max_outgoing_message) that can't be
+    /// cut. It was not published. An action over HTTP gets 400.
+    MessageSize,
     /// A TLS handshake that failed or did not end in time.
     Tls,
 }
 
 impl RefusalReason {
     /// Every reason, in the order of the statistics.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 22] = [
         Self::Handshake,
         Self::Unauthorized,
         Self::Forbidden,
         Self::Stopping,
         Self::ConnectionLimit,
         Self::AddressLimit,
+        Self::Descriptors,
         Self::HeaderSize,
         Self::HeaderTimeout,
         Self::HandshakeTimeout,
@@ -199,6 +214,7 @@ impl RefusalReason {
         Self::ChannelLimit,
         Self::RangeLimit,
         Self::Actions,
+        Self::MessageSize,
         Self::Tls,
     ];
 
@@ -211,6 +227,7 @@ impl RefusalReason {
             Self::Stopping => "stopping",
             Self::ConnectionLimit => "connection limit",
             Self::AddressLimit => "address limit",
+            Self::Descriptors => "descriptor limit",
             Self::HeaderSize => "header too big",
             Self::HeaderTimeout => "header timeout",
             Self::HandshakeTimeout => "handshake timeout",
@@ -224,6 +241,7 @@ impl RefusalReason {
             Self::ChannelLimit => "channel limit",
             Self::RangeLimit => "range limit",
             Self::Actions => "invalid actions",
+            Self::MessageSize => "message too long",
             Self::Tls => "TLS handshake",
         }
     }

@@ -39,6 +39,10 @@ pub struct Stats {
     /// than they could be sealed into blocks. The other skipped messages found a client's queue
     /// full.
     pub overrun: u64,
+    /// Messages that their channel could not take, each counted once: for every subscriber of that
+    /// moment it counts as `overrun` too, and no history holds it. The other messages that had a
+    /// subscriber or a history were sealed into blocks.
+    pub dropped: u64,
     /// Messages that waited for a client, or were being fanned out to it, when its connection
     /// ended.
     pub discarded: u64,
@@ -118,6 +122,10 @@ pub struct ChannelStats {
     pub kept_bytes: usize,
     /// Messages x subscribers that were skipped.
     pub skipped: u64,
+    /// Messages that it could not take, because they were published faster than they could be
+    /// sealed into blocks. Each counts once, whatever the number of subscribers. They have numbers,
+    /// but its history does not hold them.
+    pub dropped: u64,
     /// The last status that was published to it.
     pub status: Option<StatusReport>,
 }
@@ -148,6 +156,7 @@ pub(crate) struct Totals {
     written: AtomicU64,
     skipped: AtomicU64,
     overrun: AtomicU64,
+    dropped: AtomicU64,
     discarded: AtomicU64,
     connected: AtomicU64,
     closed: [AtomicU64; CloseReason::ALL.len()],
@@ -168,6 +177,7 @@ impl Default for Totals {
             written: AtomicU64::default(),
             skipped: AtomicU64::default(),
             overrun: AtomicU64::default(),
+            dropped: AtomicU64::default(),
             discarded: AtomicU64::default(),
             connected: AtomicU64::default(),
             closed: Default::default(),
@@ -198,6 +208,11 @@ impl Totals {
     /// counts them as skipped, too.
     pub(crate) fn count_overrun(&self, messages: u64) {
         self.overrun.fetch_add(messages, Ordering::Relaxed);
+    }
+
+    /// Counts messages that their channel took no more, whoever was subscribed to it.
+    pub(crate) fn count_dropped(&self, messages: u64) {
+        self.dropped.fetch_add(messages, Ordering::Relaxed);
     }
 
     /// Counts messages x subscribers that were fanned out, and those among them that were skipped
@@ -279,6 +294,7 @@ impl Totals {
             longest_queue: queues.longest,
             skipped: read(&self.skipped),
             overrun: read(&self.overrun),
+            dropped: read(&self.dropped),
             discarded: read(&self.discarded),
             written_bytes: write_sizes.sum as u64,
             history_bytes,

@@ -47,6 +47,13 @@ export interface SubscribeOptions {
    * work. The events are the same.
    */
   batch?: boolean;
+  /**
+   * If true (default), lines tell their stream, and whether they are pieces of a longer line or
+   * from before the file was followed.
+   */
+  detail?: boolean;
+  /** If true, the line that a process is still writing is emitted as `partial` as it grows. */
+  partial?: boolean;
   /** The maximum number of past messages to replay first. */
   tail?: number;
   /** The position after which to replay messages first. */
@@ -65,16 +72,37 @@ interface Origin {
   refetched: boolean;
 }
 
-export interface Line extends Origin {
+/** The properties that the lines of one message share. */
+interface LineOrigin extends Origin {
+  /** `stderr`, or null for standard output and if the server does not know. */
+  stream: "stderr" | null;
+  /** True if the process wrote it before its file was followed. */
+  past: boolean;
+}
+
+export interface Line extends LineOrigin {
   text: string;
   /** The number in the channel, or null if the server does not number messages. */
   seq: number | null;
+  /** True if it is a piece of a longer line, which goes on in the next line of its stream. */
+  continued: boolean;
 }
 
-export interface Lines extends Origin {
+export interface Lines extends LineOrigin {
   texts: string[];
   /** The number of the first line. The others follow without a hole. */
   seq: number | null;
+  /** True if the last text is a piece of a longer line, which goes on in the next of its stream. */
+  continued: boolean;
+}
+
+/** The line that a process is still writing. The whole line follows as any other. */
+export interface Partial {
+  channel: string;
+  processId: string | null;
+  /** The text so far. An empty text says that no line is unfinished any more. */
+  text: string;
+  timestamp: string | null;
 }
 
 export interface Status extends Origin {
@@ -152,6 +180,7 @@ export interface Events {
   line: Line;
   /** The same lines in runs, which is cheaper for very many lines. */
   lines: Lines;
+  partial: Partial;
   status: Status;
   gap: Gap;
   subscribed: Subscribed;

@@ -40,6 +40,7 @@ const CHANNEL_TYPES = new Set([
   "process_output",
   "process_output_batch",
   "process_status",
+  "process_partial",
   "gap",
   "subscribed",
   "replay",
@@ -124,11 +125,13 @@ export class Outrace {
       throw new TypeError("A channel is a non-empty string");
     if (this.#state === "closed") throw new Error("The client is closed");
     if (this.#channels.has(channel)) return;
-    const { gaps = true, batch = true, tail, since } = options;
+    const { gaps = true, batch = true, detail = true, partial = false, tail, since } = options;
     const subscription = {
       channel,
       gaps,
       batch,
+      detail,
+      partial,
       tail,
       since: since ? { epoch: since.epoch, seq: since.seq } : undefined,
       isAwaiting: false,
@@ -137,6 +140,7 @@ export class Outrace {
       seq: since?.seq ?? null,
       replay: null,
       refetches: [],
+      hasPartial: false,
     };
     this.#channels.set(channel, subscription);
     if (this.#socket?.readyState === OPEN) this.#sendSubscribe(subscription);
@@ -191,6 +195,7 @@ export class Outrace {
   pause() {
     if (this.#state === "closed") return;
     this.#drop(1000, "");
+    this.#endPartials();
     this.#isPaused = true;
     this.#enter("waiting", Infinity);
   }
@@ -281,6 +286,7 @@ export class Outrace {
   #connectionLost({ code, reason }) {
     const wasOpen = this.#state === "open";
     this.#drop(1000, "");
+    this.#endPartials();
     const why = [code, reason].filter(Boolean).join(" ");
     const what = wasOpen ? "The connection broke" : "Could not connect";
     this.#emit("error", {
@@ -355,8 +361,10 @@ export class Outrace {
   // Requests.
 
   #sendSubscribe(subscription) {
-    const { channel, gaps, batch, tail, since, epoch, seq } = subscription;
+    const { channel, gaps, batch, detail, partial, tail, since, epoch, seq } = subscription;
     const options = { gaps, batch };
+    if (detail) options.detail = true;
+    if (partial) options.partial = true;
     // Without `gaps` the position is an estimate, so the subscription does not resume from it.
     if (epoch !== null && seq !== null && (gaps || since)) options.since = { epoch, seq };
     else if (tail !== undefined) options.tail = tail;
@@ -466,6 +474,9 @@ export class Outrace {
         break;
       case "process_output_batch":
         this.#lineBatch(subscription, message);
+        break;
+      case "process_partial":
+        this.#partial(subscription, message);
         break;
       default:
         this.#single(subscription, message);
@@ -664,7 +675,8 @@ export class Outrace {
 
   #single(subscription, message) {
     const { channel } = subscription;
-    const { seq, refetched } = this.#advance(subscription, 1);
+    const told = subscription.detail && isCount(message.seq) && message.seq > 0;
+    const { seq, refetched } = this.#advance(subscription, 1, told ? message.seq : undefined);
     const { type, data } = message;
     if (type === "process_output" && typeof data === "string") {
       this.#lines(subscription, message, [data], seq, refetched);
@@ -687,13 +699,42 @@ export class Outrace {
     const { channel } = subscription;
     const processId = textOrNull(message.processId);
     const timestamp = textOrNull(message.timestamp);
-    this.#emit("lines", { channel, processId, texts, seq, refetched, timestamp });
+    const stream = message.stream === "stderr" ? "stderr" : null;
+    const past = message.past === true;
+    const origin = { channel, processId, stream, past, refetched, timestamp };
+    this.#emit("lines", { ...origin, texts, seq, continued: message.continued === true });
     if (!this.#handlers.get("line")?.size) return;
     for (let i = 0; i < texts.length; i += 1) {
       // A handler may have unsubscribed or closed. Then the remaining lines are not emitted.
       if (this.#channels.get(channel) !== subscription) return;
       const number = seq === null ? null : seq + i;
-      this.#emit("line", { channel, processId, text: texts[i], seq: number, refetched, timestamp });
+      const continued = message.continued === true && i + 1 === texts.length;
+      this.#emit("line", { ...origin, text: texts[i], seq: number, continued });
+    }
+  }
+
+  #partial(subscription, { data, processId, timestamp }) {
+    const { channel } = subscription;
+    if (typeof data !== "string") {
+      this.#reportProtocolError("An unfinished line that is no text", channel);
+      return;
+    }
+    subscription.hasPartial = data !== "";
+    this.#emit("partial", {
+      channel,
+      processId: textOrNull(processId),
+      text: data,
+      timestamp: textOrNull(timestamp),
+    });
+  }
+
+  /** Emits that no line is unfinished any more: without a connection, nobody knows. */
+  #endPartials() {
+    for (const subscription of [...this.#channels.values()]) {
+      if (!subscription.hasPartial) continue;
+      subscription.hasPartial = false;
+      const { channel } = subscription;
+      this.#emit("partial", { channel, processId: null, text: "", timestamp: null });
     }
   }
 

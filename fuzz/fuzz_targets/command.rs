@@ -282,6 +282,8 @@ fn parse_options(value: &Json) -> Result<Option<SubscribeOptions>, InvalidOption
             Some(Since { epoch, seq })
         })?,
         batch: flag("batch")?,
+        detail: flag("detail")?,
+        partial: flag("partial")?,
         range: value.option("range", |range| {
             let epoch = range.option("epoch", text).ok()??;
             let from = range.option("from", Json::whole_number).ok()??;

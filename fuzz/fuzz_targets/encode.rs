@@ -4,14 +4,24 @@
 
 use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
-use outrace::internals::{Envelope, FramesBuilder, Timestamp};
-use outrace::{ChannelName, Message, MessageType, ProcessId};
+use outrace::internals::{
+    DetailBuilder, Envelope, Frames, FramesBuilder, LineDetail, Timestamp, escape_into,
+    escaped_prefix,
+};
+use outrace::{ChannelName, Message, MessageType, OutputStream, ProcessId};
 use serde_json::{Map, Value};
 
 #[derive(Arbitrary, Debug)]
 struct Run<'a> {
     channel: Option<&'a str>,
     millis: i64,
+    first_seq: u32,
+    /// What the detail of every message tells.
+    is_stderr: bool,
+    is_past: bool,
+    is_continued: bool,
+    /// The bound of a piece.
+    max_piece: u16,
     messages: Vec<Published<'a>>,
 }
 
@@ -37,11 +47,20 @@ fuzz_target!(|run: Run<'_>| {
     let envelope = Envelope::new(channel.as_ref());
     let now = Timestamp::from_unix_millis(run.millis);
     let mut builder = FramesBuilder::with_capacity(0, 0);
+    let first_seq = u64::from(run.first_seq);
+    let mut detailed = DetailBuilder::new(&envelope, &now, first_seq, 0, 0);
+    let detail = LineDetail {
+        stream: run.is_stderr.then_some(OutputStream::Stderr),
+        past: run.is_past,
+        continued: run.is_continued,
+    };
     let mut expected = Vec::new();
     for item in &run.messages {
         let (kind, process, data) = match item {
             Published::Line(line) => {
                 builder.push_line(&envelope, line, &now);
+                detailed.push_line(line, detail);
+                check_pieces(line, run.max_piece);
                 ("process_output", None, Some(lossy(line)))
             }
             Published::LongLine(piece, times) => {
@@ -51,6 +70,8 @@ fuzz_target!(|run: Run<'_>| {
                     .take(70_000)
                     .collect::<Vec<_>>();
                 builder.push_line(&envelope, &line, &now);
+                detailed.push_line(&line, detail);
+                check_pieces(&line, run.max_piece);
                 ("process_output", None, Some(lossy(&line)))
             }
             Published::Text {
@@ -64,6 +85,7 @@ fuzz_target!(|run: Run<'_>| {
                     message = message.with_process(id);
                 }
                 builder.push_message(&envelope, &message, &now);
+                detailed.push_message(&message, detail);
                 (*kind, process, Some(lossy(text)))
             }
             Published::Json { kind, text } => {
@@ -72,10 +94,13 @@ fuzz_target!(|run: Run<'_>| {
                     .with_json(&value)
                     .expect("a string can be serialized");
                 builder.push_message(&envelope, &message, &now);
+                detailed.push_message(&message, detail);
                 (*kind, None, Some(value))
             }
             Published::Empty(kind) => {
-                builder.push_message(&envelope, &Message::new(MessageType::from(*kind)), &now);
+                let message = Message::new(MessageType::from(*kind));
+                builder.push_message(&envelope, &message, &now);
+                detailed.push_message(&message, detail);
                 (*kind, None, None)
             }
         };
@@ -98,7 +123,46 @@ fuzz_target!(|run: Run<'_>| {
         message.insert("timestamp".into(), now.as_str().into());
         expected.push(Value::from(message));
     }
-    let frames = builder.finish();
+    check_frames(&builder.finish(), &expected);
+    for (seq, message) in (first_seq..).zip(&mut expected) {
+        message["seq"] = seq.into();
+        if run.is_stderr {
+            message["stream"] = "stderr".into();
+        }
+        if run.is_continued {
+            message["continued"] = true.into();
+        }
+        if run.is_past {
+            message["past"] = true.into();
+        }
+    }
+    check_frames(&detailed.finish(), &expected);
+});
+
+/// Checks that the pieces of a line fit, are as long as they can be, and escape as the whole line.
+fn check_pieces(line: &[u8], max: u16) {
+    let max = usize::from(max).max(6);
+    let (mut rest, mut escaped) = (line, Vec::new());
+    while !rest.is_empty() {
+        let len = escaped_prefix(rest, max);
+        let before = escaped.len();
+        escape_into(&mut escaped, &rest[..len]);
+        let piece = escaped.len() - before;
+        assert!(
+            len > 0 && piece <= max,
+            "{len} bytes become {piece} of {max}"
+        );
+        // No character takes more than six bytes.
+        assert!(len == rest.len() || piece + 6 > max, "{piece} of {max}");
+        rest = &rest[len..];
+    }
+    let mut whole = Vec::new();
+    escape_into(&mut whole, line);
+    assert_eq!(escaped, whole);
+}
+
+/// Checks that the frames are complete, and that their payloads are these messages.
+fn check_frames(frames: &Frames, expected: &[Value]) {
     assert_eq!(frames.len(), expected.len());
     for (index, expected) in expected.iter().enumerate() {
         let frame = frames.slice(index..index + 1);
@@ -129,7 +193,7 @@ fuzz_target!(|run: Run<'_>| {
             *expected
         );
     }
-});
+}
 
 /// Returns the text with U+FFFD for each byte that is not valid UTF-8.
 fn lossy(text: &[u8]) -> Value {

@@ -44,6 +44,8 @@ enum Step {
         channel: bool,
         gaps: bool,
         batch: bool,
+        detail: bool,
+        partial: bool,
         tail: Option<u8>,
         since: Option<(bool, u8)>,
     },
@@ -70,6 +72,11 @@ enum Step {
         channel: bool,
         method: PublishMethod,
         messages: u8,
+    },
+    /// Shows an unfinished line, or that there is none.
+    Partial {
+        channel: bool,
+        text: u8,
     },
     Broadcast,
     /// A viewer reads this many parcels. Without it, the viewer stalls.
@@ -101,6 +108,12 @@ enum Delivery {
     Message {
         channel: usize,
         number: u64,
+        /// The number that the message tells.
+        told: Option<u64>,
+    },
+    Partial {
+        channel: usize,
+        text: String,
     },
     Notice,
     Pong,
@@ -120,6 +133,8 @@ struct SubscriptionModel {
     /// The number of the last message when it ended.
     left: Option<u64>,
     options: Option<SubscribeOptions>,
+    /// The unfinished line that it was shown last.
+    partial: String,
     /// Whether the server has confirmed it. One without options counts as confirmed from the start.
     confirmed: bool,
     /// The number of the last message that it got or that a gap covered.
@@ -235,6 +250,8 @@ impl World {
                 channel,
                 gaps,
                 batch,
+                detail,
+                partial,
                 tail,
                 since,
             } => {
@@ -249,6 +266,8 @@ impl World {
                 let options = SubscribeOptions {
                     gaps,
                     batch,
+                    detail,
+                    partial,
                     tail: tail.map(u64::from),
                     since,
                     range: None,
@@ -326,6 +345,24 @@ impl World {
                 method,
                 messages,
             } => self.publish(usize::from(channel), method, messages % 40),
+            Step::Partial { channel, text } => {
+                let channel = usize::from(channel);
+                let text = if text == 0 {
+                    String::new()
+                } else {
+                    text.to_string()
+                };
+                self.publishers[channel].show_partial(text.as_bytes());
+                let watchers = self.viewers.iter().filter(|viewer| {
+                    viewer
+                        .live(channel)
+                        .is_some_and(SubscriptionModel::is_shown_partials)
+                });
+                assert_eq!(
+                    self.publishers[channel].shows_partial(),
+                    watchers.count() > 0
+                );
+            }
             Step::Broadcast => {
                 let clients = self
                     .hub
@@ -383,7 +420,11 @@ impl World {
             .filter(|viewer| viewer.is_subscribed(channel))
             .count();
         let (publisher, name) = (&self.publishers[channel], CHANNELS[channel]);
-        let sent = |number| Delivery::Message { channel, number };
+        let sent = |number| Delivery::Message {
+            channel,
+            number,
+            told: None,
+        };
         if matches!(method, PublishMethod::Run) {
             let numbers: Vec<String> = (first..=last).map(|number| number.to_string()).collect();
             assert_eq!(
@@ -506,9 +547,18 @@ impl World {
             }
             for sent in sent {
                 match sent {
-                    Delivery::Message { channel, number } => {
+                    Delivery::Message {
+                        channel,
+                        number,
+                        told,
+                    } => {
+                        assert!(
+                            told.is_none_or(|told| told == number),
+                            "{told:?} of {number}"
+                        );
                         viewer.message(channel, number, self.published[channel])
                     }
+                    Delivery::Partial { channel, text } => viewer.partial(channel, text),
                     Delivery::Control {
                         kind,
                         channel,
@@ -658,6 +708,19 @@ impl Viewer {
         subscription.control(kind, data, published);
     }
 
+    /// Takes an unfinished line. It belongs to a subscription that asked for it.
+    fn partial(&mut self, channel: usize, text: String) {
+        let subscription = self.subscriptions[channel]
+            .iter_mut()
+            .find(|subscription| subscription.confirmed && subscription.is_shown_partials())
+            .unwrap_or_else(|| panic!("{text:?} for a subscription that did not ask for it"));
+        assert!(
+            !(text.is_empty() && subscription.partial.is_empty()),
+            "there was none before: {subscription:?}"
+        );
+        subscription.partial = text;
+    }
+
     fn check_at_rest(&self, published: [u64; CHANNELS.len()], paced: bool) {
         let client = self.peer.client();
         if self.is_plain {
@@ -694,6 +757,10 @@ impl Viewer {
 }
 
 impl SubscriptionModel {
+    fn is_shown_partials(&self) -> bool {
+        self.options.as_ref().is_some_and(|options| options.partial)
+    }
+
     /// Takes a message and returns true if it belongs to this subscription. Panics if the message
     /// is wrong there.
     fn takes(&mut self, number: u64, published: u64) -> bool {
@@ -836,6 +903,7 @@ fn decode(mut parcel: &[u8]) -> Vec<Delivery> {
                 sent.push(Delivery::Message {
                     channel,
                     number: number(&message["data"]),
+                    told: message["seq"].as_u64(),
                 });
             }
             ("process_output_batch", Some(channel)) => {
@@ -850,11 +918,15 @@ fn decode(mut parcel: &[u8]) -> Vec<Delivery> {
                     numbers.first().copied(),
                     "{message}"
                 );
-                sent.extend(
-                    numbers
-                        .into_iter()
-                        .map(|number| Delivery::Message { channel, number }),
-                );
+                sent.extend(numbers.into_iter().map(|number| Delivery::Message {
+                    channel,
+                    number,
+                    told: None,
+                }));
+            }
+            ("process_partial", Some(channel)) => {
+                let text = message["data"].as_str().expect("a text").to_owned();
+                sent.push(Delivery::Partial { channel, text });
             }
             (kind, Some(channel)) => {
                 let (kind, data) = (kind.to_owned(), message["data"].clone());

@@ -7,9 +7,10 @@ use std::sync::OnceLock;
 use bytes::Bytes;
 
 use crate::encode::{
-    BatchBuilder, Encoding, Envelope, EventsBuilder, Frames, FramesBuilder, TextBuilder, Timestamp,
+    BatchBuilder, DetailBuilder, Encoding, Envelope, EventsBuilder, Frames, FramesBuilder,
+    LineDetail, TextBuilder, Timestamp,
 };
-use crate::message::{Lines, Message};
+use crate::message::{Data, Lines, Message};
 use crate::sync::{AtomicUsize, Ordering};
 
 /// The messages of one push, in their order, raw.
@@ -21,6 +22,8 @@ pub(crate) enum Run {
     Lines(Lines),
     /// Any other message.
     Message(Box<Message>),
+    /// The pieces of a message with a line that was too long, at least two.
+    Pieces(Vec<Message>),
 }
 
 impl Run {
@@ -28,6 +31,7 @@ impl Run {
         match self {
             Self::Line(_) | Self::Message(_) => 1,
             Self::Lines(lines) => lines.len(),
+            Self::Pieces(pieces) => pieces.len(),
         }
     }
 
@@ -36,6 +40,7 @@ impl Run {
             Self::Line(line) => line.len(),
             Self::Lines(lines) => lines.byte_len(),
             Self::Message(message) => message.size_hint(),
+            Self::Pieces(pieces) => pieces.iter().map(Message::size_hint).sum(),
         }
     }
 }
@@ -48,6 +53,8 @@ pub(crate) struct Style {
     pub(crate) epoch: String,
     /// The most lines in one batch frame.
     pub(crate) batch_lines: usize,
+    /// The most bytes of one message.
+    pub(crate) max_message: usize,
 }
 
 /// A block in one encoding.
@@ -63,7 +70,7 @@ pub(crate) struct Encoded {
 struct Encodings {
     json: OnceLock<Encoded>,
     /// Made for the few blocks that have one of these.
-    others: OnceLock<Box<[OnceLock<Encoded>; 3]>>,
+    others: OnceLock<Box<[OnceLock<Encoded>; 5]>>,
 }
 
 impl Encodings {
@@ -74,6 +81,8 @@ impl Encodings {
             Encoding::Batch => &others()[0],
             Encoding::Text => &others()[1],
             Encoding::Events => &others()[2],
+            Encoding::Detail => &others()[3],
+            Encoding::DetailBatch => &others()[4],
         }
     }
 }
@@ -213,10 +222,19 @@ impl Block {
                 };
                 self.build(messages, builder)
             }
-            Encoding::Batch => {
+            Encoding::Batch | Encoding::DetailBatch => {
                 let lines = style.batch_lines;
                 let builder =
-                    BatchBuilder::new(envelope, timestamp, first_seq, lines, count, bytes);
+                    BatchBuilder::new(envelope, timestamp, first_seq, lines, count, bytes)
+                        .with_max_payload(style.max_message);
+                if encoding == Encoding::Batch {
+                    self.build(messages, builder)
+                } else {
+                    self.build(messages, DetailBatchBuilder(builder.with_detail()))
+                }
+            }
+            Encoding::Detail => {
+                let builder = DetailBuilder::new(envelope, timestamp, first_seq, count, bytes);
                 self.build(messages, builder)
             }
             Encoding::Text => self.build(messages, TextBuilder::new(count, bytes)),
@@ -240,12 +258,13 @@ impl Block {
                     Run::Line(line) => builder.line(line),
                     Run::Message(message) => builder.message(message),
                     Run::Lines(lines) => {
-                        let wanted = start - first..after.min(end) - first;
-                        lines
-                            .iter()
-                            .skip(wanted.start)
-                            .take(wanted.len())
-                            .for_each(|line| builder.line(line));
+                        builder.lines(lines, start - first..after.min(end) - first);
+                    }
+                    Run::Pieces(pieces) => {
+                        for index in start - first..after.min(end) - first {
+                            let continued = index + 1 < pieces.len();
+                            builder.piece(&pieces[index], continued);
+                        }
                     }
                 }
                 start = after;
@@ -261,6 +280,130 @@ trait Build {
     fn line(&mut self, line: &[u8]);
     fn message(&mut self, message: &Message);
     fn build(self) -> Frames;
+
+    /// Appends some of the lines of a run, by their indexes in it.
+    fn lines(&mut self, lines: &Lines, wanted: Range<usize>) {
+        lines
+            .iter()
+            .skip(wanted.start)
+            .take(wanted.len())
+            .for_each(|line| self.line(line));
+    }
+
+    /// Appends one piece of a line. `continued` says whether it goes on in the next message.
+    fn piece(&mut self, message: &Message, _continued: bool) {
+        self.message(message);
+    }
+}
+
+/// Calls `push` with some of the lines of a run and what is known of each.
+fn for_each_detailed(lines: &Lines, wanted: Range<usize>, mut push: impl FnMut(&[u8], LineDetail)) {
+    let first = lines
+        .continued()
+        .partition_point(|&index| (index as usize) < wanted.start);
+    let mut continued = lines.continued()[first..].iter().peekable();
+    let text = lines.iter().skip(wanted.start);
+    for (index, line) in wanted.zip(text) {
+        let detail = LineDetail {
+            stream: lines.stream(),
+            past: lines.is_past(),
+            continued: continued.next_if(|&&next| next as usize == index).is_some(),
+        };
+        push(line, detail);
+    }
+}
+
+fn piece_detail(continued: bool) -> LineDetail {
+    LineDetail {
+        continued,
+        ..LineDetail::default()
+    }
+}
+
+impl Build for DetailBuilder<'_> {
+    fn line(&mut self, line: &[u8]) {
+        self.push_line(line, LineDetail::default());
+    }
+
+    fn message(&mut self, message: &Message) {
+        self.push_message(message, LineDetail::default());
+    }
+
+    fn lines(&mut self, lines: &Lines, wanted: Range<usize>) {
+        for_each_detailed(lines, wanted, |line, detail| self.push_line(line, detail));
+    }
+
+    fn piece(&mut self, message: &Message, continued: bool) {
+        self.push_message(message, piece_detail(continued));
+    }
+
+    fn build(self) -> Frames {
+        self.finish()
+    }
+}
+
+/// Builds batches with detail.
+struct DetailBatchBuilder<'a>(BatchBuilder<'a>);
+
+impl Build for DetailBatchBuilder<'_> {
+    fn line(&mut self, line: &[u8]) {
+        self.0.push_detailed_line(line, LineDetail::default());
+    }
+
+    fn message(&mut self, message: &Message) {
+        self.0.push_message(message);
+    }
+
+    fn lines(&mut self, lines: &Lines, wanted: Range<usize>) {
+        for_each_detailed(lines, wanted, |line, detail| {
+            self.0.push_detailed_line(line, detail);
+        });
+    }
+
+    fn piece(&mut self, message: &Message, continued: bool) {
+        self.0
+            .push_detailed_message(message, piece_detail(continued));
+    }
+
+    fn build(self) -> Frames {
+        self.0.finish()
+    }
+}
+
+impl Build for TextBuilder {
+    fn line(&mut self, line: &[u8]) {
+        self.push_line(line);
+    }
+
+    fn message(&mut self, message: &Message) {
+        self.push_message(message);
+    }
+
+    /// The pieces of a line are joined where the next one is of the same run, and so follows at
+    /// once. The streams of a process may alternate between runs.
+    fn lines(&mut self, lines: &Lines, wanted: Range<usize>) {
+        let last = lines.len() - 1;
+        let mut index = wanted.start;
+        for_each_detailed(lines, wanted, |line, detail| {
+            if detail.continued && index < last {
+                self.push_piece(line);
+            } else {
+                self.push_line(line);
+            }
+            index += 1;
+        });
+    }
+
+    fn piece(&mut self, message: &Message, continued: bool) {
+        match message.data() {
+            Data::Text(text) if continued => self.push_piece(text),
+            _ => self.push_message(message),
+        }
+    }
+
+    fn build(self) -> Frames {
+        self.finish()
+    }
 }
 
 /// Builds one JSON frame for each message.
@@ -303,4 +446,4 @@ macro_rules! impl_build {
     )*};
 }
 
-impl_build!(BatchBuilder<'_>, TextBuilder, EventsBuilder<'_>);
+impl_build!(BatchBuilder<'_>, EventsBuilder<'_>);

@@ -215,6 +215,15 @@ impl Delivery<'_> {
         accepted
     }
 
+    /// Offers an unfinished line, which has no number and may not use the reserve. Returns whether
+    /// it was accepted.
+    pub(super) fn partial(&mut self, frame: bytes::Bytes) -> bool {
+        let offered = self.to.client.outbox.offer_frame(frame);
+        let accepted = self.tally.note(offered) == Some(1);
+        self.tally.offered += u64::from(accepted);
+        accepted
+    }
+
     /// Tells the subscriber that a request is refused. An answer that finds no room counts as
     /// skipped.
     pub(super) fn refuse(&mut self, refusal: SubscribeRefusal) {

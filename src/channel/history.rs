@@ -30,6 +30,8 @@ pub(crate) const CHANNEL_BYTES: usize = 4096;
 pub(crate) struct History {
     blocks: VecDeque<Arc<Block>>,
     bytes: usize,
+    /// Messages of all blocks.
+    messages: u64,
 }
 
 /// The number of bytes by which a history has changed.
@@ -49,6 +51,7 @@ impl History {
         let bytes = block.memory();
         block.charge(bytes);
         self.bytes += bytes;
+        self.messages += block.len() as u64;
         self.blocks.push_back(block);
         change + bytes as isize + self.trim(keep, now)
     }
@@ -65,6 +68,7 @@ impl History {
                 break;
             }
             self.bytes -= front.charged();
+            self.messages -= front.len() as u64;
             change -= front.charged() as isize;
             self.blocks.pop_front();
         }
@@ -109,6 +113,32 @@ impl History {
     pub(crate) fn find(&self, seq: u64) -> Option<&Arc<Block>> {
         let index = self.blocks.partition_point(|block| block.last_seq() < seq);
         self.blocks.get(index)
+    }
+
+    /// Returns how many of the messages before `end`, from `start` on, are not held. They were
+    /// dropped before they were sealed, or are too old.
+    ///
+    /// Linear in blocks where messages between two blocks are missing, which a flood alone causes.
+    pub(crate) fn missing(&self, start: u64, end: u64) -> u64 {
+        let wanted = end.saturating_sub(start);
+        let first = self
+            .blocks
+            .front()
+            .map_or(u64::MAX, |block| block.first_seq());
+        let has_all = self.last_seq().saturating_sub(first) + 1 == self.messages;
+        if has_all && first <= start && end <= self.last_seq() + 1 {
+            return 0;
+        }
+        let from = self
+            .blocks
+            .partition_point(|block| block.last_seq() < start);
+        let held: u64 = self
+            .blocks
+            .range(from..)
+            .take_while(|block| block.first_seq() < end)
+            .map(|block| (block.last_seq() + 1).min(end) - block.first_seq().max(start))
+            .sum();
+        wanted - held
     }
 
     fn last_seq(&self) -> u64 {
@@ -171,7 +201,7 @@ mod tests {
     proptest! {
         #[test]
         fn the_changes_add_up_to_what_is_held_and_stay_within_the_bounds(
-            blocks in prop::collection::vec((1..20usize, 0..3usize), 1..60),
+            blocks in prop::collection::vec((1..20usize, 0..3usize, 0..3u64), 1..60),
             bytes in 500..20_000usize,
             messages in 1..100usize,
         ) {
@@ -179,16 +209,24 @@ mod tests {
             let keep = Keep { messages, bytes, age: u64::MAX };
             let mut history = History::default();
             let (mut held, mut seq) = (0isize, 0u64);
-            for (count, line) in blocks {
-                let block = block(seq + 1, count, lines[line], 0);
-                seq += count as u64;
+            for (count, line, dropped) in blocks {
+                let block = block(seq + 1 + dropped, count, lines[line], 0);
+                seq += dropped + count as u64;
                 held += history.append(Arc::clone(&block), keep, 0);
                 let sum: usize = history.blocks.iter().map(|block| block.memory()).sum();
                 prop_assert_eq!(held, (sum + CHANNEL_BYTES) as isize);
                 prop_assert!(history.bytes <= bytes || history.blocks.len() == 1);
                 let oldest = history.oldest(keep).unwrap();
                 prop_assert!(seq + 1 - oldest <= messages as u64);
-                prop_assert!(history.find(oldest).unwrap().first_seq() <= oldest);
+                let first = history.blocks[0].first_seq();
+                for (start, end) in [(1, seq + 9), (first, seq + 1), (oldest, seq), (seq, seq)] {
+                    let is_held = |seq: &u64| {
+                        let block = history.find(*seq);
+                        block.is_some_and(|block| block.first_seq() <= *seq)
+                    };
+                    let missing = (start..end).filter(|seq| !is_held(seq)).count();
+                    prop_assert_eq!(history.missing(start, end), missing as u64);
+                }
             }
             held += history.clear();
             prop_assert_eq!(held, 0);

@@ -27,6 +27,8 @@ pub(crate) enum Entry {
     Resume(Arc<Subscription>),
     /// A subscriber that wants a range of messages again.
     Refetch(Arc<Subscription>, Range),
+    /// The unfinished line is to be shown.
+    Partial,
     /// The history may hold blocks that are too old.
     Trim,
     /// The history has to make room for those of other channels.
@@ -90,8 +92,16 @@ impl std::ops::AddAssign for Waiting {
     }
 }
 
-/// The number of entries beyond which overflowing messages are only counted: 3 MB of notes.
-const MAX_ENTRIES: usize = 64 * 1024;
+/// The outcome of a push.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Pushed {
+    /// The entry waits. The amount is all that waits now, this entry included.
+    Accepted(Waiting),
+    /// The queue was at its bound, and the messages were only counted. `first` is true for the
+    /// first of them since the count was last taken: its publisher has the channel sealed, and with
+    /// it the others are accounted for.
+    Dropped { first: bool },
+}
 
 /// The queue between the publishers of a channel and its sealer.
 ///
@@ -101,8 +111,7 @@ pub(crate) struct Ingest {
     queue: SegQueue<Entry>,
     /// Messages (upper 24 bits) and bytes (lower 40) that wait.
     waiting: AtomicU64,
-    /// Messages that found the queue at its bound, and no place for a note of it either.
-    overflowed: AtomicU64,
+    overflow: Overflowed,
     /// Reserved messages that wait.
     reserved: AtomicUsize,
 }
@@ -112,13 +121,12 @@ impl Ingest {
         Self {
             queue: SegQueue::new(),
             waiting: AtomicU64::new(0),
-            overflowed: AtomicU64::new(0),
+            overflow: Overflowed::default(),
             reserved: AtomicUsize::new(0),
         }
     }
 
-    /// Pushes an entry without waiting. Returns the amount that waits now, this entry included.
-    /// Over `bound` the entry is not pushed but counted.
+    /// Pushes an entry without waiting. At `bound`, messages are not pushed but counted.
     ///
     /// A status or an error enters all the same, as it has a reserve in the clients' queues: a
     /// process's last lines may have filled this queue just before its exit status. The number of
@@ -126,44 +134,43 @@ impl Ingest {
     ///
     /// The bound is met only when publishers push faster than one of them can seal. An empty queue
     /// takes an entry of any size.
-    pub(crate) fn push(&self, entry: Entry, bound: Waiting) -> Waiting {
+    pub(crate) fn push(&self, entry: Entry, bound: Waiting) -> Pushed {
         let weight = entry.weight();
-        if weight.messages > 0 {
-            let reserved =
-                entry.is_reserved() && self.reserved.fetch_add(1, Ordering::Relaxed) < MAX_RESERVED;
-            let mut waiting =
-                Waiting::unpack(self.waiting.fetch_add(weight.pack(), Ordering::Relaxed));
-            if waiting.exceeds(bound) && !reserved {
-                self.waiting.fetch_sub(weight.pack(), Ordering::Relaxed);
-                self.overflow(weight.messages as u64);
-                if entry.is_reserved() {
-                    self.reserved.fetch_sub(1, Ordering::Relaxed);
-                }
-                return waiting;
-            }
-            self.queue.push(entry);
-            waiting += weight;
-            waiting
+        let waiting = if weight.messages == 0 {
+            self.waiting()
         } else {
-            let overflowed = self.take_overflowed();
-            if overflowed > 0 {
-                self.queue.push(Entry::Overflowed(overflowed));
+            match self.admit(&entry, weight, bound) {
+                Some(waiting) => waiting,
+                None => return self.overflow.count(weight.messages as u64),
             }
-            self.queue.push(entry);
-            Waiting::unpack(self.waiting.load(Ordering::Relaxed))
+        };
+        // One note for all messages that found no room since the last entry, at their place.
+        let overflowed = self.overflow.take();
+        if overflowed > 0 {
+            self.queue.push(Entry::Overflowed(overflowed));
         }
+        self.queue.push(entry);
+        Pushed::Accepted(waiting)
     }
 
-    /// Notes that so many messages found no room, at their place among the others.
-    ///
-    /// When even such notes pile up, the messages are only counted. Then their number is exact, and
-    /// their place is where the sealer comes to the count.
-    fn overflow(&self, messages: u64) {
-        if self.queue.len() < MAX_ENTRIES {
-            self.queue.push(Entry::Overflowed(messages));
-        } else {
-            self.overflowed.fetch_add(messages, Ordering::Relaxed);
+    /// Claims room for messages. Returns all that waits then, or `None` when there is no room.
+    fn admit(&self, entry: &Entry, weight: Waiting, bound: Waiting) -> Option<Waiting> {
+        let is_reserved = entry.is_reserved();
+        let has_place = is_reserved && self.reserved.fetch_add(1, Ordering::Relaxed) < MAX_RESERVED;
+        // A load first: publishers that only drop must not take the counter from the sealer.
+        if has_place || !self.waiting().exceeds(bound) {
+            let mut waiting =
+                Waiting::unpack(self.waiting.fetch_add(weight.pack(), Ordering::Relaxed));
+            if has_place || !waiting.exceeds(bound) {
+                waiting += weight;
+                return Some(waiting);
+            }
+            self.release(weight);
         }
+        if is_reserved {
+            self.reserved.fetch_sub(1, Ordering::Relaxed);
+        }
+        None
     }
 
     /// Returns the amount that waits now.
@@ -191,12 +198,36 @@ impl Ingest {
         self.waiting.fetch_sub(taken.pack(), Ordering::Relaxed);
     }
 
-    /// Takes the number of messages that were only counted.
+    /// Takes the number of messages that found no room and have no note in the queue.
     pub(crate) fn take_overflowed(&self) -> u64 {
-        if self.overflowed.load(Ordering::Relaxed) == 0 {
+        self.overflow.take()
+    }
+}
+
+/// The number of messages that found no room and have no note in the queue.
+///
+/// All its changes are read-modify-writes of one location, hence in one order. A publisher that
+/// raises the count from 0 has the channel sealed after that. A publisher that finds it raised adds
+/// to a count that is not taken yet, so the pass that the first one asked for takes both: no count
+/// is left behind. Relaxed: the request of the first publisher orders its own change before that
+/// pass, and the count guards no data.
+// On a cache line of its own: publishers that only drop write nothing else.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct Overflowed(AtomicU64);
+
+impl Overflowed {
+    fn count(&self, messages: u64) -> Pushed {
+        Pushed::Dropped {
+            first: self.0.fetch_add(messages, Ordering::Relaxed) == 0,
+        }
+    }
+
+    fn take(&self) -> u64 {
+        if self.0.load(Ordering::Relaxed) == 0 {
             return 0;
         }
-        self.overflowed.swap(0, Ordering::Relaxed)
+        self.0.swap(0, Ordering::Relaxed)
     }
 }
 
@@ -244,13 +275,10 @@ mod tests {
         ingest.push(line(), BOUND);
         assert!(matches!(ingest.pop(&token), Some(Entry::Run(_))));
         assert!(matches!(ingest.pop(&token), Some(Entry::Run(_))));
-        for _ in 0..3 {
-            assert!(matches!(ingest.pop(&token), Some(Entry::Overflowed(1))));
-        }
+        assert!(matches!(ingest.pop(&token), Some(Entry::Overflowed(3))));
         assert!(matches!(ingest.pop(&token), Some(Entry::Join(_))));
-        assert!(matches!(ingest.pop(&token), Some(Entry::Overflowed(1))));
         assert!(ingest.pop(&token).is_none());
-        assert_eq!(ingest.take_overflowed(), 0);
+        assert_eq!(ingest.take_overflowed(), 1, "the one after the join");
     }
 
     #[test]
@@ -272,23 +300,21 @@ mod tests {
     }
 
     #[test]
-    fn notes_of_what_found_no_room_are_bounded_and_their_count_is_not_lost() {
+    fn what_finds_no_room_takes_none_and_the_first_of_it_has_the_channel_sealed() {
         let ingest = Ingest::new();
         let token = token();
-        for _ in 0..MAX_ENTRIES + 10 {
-            ingest.push(line(), BOUND);
+        let dropped = |first| Pushed::Dropped { first };
+        for _ in 0..2 {
+            assert!(matches!(ingest.push(line(), BOUND), Pushed::Accepted(_)));
         }
-        assert_eq!(ingest.len(), MAX_ENTRIES);
-        let mut noted = 0;
-        while let Some(entry) = ingest.pop(&token) {
-            if let Entry::Overflowed(messages) = entry {
-                noted += messages;
-            }
+        assert_eq!(ingest.push(line(), BOUND), dropped(true));
+        for _ in 0..100_000 {
+            assert_eq!(ingest.push(line(), BOUND), dropped(false));
         }
-        assert_eq!(
-            noted + ingest.take_overflowed() + 2,
-            MAX_ENTRIES as u64 + 10
-        );
+        assert_eq!(ingest.len(), 2);
+        while ingest.pop(&token).is_some() {}
+        assert_eq!(ingest.take_overflowed(), 100_001);
+        assert_eq!(ingest.push(line(), BOUND), dropped(true));
     }
 
     #[test]
@@ -304,10 +330,11 @@ mod tests {
         }
         assert_eq!(
             ingest.len(),
-            2 + MAX_RESERVED + 1 + 5,
-            "two lines, the statuses, and a note of each that found no room"
+            2 + MAX_RESERVED + 1,
+            "two lines, the statuses, and a note of the line before them that found no room"
         );
         while ingest.pop(&token).is_some() {}
+        assert_eq!(ingest.take_overflowed(), 5);
         ingest.push(status(), BOUND);
         assert_eq!(
             (ingest.len(), ingest.take_overflowed()),

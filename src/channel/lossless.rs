@@ -2,7 +2,6 @@
 //! within a bound.
 
 use std::collections::HashMap;
-use std::ops::Range;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -117,46 +116,41 @@ impl Lossless {
         if lines.is_empty() {
             return;
         }
-        let (text, spans) = std::mem::take(lines).into_parts();
+        let channel = self.publisher.target();
         let mut left = Unpublished {
+            // Cut first, so that there is room for each piece of a long line.
+            run: channel.profile.size_bound.cut(std::mem::take(lines)),
             lines,
-            text,
             next: 0,
-            spans,
         };
-        while left.next < left.spans.len() {
-            let piece = self.piece(&left.spans, left.next);
+        while left.next < left.run.len() {
+            let end = self.piece_end(&left.run, left.next);
+            let piece = left.run.slice(left.next..end);
             let weight = Waiting {
                 messages: piece.len(),
-                bytes: left.spans[piece.clone()]
-                    .iter()
-                    .map(|&(start, end)| (end - start) as usize)
-                    .sum(),
+                bytes: piece.byte_len(),
             };
             self.room(weight).await;
-            left.next = piece.end;
-            self.publisher.send_lines(Lines::from_parts(
-                left.text.clone(),
-                left.spans[piece].to_vec(),
-            ));
+            left.next = end;
+            self.publisher.send_lines(piece);
         }
     }
 
-    /// Returns the next lines that are published at once, by their indexes.
-    fn piece(&self, spans: &[(u32, u32)], start: usize) -> Range<usize> {
+    /// Returns the end of the lines from `start` on that are published at once.
+    fn piece_end(&self, lines: &Lines, start: usize) -> usize {
         let channel = self.publisher.target();
         let limits = channel.shared.config.limits();
-        let most = spans.len().min(start + (limits.messages / 2).max(1));
-        let mut end = start + 1;
-        let mut weight = weight_of(channel, spans[start]);
-        while end < most {
-            weight += weight_of(channel, spans[end]);
-            if weight > limits.bytes / 2 {
+        let most = lines.len().min(start + (limits.messages / 2).max(1));
+        let mut end = start;
+        let mut weight = 0;
+        for len in lines.line_lens().skip(start).take(most - start) {
+            weight += weight_of(channel, len);
+            if weight > limits.bytes / 2 && end > start {
                 break;
             }
             end += 1;
         }
-        start..end
+        end
     }
 
     /// Waits until every subscriber has room for a piece, or has been waited for long enough. The
@@ -270,18 +264,14 @@ impl Lossless {
 /// Lines that are not published yet. They go back to the caller, also when the future is dropped.
 struct Unpublished<'a> {
     lines: &'a mut Lines,
-    text: bytes::Bytes,
-    spans: Vec<(u32, u32)>,
+    run: Lines,
     next: usize,
 }
 
 impl Drop for Unpublished<'_> {
     fn drop(&mut self) {
-        if self.next < self.spans.len() {
-            *self.lines = Lines::from_parts(
-                std::mem::take(&mut self.text),
-                self.spans.split_off(self.next),
-            );
+        if self.next < self.run.len() {
+            *self.lines = self.run.slice(self.next..self.run.len());
         }
     }
 }
@@ -300,12 +290,6 @@ fn weight(channel: &Channel, waiting: Waiting) -> usize {
     waiting.messages * envelope_bytes(channel) + waiting.bytes * MAX_ESCAPED_BYTES
 }
 
-fn weight_of(channel: &Channel, (start, end): (u32, u32)) -> usize {
-    weight(
-        channel,
-        Waiting {
-            messages: 1,
-            bytes: (end - start) as usize,
-        },
-    )
+fn weight_of(channel: &Channel, bytes: usize) -> usize {
+    weight(channel, Waiting { messages: 1, bytes })
 }

@@ -103,6 +103,10 @@ impl SealPass {
             Some(Entry::Refetch(subscription, range)) => {
                 sealer.refetch(&subscription, range, &mut self.tally);
             }
+            Some(Entry::Partial) => {
+                sealer.apply(&mut self.changes);
+                sealer.show_partial(&mut self.tally);
+            }
             Some(Entry::Trim) => sealer.trim(),
             Some(Entry::Forget) => sealer.forget(),
         }
@@ -154,9 +158,11 @@ impl SealPass {
     fn skip_for_all(&mut self, sealer: &Sealer<'_>) {
         sealer.apply(&mut self.changes);
         let channel = sealer.channel();
+        let messages = std::mem::take(&mut self.overflowed);
         let first = channel.seq() + 1;
-        let last = channel.seq() + std::mem::take(&mut self.overflowed);
+        let last = channel.seq() + messages;
         sealer.advance_to(last);
+        channel.count_dropped(messages);
         let skipped = self.tally.skipped;
         for subscription in channel.subscribers.load().iter() {
             if channel.profile.reaches(subscription) {

@@ -1,7 +1,8 @@
 //! The properties of a channel that never change.
 
-use super::block::Style;
+use super::block::{Run, Style};
 use super::client::ClientKind;
+use super::size_bound::{SizeBound, TooLong};
 use super::subscription::Subscription;
 use crate::message::ChannelName;
 
@@ -21,6 +22,7 @@ pub(super) struct Profile {
     pub(super) name: Option<ChannelName>,
     pub(super) style: Style,
     pub(super) overflow: Overflow,
+    pub(super) size_bound: SizeBound,
 }
 
 impl Profile {
@@ -29,6 +31,14 @@ impl Profile {
         self.name
             .as_ref()
             .expect("only channels with a name are subscribed to with options")
+    }
+
+    /// Cuts the lines of a run that are too long for a message. Linear in the run.
+    ///
+    /// # Errors
+    /// [`TooLong`] for any other message that is too long.
+    pub(super) fn fit(&self, run: Run) -> Result<Run, TooLong> {
+        self.size_bound.fit(run, &self.style.envelope)
     }
 
     /// Returns whether a subscription gets the messages of this channel. An HTTP stream is a member

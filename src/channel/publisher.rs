@@ -122,12 +122,29 @@ impl Publisher {
     /// Shows the line that the process is still writing to subscriptions with `partial`. An empty
     /// text says that there is none any more.
     ///
-    /// The latest text wins, at most ten times a second. It is never kept, numbered or counted.
-    pub fn show_partial(&self, _text: &[u8]) {}
+    /// The latest text wins, at most ten times a second. It is never kept in a history and has no
+    /// number. A `\r` begins it anew. A final status ends it.
+    ///
+    /// The text is remembered while no subscription sees it, for one that comes later. So a caller
+    /// shows each change, watched or not. It costs a copy of the text, and no line waits for it.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let hub = outrace::Hub::new();
+    /// let build = hub.publisher("process:build")?;
+    /// build.show_partial(b"downloading 10%");
+    /// build.show_partial(b"downloading 10%\rdownloading 20%");
+    /// build.send_line("downloading 10%\rdownloading 20%, done");
+    /// build.show_partial(b"");
+    /// # Ok(()) }
+    /// ```
+    pub fn show_partial(&self, text: &[u8]) {
+        self.channel.show_partial(text);
+    }
 
     /// Returns whether a subscription of this channel asked for `partial`.
     pub fn shows_partial(&self) -> bool {
-        false
+        self.channel.shows_partial()
     }
 
     /// Publishes a message of any type.

@@ -44,6 +44,11 @@ impl Recorder {
         self.totals.count_overrun(messages);
     }
 
+    /// Records messages that their channel took no more, whoever is subscribed to it.
+    pub(super) fn dropped(&self, messages: u64) {
+        self.totals.count_dropped(messages);
+    }
+
     /// Records a pass that panicked.
     pub(super) fn panicked(&self) {
         self.totals.count_panicked();

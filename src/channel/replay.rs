@@ -70,6 +70,26 @@ impl<'a, 'd> Replay<'a, 'd> {
         }
         self.delivery
             .tell_last_gap(&mut cursor.gap, self.past.last + 1)
+            && self.show_partial(cursor)
+    }
+
+    /// Shows the unfinished line if the subscription is to see another text. Returns false when
+    /// there was no room.
+    fn show_partial(&mut self, cursor: &mut Cursor) -> bool {
+        if !cursor.owes_partial {
+            return true;
+        }
+        let envelope = &self.delivery.channel.style.envelope;
+        if let Some((frame, is_empty)) = self.delivery.to.channel.partial.frame(envelope)
+            && (cursor.has_partial || !is_empty)
+        {
+            if !self.delivery.partial(frame) {
+                return false;
+            }
+            cursor.has_partial = !is_empty;
+        }
+        cursor.owes_partial = false;
+        true
     }
 
     /// Sets a new subscription's place and tells it. Returns false when there was no room.
@@ -96,21 +116,32 @@ impl<'a, 'd> Replay<'a, 'd> {
             Some(_) => tail.map_or((oldest, oldest - 1), |start| (start, 0)),
             None => (tail.unwrap_or(next), 0),
         };
+        let untold = self.untold(start, next);
         let frame = encode::subscribed(
             self.delivery.to.encoding,
             self.delivery.channel.name(),
             epoch,
             start - 1,
-            next - start,
-            lost,
+            next - start - untold,
+            lost + untold,
             &HubShared::timestamp(),
         );
         if !self.delivery.control(frame) {
             return false;
         }
         cursor.announced = true;
+        cursor.owes_partial = tracked.partial;
         cursor.behind = (start < next || !cursor.refetches.is_empty()).then_some(start);
         true
+    }
+
+    /// Returns how many messages of a replay the subscription misses without being told of a gap:
+    /// they were dropped when they were published, and it did not ask for gaps.
+    fn untold(&self, start: u64, end: u64) -> u64 {
+        if self.delivery.to.tells_gaps() {
+            return 0;
+        }
+        self.past.history.missing(start, end)
     }
 
     /// Sends a range again. Returns false when there was no room for all of it.
@@ -146,7 +177,7 @@ impl<'a, 'd> Replay<'a, 'd> {
             // Nothing is kept: an empty range at the place that was asked for.
             (asked.from, asked.from - 1)
         };
-        let kept = to + 1 - from;
+        let kept = to + 1 - from - self.untold(from, to + 1);
         let lost = asked.to - asked.from + 1 - kept;
         let name = self.delivery.channel.name();
         let frame = encode::replay(name, epoch, from, to, lost, &HubShared::timestamp());
@@ -233,7 +264,7 @@ mod tests {
     use super::super::subscription::Subscription;
     use super::super::tally::Tally;
     use super::super::testing::{
-        Told, channel_with, contiguous, numbered_block, subscription, write,
+        Told, channel_with, contiguous, numbered_block, received, subscription, write,
     };
     use super::*;
     use crate::config::Config;
@@ -245,6 +276,8 @@ mod tests {
     enum Step {
         /// A block of this many lines.
         Block(usize),
+        /// Messages that the channel's queue could not take.
+        Dropped(u64),
         /// A request for a range, by how many messages it lies back and how long it is.
         Refetch(u64, u64),
         /// The writer writes this many parcels.
@@ -254,6 +287,7 @@ mod tests {
     fn steps() -> impl Strategy<Value = Vec<Step>> {
         let step = prop_oneof![
             4 => (1..9usize).prop_map(Step::Block),
+            1 => (1..9u64).prop_map(Step::Dropped),
             1 => (0..30u64, 1..20u64).prop_map(|(back, len)| Step::Refetch(back, len)),
             3 => (0..4usize).prop_map(Step::Write),
         ];
@@ -305,6 +339,20 @@ mod tests {
                 tally: &mut self.tally,
             };
             delivery.live(&mut self.cursor.gap, &block);
+        }
+
+        fn drop_messages(&mut self, messages: u64) {
+            let first = self.last + 1;
+            self.last += messages;
+            if self.cursor.is_deferred() {
+                return self.catch_up();
+            }
+            let mut delivery = Delivery {
+                channel: &self.channel.profile,
+                to: &self.to,
+                tally: &mut self.tally,
+            };
+            delivery.overrun(&mut self.cursor.gap, first, messages);
         }
 
         fn catch_up(&mut self) {
@@ -390,6 +438,7 @@ mod tests {
             for step in steps {
                 match step {
                     Step::Block(lines) => room.publish(lines),
+                    Step::Dropped(messages) => room.drop_messages(messages),
                     Step::Refetch(back, len) => ranges += usize::from(room.refetch(back, len)),
                     Step::Write(parcels) => {
                         if write(&mut reader, &room.to.client, parcels, &mut told) {
@@ -421,6 +470,56 @@ mod tests {
                 prop_assert_eq!(contiguous(messages, *from).0, to + 1);
             }
         }
+    }
+
+    /// Subscribes to a channel that kept 1 to 8, dropped 9 to 12, kept 13 to 20 and dropped 21.
+    /// Returns what is told.
+    fn told_of_a_flood(options: SubscribeOptions, ranges: &[(u64, u64)]) -> String {
+        let mut room = Room::new(100, 1000, options);
+        for (lines, dropped) in [(8, 4), (8, 1)] {
+            let block = Arc::new(numbered_block(room.last + 1, &vec![false; lines]));
+            room.last = block.last_seq() + dropped;
+            room.history.append(block, room.keep, 0);
+        }
+        room.catch_up();
+        for &(from, to) in ranges {
+            let epoch = room.channel.epoch().to_owned();
+            let range = Range { epoch, from, to };
+            assert!(room.cursor.ask_again(range, room.last + 1));
+        }
+        room.catch_up();
+        received(&room.to.client)
+    }
+
+    #[test]
+    fn what_a_flood_has_dropped_is_lost_to_a_replay_without_gaps() {
+        let tail = |gaps, messages| SubscribeOptions {
+            gaps,
+            tail: Some(messages),
+            ..SubscribeOptions::default()
+        };
+        for (messages, seq, replayed, lost) in [
+            (0, 21, 0, 0),
+            (1, 20, 0, 1),
+            (3, 18, 2, 1),
+            (9, 12, 8, 1),
+            (11, 10, 8, 3),
+            (14, 7, 9, 5),
+            (1000, 0, 16, 5),
+        ] {
+            let told = told_of_a_flood(tail(false, messages), &[]);
+            let answer = format!(r#""seq":{seq},"replayed":{replayed},"lost":{lost}}}"#);
+            assert!(told.contains(&answer), "{messages}: {told}");
+            assert_eq!(told.matches("process_output").count(), replayed);
+            // With gaps, they are told where they stood.
+            let told = told_of_a_flood(tail(true, messages), &[]);
+            let messages = replayed + lost;
+            let answer = format!(r#""seq":{seq},"replayed":{messages},"lost":0}}"#);
+            assert!(told.contains(&answer), "{told}");
+            assert_eq!(told.contains(r#"{"from":21,"to":21,"count":1}"#), lost > 0);
+        }
+        let told = told_of_a_flood(SubscribeOptions::default(), &[(7, 14)]);
+        assert!(told.contains(r#""from":7,"to":14,"lost":4}"#), "{told}");
     }
 
     #[test]

@@ -38,6 +38,12 @@ impl SealFlag {
             .map(SealToken)
     }
 
+    /// Returns whether no thread was the sealer a moment ago. Relaxed: a hint for callers that only
+    /// want to help.
+    pub(super) fn is_idle(&self) -> bool {
+        self.requests.load(Ordering::Relaxed) == 0
+    }
+
     /// Returns the number of passes that have ended. A pass that begins after a push finds it, so
     /// two passes that end after a push have found it for certain.
     pub(super) fn passes(&self) -> usize {

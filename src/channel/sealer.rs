@@ -161,6 +161,26 @@ impl<'a> Sealer<'a> {
         });
     }
 
+    /// Shows the unfinished line to each subscription that asked for it. One without room gets the
+    /// latest text once it has room.
+    ///
+    /// Linear in subscribers.
+    pub(super) fn show_partial(&self, tally: &mut Tally) {
+        self.channel.partial.shown(self.channel.shared.clock.now());
+        for subscription in self.channel.subscribers.load().iter() {
+            if let Some(tracked) = subscription.tracked()
+                && tracked.partial
+                && self.channel.profile.reaches(subscription)
+            {
+                tally.reached.clients += 1;
+                let mut cursor = tracked.cursor(&self.token);
+                cursor.owes_partial = true;
+                let mut delivery = self.delivery(subscription, tally);
+                self.replay(&mut delivery, &mut cursor);
+            }
+        }
+    }
+
     fn with_cursor(
         &self,
         subscription: &Subscription,

@@ -10,10 +10,12 @@ use super::clock::Clock;
 use super::history::{ByteChange, Keep};
 use super::ingest::Waiting;
 use super::listing::Listing;
+use super::partial::PartialClock;
 use super::recorder::Recorder;
 use super::ticker::Ticker;
 use crate::config::Config;
 use crate::encode::Timestamp;
+use crate::outbox::MAX_MESSAGES;
 use crate::stats::Totals;
 use crate::sync::{AtomicU64, AtomicUsize, Ordering};
 
@@ -31,6 +33,7 @@ pub(crate) struct HubShared {
     pub(crate) listing: Listing,
     pub(super) clock: Arc<Clock>,
     pub(super) ticker: Arc<Ticker>,
+    pub(super) partial_clock: Arc<PartialClock>,
     /// The bounds of one channel's history. Nothing is kept when they allow no messages.
     pub(super) keep: Keep,
     /// Bytes of all histories.
@@ -38,13 +41,14 @@ pub(crate) struct HubShared {
     epochs: AtomicU64,
     /// A channel with this much waiting is sealed by the publisher that filled it.
     pub(super) enough_waiting: Waiting,
-    /// A channel with this much waiting takes no more. That is one client's queue, and more would
-    /// find no room there either.
+    /// A channel with this much waiting takes no more. Without a history that is one client's
+    /// queue: more would find no room there either.
     pub(super) most_waiting: Waiting,
 }
 
 /// The fewest messages that a channel with a history takes while another thread seals. The history
-/// keeps them whatever room the clients have, so a burst must not end at the size of one queue.
+/// keeps them whatever room the clients have, so a burst must not end at the size of one queue. A
+/// larger history takes as much as it keeps, in messages and in bytes.
 const MIN_WAITING_WITH_HISTORY: usize = 64 * 1024;
 
 impl HubShared {
@@ -58,14 +62,20 @@ impl HubShared {
             },
             most_waiting: Waiting {
                 messages: if config.history > 0 {
-                    config.queue.max(MIN_WAITING_WITH_HISTORY)
+                    let kept = config.history.min(MAX_MESSAGES);
+                    config.queue.max(MIN_WAITING_WITH_HISTORY).max(kept)
                 } else {
                     config.queue.max(1024)
                 },
-                bytes: config.queue_bytes,
+                bytes: if config.history > 0 {
+                    config.queue_bytes.max(config.history_bytes)
+                } else {
+                    config.queue_bytes
+                },
             },
             recorder: Recorder::new(Arc::clone(&totals), Arc::clone(&clock)),
             ticker: Arc::new(Ticker::new(Arc::clone(&clock))),
+            partial_clock: Arc::new(PartialClock::new(Arc::clone(&clock))),
             totals,
             clock,
             room: Notify::new(),

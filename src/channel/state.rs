@@ -8,10 +8,12 @@ use super::client::Client;
 use super::history::History;
 use super::ingest::Ingest;
 use super::numbering::Numbering;
+use super::partial::PartialLine;
 use super::pins::Pins;
 use super::profile::{Overflow, Profile};
 use super::seal::{ScheduleFlag, SealFlag, SealerCell};
 use super::shared::HubShared;
+use super::size_bound::SizeBound;
 use super::subscribers::Subscribers;
 use crate::encode::Envelope;
 use crate::message::{ChannelName, Message, StatusReport};
@@ -45,6 +47,7 @@ pub(crate) struct Channel {
     /// Raised while the ticker is to seal this channel.
     pub(super) scheduled: ScheduleFlag,
     pub(super) numbering: Numbering,
+    pub(super) partial: PartialLine,
     /// The last blocks, when the hub keeps them.
     pub(super) history: Option<SealerCell<History>>,
     /// Bytes that the history holds.
@@ -52,6 +55,7 @@ pub(crate) struct Channel {
     /// The collection that keeps the channel; `None` for the channel of all clients.
     owner: Option<Weak<dyn ChannelOwner>>,
     skipped: AtomicU64,
+    dropped: AtomicU64,
     /// The time of the last publication or replay, in nanoseconds since the hub began.
     used_at: AtomicU64,
     /// The time at which the flush that is due was asked for, by the same clock; 0 when none was.
@@ -70,10 +74,14 @@ impl Channel {
     ) -> Self {
         // The channel of all clients has neither latecomers nor options.
         let history = (name.is_some() && shared.keeps_history()).then(SealerCell::default);
+        let envelope = Envelope::new(name.as_ref());
+        let max_message = shared.config.max_outgoing_message;
         Self {
             profile: Profile {
+                size_bound: SizeBound::new(max_message, &envelope),
                 style: Style {
-                    envelope: Envelope::new(name.as_ref()),
+                    envelope,
+                    max_message,
                     epoch: shared.epoch(),
                     batch_lines: (shared.config.queue / 2).clamp(1, MAX_BATCH_LINES),
                 },
@@ -88,10 +96,12 @@ impl Channel {
             sealer: SealFlag::default(),
             scheduled: ScheduleFlag::default(),
             numbering: Numbering::default(),
+            partial: PartialLine::default(),
             history,
             kept_bytes: AtomicUsize::new(0),
             owner: None,
             skipped: AtomicU64::new(0),
+            dropped: AtomicU64::new(0),
             used_at: AtomicU64::new(0),
             asked_at: AtomicU64::new(0),
             status: Mutex::default(),
@@ -196,6 +206,16 @@ impl Channel {
 
     pub(super) fn count_skipped(&self, messages: u64) {
         self.skipped.fetch_add(messages, Ordering::Relaxed);
+    }
+
+    /// Returns the number of messages that found the channel's queue full.
+    pub(crate) fn dropped(&self) -> u64 {
+        self.dropped.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn count_dropped(&self, messages: u64) {
+        self.dropped.fetch_add(messages, Ordering::Relaxed);
+        self.shared.recorder.dropped(messages);
     }
 
     /// Returns the last status published. Of several publishers' statuses it is the one that came

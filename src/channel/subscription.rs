@@ -35,6 +35,8 @@ pub(crate) struct Subscription {
 pub(crate) struct Tracked {
     /// Whether it is told of skipped messages.
     pub(super) gaps: bool,
+    /// Whether it is shown the unfinished line.
+    pub(super) partial: bool,
     /// The replay that it asked for at its join.
     pub(super) tail: Option<u64>,
     pub(super) since: Option<Since>,
@@ -51,6 +53,10 @@ pub(super) struct Cursor {
     pub(super) behind: Option<u64>,
     /// The ranges to be sent again.
     pub(super) refetches: VecDeque<Refetch>,
+    /// The latest text of the unfinished line is to be shown.
+    pub(super) owes_partial: bool,
+    /// The subscriber was shown a text that is not empty.
+    pub(super) has_partial: bool,
 }
 
 impl Cursor {
@@ -141,6 +147,7 @@ impl Subscription {
         let tracked = options.map(|options| {
             Box::new(Tracked {
                 gaps: options.gaps,
+                partial: options.partial,
                 tail: options.tail,
                 since: options.since,
                 cursor: SealerCell::default(),
@@ -183,6 +190,11 @@ impl Subscription {
 
     pub(super) fn tracked(&self) -> Option<&Tracked> {
         self.tracked.as_deref()
+    }
+
+    /// Returns whether the subscriber is shown the unfinished line.
+    pub(super) fn shows_partial(&self) -> bool {
+        self.tracked().is_some_and(|tracked| tracked.partial)
     }
 
     /// Returns whether the subscriber is told of skipped messages.

@@ -51,11 +51,9 @@ pub(super) fn subscription_of(
     channel: &Arc<Channel>,
     options: Option<SubscribeOptions>,
 ) -> Arc<Subscription> {
-    let encoding = if options.as_ref().is_some_and(|options| options.batch) {
-        Encoding::Batch
-    } else {
-        Encoding::Json
-    };
+    let encoding = options.as_ref().map_or(Encoding::Json, |options| {
+        Encoding::of_web_socket(options.batch, options.detail)
+    });
     let channel = Arc::clone(channel);
     Arc::new(Subscription::new(client, channel, encoding, options))
 }

@@ -5,6 +5,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use super::alarm::Alarm;
+use super::partial::PartialClock;
 use super::registry::Registry;
 use super::shared::HubShared;
 use super::ticker::Attendance;
@@ -23,17 +24,29 @@ pub(crate) fn start_ticker(shared: &HubShared, registry: &Arc<Registry>) {
             .keeps_history()
             .then(|| (shared.config.history_age / 4).clamp(MIN_SWEEP_INTERVAL, MAX_SWEEP_INTERVAL));
         // Weak: the task does not keep the hub.
-        tokio::spawn(run(attendance, Arc::downgrade(registry), interval));
+        let partials = Arc::clone(&shared.partial_clock);
+        tokio::spawn(run(
+            attendance,
+            partials,
+            Arc::downgrade(registry),
+            interval,
+        ));
     }
 }
 
-/// Flushes until the hub has ended, and sweeps once every `interval`.
-async fn run(ticker: Attendance, registry: Weak<Registry>, interval: Option<Duration>) {
+/// Flushes and shows unfinished lines until the hub has ended, and sweeps once every `interval`.
+async fn run(
+    ticker: Attendance,
+    partials: Arc<PartialClock>,
+    registry: Weak<Registry>,
+    interval: Option<Duration>,
+) {
     let mut alarm = Alarm::new();
     let mut sweep = std::pin::pin!(tokio::time::sleep(interval.unwrap_or_default()));
     loop {
         tokio::select! {
             alive = ticker.wait() => if !alive { return },
+            () = partials.run() => {}
             () = &mut sweep, if interval.is_some() => {
                 if let Some(registry) = registry.upgrade() {
                     registry.sweep();

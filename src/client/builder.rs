@@ -68,6 +68,8 @@ impl Watcher {
                 tail: None,
                 batch: true,
                 resume: true,
+                detail: true,
+                partial: false,
             },
         }
     }
@@ -143,6 +145,20 @@ impl WatcherBuilder {
     /// costs the server, the network and the watcher less. The events are the same.
     pub fn batch(mut self, batch: bool) -> Self {
         self.options.batch = batch;
+        self
+    }
+
+    /// Sets whether each line tells its stream, and whether it is a piece of a longer one. It does
+    /// by default.
+    pub fn detail(mut self, detail: bool) -> Self {
+        self.options.detail = detail;
+        self
+    }
+
+    /// Sets whether the line that a process is still writing is shown as it grows, as
+    /// [`Event::Partial`](super::Event::Partial). Off by default.
+    pub fn partial(mut self, partial: bool) -> Self {
+        self.options.partial = partial;
         self
     }
 

@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 
 use crate::message::{ChannelName, Status};
 
-use super::event::Event;
+use super::event::{Event, LineDetail};
 use super::tracked_channel::TrackedChannel;
 
 /// A message of the server. Its `data` is parsed when the type is known.
@@ -26,6 +26,12 @@ struct ServerMessage<'a> {
     seq: Option<u64>,
     #[serde(borrow, default)]
     timestamp: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    stream: Option<Cow<'a, str>>,
+    #[serde(default)]
+    continued: bool,
+    #[serde(default)]
+    past: bool,
 }
 
 /// The data of `process_status`.
@@ -78,6 +84,11 @@ fn decode_known(
         None => ChannelName::parse(name).ok()?,
     };
     let data = message.data.map_or("null", RawValue::get);
+    let detail = LineDetail {
+        is_stderr: message.stream.as_deref() == Some("stderr"),
+        is_continued: message.continued,
+        is_past: message.past,
+    };
     let timestamp = || message.timestamp.as_deref().unwrap_or_default().to_owned();
     match &*message.kind {
         "subscribed" => {
@@ -118,7 +129,7 @@ fn decode_known(
             let lines: Vec<String> = serde_json::from_str(data).ok()?;
             let told = message.seq.filter(|&seq| seq >= 1);
             let first = tracked.and_then(|tracked| tracked.count(lines.len() as u64, told));
-            let timestamp = timestamp();
+            let (timestamp, count) = (timestamp(), lines.len());
             events.extend(
                 lines
                     .into_iter()
@@ -128,12 +139,22 @@ fn decode_known(
                         text,
                         seq: first.map(|first| first + index as u64),
                         timestamp: timestamp.clone(),
+                        detail: LineDetail {
+                            // Only the last line of a batch may go on.
+                            is_continued: detail.is_continued && index + 1 == count,
+                            ..detail
+                        },
                     }),
             );
         }
+        "process_partial" => {
+            let text = serde_json::from_str(data).ok()?;
+            events.push_back(Event::Partial { channel, text });
+        }
         kind => {
             // Every message of a channel takes a number, also one of unknown type.
-            let seq = tracked.as_mut().and_then(|tracked| tracked.count(1, None));
+            let told = message.seq.filter(|&seq| seq >= 1);
+            let seq = tracked.as_mut().and_then(|tracked| tracked.count(1, told));
             let timestamp = timestamp();
             let event = match kind {
                 "process_output" => serde_json::from_str(data).ok().map(|text| Event::Line {
@@ -141,6 +162,7 @@ fn decode_known(
                     text,
                     seq,
                     timestamp,
+                    detail,
                 }),
                 "process_status" => {
                     serde_json::from_str(data)
@@ -176,6 +198,8 @@ mod tests {
         tail: Some(5),
         batch: true,
         resume: true,
+        detail: false,
+        partial: false,
     };
 
     fn web() -> ChannelName {
@@ -202,6 +226,7 @@ mod tests {
             text: text.to_owned(),
             seq,
             timestamp: "t".to_owned(),
+            detail: LineDetail::default(),
         }
     }
 
@@ -210,6 +235,54 @@ mod tests {
     const BATCH: &str = r#"{"type":"process_output_batch","channel":"process:web","processId":"web","data":["a","b"],"seq":9,"timestamp":"t"}"#;
     const STATUS: &str = r#"{"type":"process_status","channel":"process:web","data":{"status":"exited","exitCode":3},"timestamp":"t"}"#;
     const GAP: &str = r#"{"type":"gap","channel":"process:web","data":{"from":12,"to":20,"count":9},"timestamp":"t"}"#;
+
+    #[test]
+    fn the_detail_of_lines_is_told_and_a_partial_line_takes_no_number() {
+        let mut web = TrackedChannel::new(self::web());
+        let options = WatchOptions {
+            detail: true,
+            partial: true,
+            ..OPTIONS
+        };
+        assert_eq!(
+            web.subscribe_request(options),
+            r#"{"channel":"process:web","data":"process:web","options":{"batch":true,"detail":true,"gaps":true,"partial":true,"tail":5},"type":"subscribe"}"#
+        );
+        let seen = events(
+            &mut web,
+            &[
+                SUBSCRIBED,
+                r#"{"type":"process_partial","channel":"process:web","data":"50%","timestamp":"t"}"#,
+                r#"{"type":"process_output_batch","channel":"process:web","data":["a","b"],"seq":8,"timestamp":"t","stream":"stderr","continued":true}"#,
+                r#"{"type":"process_output","channel":"process:web","data":"c","timestamp":"t","seq":12,"past":true}"#,
+                LINE,
+            ],
+        );
+        let detailed = |text: &str, seq, is_stderr, is_continued, is_past| Event::Line {
+            channel: self::web(),
+            text: text.to_owned(),
+            seq: Some(seq),
+            timestamp: "t".to_owned(),
+            detail: LineDetail {
+                is_stderr,
+                is_continued,
+                is_past,
+            },
+        };
+        assert_eq!(
+            seen[1..],
+            [
+                Event::Partial {
+                    channel: self::web(),
+                    text: "50%".into()
+                },
+                detailed("a", 8, true, false, false),
+                detailed("b", 9, true, true, false),
+                detailed("c", 12, false, false, true),
+                line("x", Some(13)),
+            ]
+        );
+    }
 
     #[test]
     fn every_message_has_its_number_and_the_next_connection_begins_where_this_one_ended() {

@@ -67,6 +67,6 @@ mod watcher;
 pub use backoff::Backoff;
 pub use builder::WatcherBuilder;
 pub use error::{ListError, WatchError};
-pub use event::{DisconnectReason, Event};
+pub use event::{DisconnectReason, Event, LineDetail};
 pub use lister::ChannelLister;
 pub use watcher::Watcher;

@@ -15,6 +15,8 @@ pub(super) struct WatchOptions {
     pub(super) batch: bool,
     /// Whether to resume after a break and to be told of gaps.
     pub(super) resume: bool,
+    pub(super) detail: bool,
+    pub(super) partial: bool,
 }
 
 /// The server's confirmation of a subscription.
@@ -93,13 +95,20 @@ impl TrackedChannel {
             Some(position) if options.resume => Some(position),
             _ => self.origin.as_ref(),
         };
-        if options.resume || options.tail.is_some() || options.batch || since.is_some() {
+        let has_flag = options.resume || options.batch || options.detail || options.partial;
+        if has_flag || options.tail.is_some() || since.is_some() {
             let mut fields = json!({});
             if options.resume {
                 fields["gaps"] = true.into();
             }
             if options.batch {
                 fields["batch"] = true.into();
+            }
+            if options.detail {
+                fields["detail"] = true.into();
+            }
+            if options.partial {
+                fields["partial"] = true.into();
             }
             if let Some(Position { epoch, seq }) = since {
                 fields["since"] = json!({"epoch": epoch, "seq": seq});

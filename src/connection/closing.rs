@@ -111,9 +111,17 @@ impl Connection {
         match self.phase {
             Phase::Closing { reason, .. } | Phase::Lingering { reason, .. } => Some(reason),
             Phase::Open => {
+                let now = Instant::now();
+                if self
+                    .write_deadline()
+                    .is_some_and(|deadline| now >= deadline)
+                {
+                    self.begin_close(CloseReason::WriteTimeout);
+                    return None;
+                }
                 let config = self.hub.config();
                 let (interval, timeout) = (config.ping_interval, config.idle_timeout);
-                match self.heartbeat.check(Instant::now(), interval, timeout) {
+                match self.heartbeat.check(now, interval, timeout) {
                     HeartbeatAction::TimedOut => self.begin_close(CloseReason::HeartbeatTimeout),
                     HeartbeatAction::SendPing => self.writer.push_control(&ping_frame(b"")),
                     HeartbeatAction::Wait => {}

@@ -175,8 +175,9 @@ impl Connection {
         if self.reader.take_received() {
             self.heartbeat.received(Instant::now());
         }
+        let failed = self.poll_flush(cx);
         self.deadline = self.next_beat();
-        self.poll_flush(cx).map(|_| CloseReason::PeerGone)
+        failed.map(|()| CloseReason::PeerGone)
     }
 
     /// Writes what waits. Is ready only when the socket has failed.
@@ -228,8 +229,17 @@ impl Connection {
         }
     }
 
+    /// Returns when an open connection has to look at the time next.
     pub(super) fn next_beat(&self) -> Instant {
-        self.heartbeat.next(self.hub.config().idle_timeout)
+        let beat = self.heartbeat.next(self.hub.config().idle_timeout);
+        self.write_deadline()
+            .map_or(beat, |deadline| beat.min(deadline))
+    }
+
+    /// Returns the time at which the peer has taken nothing for too long. `None` while it takes
+    /// what waits, or may take its time.
+    pub(super) fn write_deadline(&self) -> Option<Instant> {
+        Some(self.writer.blocked_since()? + self.hub.config().write_timeout?)
     }
 }
 

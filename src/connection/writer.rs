@@ -5,8 +5,10 @@
 //! never within one.
 
 use std::io::{self, IoSlice};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::Instant;
+
+use tokio::time::Instant as TaskInstant;
 
 use super::socket::Socket;
 use crate::channel::{Client, HubShared};
@@ -30,6 +32,8 @@ pub(crate) struct Writer {
     reader: OutboxReader,
     /// Control frames that are sent at the next boundary between parcels.
     control: Vec<u8>,
+    /// When the socket first took nothing of what waits. `None` while it takes something.
+    blocked_since: Option<TaskInstant>,
 }
 
 /// The result of a flush.
@@ -61,6 +65,11 @@ impl Writer {
         self.reader.abandon();
     }
 
+    /// Returns since when the socket has taken nothing although something waits.
+    pub(crate) fn blocked_since(&self) -> Option<TaskInstant> {
+        self.blocked_since
+    }
+
     /// Writes until nothing waits or the socket takes no more. After [`FlushOutcome::Complete`] the
     /// next push to the outbox wakes the task.
     pub(crate) fn poll_flush(
@@ -85,7 +94,12 @@ impl Writer {
             let mut slices = [IoSlice::new(&[]); MAX_SLICES];
             let count = self.reader.fill(&mut slices, MAX_WRITE_BYTES);
             let start = Instant::now();
-            let n = ready!(socket.poll_write(cx, &slices[..count]))?;
+            let Poll::Ready(n) = socket.poll_write(cx, &slices[..count]) else {
+                self.blocked_since.get_or_insert_with(TaskInstant::now);
+                return Poll::Pending;
+            };
+            let n = n?;
+            self.blocked_since = None;
             shared
                 .recorder
                 .write_took(start.elapsed().as_nanos() as u64);

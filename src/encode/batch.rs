@@ -2,10 +2,11 @@
 //! timestamp.
 
 use super::decimal::{MAX_DIGITS, push_decimal};
+use super::detail::{MAX_DETAIL, push_end};
 use super::escape::escape_into;
 use super::frames::{FrameBuffer, Frames};
 use super::json::USUAL_OVERHEAD;
-use super::{Envelope, Timestamp, frame, timestamp};
+use super::{Envelope, LineDetail, Timestamp, frame, timestamp};
 use crate::message::Message;
 
 /// The maximum payload of a frame with more than one line. It is long enough to make the cost of
@@ -16,7 +17,7 @@ pub(super) const MAX_PAYLOAD: usize = 32 * 1024;
 const HEADER: usize = 4;
 const SEQ_KEY: &[u8] = br#"],"seq":"#;
 /// The maximum length of the text that follows the last line.
-const MAX_CLOSING: usize = SEQ_KEY.len() + MAX_DIGITS + timestamp::TAIL;
+pub(super) const MAX_CLOSING: usize = SEQ_KEY.len() + MAX_DIGITS + timestamp::TAIL;
 /// The bytes that a line takes beyond its text: two quotes and a comma.
 const LINE_OVERHEAD: usize = 3;
 
@@ -34,6 +35,9 @@ pub struct BatchBuilder<'a> {
     counts: Vec<u32>,
     first_seq: u64,
     max_lines: usize,
+    max_payload: usize,
+    /// The most bytes that follow the last line of a frame.
+    max_closing: usize,
     /// The frame to which lines are being added.
     open: Option<OpenBatch>,
 }
@@ -43,6 +47,7 @@ struct OpenBatch {
     /// The byte offset of the frame.
     start: usize,
     lines: usize,
+    detail: LineDetail,
 }
 
 impl<'a> BatchBuilder<'a> {
@@ -70,7 +75,45 @@ impl<'a> BatchBuilder<'a> {
             counts: Vec::with_capacity(frames),
             first_seq,
             max_lines,
+            max_payload: MAX_PAYLOAD,
+            max_closing: MAX_CLOSING,
             open: None,
+        }
+    }
+
+    /// Lowers the maximum payload of a frame with more than one line.
+    #[must_use]
+    pub fn with_max_payload(mut self, bytes: usize) -> Self {
+        self.max_payload = self.max_payload.min(bytes);
+        self
+    }
+
+    /// Makes it [`Encoding::DetailBatch`](super::Encoding::DetailBatch): a frame has lines of one
+    /// stream, and tells what is known of them.
+    #[must_use]
+    pub fn with_detail(mut self) -> Self {
+        self.max_closing = MAX_CLOSING + MAX_DETAIL;
+        self
+    }
+
+    /// Appends one line with what is known of it. Linear in the line.
+    ///
+    /// # Panics
+    /// Panics when all frames together exceed 4 GiB.
+    pub fn push_detailed_line(&mut self, line: &[u8], detail: LineDetail) {
+        if self
+            .open
+            .is_some_and(|open| !open.detail.shares_batch(detail))
+        {
+            self.close();
+        }
+        self.push_line(line);
+        if let Some(open) = &mut self.open {
+            open.detail = detail;
+        }
+        // Only the last line of a frame may go on.
+        if detail.continued {
+            self.close();
         }
     }
 
@@ -89,7 +132,7 @@ impl<'a> BatchBuilder<'a> {
         }
         self.run
             .bytes
-            .reserve(HEADER + self.envelope.batch_head_len() + taken + MAX_CLOSING);
+            .reserve(HEADER + self.envelope.batch_head_len() + taken + self.max_closing);
         let Some(open) = self.open else {
             self.open();
             return self.push_quoted(line);
@@ -114,12 +157,34 @@ impl<'a> BatchBuilder<'a> {
     /// # Panics
     /// Panics when all frames together exceed 4 GiB.
     pub fn push_message(&mut self, message: &Message) {
+        self.push_detailed_message(message, LineDetail::default());
+    }
+
+    /// Does the same as [`push_message`](Self::push_message), with what is known of a line.
+    ///
+    /// # Panics
+    /// Panics when all frames together exceed 4 GiB.
+    pub fn push_detailed_message(&mut self, message: &Message, detail: LineDetail) {
         self.close();
         let (envelope, timestamp) = (self.envelope, self.timestamp);
         let guess = envelope.clean_len(message, timestamp);
-        self.run
-            .push_text_frame(guess, |out| envelope.push_message(out, message, timestamp));
+        let seq = self.has_detail().then(|| self.next_seq());
+        self.run.push_text_frame(guess, |out| {
+            envelope.push_message(out, message, timestamp);
+            if let Some(seq) = seq {
+                push_end(out, seq, detail);
+            }
+        });
         self.count(1);
+    }
+
+    fn has_detail(&self) -> bool {
+        self.max_closing > MAX_CLOSING
+    }
+
+    /// Returns the number of the first message after the complete frames.
+    fn next_seq(&self) -> u64 {
+        self.first_seq + u64::from(self.messages())
     }
 
     /// Returns the frames, without copying them.
@@ -128,10 +193,10 @@ impl<'a> BatchBuilder<'a> {
         self.run.finish_counted(self.counts)
     }
 
-    /// Whether the open frame stays within [`MAX_PAYLOAD`] with `more` additional bytes.
+    /// Whether the open frame stays within the maximum payload with `more` additional bytes.
     #[inline]
     fn has_room(&self, open: OpenBatch, more: usize) -> bool {
-        self.run.bytes.len() - open.start - HEADER + more + MAX_CLOSING <= MAX_PAYLOAD
+        self.run.bytes.len() - open.start - HEADER + more + self.max_closing <= self.max_payload
     }
 
     /// Starts a frame. The caller has to append its first line.
@@ -140,6 +205,7 @@ impl<'a> BatchBuilder<'a> {
         self.open = Some(OpenBatch {
             start: self.run.bytes.len(),
             lines: 1,
+            detail: LineDetail::default(),
         });
         self.run.bytes.extend_from_slice(&[0; HEADER]);
         self.envelope.push_batch_head(&mut self.run.bytes);
@@ -166,11 +232,16 @@ impl<'a> BatchBuilder<'a> {
     /// Completes the open frame, if there is one.
     fn close(&mut self) {
         let Some(open) = self.open.take() else { return };
-        let seq = self.first_seq + u64::from(self.messages());
+        let (seq, has_detail) = (self.next_seq(), self.has_detail());
         let out = &mut self.run.bytes;
         out.extend_from_slice(SEQ_KEY);
         push_decimal(out, seq);
         out.extend_from_slice(self.timestamp.tail());
+        if has_detail {
+            out.pop();
+            open.detail.push(out);
+            out.push(b'}');
+        }
         frame::set_text_header(out, open.start, HEADER);
         self.run.end();
         self.count(open.lines);
@@ -190,8 +261,9 @@ impl<'a> BatchBuilder<'a> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::detail::tests::with_detail;
     use super::super::testing::{
-        Pushed, channels, envelope, expected, items, now, payload, payloads,
+        Pushed, channels, details, envelope, expected, items, now, payload, payloads,
     };
     use super::*;
     use proptest::prelude::*;
@@ -307,6 +379,63 @@ mod tests {
             }
             prop_assert!(rest.is_empty());
             prop_assert_eq!(frames.messages(), items.len());
+        }
+
+        #[test]
+        fn with_detail_every_message_reads_back_with_it_and_a_frame_has_one_stream(
+            items in items(),
+            details in details(),
+            max_lines in 0usize..20,
+            max_payload in 4096usize..40_000,
+        ) {
+            let (envelope, now) = (envelope("process:web"), now());
+            let mut builder = BatchBuilder::new(&envelope, &now, 7, max_lines, items.len(), 0)
+                .with_max_payload(max_payload)
+                .with_detail();
+            for (item, detail) in items.iter().zip(details.iter().cycle()) {
+                match item {
+                    Pushed::Line(line) => builder.push_detailed_line(line, *detail),
+                    Pushed::Message(message) => builder.push_detailed_message(message, *detail),
+                }
+            }
+            let frames = builder.finish();
+            let mut rest = items.iter().zip(details.iter().cycle());
+            let mut seq = 7;
+            for text in payloads(frames.bytes()) {
+                let read: Value = serde_json::from_str(&text).unwrap();
+                prop_assert_eq!(&read["seq"], seq);
+                let Some(batched) = batched(&read) else {
+                    let (item, detail) = rest.next().unwrap();
+                    let mut message = expected(Some("process:web"), &item.message());
+                    message["seq"] = seq.into();
+                    prop_assert_eq!(&read, &with_detail(message, *detail));
+                    seq += 1;
+                    continue;
+                };
+                prop_assert!(batched.len() == 1 || text.len() <= max_payload.min(MAX_PAYLOAD));
+                for (index, line) in batched.iter().enumerate() {
+                    let (item, detail) = rest.next().unwrap();
+                    let mut single = expected(Some("process:web"), &item.message());
+                    prop_assert_eq!(line, &single["data"]);
+                    let is_last = index + 1 == batched.len();
+                    prop_assert!(is_last || !detail.continued);
+                    let told = LineDetail {
+                        continued: is_last && read["continued"] == true,
+                        ..*detail
+                    };
+                    prop_assert_eq!(told, *detail);
+                    for key in ["type", "data", "seq", "continued"] {
+                        single[key] = read[key].clone();
+                    }
+                    let mut expected = with_detail(single, *detail);
+                    expected["continued"] = read["continued"].clone();
+                    let mut read = read.clone();
+                    read["continued"] = read["continued"].clone();
+                    prop_assert_eq!(&read, &expected);
+                }
+                seq += batched.len() as u64;
+            }
+            prop_assert!(rest.next().is_none());
         }
 
         #[test]

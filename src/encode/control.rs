@@ -116,7 +116,9 @@ fn push_number(out: &mut Vec<u8>, key: &str, value: u64) {
 /// Frames a payload as the encoding requires.
 fn wrap(encoding: Encoding, event_type: &str, id: Option<(&str, u64)>, payload: &[u8]) -> Bytes {
     match encoding {
-        Encoding::Json | Encoding::Batch => frame::text_frame(payload),
+        Encoding::Json | Encoding::Batch | Encoding::Detail | Encoding::DetailBatch => {
+            frame::text_frame(payload)
+        }
         Encoding::Text => Bytes::new(),
         Encoding::Events => {
             let mut out = Vec::with_capacity(payload.len() + 64);

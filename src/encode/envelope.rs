@@ -1,10 +1,12 @@
 //! The constant parts of a channel's messages, encoded once.
 
-use super::Timestamp;
+use super::detail::MAX_DETAIL;
 use super::escape::escape_into;
+use super::{Timestamp, batch};
 use crate::message::{ChannelName, Data, Message, MessageType};
 
 const TYPE_KEY: &[u8] = br#"{"type":""#;
+const PARTIAL_HEAD: &[u8] = br#"{"type":"process_partial""#;
 const BATCH_HEAD: &[u8] = br#"{"type":"process_output_batch""#;
 const CHANNEL_KEY: &[u8] = br#","channel":""#;
 const PROCESS_KEY: &[u8] = br#","processId":""#;
@@ -67,6 +69,29 @@ impl Envelope {
     /// Returns the number of bytes that [`push_batch_head`](Self::push_batch_head) appends.
     pub(super) fn batch_head_len(&self) -> usize {
         BATCH_HEAD.len() + self.channel.len() + self.process.len() + DATA_KEY.len() + 1
+    }
+
+    /// Appends the payload of an unfinished line up to its text.
+    pub(super) fn push_partial_head(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(PARTIAL_HEAD);
+        out.extend_from_slice(&self.channel);
+        out.extend_from_slice(&self.process);
+        out.extend_from_slice(DATA_KEY);
+        out.push(b'"');
+    }
+
+    /// Returns the most bytes that a message with one line takes beyond its escaped text, in any
+    /// encoding for WebSockets.
+    pub fn max_line_overhead(&self) -> usize {
+        // The head of a batch is the longest. The 2 are the quotes.
+        self.batch_head_len() + 2 + batch::MAX_CLOSING + MAX_DETAIL
+    }
+
+    /// Returns the length of a message's payload with its number, in bytes. Linear in the message.
+    pub fn message_len(&self, message: &Message) -> usize {
+        let mut payload = Vec::with_capacity(message.size_hint());
+        self.push_message(&mut payload, message, &Timestamp::from_unix_millis(0));
+        payload.len() + MAX_DETAIL
     }
 
     /// Returns the length of a message's payload, if nothing in it needs escaping.

@@ -59,6 +59,87 @@ pub fn escape_into(out: &mut Vec<u8>, text: &[u8]) {
     }
 }
 
+/// Returns the length of the longest prefix of `text` that ends at a character and takes at most
+/// `max` bytes when it is escaped. Linear in that prefix.
+///
+/// The pieces of a text that is cut this way escape to the same bytes as the whole text.
+pub fn escaped_prefix(text: &[u8], max: usize) -> usize {
+    // A character takes at least as many bytes as it has, so none that begins later fits. The four
+    // bytes more hold the one that begins last.
+    let mut end = text.len().min(max.saturating_add(4));
+    if end < text.len() {
+        while end > max && is_continuation(text[end]) {
+            end -= 1;
+        }
+    }
+    let window = &text[..end];
+    if simdutf8::basic::from_utf8(window).is_ok() && !has_separator(window) {
+        escaped_prefix_clean(window, max)
+    } else {
+        escaped_prefix_by_characters(window, max)
+    }
+}
+
+fn is_continuation(byte: u8) -> bool {
+    byte & 0xC0 == 0x80
+}
+
+/// Does the same for valid UTF-8 without separators.
+fn escaped_prefix_clean(text: &[u8], max: usize) -> usize {
+    let character = |mut at: usize| {
+        while at < text.len() && is_continuation(text[at]) {
+            at -= 1;
+        }
+        at
+    };
+    let (mut at, mut room) = (0, max);
+    while at < text.len() {
+        let clean = clean_prefix::<UTF8>(&text[at..]);
+        if clean > room {
+            return character(at + room);
+        }
+        at += clean;
+        room -= clean;
+        for &byte in &text[at..text.len().min(at + CHUNK)] {
+            let escaped = usize::from(ESCAPES[usize::from(byte)][WORD - 1]);
+            if escaped > room {
+                return character(at);
+            }
+            room -= escaped;
+            at += 1;
+        }
+    }
+    at
+}
+
+/// Does the same for any text, one character at a time.
+fn escaped_prefix_by_characters(text: &[u8], max: usize) -> usize {
+    let (mut at, mut room) = (0, max);
+    for chunk in text.utf8_chunks() {
+        for character in chunk.valid().chars() {
+            let escaped = match character {
+                '\u{2028}' | '\u{2029}' => 6,
+                ascii if ascii.is_ascii() => usize::from(ESCAPES[ascii as usize][WORD - 1]),
+                other => other.len_utf8(),
+            };
+            if escaped > room {
+                return at;
+            }
+            room -= escaped;
+            at += character.len_utf8();
+        }
+        if !chunk.invalid().is_empty() {
+            let escaped = '\u{FFFD}'.len_utf8();
+            if escaped > room {
+                return at;
+            }
+            room -= escaped;
+            at += chunk.invalid().len();
+        }
+    }
+    at
+}
+
 /// Appends the rest of a text, from the first chunk that is not clean ASCII.
 #[inline(never)]
 fn escape_unchecked_rest(out: &mut Vec<u8>, mut text: &[u8]) {
@@ -369,7 +450,44 @@ mod tests {
         prop::collection::vec(piece, 0..8).prop_map(|pieces| pieces.concat())
     }
 
+    #[test]
+    fn a_prefix_ends_at_a_character_and_before_the_first_that_does_not_fit() {
+        for (text, max, prefix) in [
+            (&b"abc"[..], 2, 2),
+            (b"abc", 3, 3),
+            (b"abc", 9, 3),
+            (b"", 0, 0),
+            (b"\0\0", 11, 1),
+            (b"a\"b", 2, 1),
+            ("aé".as_bytes(), 2, 1),
+            ("\u{2028}x".as_bytes(), 5, 0),
+            (b"\xffx", 2, 0),
+            (b"\xe2\x80x", 3, 2),
+        ] {
+            assert_eq!(escaped_prefix(text, max), prefix, "{text:?} in {max}");
+        }
+    }
+
     proptest! {
+        #[test]
+        fn pieces_fit_are_as_long_as_they_can_be_and_escape_as_the_whole(
+            text in lines(), max in 6usize..300,
+        ) {
+            let (mut rest, mut joined) = (&text[..], Vec::new());
+            while !rest.is_empty() {
+                let len = escaped_prefix(rest, max);
+                let piece = escaped(&rest[..len]);
+                prop_assert!(len > 0 && piece.len() <= max);
+                if let Some(next) = String::from_utf8_lossy(&rest[len..]).chars().next() {
+                    let next = naive(next.to_string().as_bytes());
+                    prop_assert!(piece.len() + next.len() > max, "{next:?} would have fit");
+                }
+                joined.extend(piece);
+                rest = &rest[len..];
+            }
+            prop_assert_eq!(joined, escaped(&text));
+        }
+
         #[test]
         fn any_bytes_read_back_as_their_lossy_text(text in lines()) {
             assert_escaped(&text);

@@ -6,6 +6,7 @@
 mod batch;
 mod control;
 mod decimal;
+mod detail;
 mod encoding;
 mod envelope;
 mod escape;
@@ -13,6 +14,7 @@ mod events;
 mod frame;
 mod frames;
 mod json;
+mod partial;
 #[cfg(test)]
 mod testing;
 mod text;
@@ -20,13 +22,16 @@ mod timestamp;
 
 pub use batch::BatchBuilder;
 pub use control::{gap, replay, replayed, subscribed};
+pub use detail::{DetailBuilder, LineDetail};
 pub use encoding::Encoding;
 pub use envelope::Envelope;
 #[cfg(any(fuzzing, feature = "internals"))]
 pub use escape::escape_into;
+pub use escape::escaped_prefix;
 pub use events::EventsBuilder;
 pub use frame::{binary_frame, close_frame, ping_frame, text_frame};
 pub use frames::Frames;
 pub use json::{FramesBuilder, single};
+pub use partial::partial;
 pub use text::TextBuilder;
 pub use timestamp::Timestamp;

@@ -4,8 +4,8 @@
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::{Envelope, Timestamp};
-use crate::message::{ChannelName, Data, Message, MessageType, ProcessId};
+use super::{Envelope, LineDetail, Timestamp};
+use crate::message::{ChannelName, Data, Message, MessageType, OutputStream, ProcessId};
 
 const AT: i64 = 1_771_495_200_123;
 
@@ -145,6 +145,22 @@ pub(super) fn items() -> impl Strategy<Value = Vec<Pushed>> {
     let item =
         prop_oneof![8 => line.prop_map(Pushed::Line), 1 => messages().prop_map(Pushed::Message)];
     prop::collection::vec(item, 0..24)
+}
+
+/// What is known of lines, of at least one.
+pub(super) fn details() -> impl Strategy<Value = Vec<LineDetail>> {
+    let stream = prop_oneof![
+        Just(None),
+        Just(Some(OutputStream::Stdout)),
+        Just(Some(OutputStream::Stderr))
+    ];
+    let detail =
+        (stream, any::<bool>(), any::<bool>()).prop_map(|(stream, past, continued)| LineDetail {
+            stream,
+            past,
+            continued,
+        });
+    prop::collection::vec(detail, 1..24)
 }
 
 /// Channel names of processes and others.

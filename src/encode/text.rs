@@ -27,14 +27,28 @@ impl TextBuilder {
     /// Panics when all frames together exceed 4 GiB.
     #[inline]
     pub fn push_line(&mut self, line: &[u8]) {
-        let out = &mut self.run.bytes;
-        if simdutf8::basic::from_utf8(line).is_ok() {
-            out.extend_from_slice(line);
-        } else {
-            push_lossy(out, line);
-        }
-        out.push(b'\n');
+        self.push_text(line);
+        self.run.bytes.push(b'\n');
         self.run.end();
+    }
+
+    /// Appends a piece of a line that goes on in the next message, without a newline.
+    ///
+    /// # Panics
+    /// Panics when all frames together exceed 4 GiB.
+    pub fn push_piece(&mut self, piece: &[u8]) {
+        self.push_text(piece);
+        self.run.end();
+    }
+
+    #[inline]
+    fn push_text(&mut self, text: &[u8]) {
+        let out = &mut self.run.bytes;
+        if simdutf8::basic::from_utf8(text).is_ok() {
+            out.extend_from_slice(text);
+        } else {
+            push_lossy(out, text);
+        }
     }
 
     /// Appends one message. A text of type `process_output` is a line; any other message takes no

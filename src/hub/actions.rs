@@ -2,8 +2,14 @@
 
 use serde::Serialize;
 
+#[cfg(feature = "server")]
+use super::Engine;
 use super::Hub;
+#[cfg(feature = "server")]
+use crate::channel::is_publishable;
 use crate::message::Action;
+#[cfg(feature = "server")]
+use crate::message::{ChannelName, Message};
 
 /// The reply to an [`Action`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -35,6 +41,43 @@ pub enum Reply {
         /// Whether the order will be carried out.
         accepted: bool,
     },
+}
+
+#[cfg(feature = "server")]
+impl Engine {
+    /// Returns the name of the first action whose message is longer than
+    /// [`HubBuilder::max_outgoing_message`](crate::HubBuilder::max_outgoing_message) and can't be
+    /// cut.
+    pub(crate) fn find_too_long(&self, actions: &[Action]) -> Option<&'static str> {
+        let max_message = self.config().max_outgoing_message;
+        let fits = |channel: Option<&ChannelName>, message: &Message| {
+            is_publishable(message, channel, max_message)
+        };
+        actions.iter().find_map(|action| {
+            let (name, fits) = match action {
+                // Its message names the channel itself.
+                Action::Broadcast { channel, message } => {
+                    ("ws.broadcast", fits(channel.as_ref(), message))
+                }
+                Action::SendChannel { channel, message } => {
+                    ("ws.send_channel", fits(Some(channel), message))
+                }
+                Action::SendEvent { message } => ("ws.send_event", fits(None, message)),
+                Action::SendError { message } => ("ws.send_error", fits(None, message)),
+                Action::SendProcessStatus {
+                    process_id,
+                    status,
+                    exit_code,
+                } => {
+                    let message = Message::status(status, *exit_code);
+                    let channel = ChannelName::parse(&format!("process:{process_id}")).ok();
+                    ("ws.send_process_status", fits(channel.as_ref(), &message))
+                }
+                _ => return None,
+            };
+            (!fits).then_some(name)
+        })
+    }
 }
 
 impl Hub {

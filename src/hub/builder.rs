@@ -126,6 +126,20 @@ impl HubBuilder {
         self
     }
 
+    /// Sets how many bytes a message to clients may have with its envelope and escapes: 64 KiB by
+    /// default, 4 KiB to 1 GiB.
+    ///
+    /// A longer line is published in pieces, each of which is a message with a number of its own.
+    /// Any other message that is longer is not published. It counts in
+    /// [`Stats::refused`](crate::Stats::refused) as
+    /// [`MessageSize`](crate::RefusalReason::MessageSize). The bound does not hold for
+    /// [`Client::send_text`](crate::Client::send_text). Clients of go-ws drop the connection at a
+    /// message beyond 64 KiB.
+    pub fn max_outgoing_message(mut self, bytes: usize) -> Self {
+        self.config.max_outgoing_message = bytes;
+        self
+    }
+
     /// Sets how many fragments (RFC 6455 section 5.4) a client's message may have: 1,024 by
     /// default, 1 to 2^30.
     ///
@@ -250,6 +264,19 @@ impl HubBuilder {
     /// each ping with a pong (RFC 6455 section 5.5.3).
     pub fn idle_timeout(mut self, timeout: Duration) -> Self {
         self.config.idle_timeout = timeout;
+        self
+    }
+
+    /// Sets how long a peer may take none of the bytes that wait for it: at least 1 ms. The default
+    /// is `None`, for ever.
+    ///
+    /// A peer that takes nothing for longer is closed with code 1008 (RFC 6455 section 7.4.1), and
+    /// what waits for it is discarded. Without this, a peer that sends but does not read keeps its
+    /// connection, and costs its queue and the kernel's buffers. A slow peer that takes some bytes
+    /// in time is never closed. An HTTP stream is dropped likewise when `outrace::server` serves
+    /// it.
+    pub fn write_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
+        self.config.write_timeout = timeout.into();
         self
     }
 
@@ -380,7 +407,7 @@ mod tests {
     fn a_value_out_of_range_is_refused_under_the_name_of_its_setter() {
         const LONG: Duration = Duration::from_secs(366 * 24 * 3600);
         const ZERO: Duration = Duration::ZERO;
-        let below: [(&str, Set); 20] = [
+        let below: [(&str, Set); 21] = [
             ("queue", |hub| hub.queue(0)),
             ("queue_bytes", |hub| hub.queue_bytes(65_535)),
             ("max_connections", |hub| hub.max_connections(0)),
@@ -404,15 +431,17 @@ mod tests {
                 hub.idle_timeout(Duration::from_secs(29))
             }),
             ("close_timeout", |hub| hub.close_timeout(ZERO)),
+            ("write_timeout", |hub| hub.write_timeout(ZERO)),
             ("max_flush_interval", |hub| hub.max_flush_interval(LONG)),
         ];
-        let above: [(&str, Set); 6] = [
+        let above: [(&str, Set); 7] = [
             ("queue", |hub| hub.queue(4_194_305)),
-            ("history", |hub| hub.history((1 << 32) + 1)),
+            ("history", |hub| hub.history(usize::MAX)),
             ("message_rate", |hub| hub.message_rate(1_000_000_001)),
             ("shutdown_spread", |hub| hub.shutdown_spread(LONG)),
             ("flush_timeout", |hub| hub.flush_timeout(LONG)),
             ("idle_timeout", |hub| hub.idle_timeout(LONG)),
+            ("write_timeout", |hub| hub.write_timeout(LONG)),
         ];
         for (setting, set) in below.into_iter().chain(above) {
             assert_eq!(refused(set).0, setting);

@@ -88,6 +88,7 @@ fn report(channel: &Channel) -> Option<ChannelStats> {
         subscribers,
         published: channel.published(),
         skipped: channel.skipped(),
+        dropped: channel.dropped(),
         epoch: channel.epoch().to_owned(),
         seq: channel.seq(),
         kept_bytes,

@@ -81,12 +81,9 @@ impl Engine {
         } else if count >= self.config().max_subscriptions {
             return Err(SubscribeRefusal::Limit);
         }
-        let batch = options.as_ref().is_some_and(|options| options.batch);
-        let encoding = if batch {
-            Encoding::Batch
-        } else {
-            Encoding::Json
-        };
+        let encoding = options.as_ref().map_or(Encoding::Json, |options| {
+            Encoding::of_web_socket(options.batch, options.detail)
+        });
         self.join(client, name, encoding, options, range)
     }
 

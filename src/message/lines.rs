@@ -1,5 +1,7 @@
 //! A run of lines that is published with one call.
 
+use std::ops::Range;
+
 use bytes::Bytes;
 
 use super::line_ends::for_each_line;
@@ -19,6 +21,8 @@ pub struct Lines {
     text: Text,
     spans: Vec<(u32, u32)>,
     bytes: usize,
+    /// The length of the longest line in bytes.
+    longest: usize,
     stream: Option<OutputStream>,
     past: bool,
     /// The indexes of the lines that go on in the next line of their stream, ascending.
@@ -78,6 +82,7 @@ impl Lines {
         text.extend_from_slice(line);
         self.spans.push((start, end));
         self.bytes += line.len();
+        self.longest = self.longest.max(line.len());
     }
 
     /// Creates a run from a text and the `(start, end)` byte offsets of its lines, without copying.
@@ -88,19 +93,22 @@ impl Lines {
     /// # Panics
     /// Panics when a span ends before it starts, or after the text.
     pub fn from_parts(text: Bytes, spans: Vec<(u32, u32)>) -> Self {
-        let mut bytes = 0;
+        let (mut bytes, mut longest) = (0, 0);
         for &(start, end) in &spans {
             assert!(
                 start <= end && end as usize <= text.len(),
                 "a line at {start}..{end} is not within a text of {} bytes",
                 text.len()
             );
-            bytes += (end - start) as usize;
+            let len = (end - start) as usize;
+            bytes += len;
+            longest = longest.max(len);
         }
         Self {
             text: Text::Shared(text),
             spans,
             bytes,
+            longest,
             ..Self::default()
         }
     }
@@ -173,6 +181,80 @@ impl Lines {
     /// Returns the length of all lines in bytes, without terminators.
     pub fn byte_len(&self) -> usize {
         self.bytes
+    }
+
+    /// Returns the length of the longest line in bytes; 0 without lines.
+    pub(crate) fn longest(&self) -> usize {
+        self.longest
+    }
+
+    /// Returns the length of each line in bytes.
+    pub(crate) fn line_lens(&self) -> impl ExactSizeIterator<Item = usize> {
+        self.spans
+            .iter()
+            .map(|&(start, end)| (end - start) as usize)
+    }
+
+    /// Returns some of the lines by their indexes, without copying them. They keep their stream,
+    /// their past and their pieces.
+    ///
+    /// # Panics
+    /// Panics when the range ends after the last line.
+    pub(crate) fn slice(&mut self, lines: Range<usize>) -> Self {
+        let text = match &mut self.text {
+            Text::Shared(text) => text.clone(),
+            Text::Owned(text) => {
+                let shared = Bytes::from(std::mem::take(text));
+                self.text = Text::Shared(shared.clone());
+                shared
+            }
+        };
+        let (start, end) = (lines.start as u32, lines.end as u32);
+        let continued = self.continued.iter();
+        let continued = continued
+            .filter(|&&index| start <= index && index < end)
+            .map(|index| index - start)
+            .collect();
+        Self {
+            stream: self.stream,
+            past: self.past,
+            continued,
+            ..Self::from_parts(text, self.spans[lines].to_vec())
+        }
+    }
+
+    /// Cuts the lines that are longer than `cut` allows. `cut` returns the length of the first
+    /// piece of a line that is not empty, which is its whole length if it needs no cut. Each piece
+    /// becomes a line, and all pieces of a line but the last go on in the next one.
+    pub(crate) fn cut(self, cut: impl Fn(&[u8]) -> usize) -> Self {
+        let (stream, past) = (self.stream, self.past);
+        let continued = self.continued.clone();
+        let mut continues = continued.iter().copied().peekable();
+        let (text, spans) = self.into_parts();
+        let mut pieces = Vec::with_capacity(spans.len() + 1);
+        let mut continued = Vec::new();
+        for (index, (mut start, end)) in (0u32..).zip(spans) {
+            while start < end {
+                let line = &text[start as usize..end as usize];
+                let len = cut(line).clamp(1, line.len());
+                if len == line.len() {
+                    break;
+                }
+                continued.push(pieces.len() as u32);
+                pieces.push((start, start + len as u32));
+                start += len as u32;
+            }
+            if continues.next_if_eq(&index).is_some() {
+                continued.push(pieces.len() as u32);
+            }
+            pieces.push((start, end));
+        }
+        Self {
+            stream,
+            past,
+            continued,
+            ..Self::from_parts(text, pieces)
+        }
     }
 
     /// Iterates over the lines in order.
@@ -258,7 +340,42 @@ mod tests {
         assert_eq!(text, "one\n");
     }
 
+    #[test]
+    fn a_slice_and_a_cut_keep_what_is_known_of_the_lines() {
+        let mut lines = ["aaaa", "b", "cccccc"].iter().collect::<Lines>();
+        lines = lines
+            .with_stream(OutputStream::Stderr)
+            .with_past()
+            .with_continued(vec![1, 2]);
+        let part = lines.slice(1..3);
+        assert_eq!(part, ["b", "cccccc"].iter().collect());
+        assert_eq!(part.continued(), [0, 1]);
+        assert!(part.is_past() && part.stream() == Some(OutputStream::Stderr));
+        assert_eq!((part.longest(), part.byte_len()), (6, 7));
+        let cut = lines.cut(|line| line.len().min(4));
+        assert_eq!(cut, ["aaaa", "b", "cccc", "cc"].iter().collect());
+        assert_eq!(cut.continued(), [1, 2, 3]);
+        assert!(cut.is_past() && cut.stream() == Some(OutputStream::Stderr));
+    }
+
     proptest! {
+        #[test]
+        fn pieces_join_to_the_lines_they_were_cut_from(
+            lines: Vec<Vec<u8>>, most in 1usize..9,
+        ) {
+            let run: Lines = lines.iter().collect();
+            let cut = run.cut(|line| line.len().min(most));
+            prop_assert!(cut.longest() <= most);
+            let (mut joined, mut open) = (Vec::new(), Vec::new());
+            for (index, piece) in (0u32..).zip(cut.iter()) {
+                open.extend_from_slice(piece);
+                if !cut.continued().contains(&index) {
+                    joined.push(std::mem::take(&mut open));
+                }
+            }
+            prop_assert_eq!(joined, lines);
+        }
+
         #[test]
         fn what_was_joined_is_what_is_split(lines: Vec<Vec<u8>>, last in "[^\r\n]{1,8}") {
             let lines: Vec<Vec<u8>> = lines

@@ -191,6 +191,16 @@ impl Message {
         }
     }
 
+    /// Whether it is the status of a process that has ended.
+    pub(crate) fn ends_process(&self) -> bool {
+        self.status_report().is_some_and(|report| {
+            matches!(
+                report.status,
+                Status::Exited | Status::Crashed | Status::Stopped
+            )
+        })
+    }
+
     /// Estimates how many bytes the type, the process and the data take when encoded, if nothing
     /// needs escaping.
     pub fn size_hint(&self) -> usize {

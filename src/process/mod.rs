@@ -9,6 +9,7 @@
 //!   socket. [`LineSplitter`] only finds the lines.
 
 mod child;
+mod descriptors;
 mod lines;
 mod supervisor;
 mod tail;
@@ -16,6 +17,7 @@ mod tail;
 pub use child::{
     DRAIN_IDLE_TIMEOUT, DRAIN_TIMEOUT, ExitReport, Process, Signal, Spawn, SpawnError,
 };
+pub use descriptors::raise_descriptor_limit;
 pub use lines::{LinePublisher, LineSender, LineSplitter, MAX_LINE_BYTES};
 pub use supervisor::{
     Control, ControlError, ProcessFailure, ProcessInfo, Program, Restart, RestartDelay, Supervised,

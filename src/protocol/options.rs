@@ -13,6 +13,10 @@ pub struct SubscribeOptions {
     pub since: Option<Since>,
     /// Whether to send runs of lines as one message.
     pub batch: bool,
+    /// Whether each message tells its number and what is known of its line.
+    pub detail: bool,
+    /// Whether to show the line that a process is still writing.
+    pub partial: bool,
     /// The messages to send again, on an existing subscription.
     pub range: Option<Range>,
 }
@@ -58,6 +62,8 @@ impl SubscribeOptions {
                     "tail" => options.tail = Some(value.as_u64().ok_or(InvalidOptions)?),
                     "since" => options.since = Some(Since::parse(value)?),
                     "batch" => options.batch = value.as_bool().ok_or(InvalidOptions)?,
+                    "detail" => options.detail = value.as_bool().ok_or(InvalidOptions)?,
+                    "partial" => options.partial = value.as_bool().ok_or(InvalidOptions)?,
                     "range" => options.range = Some(Range::parse(value)?),
                     _ => {}
                 }
@@ -145,7 +151,7 @@ mod tests {
         assert_eq!(
             options(
                 r#"{"gaps":true,"tail":0,"since":{"epoch":"e","seq":18446744073709551615,"x":1},
-                    "batch":true}"#
+                    "batch":true,"detail":true,"partial":true}"#
             ),
             Ok(Some(SubscribeOptions {
                 gaps: true,
@@ -155,6 +161,8 @@ mod tests {
                     seq: u64::MAX
                 }),
                 batch: true,
+                detail: true,
+                partial: true,
                 range: None,
             }))
         );
@@ -176,6 +184,9 @@ mod tests {
             r#"{"gaps":1}"#,
             r#"{"gaps":null}"#,
             r#"{"batch":"true"}"#,
+            r#"{"detail":1}"#,
+            r#"{"detail":null}"#,
+            r#"{"partial":"yes"}"#,
             r#"{"tail":-1}"#,
             r#"{"tail":1.5}"#,
             r#"{"tail":"9"}"#,

@@ -156,7 +156,7 @@ mod tests {
         let key = prop_oneof![
             prop::sample::select(vec![
                 "type", "Type", "channel", "CHANNEL", "data", "options", "gaps", "tail", "batch",
-                "since", "range", "epoch", "seq", "from", "to",
+                "detail", "partial", "since", "range", "epoch", "seq", "from", "to",
             ])
             .prop_map(str::to_owned),
             any::<String>(),

@@ -8,7 +8,8 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::Request;
+use axum::response::Response;
+use http::{Request, StatusCode};
 use hyper::body::Incoming;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -20,12 +21,18 @@ use tokio::task::JoinSet;
 
 use super::ServeOptions;
 use super::in_flight::InFlight;
+use super::refusal::refuse;
+use super::reserve::{Reserve, ReservedPlace};
 use crate::reason::{PauseReason, RefusalReason};
-use crate::{Hub, LocalAddress, PeerAddress};
+use crate::{Hub, LocalAddress, PeerAddress, descriptor_limit};
 
 /// The pause after the system ran out of descriptors: long enough not to spin, short enough to
 /// recover at once.
 const PAUSE_WITHOUT_DESCRIPTORS: Duration = Duration::from_millis(50);
+
+/// How long the header of a request may take on a connection that has a descriptor of the reserve:
+/// as long as a peer needs that connects in order to ask something.
+const RESERVED_HEADER_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// The time that plain requests have to finish after the hub has shut down.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(1);
@@ -111,6 +118,8 @@ struct Acceptor {
     options: ServeOptions,
     /// One permit for each connection that is neither a WebSocket nor a stream.
     permits: Arc<Semaphore>,
+    /// Descriptors for when the process has no other left.
+    reserve: Arc<Reserve>,
     /// Whether the connections have to finish.
     stopping: watch::Sender<bool>,
 }
@@ -120,12 +129,22 @@ struct AcceptedConnection {
     peer: PeerAddress,
     local: Option<LocalAddress>,
     in_flight: InFlight,
+    /// Set for a connection that has a descriptor of the reserve.
+    reserved: Option<Reserved>,
+}
+
+/// What a connection with a descriptor of the reserve may do.
+#[derive(Debug, Clone, Copy)]
+struct Reserved {
+    /// Whether it may become a WebSocket or a stream.
+    may_last: bool,
 }
 
 impl Acceptor {
     fn new(hub: Hub, router: axum::Router, options: ServeOptions) -> Self {
         Self {
             permits: Arc::new(Semaphore::new(options.max_requests)),
+            reserve: Reserve::open(),
             stopping: watch::Sender::new(false),
             hub,
             router,
@@ -142,6 +161,7 @@ impl Acceptor {
         let mut stop = pin!(stop);
         let mut requests = JoinSet::new();
         let mut out_of_descriptors = false;
+        let mut place = None;
         loop {
             let permit = tokio::select! {
                 permit = self.permit() => permit,
@@ -156,17 +176,25 @@ impl Acceptor {
             };
             match accepted {
                 Ok((tcp, peer)) => {
-                    if std::mem::take(&mut out_of_descriptors) {
-                        tracing::info!("accepting again");
+                    let place = place.take();
+                    if place.is_none() {
+                        self.reserve.refill();
+                        if std::mem::take(&mut out_of_descriptors) {
+                            tracing::info!("accepting again");
+                        }
                     }
-                    requests.spawn(Arc::clone(&self).serve_tcp(tcp, peer, permit));
+                    requests.spawn(Arc::clone(&self).serve_tcp(tcp, peer, permit, place));
                 }
                 Err(error) if is_of_one_connection(&error) => {}
                 Err(error) if is_of_descriptors(&error) => {
-                    self.count_paused(PauseReason::Descriptors);
                     if !std::mem::replace(&mut out_of_descriptors, true) {
-                        tracing::warn!(%error, "cannot accept for now");
+                        tracing::warn!(%error, "cannot accept for now, but for a reserve");
                     }
+                    place = self.reserve.release();
+                    if place.is_some() {
+                        continue;
+                    }
+                    self.count_paused(PauseReason::Descriptors);
                     tokio::select! {
                         () = tokio::time::sleep(PAUSE_WITHOUT_DESCRIPTORS) => {}
                         () = &mut stop => break,
@@ -201,12 +229,13 @@ impl Acceptor {
         Ok(())
     }
 
-    /// Serves one accepted connection, after a TLS handshake if there is a certificate.
+    /// Serves one accepted connection. `place` is its place in the reserve, if it has one.
     async fn serve_tcp(
         self: Arc<Self>,
         tcp: TcpStream,
         peer: SocketAddr,
         permit: OwnedSemaphorePermit,
+        place: Option<ReservedPlace>,
     ) {
         let _ = tcp.set_nodelay(true);
         keep_alive(&tcp);
@@ -214,15 +243,36 @@ impl Acceptor {
             peer: PeerAddress(peer),
             local: tcp.local_addr().ok().map(LocalAddress),
             in_flight: InFlight::new(permit),
+            reserved: place.as_ref().map(|place| Reserved {
+                may_last: place.may_last,
+            }),
         };
+        self.serve_stream(tcp, connection).await;
+        // The connection is closed, or has become a client.
+        drop(place);
+    }
+
+    /// Serves one accepted connection, after a TLS handshake if there is a certificate.
+    async fn serve_stream(&self, tcp: TcpStream, connection: AcceptedConnection) {
         #[cfg(feature = "tls")]
         if let Some(tls) = &self.options.tls {
-            if let Some(stream) = self.handshake(tls, tcp, peer).await {
+            let PeerAddress(peer) = connection.peer;
+            let limit = self.header_timeout(&connection);
+            if let Some(stream) = self.handshake(tls, tcp, peer, limit).await {
                 self.serve_http(stream, connection).await;
             }
             return;
         }
         self.serve_http(tcp, connection).await;
+    }
+
+    /// Returns how long the header of a request may take.
+    fn header_timeout(&self, connection: &AcceptedConnection) -> Duration {
+        let timeout = self.options.header_timeout;
+        match connection.reserved {
+            Some(_) => timeout.min(RESERVED_HEADER_TIMEOUT),
+            None => timeout,
+        }
     }
 
     /// Performs the TLS handshake. Returns `None` when it fails or the server stops.
@@ -232,9 +282,9 @@ impl Acceptor {
         tls: &super::Tls,
         tcp: TcpStream,
         peer: SocketAddr,
+        limit: Duration,
     ) -> Option<super::tls::TlsStream> {
-        let handshake =
-            tokio::time::timeout(self.options.header_timeout, tls.acceptor().accept(tcp));
+        let handshake = tokio::time::timeout(limit, tls.acceptor().accept(tcp));
         let result = tokio::select! {
             result = handshake => result,
             () = self.stopped() => return None,
@@ -257,14 +307,25 @@ impl Acceptor {
     ) {
         let PeerAddress(peer) = accepted.peer;
         let in_flight = accepted.in_flight.clone();
+        let (header_timeout, reserved) = (self.header_timeout(&accepted), accepted.reserved);
         let router = TowerToHyperService::new(self.router.clone());
+        let hub = self.hub.clone();
         let service = service_fn(move |mut request: Request<Incoming>| {
             accepted.begin(&mut request);
-            router.call(request)
+            let has_no_place = reserved.is_some_and(|reserved| !reserved.may_last);
+            let refusal = (has_no_place && would_last(&request)).then(|| without_place(&hub));
+            let router = router.clone();
+            async move {
+                match refusal {
+                    Some(refusal) => Ok(refusal),
+                    None => router.call(request).await,
+                }
+            }
         });
         let mut http = hyper::server::conn::http1::Builder::new();
         http.timer(TokioTimer::new())
-            .header_read_timeout(self.options.header_timeout)
+            .header_read_timeout(header_timeout)
+            .keep_alive(reserved.is_none())
             .max_buf_size(self.options.header_bytes);
         let mut connection = pin!(
             http.serve_connection(TokioIo::new(stream), service)
@@ -275,6 +336,10 @@ impl Acceptor {
             () = in_flight.overdue(self.request_timeout()) => {
                 self.count_refused(RefusalReason::RequestTimeout);
                 tracing::debug!(%peer, "a request took too long");
+                return;
+            }
+            () = in_flight.stalled(self.hub.engine().config().write_timeout) => {
+                tracing::debug!(%peer, "a stream's peer took nothing for too long");
                 return;
             }
             () = self.stopped() => {
@@ -363,8 +428,24 @@ fn is_of_one_connection(error: &io::Error) -> bool {
 
 /// Whether the process or the system has no descriptor left, or no memory for a socket.
 fn is_of_descriptors(error: &io::Error) -> bool {
-    use rustix::io::Errno;
-    [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM]
-        .into_iter()
-        .any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
+    descriptor_limit::is_reached(error) || descriptor_limit::is_memory_reached(error)
+}
+
+/// Whether a request asks for a WebSocket or a stream, on whatever path the routes are mounted.
+fn would_last(request: &Request<Incoming>) -> bool {
+    let path = request.uri().path();
+    request.headers().contains_key(http::header::UPGRADE)
+        || path.ends_with("/stream")
+        || path.ends_with("/events")
+}
+
+/// Refuses a connection that would keep a descriptor of the reserve.
+fn without_place(hub: &Hub) -> Response {
+    const TEXT: &str = "Too many open files: the server has no descriptor left for this.";
+    refuse(
+        hub,
+        RefusalReason::Descriptors,
+        StatusCode::SERVICE_UNAVAILABLE,
+        TEXT,
+    )
 }

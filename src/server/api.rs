@@ -62,6 +62,15 @@ pub(super) async fn actions(
     if let Err((reason, status, text)) = processes::check(processes.as_deref(), &actions) {
         return refuse(&hub, reason, status, text);
     }
+    if let Some(action) = engine.find_too_long(&actions) {
+        let most = engine.config().max_outgoing_message;
+        return refuse(
+            &hub,
+            RefusalReason::MessageSize,
+            StatusCode::BAD_REQUEST,
+            format!("{action}: the message must have at most {most} bytes with its envelope"),
+        );
+    }
     let is_array = body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[');
     let mut replies: Vec<Reply> = actions
         .into_iter()

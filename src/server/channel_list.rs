@@ -43,11 +43,15 @@ pub(super) async fn list(
         && let Ok(slot) = ConnectionSlot::take(engine, client.address())
     {
         has_waited = true;
-        // The connection counts as a client's while it waits, so it closes with the response.
-        if let Some(Extension(in_flight)) = in_flight {
-            in_flight.leave();
+        // The connection counts as a client's while it waits. It closes with the response.
+        if let Some(Extension(in_flight)) = &in_flight {
+            in_flight.wait();
         }
-        if !wait_for_another(engine, &client, version, wait).await {
+        let is_admitted = wait_for_another(engine, &client, version, wait).await;
+        if let Some(Extension(in_flight)) = &in_flight {
+            in_flight.resume();
+        }
+        if !is_admitted {
             return refuse(
                 &hub,
                 RefusalReason::Unauthorized,

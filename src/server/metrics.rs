@@ -136,6 +136,12 @@ impl Collector for StatsCollector {
             &reasons,
             &skipped,
         )?;
+        counter(
+            out,
+            "dropped_messages",
+            "Messages that their channel could not take, each counted once.",
+            stats.dropped,
+        )?;
         let help =
             "Messages x subscribers accepted for clients that went before they were written.";
         counter(out, "discarded_messages", help, stats.discarded)?;

@@ -13,6 +13,7 @@ mod in_flight;
 mod metrics;
 mod processes;
 mod refusal;
+mod reserve;
 mod serve_options;
 mod stream;
 #[cfg(feature = "tls")]

@@ -58,10 +58,8 @@ pub(super) async fn text(
         tail: query.tail,
         ..SubscribeOptions::default()
     };
-    leave(
-        in_flight,
-        open(&hub, admitted, &channel, Encoding::Text, options),
-    )
+    let in_flight = in_flight.map(|Extension(in_flight)| in_flight);
+    open(&hub, admitted, &channel, Encoding::Text, options, in_flight)
 }
 
 /// `GET /api/channels/{channel}/events`: Server-Sent Events. Each has the id `EPOCH:SEQ`, from
@@ -86,18 +84,15 @@ pub(super) async fn events(
         since: last,
         ..SubscribeOptions::default()
     };
-    leave(
+    let in_flight = in_flight.map(|Extension(in_flight)| in_flight);
+    open(
+        &hub,
+        admitted,
+        &channel,
+        Encoding::Events,
+        options,
         in_flight,
-        open(&hub, admitted, &channel, Encoding::Events, options),
     )
-}
-
-/// Stops counting the connection as a plain request if the response is a stream.
-fn leave(in_flight: Option<Extension<InFlight>>, response: Response) -> Response {
-    if let (Some(Extension(in_flight)), StatusCode::OK) = (in_flight, response.status()) {
-        in_flight.leave();
-    }
-    response
 }
 
 /// Parses the id of an event.
@@ -109,13 +104,15 @@ fn since(id: &str) -> Option<Since> {
     })
 }
 
-/// Subscribes a new client to a channel. Returns its stream as a response, or the refusal.
+/// Subscribes a new client to a channel. Returns its stream as a response, or the refusal. The
+/// connection of a stream no longer counts as a plain request.
 fn open(
     hub: &Hub,
     admitted: AdmittedPeer,
     channel: &str,
     encoding: Encoding,
     options: SubscribeOptions,
+    in_flight: Option<InFlight>,
 ) -> Response {
     let name = match ChannelName::parse(channel) {
         Ok(name) => name,
@@ -163,6 +160,7 @@ fn open(
         given: Used::default(),
         encoding,
         silence: Box::pin(tokio::time::sleep(KEEP_ALIVE)),
+        in_flight,
         expiry: expiring.map(|identity| Box::pin(expired(identity)) as Pin<Box<_>>),
         slot,
     };
@@ -174,6 +172,12 @@ fn open(
             StatusCode::SERVICE_UNAVAILABLE,
             refusal.as_str(),
         );
+    }
+    if let Some(in_flight) = &body.in_flight {
+        in_flight.leave();
+        if engine.config().write_timeout.is_some() {
+            in_flight.carries(&body.client);
+        }
     }
     let content_type = match encoding {
         Encoding::Events => "text/event-stream",
@@ -208,6 +212,8 @@ struct ChannelStream {
     given: Used,
     encoding: Encoding,
     silence: Pin<Box<Sleep>>,
+    /// The account of the connection, when the accept loop of this crate serves it.
+    in_flight: Option<InFlight>,
     /// Completes when the client's identity expires. `None` if it does not expire.
     expiry: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     slot: ConnectionSlot,
@@ -227,6 +233,16 @@ impl ChannelStream {
                 .shared()
                 .recorder
                 .written(given.messages, given.bytes);
+        }
+    }
+
+    /// Tells the account of the connection whether it has something to write. Costs an uncontended
+    /// lock where there is a timeout for writing, and nothing elsewhere.
+    fn note_writing(&self, writes: bool) {
+        if let Some(in_flight) = &self.in_flight
+            && self.hub().config().write_timeout.is_some()
+        {
+            in_flight.note_writing(writes);
         }
     }
 
@@ -256,6 +272,7 @@ impl HttpBody for ChannelStream {
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         let this = &mut *self;
         this.settle();
+        this.note_writing(false);
         this.client.outbox.register(cx);
         if this
             .expiry
@@ -269,6 +286,7 @@ impl HttpBody for ChannelStream {
             this.given = parcel.weight();
             if !parcel.bytes.is_empty() {
                 this.silence.as_mut().reset(Instant::now() + KEEP_ALIVE);
+                this.note_writing(true);
                 return Poll::Ready(Some(Ok(Frame::data(parcel.bytes))));
             }
             // The message has no text form.
@@ -319,6 +337,7 @@ mod tests {
             "c",
             Encoding::Text,
             options,
+            None,
         );
         let mut body = pin!(response.into_body());
         let mut poll = || {

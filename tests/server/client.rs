@@ -408,3 +408,60 @@ async fn pauses_grow_while_the_server_only_closes_and_start_over_after_a_message
     })
     .await;
 }
+
+#[tokio::test]
+async fn lines_tell_their_stream_and_pieces_and_the_unfinished_line_is_shown() {
+    bounded(async {
+        let hub = Hub::builder().history(100).build().unwrap();
+        let url = serve(&hub).await;
+        let web = hub.publisher("process:web").unwrap();
+        for batch in [false, true] {
+            let mut watcher = Watcher::builder(&url)
+                .channel("process:web")
+                .batch(batch)
+                .partial(true)
+                .build()
+                .unwrap();
+            assert_eq!(next(&mut watcher).await, Event::Connected);
+            let Event::Subscribed { seq, .. } = next(&mut watcher).await else {
+                panic!("the confirmation comes first")
+            };
+            let partial = |text: &str| Event::Partial {
+                channel: outrace::ChannelName::parse("process:web").unwrap(),
+                text: text.to_owned(),
+            };
+            web.show_partial(b"Password: ");
+            assert_eq!(next(&mut watcher).await, partial("Password: "));
+            let long = "x".repeat(100_000);
+            let lines = ["warning", &long].into_iter().collect::<outrace::Lines>();
+            web.send_lines(lines.with_stream(outrace::OutputStream::Stderr));
+            web.send_lines(["old"].iter().collect::<outrace::Lines>().with_past());
+            let mut seen = Vec::new();
+            while seen.len() < 4 {
+                if let Event::Line {
+                    text, seq, detail, ..
+                } = next(&mut watcher).await
+                {
+                    let of_it = (detail.is_stderr, detail.is_continued, detail.is_past);
+                    seen.push((text, seq.unwrap(), of_it));
+                }
+            }
+            let numbers: Vec<u64> = seen.iter().map(|(_, number, _)| *number).collect();
+            assert_eq!(numbers, [seq + 1, seq + 2, seq + 3, seq + 4]);
+            let details: Vec<_> = seen.iter().map(|(_, _, detail)| *detail).collect();
+            assert_eq!(
+                details,
+                [
+                    (true, false, false),
+                    (true, true, false),
+                    (true, false, false),
+                    (false, false, true)
+                ]
+            );
+            assert_eq!([&*seen[1].0, &*seen[2].0].concat(), long);
+            web.show_partial(b"");
+            while next(&mut watcher).await != partial("") {}
+        }
+    })
+    .await;
+}

@@ -13,14 +13,14 @@ use tokio::time::{Instant, sleep};
 const MS: Duration = Duration::from_millis(1);
 
 /// The client's end of a connection, with frames as they are.
-struct Peer {
+pub(crate) struct Peer {
     stream: DuplexStream,
     unread: Vec<u8>,
 }
 
 impl Peer {
     /// Connects. Each direction of the connection holds `capacity` bytes.
-    async fn connect(hub: &Hub, capacity: usize) -> Self {
+    pub(crate) async fn connect(hub: &Hub, capacity: usize) -> Self {
         let (stream, _) = serve_in_memory(hub, capacity);
         let mut peer = Self {
             stream,
@@ -39,12 +39,19 @@ impl Peer {
         self.stream.write_all(bytes).await.unwrap();
     }
 
-    async fn send(&mut self, opcode: u8, payload: &[u8]) {
+    pub(crate) async fn send(&mut self, opcode: u8, payload: &[u8]) {
         self.send_bytes(&masked(FIN | opcode, payload)).await;
     }
 
+    /// Reads this many bytes more.
+    pub(crate) async fn take(&mut self, bytes: usize) {
+        let mut taken = vec![0; bytes];
+        self.stream.read_exact(&mut taken).await.unwrap();
+        self.unread.extend(taken);
+    }
+
     /// Returns the next frame.
-    async fn frame(&mut self) -> Frame {
+    pub(crate) async fn frame(&mut self) -> Frame {
         loop {
             if let Some((frame, length)) = Frame::parse(&self.unread) {
                 self.unread.drain(..length);
@@ -56,7 +63,7 @@ impl Peer {
     }
 
     /// Returns the next frame that is no ping.
-    async fn message(&mut self) -> Frame {
+    pub(crate) async fn message(&mut self) -> Frame {
         loop {
             let frame = self.frame().await;
             if frame.opcode != PING {

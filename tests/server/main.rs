@@ -6,13 +6,17 @@
 mod access;
 mod actions;
 mod client;
+mod detail;
 mod discovery;
 mod heartbeat;
 mod hostile;
 mod jwt;
 mod lifecycle;
 mod limits;
+mod message_size;
 mod metrics;
 mod mounted;
 mod own_log;
+mod partial;
+mod stalled;
 mod wire;

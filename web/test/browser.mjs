@@ -361,3 +361,69 @@ test("a filter without matches says so, and hides no gap", { skip }, async (t) =
   await page.locator("#find-count").getByText("6", { exact: true }).waitFor();
   await page.getByText("Nothing matches").waitFor({ state: "hidden" });
 });
+
+test(
+  "an unfinished line is shown below the others until it is whole, with its colors",
+  { skip },
+  async (t) => {
+    const { hub, viewer, page } = await setUp(t, { lines: 300 });
+    await viewer.sees("line 300");
+    const partial = () => page.locator("#partials .row .text").allTextContents();
+    hub.partial(CHANNEL, "importing\r\x1b[32m57%\x1b[0m <b>");
+    await until(async () => (await partial()).length === 1);
+    assert.deepEqual(await partial(), ["57% <b>ng"]);
+    assert.equal(await page.locator("#partials .a-fg2").textContent(), "57%");
+    hub.detailed(CHANNEL, { stream: "stderr" }, "a warning");
+    await viewer.sees("a warning");
+    assert.equal((await partial()).length, 1, "a line of another stream does not end it");
+    hub.partial(CHANNEL, "58%");
+    await until(async () => (await partial())[0] === "58%");
+    hub.output(CHANNEL, "importing\r58%, done");
+    await viewer.sees("58%, done");
+    await until(async () => (await partial()).length === 0);
+    assert.equal(await page.locator("#partials").isVisible(), false);
+    const rows = await viewer.rows();
+    assert.deepEqual(
+      rows.slice(-2).map(({ number, classes }) => [number, classes.includes("stderr")]),
+      [
+        ["301", true],
+        ["302", false],
+      ],
+    );
+  },
+);
+
+test(
+  "the unfinished line of each process has its row, and goes with the connection",
+  { skip },
+  async (t) => {
+    const { hub, viewer, page } = await setUp(t, { hash: "#process:web,process:db" });
+    hub.output(CHANNEL, "web is there");
+    hub.output("process:db", "db is there");
+    await viewer.sees("web is there");
+    await viewer.sees("db is there");
+    const partials = () => page.locator("#partials .row").allTextContents();
+    hub.partial(CHANNEL, "50%");
+    hub.partial("process:db", "Password: ");
+    await until(async () => (await partials()).length === 2);
+    assert.deepEqual(await partials(), ["web50%", "dbPassword: "]);
+    hub.breakAll();
+    await until(async () => (await partials()).length === 0);
+  },
+);
+
+test("the pieces of a line are one row, and are copied as one line", { skip }, async (t) => {
+  const { hub, viewer, page } = await setUp(t);
+  hub.output(CHANNEL, "before");
+  hub.detailed(CHANNEL, { continued: true }, "a long ");
+  hub.detailed(CHANNEL, { stream: "stderr" }, "between");
+  hub.output(CHANNEL, "line", "after");
+  await viewer.sees("after");
+  assert.deepEqual(await viewer.texts(), ["before", "between", "a long line", "after"]);
+  await page.click("#copy");
+  await until(
+    async () =>
+      (await page.evaluate(() => navigator.clipboard.readText())) ===
+      "before\nbetween\na long line\nafter\n",
+  );
+});

@@ -497,3 +497,74 @@ test("invalid arguments throw at once", () => {
   assert.throws(() => connect("ftp://host/", { WebSocket: webSocketClass() }), TypeError);
   assert.throws(() => connect("ws://127.0.0.1:9/ws", { WebSocket: "none" }), TypeError);
 });
+
+test("lines tell their stream, their past and their pieces, in batches and alone", async (t) => {
+  const hub = await withHub(t);
+  for (const [batch, channel] of [
+    [true, CHANNEL],
+    [false, "process:other"],
+  ]) {
+    const seen = record(t, hub.url);
+    seen.client.subscribe(channel, { batch });
+    await seen.event("subscribed");
+    hub.detailed(channel, { stream: "stderr", continued: true }, "warning", "a long ");
+    hub.detailed(channel, { stream: "stderr" }, "line");
+    hub.detailed(channel, { past: true }, "old");
+    hub.output(channel, "usual");
+    await seen.until(() => seen.lines().length === 5);
+    assert.deepEqual(
+      seen.of("line").map(({ text, seq, stream, continued, past }) => [
+        text,
+        seq,
+        stream,
+        continued,
+        past,
+      ]),
+      [
+        ["warning", 1, "stderr", false, false],
+        ["a long ", 2, "stderr", true, false],
+        ["line", 3, "stderr", false, false],
+        ["old", 4, null, false, true],
+        ["usual", 5, null, false, false],
+      ],
+    );
+    assert.equal(seen.of("lines").filter(({ continued }) => continued).length, 1);
+  }
+});
+
+test("without detail a line tells only its text, and its number is counted", async (t) => {
+  const hub = await withHub(t);
+  const seen = record(t, hub.url);
+  seen.client.subscribe(CHANNEL, { batch: false, detail: false });
+  await seen.event("subscribed");
+  hub.detailed(CHANNEL, { stream: "stderr", continued: true }, "a");
+  const { seq, stream, continued } = await seen.event("line");
+  assert.deepEqual([seq, stream, continued], [1, null, false]);
+});
+
+test("the unfinished line is emitted, takes no number, and ends with the connection", async (t) => {
+  const hub = await withHub(t);
+  const seen = record(t, hub.url);
+  seen.client.subscribe(CHANNEL, { partial: true });
+  await seen.event("subscribed");
+  hub.partial(CHANNEL, "50%");
+  hub.partial(CHANNEL, "");
+  hub.partial(CHANNEL, 7);
+  hub.partial(CHANNEL, "Password: ");
+  hub.output(CHANNEL, "line");
+  await seen.event("line");
+  const texts = () => seen.of("partial").map(({ text }) => text);
+  assert.deepEqual(texts(), ["50%", "", "Password: "]);
+  assert.deepEqual(seen.seqs(), [1]);
+  assert.equal(seen.of("error").length, 1);
+  hub.breakAll();
+  await seen.event("reconnected");
+  assert.deepEqual(texts(), ["50%", "", "Password: ", ""]);
+  const plain = record(t, hub.url);
+  plain.client.subscribe(CHANNEL);
+  await plain.event("subscribed");
+  hub.partial(CHANNEL, "unseen");
+  hub.output(CHANNEL, "seen");
+  await plain.event("line");
+  assert.equal(plain.of("partial").length, 0);
+});

@@ -4,7 +4,6 @@ import { test } from "node:test";
 
 import { parseAnsi, plainText } from "../viewer/ansi.js";
 import { assignColors } from "../viewer/colors.js";
-import { Feed } from "../viewer/feed.js";
 import { AllRows, makeMatcher, Matches } from "../viewer/filter.js";
 import { Heights } from "../viewer/heights.js";
 import { foldedJson, isJson, unfoldedJson } from "../viewer/json.js";
@@ -522,63 +521,4 @@ test("the page preloads exactly the modules that main.js imports, directly or no
   };
   await follow(new URL("viewer/main.js", page).href);
   assert.deepEqual(preloaded.sort(), [...imported].sort());
-});
-
-/** A client of the feed, without a connection. */
-class FakeClient {
-  #handlers = new Map();
-  requests = [];
-
-  on(event, handler) {
-    this.#handlers.set(event, handler);
-  }
-
-  subscribe(channel, options) {
-    this.requests.push([channel, options]);
-  }
-
-  emit(event, detail) {
-    this.#handlers.get(event)(detail);
-  }
-}
-
-test("feed: a channel that appeared is shown from its first message, and what is lost as a gap", () => {
-  const client = new FakeClient();
-  const store = new Store({ capacity: 100 });
-  const feed = new Feed(client, store);
-  const places = new Map([
-    ["short", { epoch: "e", seq: 12 }],
-    ["long", { epoch: "f", seq: 25_000 }],
-  ]);
-  feed.show(["old", "short", "long"], (name) => places.get(name));
-  assert.deepEqual(client.requests, [
-    ["old", { tail: 10_000 }],
-    ["short", { since: { epoch: "e", seq: 0 } }],
-    ["long", { since: { epoch: "f", seq: 15_000 } }],
-  ]);
-  const at = (second) => `2026-02-19T10:00:0${second}.000Z`;
-  const line = (channel, text, seq, second) =>
-    client.emit("lines", { channel, texts: [text], seq, refetched: false, timestamp: at(second) });
-  client.emit("subscribed", { channel: "old", seq: 4, lost: 0, replayed: 0 });
-  line("old", "before", 5, 1);
-  line("old", "after", 6, 4);
-  client.emit("subscribed", { channel: "short", seq: 8, lost: 8, replayed: 2 });
-  client.emit("gap", {
-    channel: "short",
-    from: 1,
-    to: 8,
-    count: 8,
-    isKept: false,
-    refetched: false,
-    timestamp: null,
-  });
-  line("short", "nine", 9, 2);
-  line("short", "ten", 10, 3);
-  const rows = [];
-  for (let id = store.first; id < store.end; id += 1) {
-    const value = store.value(id);
-    rows.push(store.kind(id) === GAP ? `${value.from}-${value.to}` : value);
-  }
-  assert.deepEqual(rows, ["before", "1-8", "nine", "ten", "after"]);
-  assert.deepEqual([feed.received, feed.skipped, feed.before], [4, 8, 4]);
 });

@@ -2,7 +2,8 @@
 // messages. Knows no elements.
 
 import { shortName } from "./format.js";
-import { GAP, LINE, NOTICE, STATUS } from "./store.js";
+import { completes, PieceJoiner } from "./pieces.js";
+import { GAP, LINE, NOTICE, STATUS, STDERR } from "./store.js";
 
 /**
  * The number of past messages to request. It exceeds what a server keeps by default, so that all of
@@ -33,12 +34,15 @@ export class Feed {
   onChange = () => {};
   onReplaced = () => {};
   onStatus = () => {};
+  /** The unfinished line of a channel has changed: its name, and the text or "". */
+  onPartial = () => {};
   onProblem = () => {};
 
   constructor(client, store) {
     this.#client = client;
     this.#store = store;
     client.on("lines", (run) => this.#lines(run));
+    client.on("partial", ({ channel, text }) => this.#partial(channel, text));
     client.on("status", (status) => this.#status(status));
     client.on("gap", (gap) => this.#gap(gap));
     client.on("subscribed", (subscribed) => this.#subscribed(subscribed));
@@ -68,15 +72,26 @@ export class Feed {
       if (names.includes(name)) continue;
       this.#client.unsubscribe(name);
       this.#channels.delete(name);
+      this.onPartial(name, "");
       isRemoved = true;
     }
     if (isRemoved) this.#store.keepChannels((name) => this.#channels.has(name));
     for (const name of names) {
       if (this.#channels.has(name)) continue;
-      this.#channels.set(name, { name, count: 0, replay: null, refetched: null });
+      this.#channels.set(name, {
+        name,
+        count: 0,
+        replay: null,
+        refetched: null,
+        partial: "",
+        pieces: new PieceJoiner(),
+        refetchedPieces: new PieceJoiner(),
+      });
       const place = placeOf(name);
-      const since = place && { epoch: place.epoch, seq: Math.max(0, place.seq - TAIL_MESSAGES) };
-      this.#client.subscribe(name, since ? { since } : { tail: TAIL_MESSAGES });
+      const start = place
+        ? { since: { epoch: place.epoch, seq: Math.max(0, place.seq - TAIL_MESSAGES) } }
+        : { tail: TAIL_MESSAGES };
+      this.#client.subscribe(name, { ...start, partial: true });
     }
     this.onReplaced();
   }
@@ -102,6 +117,7 @@ export class Feed {
     try {
       const { lost } = await this.#client.refetch(name, from, to);
       gap.state = undefined;
+      channel.refetched.push(...restOf(channel.refetchedPieces, name));
       const rows = channel.refetched.filter(({ seq }) => seq >= from && seq <= to);
       channel.refetched = channel.refetched.filter(({ seq }) => seq < from || seq > to);
       const missing = [];
@@ -116,25 +132,49 @@ export class Feed {
     this.onReplaced();
   }
 
-  #lines({ channel: name, texts, seq, refetched, timestamp }) {
+  #lines({ channel: name, texts, seq, stream, continued, refetched, timestamp }) {
     const channel = this.#channels.get(name);
     if (!channel) return;
     const time = parseTime(timestamp);
     const first = seq ?? Number.NaN;
+    const flags = stream === "stderr" ? STDERR : 0;
+    const pieces = refetched ? channel.refetchedPieces : channel.pieces;
     if (refetched || channel.replay) {
-      const rows = texts.map((value, i) => ({
-        kind: LINE,
-        channel: name,
-        seq: first + i,
-        time,
-        value,
-      }));
-      this.#holdBack(channel, rows, refetched);
+      const rows = pieces
+        .take(stream, texts, first, time, continued)
+        .map((line) => ({ kind: LINE, channel: name, flags, ...line }));
+      this.#holdBack(channel, rows, refetched, texts.length);
       return;
     }
-    for (let i = 0; i < texts.length; i += 1)
-      this.#store.push(LINE, name, first + i, time, texts[i]);
+    if (channel.partial !== "" && texts.some((text) => completes(text, channel.partial)))
+      this.#partial(name, "");
+    if (continued || pieces.isOpen(stream)) {
+      for (const line of pieces.take(stream, texts, first, time, continued))
+        this.#store.push(LINE, name, line.seq, line.time, line.value, flags);
+    } else {
+      for (let i = 0; i < texts.length; i += 1)
+        this.#store.push(LINE, name, first + i, time, texts[i], flags);
+    }
     this.#countUp(channel, texts.length);
+  }
+
+  #partial(name, text) {
+    const channel = this.#channels.get(name);
+    if (!channel || channel.partial === text) return;
+    channel.partial = text;
+    this.onPartial(name, text);
+  }
+
+  /** Shows the pieces whose line will not be completed: messages after them are missing. */
+  #endPieces(channel) {
+    const rows = restOf(channel.pieces, channel.name);
+    if (rows.length === 0) return;
+    if (channel.replay) {
+      this.#holdBack(channel, rows, false, 0);
+      return;
+    }
+    for (const { seq, time, value, flags } of rows)
+      this.#store.push(LINE, channel.name, seq, time, value, flags);
   }
 
   #status({ channel: name, status, exitCode, seq, refetched, timestamp }) {
@@ -163,7 +203,7 @@ export class Feed {
       value,
     };
     if (refetched || channel.replay) {
-      this.#holdBack(channel, [row], refetched);
+      this.#holdBack(channel, [row], refetched, 1);
       return;
     }
     this.#store.push(kind, row.channel, row.seq, row.time, value);
@@ -177,14 +217,14 @@ export class Feed {
   }
 
   // Holds rows back until all of them have arrived, because they belong before the rows that are
-  // already shown.
-  #holdBack(channel, rows, refetched) {
+  // already shown. `messages` of them came.
+  #holdBack(channel, rows, refetched, messages, isGap = false) {
     if (refetched) {
       if (channel.refetched) for (const row of rows) channel.refetched.push(row);
       return;
     }
     for (const row of rows) channel.replay.rows.push(row);
-    channel.replay.left -= rows.length;
+    channel.replay.left -= messages;
     if (channel.replay.left <= 0) {
       const { replay } = channel;
       // The lost messages have no time of their own.
@@ -193,13 +233,14 @@ export class Feed {
       channel.replay = null;
       this.onReplaced();
     }
-    this.#countUp(channel, rows.filter(({ kind }) => kind !== GAP).length);
+    if (!isGap) this.#countUp(channel, messages);
   }
 
   #gap({ channel: name, from, to, count, isKept, refetched, timestamp }) {
     const channel = this.#channels.get(name);
     if (!channel || refetched) return;
     this.skipped += count;
+    this.#endPieces(channel);
     const row = gapRow(name, parseTime(timestamp), from, to, isKept);
     if (channel.replay && timestamp === null) {
       // These were lost before the first replayed message.
@@ -207,8 +248,7 @@ export class Feed {
       return;
     }
     if (channel.replay) {
-      channel.replay.left -= count - 1;
-      this.#holdBack(channel, [row], false);
+      this.#holdBack(channel, [row], false, count, true);
       return;
     }
     const last = this.#store.end - 1;
@@ -245,6 +285,8 @@ export class Feed {
     if (!channel) return;
     channel.replay = null;
     channel.refetched = null;
+    channel.refetchedPieces.flush();
+    if (epochChanged !== false || lost > 0) this.#endPieces(channel);
     const caughtUp =
       replayed > 0 ? ` · caught up with ${replayed.toLocaleString("en")} messages` : "";
     if (epochChanged) {
@@ -285,6 +327,16 @@ function gapRow(channel, time, from, to, isKept) {
     time,
     value: { from, to, isKept, time, state: undefined, error: undefined },
   };
+}
+
+/** Returns the rows of the pieces that are held back. */
+function restOf(pieces, channel) {
+  return pieces.flush().map(([stream, line]) => ({
+    kind: LINE,
+    channel,
+    flags: stream === "stderr" ? STDERR : 0,
+    ...line,
+  }));
 }
 
 function parseTime(timestamp) {

@@ -14,6 +14,7 @@ import { ALL } from "./links.js";
 import { List } from "./list.js";
 import { LineSeeker, Navigation } from "./navigation.js";
 import { EmptyText, Toast } from "./notices.js";
+import { PartialRows } from "./partial-rows.js";
 import { RowContext } from "./row.js";
 import { Selection } from "./selection.js";
 import { Server, takeTokenFromAddress } from "./server.js";
@@ -67,6 +68,7 @@ const find = new Find(store, {
   hides: $("find-hides"),
 });
 const list = new List(lines, store, find.view, context);
+const partialRows = new PartialRows($("partials"), context);
 const channels = new Channels({ list: $("channel-list"), none: $("no-channels") }, server);
 const control = new Control(
   {
@@ -196,6 +198,7 @@ feed.onStatus = (name, status) => {
   channels.setStatus(name, status);
   showStatus();
 };
+feed.onPartial = (name, text) => partialRows.show(name, text);
 feed.onProblem = tell;
 store.onReplace = (id, removed, inserted) => {
   find.replaced(id);

@@ -4,7 +4,7 @@
 import { count, counted, shortName, size, statusText, statusTone, timeOfDay } from "./format.js";
 import { LEVEL_NAMES, levelOf } from "./levels.js";
 import { describe, pieces } from "./line.js";
-import { GAP, LINE, STATUS, UNFOLDED, WHOLE } from "./store.js";
+import { GAP, LINE, STATUS, STDERR, UNFOLDED, WHOLE } from "./store.js";
 
 /** Everything beside the store that decides how a row looks. */
 export class RowContext {
@@ -75,6 +75,7 @@ export class Row {
     setText(this.#channel, context.showsChannel ? shortName(channel) : "");
     this.#channel.className = context.showsChannel ? `chan c${context.colorOf(channel)}` : "chan";
     this.isTall = false;
+    this.#text.removeAttribute("title");
 
     let classes = "row";
     if (kind === LINE) classes += this.#fillLine(store, id, context);
@@ -96,6 +97,10 @@ export class Row {
     const level = levelOf(text);
     if (level > 0) classes += ` l-${LEVEL_NAMES[level]}`;
     if (runs.length > 0) classes += " styled";
+    if (store.hasFlag(id, STDERR)) {
+      classes += " stderr";
+      this.#text.title = "Standard error";
+    }
 
     if (runs.length === 0 && marks.length === 0 && line.rest === 0 && !line.isJson) {
       this.#showOnly(text);
@@ -150,7 +155,8 @@ export class Row {
   }
 }
 
-function piece(text, run, isMarked) {
+/** Returns a text as it is shown, with its style and its mark. */
+export function piece(text, run, isMarked) {
   if (!run && !isMarked) return document.createTextNode(text);
   const element = document.createElement(isMarked ? "mark" : "span");
   element.textContent = text;

@@ -8,9 +8,11 @@ export const GAP = 1;
 export const STATUS = 2;
 export const NOTICE = 3;
 
-/** The flags of a row, set by the list. */
+/** The flags of a row. The list sets the first two. */
 export const UNFOLDED = 1;
 export const WHOLE = 2;
+/** The process wrote the line to standard error. */
+export const STDERR = 4;
 
 export class Store {
   #capacity;
@@ -56,12 +58,12 @@ export class Store {
    * Adds a row. `value` is the text of a line, or the object of any other row. `seq` and `time` (ms
    * since 1970) are NaN if unknown.
    */
-  push(kind, channel, seq, time, value) {
+  push(kind, channel, seq, time, value, flags = 0) {
     if (this.length === this.#capacity) this.#evict();
     const slot = this.end % this.#capacity;
     this.#values[slot] = value;
     this.#kinds[slot] = kind;
-    this.#flags[slot] = 0;
+    this.#flags[slot] = flags;
     this.#channels[slot] = this.#intern(channel);
     this.#seqs[slot] = seq;
     this.#times[slot] = time;
@@ -181,8 +183,7 @@ export class Store {
   }
 
   #pushRow({ kind, channel, seq, time, value, flags = 0 }) {
-    this.push(kind, channel, seq, time, value);
-    this.#flags[(this.end - 1) % this.#capacity] = flags;
+    this.push(kind, channel, seq, time, value, flags);
   }
 
   #cut(id) {

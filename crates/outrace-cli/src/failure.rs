@@ -78,6 +78,17 @@ impl Failure {
     }
 }
 
+/// Returns what to do about an error of the system where no more is known than the error; empty
+/// when there is nothing to say.
+pub(crate) fn advice(error: &io::Error) -> &'static str {
+    use rustix::io::Errno;
+    match Errno::from_io_error(error) {
+        Some(Errno::MFILE) => "; raise the limit of open files with ulimit -n",
+        Some(Errno::NFILE) => "; raise the system's limit of open files, fs.file-max",
+        _ => "",
+    }
+}
+
 /// Returns the system's words for an error, without the number of the error.
 pub(crate) fn plain(error: &io::Error) -> String {
     let words = error.to_string();

@@ -13,7 +13,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use commands::{load, load_server, pipe, run, serve, tail, watch};
-use failure::Failure;
+use failure::{Failure, advice, plain};
 
 /// Live lines from processes and logs to everyone who watches, over WebSockets.
 #[derive(Parser)]
@@ -68,10 +68,16 @@ fn start(command: Command) -> Result<u8, Failure> {
         Command::LoadFloor(args) => return load::run_floor(&args),
         _ => {}
     }
+    // Before the runtime starts threads. If the system refuses, the limit stays as it is, and what
+    // meets it says so.
+    let _ = outrace::process::raise_descriptor_limit();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
-        .map_err(|error| Failure::new(1, format!("cannot start: {error}")))?;
+        .map_err(|error| {
+            let (words, advice) = (plain(&error), advice(&error));
+            Failure::new(1, format!("cannot start: {words}{advice}"))
+        })?;
     let code = runtime.block_on(async {
         match command {
             Command::Run(run) => run.start().await,

@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use crate::console::notice;
-use crate::failure::{Failure, plain};
+use crate::failure::{Failure, advice, plain};
 use crate::flags::{Access, AccessOptions, DEFAULT_ADDRESS, DEFAULT_PORT, ServerOptions};
 use crate::signals::Signals;
 
@@ -171,7 +171,7 @@ fn refused(listen: &str, error: &io::Error) -> Failure {
         io::ErrorKind::AddrNotAvailable => {
             "; this machine has no such address: choose another with --listen"
         }
-        _ => "",
+        _ => advice(error),
     };
     Failure::new(
         1,

@@ -7,6 +7,7 @@ use rustix::process::Pid;
 use tokio::process::{Child, Command};
 
 use super::pipe_reader::OutputPipe;
+use crate::process::descriptors::restore_limit_in;
 
 /// A child that was just started, and the reading ends of its output pipes.
 pub(super) struct SpawnedChild {
@@ -23,6 +24,7 @@ pub(super) fn spawn_child(command: &mut Command, own_group: bool) -> io::Result<
     if own_group {
         command.process_group(0);
     }
+    restore_limit_in(command);
     let mut child = command.spawn()?;
     let pid = child
         .id()

@@ -15,7 +15,7 @@ use super::target::SignalTarget;
 use super::{ExitReport, Process};
 use crate::message::{ChannelName, NameError, ProcessId, Status};
 use crate::process::LineSender;
-use crate::{Hub, Publisher};
+use crate::{Hub, Publisher, descriptor_limit};
 
 /// The reason why a process was not started.
 ///
@@ -31,6 +31,15 @@ pub enum SpawnError {
     /// missing interpreter of a script.
     #[error("{program}: not found")]
     NotFound {
+        /// The name or path of the program.
+        program: String,
+        /// The system's error.
+        source: io::Error,
+    },
+    /// The process or the system has no descriptor left for the pipes of another process. See
+    /// [`raise_descriptor_limit`](crate::process::raise_descriptor_limit).
+    #[error("{program}: cannot be started: too many open files")]
+    TooManyOpenFiles {
         /// The name or path of the program.
         program: String,
         /// The system's error.
@@ -53,7 +62,7 @@ impl SpawnError {
         match self {
             Self::Name(_) => 2,
             Self::NotFound { .. } => 127,
-            Self::NotExecutable { .. } => 126,
+            Self::TooManyOpenFiles { .. } | Self::NotExecutable { .. } => 126,
         }
     }
 }
@@ -191,6 +200,9 @@ impl Spawn {
             .into_owned();
         let error = match source.kind() {
             io::ErrorKind::NotFound => SpawnError::NotFound { program, source },
+            _ if descriptor_limit::is_reached(&source) => {
+                SpawnError::TooManyOpenFiles { program, source }
+            }
             _ => SpawnError::NotExecutable { program, source },
         };
         let report = ExitReport {

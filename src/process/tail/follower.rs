@@ -16,6 +16,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::open_file::{OpenFile, StartPosition};
+use crate::descriptor_limit;
 use crate::process::LinePublisher;
 
 /// An event of a followed file. See [`TailBuilder::on_event`](super::TailBuilder::on_event).
@@ -26,6 +27,8 @@ pub enum TailEvent {
     Opened,
     /// The file does not exist, does not exist any more, or cannot be read.
     Missing,
+    /// The file cannot be opened now, because the process or the system has no descriptor left.
+    TooManyOpenFiles,
     /// Another file is at the path and is read from its beginning.
     Rotated,
     /// The file was truncated and is read from its beginning.
@@ -79,8 +82,12 @@ impl Follower {
                     emit(TailEvent::Opened);
                     self.read(lines, emit)
                 }
-                Err(_) => {
-                    self.set_missing(emit);
+                Err(error) => {
+                    if descriptor_limit::is_reached(&error) {
+                        // The file may be there: it is read from the same place later.
+                        self.start = start;
+                    }
+                    self.set_missing(&error, emit);
                     CheckOutcome::Idle
                 }
             };
@@ -93,8 +100,8 @@ impl Follower {
                 false
             }
             Ok(metadata) => metadata.len() > 0,
-            Err(_) => {
-                self.set_missing(emit);
+            Err(error) => {
+                self.set_missing(&error, emit);
                 false
             }
         };
@@ -112,9 +119,13 @@ impl Follower {
         self.read(lines, emit)
     }
 
-    fn set_missing(&mut self, emit: &mut dyn FnMut(TailEvent)) {
+    fn set_missing(&mut self, error: &io::Error, emit: &mut dyn FnMut(TailEvent)) {
         if !std::mem::replace(&mut self.missing, true) {
-            emit(TailEvent::Missing);
+            emit(if descriptor_limit::is_reached(error) {
+                TailEvent::TooManyOpenFiles
+            } else {
+                TailEvent::Missing
+            });
         }
     }
 

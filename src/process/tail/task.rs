@@ -85,6 +85,9 @@ impl TailTask {
         let mut emit = |event| {
             let now = match event {
                 TailEvent::Missing => Some(Status::Other("missing".to_owned())),
+                TailEvent::TooManyOpenFiles => {
+                    Some(Status::Other("too many open files".to_owned()))
+                }
                 TailEvent::CaughtUp => None,
                 _ => Some(Status::Running),
             };

@@ -89,10 +89,29 @@ export class Hub {
   }
 
   output(name, ...lines) {
+    this.detailed(name, {}, ...lines);
+  }
+
+  /** Publishes lines of one stream. With `continued`, the last one goes on in the next line. */
+  detailed(name, { stream, past, continued }, ...lines) {
     this.#publish(
       name,
-      lines.map((data) => ({ type: "process_output", data })),
+      lines.map((data, index) => ({
+        type: "process_output",
+        data,
+        stream,
+        past,
+        continued: continued && index + 1 === lines.length ? true : undefined,
+      })),
     );
+  }
+
+  /** Shows an unfinished line to the subscribers that asked for it. */
+  partial(name, data) {
+    for (const [peer, subscriptions] of this.#clients) {
+      if (subscriptions.get(name)?.partial)
+        say(peer, { type: "process_partial", channel: name, data });
+    }
   }
 
   status(name, status, exitCode = 0) {
@@ -218,15 +237,21 @@ export class Hub {
     for (let at = 0; at < messages.length;) {
       let end = at + 1;
       if (options.batch && messages[at].type === "process_output") {
-        const { seq, timestamp } = messages[at];
+        const { seq, timestamp, stream, past } = messages[at];
         const belongs = (message) =>
-          message?.type === "process_output" && message.timestamp === timestamp;
-        while (belongs(messages[end]) && end - at < 500) end += 1;
+          message?.type === "process_output" &&
+          message.timestamp === timestamp &&
+          message.stream === stream &&
+          message.past === past;
+        while (belongs(messages[end]) && !messages[end - 1].continued && end - at < 500) end += 1;
         const data = messages.slice(at, end).map((message) => message.data);
-        say(peer, { type: "process_output_batch", ...origin, data, seq, timestamp });
+        const { continued } = messages[end - 1];
+        const detail = options.detail ? { stream, continued, past } : {};
+        say(peer, { type: "process_output_batch", ...origin, data, seq, timestamp, ...detail });
       } else {
-        const { type, data, timestamp } = messages[at];
-        say(peer, { type, ...origin, data, timestamp });
+        const { type, data, timestamp, seq, stream, continued, past } = messages[at];
+        const detail = options.detail ? { seq, stream, continued, past } : {};
+        say(peer, { type, ...origin, data, timestamp, ...detail });
       }
       at = end;
     }

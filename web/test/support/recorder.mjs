@@ -6,6 +6,7 @@ import { webSocketClass } from "./websocket.mjs";
 const EVENTS = [
   "line",
   "lines",
+  "partial",
   "status",
   "gap",
   "subscribed",

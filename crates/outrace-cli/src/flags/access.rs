@@ -16,7 +16,7 @@ use outrace::access::{
 use outrace::server::Tls;
 use outrace::{Hub, HubBuilder};
 
-use crate::failure::{Failure, plain};
+use crate::failure::{Failure, advice, plain};
 
 #[derive(Args, Debug, Clone)]
 #[command(next_help_heading = "Access")]
@@ -309,7 +309,12 @@ fn read(path: &Path) -> Result<Vec<u8>, Failure> {
     fs::read(path).map_err(|error: io::Error| {
         Failure::new(
             1,
-            format!("cannot read {}: {}", path.display(), plain(&error)),
+            format!(
+                "cannot read {}: {}{}",
+                path.display(),
+                plain(&error),
+                advice(&error)
+            ),
         )
     })
 }

@@ -51,6 +51,10 @@ pub(crate) struct Limits {
     #[arg(long, value_name = "BYTES", default_value = "64KiB", value_parser = bytes)]
     max_message: usize,
 
+    /// Bytes of a message to a client, with its envelope and escapes; a longer line is cut
+    #[arg(long, value_name = "BYTES", default_value = "64KiB", value_parser = bytes)]
+    max_outgoing_message: usize,
+
     /// Fragments of a message from a client; more close with code 1008
     #[arg(long, value_name = "FRAGMENTS", default_value_t = 1024)]
     max_fragments: usize,
@@ -80,6 +84,11 @@ pub(crate) struct Limits {
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = duration)]
     idle_timeout: Duration,
 
+    /// How long a client may take none of the bytes that wait for it; then it is closed with code
+    /// 1008 [default: for ever]
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    write_timeout: Option<Duration>,
+
     /// How long a client may take to answer a close frame
     #[arg(long, value_name = "TIME", default_value = "2s", value_parser = duration)]
     close_timeout: Duration,
@@ -104,12 +113,14 @@ impl Limits {
             .max_body(self.max_body)
             .body_timeout(self.body_timeout)
             .max_message(self.max_message)
+            .max_outgoing_message(self.max_outgoing_message)
             .max_fragments(self.max_fragments)
             .message_rate(self.message_rate)
             .max_subscriptions(self.max_subscriptions)
             .max_channels(self.max_channels)
             .ping_interval(self.ping_interval)
             .idle_timeout(self.idle_timeout)
+            .write_timeout(self.write_timeout)
             .close_timeout(self.close_timeout)
             .flush_timeout(self.flush_timeout)
             .shutdown_spread(self.shutdown_spread);

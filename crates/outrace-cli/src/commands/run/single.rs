@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::Run;
 use crate::console::notice;
-use crate::failure::Failure;
+use crate::failure::{Failure, advice};
 use crate::server::Server;
 use crate::signals::{SECOND_SIGNAL_GRACE, Signals};
 
@@ -150,6 +150,7 @@ pub(super) fn spawn_error_text(error: &SpawnError) -> String {
 fn not_started(error: &SpawnError) -> Failure {
     let advice = match error {
         SpawnError::NotFound { .. } => "; check its name, or give its path",
+        SpawnError::TooManyOpenFiles { source, .. } => advice(source),
         _ => "",
     };
     Failure::new(

@@ -101,6 +101,9 @@ impl TailFiles {
 fn sentence(event: TailEvent) -> Option<&'static str> {
     match event {
         TailEvent::Missing => Some("is not there or may not be read; waiting for it"),
+        TailEvent::TooManyOpenFiles => {
+            Some("cannot be opened: too many open files; waiting. Raise the limit with ulimit -n")
+        }
         TailEvent::Rotated => Some("is another file now"),
         TailEvent::Truncated => Some("was truncated"),
         _ => None,

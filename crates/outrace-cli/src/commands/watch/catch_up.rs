@@ -205,6 +205,7 @@ mod tests {
             text: seq.to_string(),
             seq: Some(seq),
             timestamp: String::new(),
+            detail: outrace::client::LineDetail::default(),
         }
     }
 
@@ -364,6 +365,7 @@ mod tests {
                     text,
                     seq: Some(seq),
                     timestamp: String::new(),
+                    detail: outrace::client::LineDetail::default(),
                 },
                 &mut steps,
             );

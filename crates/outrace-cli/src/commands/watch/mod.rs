@@ -2,11 +2,13 @@
 
 mod address;
 mod catch_up;
+mod live_row;
 mod printer;
+mod screen;
 
 use std::collections::VecDeque;
 use std::fs;
-use std::io::{self, BufWriter, ErrorKind, Write};
+use std::io::{self, BufWriter, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -15,11 +17,13 @@ use outrace::client::{DisconnectReason, Event, WatchError, Watcher};
 use self::address::{DEFAULT_URL, is_address, websocket_url};
 use self::catch_up::{CatchUp, Step};
 use self::printer::Printer;
+use self::screen::Screen;
 use crate::failure::{Failure, plain};
 
 /// Lines go to standard output, status changes to standard error. Reconnects when the connection is
 /// lost, also after a failed first attempt, and resumes where it stopped. Where the server skipped
-/// lines, one line says how many.
+/// lines, one line says how many. On a terminal, a line that is still being written is shown in the
+/// last row, and a line of standard error begins with !.
 #[derive(Args)]
 pub(crate) struct Watch {
     /// The address of the server, or of the page that shows its channels. Without one, the server
@@ -86,6 +90,8 @@ impl Watch {
         let mut builder = Watcher::builder(&url)
             .raw(self.json)
             .batch(!self.json)
+            .detail(!self.json)
+            .partial(!self.json && Screen::of_stdout().is_some())
             .retry(!self.no_retry);
         let token = match &self.token_file {
             Some(path) => Some(String::from_utf8_lossy(&read(path)?).trim().to_owned()),
@@ -139,6 +145,8 @@ impl Watch {
         let mut printer = Printer {
             out: BufWriter::with_capacity(64 * 1024, io::stdout().lock()),
             url,
+            screen: Screen::of_stdout().filter(|_| !self.json),
+            open: None,
             prefix: watcher.channels().len() > 1
                 || self.channels.iter().any(|channel| channel.contains('*')),
             json: self.json,
@@ -152,10 +160,13 @@ impl Watch {
             let event = match watcher.try_next() {
                 Some(event) => event,
                 None => {
-                    printer.out.flush()?;
+                    printer.flush()?;
                     match watcher.next().await {
                         Some(event) => event,
-                        None => return Ok(None),
+                        None => {
+                            printer.finish()?;
+                            return Ok(None);
+                        }
                     }
                 }
             };
@@ -169,7 +180,7 @@ impl Watch {
                         reason,
                         retry_in: None,
                     }) => {
-                        printer.out.flush()?;
+                        printer.finish()?;
                         return Ok(Some(reason));
                     }
                     Step::Show(event) => printer.show(event)?,

@@ -18,6 +18,7 @@ mod clock;
 mod delivery;
 mod history;
 mod ingest;
+mod listing;
 mod lossless;
 mod numbering;
 mod pace;
@@ -169,6 +170,9 @@ impl Channel {
         self.push(Entry::Join(Arc::clone(subscription)));
         // AcqRel, after the push: a publisher that sees the new count pushes behind the join.
         let first = self.listeners.fetch_add(1, Ordering::AcqRel) == 0;
+        if first && self.name().is_some() && !self.is_held() && self.status().is_none() {
+            self.shared.listing.change();
+        }
         self.seal_soon();
         first
     }

@@ -150,8 +150,8 @@ impl Channel {
     ///
     /// The yield is what keeps goodput when many threads flood one channel: while the sealer's
     /// thread is preempted, they would spend their time slices on messages that find no room. With
-    /// eight publishers on two busy cores, one subscriber got 1 % of what it got from one publisher,
-    /// and gets two thirds (`benches/flood.rs`).
+    /// eight publishers on two busy cores, one subscriber got 1 % of what it got from one
+    /// publisher, and gets two thirds (`benches/flood.rs`).
     #[cold]
     fn relieve(self: &Arc<Self>, first: bool) {
         let has_sealed = (first || self.sealer.is_idle()) && self.seal();

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use tokio::time::{Instant, Sleep, sleep};
 
-/// The timer for [`LinePublisher::partial_due`](super::LinePublisher::partial_due), which is awaited
-/// beside the next read.
+/// The timer for [`LinePublisher::partial_due`](super::LinePublisher::partial_due), which is
+/// awaited beside the next read.
 ///
 /// A flood of reads leaves an unfinished line behind each of them, and a timer for each would cost
 /// more than the read. This one stays as it is until it has fired, which may be too early, and is

@@ -11,12 +11,14 @@ use tokio::sync::watch;
 
 use super::output::OutputTask;
 use super::pipe_reader::{OutputSink, PipeReader};
+use super::reap::reap;
 use super::setup::{SpawnedChild, spawn_child};
 use super::start_failure::diagnose;
 use super::target::SignalTarget;
 use super::{BrokenInterpreter, ExitReport, Process};
 use crate::message::{ChannelName, NameError, ProcessId, Status};
-use crate::process::LineSender;
+use crate::process::ownership::Lineage;
+use crate::process::{LineSender, OrphanReaper};
 use crate::{Hub, Publisher};
 
 /// The reason why a process was not started.
@@ -117,6 +119,7 @@ pub struct Spawn {
     stdout: Option<OutputSink>,
     stderr: Option<OutputSink>,
     own_group: bool,
+    end_with_parent: bool,
     kill_on_drop: bool,
     wait_limit: Option<Duration>,
 }
@@ -134,6 +137,7 @@ impl Spawn {
             stdout: None,
             stderr: None,
             own_group: true,
+            end_with_parent: false,
             kill_on_drop: false,
             wait_limit: None,
         })
@@ -176,6 +180,19 @@ impl Spawn {
         self
     }
 
+    /// Sets whether the system kills the process when the current process ends in any way, even by
+    /// `SIGKILL`. The default is `false`.
+    ///
+    /// This works on Linux only, and has no effect elsewhere. It reaches the process itself, and
+    /// neither its descendants nor a program that gains privileges (set-user-id). The process is
+    /// started by a thread that lasts as long as the current process, since Linux means the thread
+    /// when it says parent.
+    #[must_use]
+    pub fn end_with_parent(mut self, end: bool) -> Self {
+        self.end_with_parent = end;
+        self
+    }
+
     /// Sets whether dropping the [`Process`] kills the process and its group. The default is
     /// `false`.
     #[must_use]
@@ -205,23 +222,25 @@ impl Spawn {
     /// Outside a tokio runtime with I/O and time enabled.
     pub fn start(mut self, hub: &Hub) -> Result<Process, SpawnError> {
         let publisher = hub.publisher(ChannelName::process(&self.id).as_str())?;
+        let lineage = OrphanReaper::is_active().then(Lineage::new);
         let mut spawned = self
-            .spawn_child()
+            .spawn_child(lineage.as_ref())
             .map_err(|source| self.report_failure(source, &publisher))?;
         publisher.send_status(Status::Running, 0);
 
-        let target = Arc::new(SignalTarget::new(spawned.pid, self.own_group));
+        let target = Arc::new(SignalTarget::new(spawned.owned, self.own_group, lineage));
         let (report, received) = watch::channel(None);
         let sender = LineSender::new(publisher.clone(), self.wait_limit);
         // The handle holds no publisher: it must not keep the channel alive.
         let lossless = sender.lossless().cloned();
         let output = OutputTask {
-            publisher,
+            publisher: publisher.clone(),
             stdout: PipeReader::new(sender.clone(), spawned.stdout, self.stdout),
             stderr: PipeReader::new(sender, spawned.stderr, self.stderr),
         };
         let stdin = spawned.child.stdin.take();
-        tokio::spawn(output.run(spawned.child, Arc::clone(&target), report));
+        tokio::spawn(reap(spawned.child, Arc::clone(&target), publisher.clone()));
+        tokio::spawn(output.run(Arc::clone(&target), report));
         Ok(Process {
             id: self.id,
             target,
@@ -232,8 +251,13 @@ impl Spawn {
         })
     }
 
-    fn spawn_child(&mut self) -> io::Result<SpawnedChild> {
-        let spawned = spawn_child(&mut self.command, self.own_group);
+    fn spawn_child(&mut self, lineage: Option<&Lineage>) -> io::Result<SpawnedChild> {
+        let (own_group, end_with_parent) = (self.own_group, self.end_with_parent);
+        let spawn = |command: &mut Command| {
+            command.envs(lineage.map(Lineage::variable));
+            spawn_child(command, own_group, end_with_parent)
+        };
+        let spawned = spawn(&mut self.command);
         let Err(error) = &spawned else {
             return spawned;
         };
@@ -243,7 +267,7 @@ impl Spawn {
         match self.script.take().and_then(|make| make()) {
             Some(script) => {
                 self.command = script;
-                spawn_child(&mut self.command, self.own_group)
+                spawn(&mut self.command)
             }
             None => spawned,
         }

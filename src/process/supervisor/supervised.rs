@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::io::AsyncWrite;
 
+use super::task::SupervisorSettings;
 use super::{Program, Restart, RestartDelay};
 use crate::message::{NameError, ProcessId};
 use crate::process::Spawn;
@@ -33,6 +34,7 @@ pub struct Supervised {
     pub(super) restart_delay: RestartDelay,
     pub(super) start_delay: Duration,
     pub(super) start_after: Option<String>,
+    own_group: bool,
     wait_limit: Option<Duration>,
     sinks: Option<Arc<SinkFactory>>,
 }
@@ -50,6 +52,7 @@ impl Supervised {
             restart_delay: RestartDelay::default(),
             start_delay: Duration::ZERO,
             start_after: None,
+            own_group: true,
             wait_limit: None,
             sinks: None,
         })
@@ -86,6 +89,14 @@ impl Supervised {
         self
     }
 
+    /// Sets whether the process leads a process group of its own. The default is `true`. See
+    /// [`Spawn::own_group`]: only without one can it read the terminal.
+    #[must_use]
+    pub fn own_group(mut self, own: bool) -> Self {
+        self.own_group = own;
+        self
+    }
+
     /// Sets how long to wait for a subscriber without room before it is skipped. The default is
     /// `None`: subscribers are skipped without waiting. See [`Spawn::lossless`].
     #[must_use]
@@ -114,12 +125,14 @@ impl Supervised {
     }
 
     /// Returns the options of one start.
-    pub(super) fn spawn(&self, kill_on_drop: bool) -> Spawn {
+    pub(super) fn spawn(&self, settings: &SupervisorSettings) -> Spawn {
         let program = self.program.clone();
         let spawn = Spawn::new(self.id.as_str(), self.program.command())
             .expect("a ProcessId is valid")
             .script(move || program.script_command())
-            .kill_on_drop(kill_on_drop)
+            .own_group(self.own_group)
+            .kill_on_drop(settings.kill_on_drop)
+            .end_with_parent(settings.end_with_parent)
             .lossless(self.wait_limit);
         match &self.sinks {
             Some(make) => {

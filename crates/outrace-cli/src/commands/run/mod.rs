@@ -2,6 +2,7 @@
 
 mod env_file;
 mod environment;
+mod ownership;
 mod procfile;
 mod script_fault;
 mod single;
@@ -11,6 +12,7 @@ mod text_file;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
@@ -18,8 +20,10 @@ use outrace::process::Program;
 use outrace::{Hub, ProcessId};
 
 use self::environment::EnvironmentOptions;
+use self::ownership::Ownership;
 use self::procfile::Procfile;
 use self::supervised::{Job, Supervision};
+use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::flags::values::duration;
 use crate::flags::{LosslessOption, ServerOptions};
@@ -66,6 +70,9 @@ pub(crate) struct Run {
     environment: EnvironmentOptions,
 
     #[command(flatten)]
+    ownership: Ownership,
+
+    #[command(flatten)]
     server: ServerOptions,
 
     /// Processes to run together: names, and commands for the shell
@@ -95,7 +102,7 @@ fn named(text: &str) -> Result<Named, String> {
 }
 
 impl Run {
-    pub(crate) async fn start(self) -> Result<u8, Failure> {
+    pub(crate) async fn start(self) -> Result<Exit, Failure> {
         let Some((program, arguments)) = self.command.split_first() else {
             return self.start_several().await;
         };
@@ -121,7 +128,7 @@ impl Run {
         Output::stdout().go_on_while(move || stay || hub.client_count() > 0);
     }
 
-    async fn start_several(&self) -> Result<u8, Failure> {
+    async fn start_several(&self) -> Result<Exit, Failure> {
         let procfile = self.file.as_deref().map(Procfile::read).transpose()?;
         // `None` without a Procfile, and empty for one that is run in the current folder.
         let folder = procfile
@@ -158,14 +165,16 @@ impl Run {
         &self,
         processes: Vec<(ProcessId, Program)>,
         prefixes: bool,
-    ) -> Result<u8, Failure> {
+    ) -> Result<Exit, Failure> {
         let job = Job {
             processes,
             prefixes,
             supervision: &self.supervision,
+            ownership: &self.ownership,
             server: &self.server,
             lossless: self.lossless.limit,
             grace: self.grace,
+            started: Arc::default(),
             stay: self.stay,
             quiet: self.quiet,
         };

@@ -2,9 +2,9 @@
 //! killed.
 //!
 //! Nothing can be done after a SIGKILL by the process that got it. The system ends the commands
-//! themselves (parent-death signal), but not what they have started. The guard waits for the end of
-//! a pipe that only this program holds open, and then ends everything with our mark. It sleeps until
-//! then, and needs about 3 MB, most of them shared.
+//! themselves (parent-death signal), but not what they have started. The guard waits for the end
+//! of a pipe that only this program holds open, and then ends everything with our mark. It sleeps
+//! until then, and needs about 3 MB, most of them shared.
 
 use std::io::{self, Read, Write};
 use std::process::{Child, Command, Stdio};

@@ -18,8 +18,8 @@ pub(super) struct SpawnedChild {
 }
 
 /// Starts `command` with a pipe for each of its outputs. With `own_group`, the child leads a
-/// process group of its own. With `end_with_parent`, it ends with this process. Standard input stays
-/// as `command` says.
+/// process group of its own. With `end_with_parent`, it ends with this process. Standard input
+/// stays as `command` says.
 pub(super) fn spawn_child(
     command: &mut Command,
     own_group: bool,

@@ -83,11 +83,11 @@ impl OrphanReaper {
         Err(io::ErrorKind::Unsupported.into())
     }
 
-    /// Starts a child in another way than by a hub or a supervisor: calls `start`, which returns the
-    /// child and its pid. The child is no orphan as long as the [`OwnedChild`] exists.
+    /// Starts a child in another way than by a hub or a supervisor: calls `start`, which returns
+    /// the child and its pid. The child is no orphan as long as the [`OwnedChild`] exists.
     ///
     /// # Errors
-    /// Returns the error of `start`, or [`io::ErrorKind::InvalidData`] if the pid is 0 or too large.
+    /// Returns the error of `start`, or [`io::ErrorKind::InvalidData`] if the pid is impossible.
     pub fn own<T>(
         &self,
         start: impl FnOnce() -> io::Result<(T, u32)>,
@@ -201,7 +201,7 @@ fn reap_orphans() {
     let Some(listing) = Listing::read() else {
         return;
     };
-    // Held during the reaping: nobody starts a child meanwhile, so that no number is reused for one.
+    // Held during the reaping: no child is started meanwhile, so that no number is reused for one.
     let owned = OwnedPids::lock();
     for process in listing.iter() {
         if process.is_zombie() && is_orphan(process, &owned) {

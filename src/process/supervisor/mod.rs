@@ -237,7 +237,7 @@ impl fmt::Debug for SupervisorBuilder {
 ///
 /// Each process leads a process group of its own. Members of the group that outlive the process are
 /// ended too, within the same grace period, since they may hold resources that the next run needs.
-/// While there is an [`OrphanReaper`](crate::process::OrphanReaper), this holds for all descendants.
+/// While there is an [`OrphanReaper`](crate::process::OrphanReaper), all descendants are.
 ///
 /// A suspended process has the status that [`Suspension::status`](crate::process::Suspension)
 /// returns. A process that the system does not let the current one signal is never called stopped:
@@ -317,8 +317,8 @@ impl Supervisor {
     ///
     /// The group of each process gets `SIGTERM`, and `SIGKILL` after the
     /// [grace period](SupervisorBuilder::grace_period). A process that others
-    /// [start after](Supervised::start_after) is stopped when those have ended, and the rest side by
-    /// side. The whole stop has a [limit](SupervisorBuilder::stop_timeout). No process can be
+    /// [start after](Supervised::start_after) is stopped when those have ended, and the rest side
+    /// by side. The whole stop has a [limit](SupervisorBuilder::stop_timeout). No process can be
     /// started afterwards.
     ///
     /// # Cancel safety

@@ -13,6 +13,7 @@ use super::{Lineage, Listing, Member, OwnedChild, Unstopped};
 use crate::process::child::end_members;
 
 /// The pause after a look for zombies: a burst of ends costs one look.
+#[cfg(target_os = "linux")]
 const REAP_PAUSE: Duration = Duration::from_millis(20);
 
 /// The number of reapers. While there is one, orphans are adopted and stops reach them.

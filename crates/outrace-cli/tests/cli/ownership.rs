@@ -655,12 +655,13 @@ async fn a_loop_of_a_shell_ends_at_ctrl_c() {
 #[tokio::test]
 async fn a_ctrl_c_that_a_wrapper_passes_on_counts_once_and_a_later_one_hurries() {
     bounded(async {
-        let script = "trap 'echo heard' INT; echo ready; read go; exit 5";
+        let script = "trap 'echo heard' INT; read go; echo ready; read more; exit 5";
         let arguments = [
             "run", "--id", "it", "--grace", "1h", "--", "sh", "-c", script,
         ];
         let mut server = Outrace::serving(&arguments).await;
         let mut client = JsonClient::subscribed(&server.url, "process:it").await;
+        server.say("go\n").await;
         assert_eq!(server.printed().await, "ready\n");
         server.signal(Signal::INT);
         client.until_line("heard").await;
@@ -672,12 +673,13 @@ async fn a_ctrl_c_that_a_wrapper_passes_on_counts_once_and_a_later_one_hurries()
             "the second was the same Ctrl-C"
         );
 
-        let script = "trap 'echo heard' INT; echo ready; while :; do sleep 0.02; done";
+        let script = "trap 'echo heard' INT; read go; echo ready; while :; do sleep 0.02; done";
         let arguments = [
             "run", "--id", "it", "--grace", "1h", "--", "sh", "-c", script,
         ];
         let mut server = Outrace::serving(&arguments).await;
         let mut client = JsonClient::subscribed(&server.url, "process:it").await;
+        server.say("go\n").await;
         assert_eq!(server.printed().await, "ready\n");
         server.signal(Signal::INT);
         client.until_line("heard").await;

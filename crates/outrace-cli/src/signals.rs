@@ -114,7 +114,8 @@ impl Signals {
     }
 
     /// Begins to listen to all signals that end a program by default, so that none leaves commands
-    /// behind. A SIGHUP that is ignored from the start, as by nohup, stays ignored.
+    /// behind. A signal that is ignored from the start, as SIGHUP by nohup, stays ignored, except
+    /// for SIGQUIT: scripts ignore that for all background jobs.
     pub(crate) fn listen_to_all() -> Result<Self, Failure> {
         let mut signals = Self::listen()?;
         signals.merges_interrupts = true;
@@ -122,7 +123,7 @@ impl Signals {
         let all = PASSED.iter().map(|signal| signal.number());
         let all = all.chain(ENDING.iter().map(|signal| signal.as_raw()));
         for number in all.chain(REAL_TIME) {
-            if number != Native::HUP.as_raw() || !ignored.contains(number) {
+            if number == Native::QUIT.as_raw() || !ignored.contains(number) {
                 signals.add(number)?;
             }
         }

@@ -7,7 +7,7 @@ use tokio::process::ChildStdin;
 use tokio::sync::watch;
 
 use super::target::SignalTarget;
-use super::{ExitReport, PtyInput, Signal};
+use super::{ExitReport, PtyInput, Signal, Suspension};
 use crate::Lossless;
 use crate::message::ProcessId;
 
@@ -30,6 +30,10 @@ impl Process {
     /// Returns the id that the process publishes under.
     pub fn id(&self) -> &ProcessId {
         &self.id
+    }
+
+    pub(in crate::process) fn target(&self) -> Arc<SignalTarget> {
+        Arc::clone(&self.target)
     }
 
     /// Returns the operating system's process id. It may belong to another process after this one
@@ -78,6 +82,25 @@ impl Process {
         self.report.borrow().clone()
     }
 
+    /// Returns whether and why the process is suspended.
+    pub fn suspension(&self) -> Option<Suspension> {
+        *self.target.suspension.borrow()
+    }
+
+    /// Waits until [`suspension`](Self::suspension) differs from `seen`, and returns it. Never
+    /// completes after the end of the process.
+    ///
+    /// # Cancel safety
+    /// Cancel safe.
+    pub async fn suspension_changed(&self, seen: Option<Suspension>) -> Option<Suspension> {
+        let mut suspension = self.target.suspension.subscribe();
+        // Fails only without the sender, which `self` holds.
+        match suspension.wait_for(|now| *now != seen).await {
+            Ok(now) => *now,
+            Err(_) => seen,
+        }
+    }
+
     /// Ends all waiting for subscribers, now and in the future, so that a
     /// [lossless](super::Spawn::lossless) process can end soon. Subscribers without room are
     /// skipped from now on. Does nothing for other processes.
@@ -103,7 +126,7 @@ impl Process {
 impl Drop for Process {
     fn drop(&mut self) {
         if self.kill_on_drop {
-            let _ = self.signal(Signal::Kill);
+            let _ = self.kill_once();
         }
     }
 }

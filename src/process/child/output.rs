@@ -1,11 +1,9 @@
-//! The task of a process: reads its output, reaps the process and reports its end.
+//! The task of a process's output: reads it and reports the end of the process.
 
-use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::process::Child;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
@@ -38,38 +36,34 @@ impl OutputTask {
     /// Runs until the process has ended and all its output and its final status are published.
     pub(super) async fn run(
         mut self,
-        mut child: Child,
         target: Arc<SignalTarget>,
         report: watch::Sender<Option<ExitReport>>,
     ) {
-        let exit = {
-            let mut wait = pin!(child.wait());
-            let mut exit = pin!(poll_fn(|cx| target.reap(|| wait.as_mut().poll(cx))));
-            let mut timer = PartialTimer::new();
-            loop {
-                timer.arm(self.partial.due());
-                tokio::select! {
-                    exit = &mut exit => break exit,
-                    read = self.stdout.read() => {
-                        self.stdout.handle(read).await;
-                        self.update_partial();
-                    }
-                    read = self.stderr.read() => {
-                        self.stderr.handle(read).await;
-                        self.update_partial();
-                    }
-                    () = timer.fired() => self.show_partial(),
-                };
-                // The pipes of a busy process are always ready. On one core the clients' writers
-                // need their turn.
-                tokio::task::yield_now().await;
-            }
-        };
+        let mut exit = pin!(target.wait_exit());
+        let mut timer = PartialTimer::new();
+        loop {
+            timer.arm(self.partial.due());
+            tokio::select! {
+                () = &mut exit => break,
+                read = self.stdout.read() => {
+                    self.stdout.handle(read).await;
+                    self.update_partial();
+                }
+                read = self.stderr.read() => {
+                    self.stderr.handle(read).await;
+                    self.update_partial();
+                }
+                () = timer.fired() => self.show_partial(),
+            };
+            // The pipes of a busy process are always ready. On one core the clients' writers need
+            // their turn.
+            tokio::task::yield_now().await;
+        }
         self.drain().await;
         self.stdout.finish().await;
         self.stderr.finish().await;
         self.partial.clear(&self.publisher);
-        let exit = target.report(exit);
+        let exit = target.report().expect("the process was reaped");
         // A stop has no code on the wire.
         let code = if exit.status == Status::Stopped {
             0

@@ -5,7 +5,6 @@ use std::io;
 use std::process::Stdio;
 
 use rustix::io::Errno;
-use rustix::process::Pid;
 use tokio::net::unix::pipe::Receiver;
 use tokio::process::{Child, Command};
 
@@ -13,6 +12,7 @@ use super::OutputMode;
 use super::pipe_reader::OutputPipe;
 use super::pty::PtyInput;
 use crate::process::descriptors::restore_limit_in;
+use crate::process::ownership::{self, OwnedChild};
 
 /// The type of terminal that a process is told of if nothing else says one.
 const DEFAULT_TERM: &str = "xterm-256color";
@@ -20,7 +20,7 @@ const DEFAULT_TERM: &str = "xterm-256color";
 /// A child that was just started, and the reading ends of its output.
 pub(super) struct SpawnedChild {
     pub(super) child: Child,
-    pub(super) pid: Pid,
+    pub(super) owned: OwnedChild,
     pub(super) output: ChildOutput,
     /// Set if the standard input is a pseudo-terminal.
     pub(super) pty_input: Option<PtyInput>,
@@ -35,12 +35,14 @@ pub(super) enum ChildOutput {
 }
 
 /// Starts `command` with its output connected as `mode` says. With `own_group`, the child leads a
-/// process group of its own; with a pseudo-terminal it always does. Standard input stays as
-/// `command` says, unless it is to be the pseudo-terminal.
+/// process group of its own; with a pseudo-terminal it always does. With `end_with_parent`, it ends
+/// with this process. Standard input stays as `command` says, unless it is to be the
+/// pseudo-terminal.
 pub(super) fn spawn_child(
     command: &mut Command,
     mode: &OutputMode,
     own_group: bool,
+    end_with_parent: bool,
 ) -> io::Result<SpawnedChild> {
     let connected = Connected::new(command, mode)?;
     // A leader of a group cannot begin a session, as the child does in a terminal.
@@ -48,17 +50,13 @@ pub(super) fn spawn_child(
         command.process_group(0);
     }
     restore_limit_in(command);
-    let child = command.spawn();
+    let spawned = ownership::spawn(command, end_with_parent);
     connected.close_childs_ends(command);
-    let mut child = child?;
-    let pid = child
-        .id()
-        .and_then(|pid| Pid::from_raw(pid.cast_signed()))
-        .expect("a child that was not reaped has a pid");
+    let (mut child, owned) = spawned?;
     let (output, pty_input) = connected.reading_ends(&mut child);
     Ok(SpawnedChild {
+        owned,
         child,
-        pid,
         output,
         pty_input,
     })

@@ -11,13 +11,15 @@ use tokio::sync::watch;
 
 use super::output::OutputTask;
 use super::pipe_reader::{OutputSink, PipeReader};
+use super::reap::reap;
 use super::setup::{ChildOutput, SpawnedChild, spawn_child};
 use super::start_failure::diagnose;
 use super::target::SignalTarget;
 use super::{BrokenInterpreter, ExitReport, OutputMode, Process};
 use crate::message::{ChannelName, NameError, OutputStream, ProcessId, Status};
 use crate::process::lines::PartialLine;
-use crate::process::{LinePublisher, LineSender};
+use crate::process::ownership::Lineage;
+use crate::process::{LinePublisher, LineSender, OrphanReaper};
 use crate::{Hub, Publisher};
 
 /// The reason why a process was not started.
@@ -119,6 +121,7 @@ pub struct Spawn {
     stderr: Option<OutputSink>,
     output: OutputMode,
     own_group: bool,
+    end_with_parent: bool,
     kill_on_drop: bool,
     wait_limit: Option<Duration>,
 }
@@ -137,6 +140,7 @@ impl Spawn {
             stderr: None,
             output: OutputMode::Auto,
             own_group: true,
+            end_with_parent: false,
             kill_on_drop: false,
             wait_limit: None,
         })
@@ -190,6 +194,19 @@ impl Spawn {
         self
     }
 
+    /// Sets whether the system kills the process when the current process ends in any way, even by
+    /// `SIGKILL`. The default is `false`.
+    ///
+    /// This works on Linux only, and has no effect elsewhere. It reaches the process itself, and
+    /// neither its descendants nor a program that gains privileges (set-user-id). The process is
+    /// started by a thread that lasts as long as the current process, since Linux means the thread
+    /// when it says parent.
+    #[must_use]
+    pub fn end_with_parent(mut self, end: bool) -> Self {
+        self.end_with_parent = end;
+        self
+    }
+
     /// Sets whether dropping the [`Process`] kills the process and its group. The default is
     /// `false`.
     #[must_use]
@@ -224,12 +241,13 @@ impl Spawn {
             mode => mode.clone(),
         };
         let own_group = self.own_group || matches!(mode, OutputMode::Pty(_));
+        let lineage = OrphanReaper::is_active().then(Lineage::new);
         let mut spawned = self
-            .spawn_child(&mode)
+            .spawn_child(&mode, lineage.as_ref())
             .map_err(|source| self.report_failure(source, &publisher))?;
         publisher.send_status(Status::Running, 0);
 
-        let target = Arc::new(SignalTarget::new(spawned.pid, own_group));
+        let target = Arc::new(SignalTarget::new(spawned.owned, own_group, lineage));
         let (report, received) = watch::channel(None);
         let sender = LineSender::new(publisher.clone(), self.wait_limit);
         // The handle holds no publisher: it must not keep the channel alive.
@@ -249,13 +267,14 @@ impl Spawn {
             }
         };
         let output = OutputTask {
-            publisher,
+            publisher: publisher.clone(),
             stdout,
             stderr,
             partial: PartialLine::default(),
         };
         let stdin = spawned.child.stdin.take();
-        tokio::spawn(output.run(spawned.child, Arc::clone(&target), report));
+        tokio::spawn(reap(spawned.child, Arc::clone(&target), publisher.clone()));
+        tokio::spawn(output.run(Arc::clone(&target), report));
         Ok(Process {
             id: self.id,
             target,
@@ -267,8 +286,17 @@ impl Spawn {
         })
     }
 
-    fn spawn_child(&mut self, mode: &OutputMode) -> io::Result<SpawnedChild> {
-        let spawned = spawn_child(&mut self.command, mode, self.own_group);
+    fn spawn_child(
+        &mut self,
+        mode: &OutputMode,
+        lineage: Option<&Lineage>,
+    ) -> io::Result<SpawnedChild> {
+        let (own_group, end_with_parent) = (self.own_group, self.end_with_parent);
+        let spawn = |command: &mut Command| {
+            command.envs(lineage.map(Lineage::variable));
+            spawn_child(command, mode, own_group, end_with_parent)
+        };
+        let spawned = spawn(&mut self.command);
         let Err(error) = &spawned else {
             return spawned;
         };
@@ -278,7 +306,7 @@ impl Spawn {
         match self.script.take().and_then(|make| make()) {
             Some(script) => {
                 self.command = script;
-                spawn_child(&mut self.command, mode, self.own_group)
+                spawn(&mut self.command)
             }
             None => spawned,
         }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::io::AsyncWrite;
 
+use super::task::SupervisorSettings;
 use super::{Program, Restart, RestartDelay};
 use crate::message::{NameError, ProcessId};
 use crate::process::child::OutputSink;
@@ -33,6 +34,7 @@ pub struct Supervised {
     pub(super) restart_delay: RestartDelay,
     pub(super) start_delay: Duration,
     pub(super) start_after: Option<String>,
+    own_group: bool,
     wait_limit: Option<Duration>,
     output: OutputMode,
     sinks: Option<Arc<SinkFactory>>,
@@ -51,6 +53,7 @@ impl Supervised {
             restart_delay: RestartDelay::default(),
             start_delay: Duration::ZERO,
             start_after: None,
+            own_group: true,
             wait_limit: None,
             output: OutputMode::Auto,
             sinks: None,
@@ -85,6 +88,14 @@ impl Supervised {
     #[must_use]
     pub fn start_after(mut self, id: impl Into<String>) -> Self {
         self.start_after = Some(id.into());
+        self
+    }
+
+    /// Sets whether the process leads a process group of its own. The default is `true`. See
+    /// [`Spawn::own_group`]: only without one can it read the terminal.
+    #[must_use]
+    pub fn own_group(mut self, own: bool) -> Self {
+        self.own_group = own;
         self
     }
 
@@ -124,12 +135,14 @@ impl Supervised {
     }
 
     /// Returns the options of one start.
-    pub(super) fn spawn(&self, kill_on_drop: bool) -> Spawn {
+    pub(super) fn spawn(&self, settings: &SupervisorSettings) -> Spawn {
         let program = self.program.clone();
         let spawn = Spawn::new(self.id.as_str(), self.program.command())
             .expect("a ProcessId is valid")
             .script(move || program.script_command())
-            .kill_on_drop(kill_on_drop)
+            .own_group(self.own_group)
+            .kill_on_drop(settings.kill_on_drop)
+            .end_with_parent(settings.end_with_parent)
             .lossless(self.wait_limit)
             .output(self.output.clone());
         match &self.sinks {

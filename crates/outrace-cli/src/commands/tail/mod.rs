@@ -88,6 +88,7 @@ impl TailFiles {
         let mut signals = Signals::listen()?;
         let channels: Vec<_> = targets.files.iter().map(|(_, it)| it.clone()).collect();
         let server = Server::start(&self.server, &channels, self.quiet).await?;
+        signals.hangup_reloads(server.reloads())?;
         let (ended, mut ends) = mpsc::unbounded_channel();
         let following = Following {
             hub: server.hub.clone(),

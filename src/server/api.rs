@@ -12,7 +12,7 @@ use crate::channel::ClientKind;
 use crate::hub::Reply;
 use crate::message::{Action, Actions};
 use crate::reason::RefusalReason;
-use crate::{ChannelStats, Hub, Stats};
+use crate::{Hub, Stats};
 
 use super::processes::{self, Processes};
 
@@ -93,20 +93,6 @@ pub(super) async fn actions(
 /// `GET /api/stats`.
 pub(super) async fn stats(State(hub): State<Hub>, _: AdmittedPeer) -> Json<Stats> {
     Json(hub.stats())
-}
-
-/// `GET /api/channels`: the channels that the caller may subscribe to.
-pub(super) async fn channels(
-    State(hub): State<Hub>,
-    admitted: AdmittedPeer,
-) -> Json<Vec<ChannelStats>> {
-    let engine = hub.engine();
-    let client = engine.make_client(admitted.0, ClientKind::Http);
-    Json(
-        hub.channels()
-            .filter(|stats| engine.authorizes(&client, &stats.channel))
-            .collect(),
-    )
 }
 
 fn is_json(headers: &HeaderMap) -> bool {

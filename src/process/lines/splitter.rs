@@ -404,14 +404,15 @@ mod tests {
     #[test]
     fn the_buffer_follows_the_size_of_the_reads() {
         let mut splitter = LineSplitter::new();
-        for _ in 0..6 {
+        let mut largest_room = 0;
+        for _ in 0..12 {
             let room = splitter.spare_mut().len();
+            largest_room = largest_room.max(room);
             splitter.commit(room);
             splitter.discard_lines();
         }
-        splitter.spare_mut();
         assert!(
-            splitter.buffer.len() >= MAX_BUFFER_BYTES,
+            largest_room >= MAX_BUFFER_BYTES / 2,
             "a source that fills its space gets more"
         );
         for _ in 0..2 * MAX_BUFFER_BYTES / 100 {

@@ -1012,7 +1012,7 @@ fn statistics_and_channels_can_be_read_over_http() {
     assert_eq!(
         channels,
         json!([{
-            "channel": "process:p", "subscribers": 3, "published": 1, "skipped": 0,
+            "channel": "process:p", "subscribers": 3, "published": 1, "skipped": 0, "dropped": 0,
             "epoch": epoch, "seq": 1, "kept_bytes": 0, "status": null,
         }])
     );

@@ -106,7 +106,8 @@ impl Channel {
         match self.profile.fit(run) {
             Ok(run) => self.publish_fitting(run),
             Err(TooLong) => {
-                // Only counted: an event of tracing would be published by whoever publishes its log.
+                // Only counted: an event of tracing would be published by whoever publishes its
+                // log.
                 self.shared.recorder.refused(RefusalReason::MessageSize);
                 0
             }

@@ -62,8 +62,8 @@ pub use event::TailEvent;
 ///
 /// The status of the channel is `running` while the file exists, `missing` while it does not,
 /// `unreadable` while something is at the path that cannot be read, `exited` after the end of a
-/// stream, and `stopped` at the end. It is `too many open files` while no descriptor is left to open
-/// the file with.
+/// stream, and `stopped` at the end. It is `too many open files` while no descriptor is left to
+/// open the file with.
 ///
 /// Dropping a `Tail` ends the following at once, without the status `stopped`.
 ///

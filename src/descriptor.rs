@@ -16,8 +16,18 @@ use tokio::io::unix::AsyncFd;
 /// # Panics
 /// Panics outside a tokio runtime with I/O enabled.
 pub(crate) fn register_readable(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+    register(fd, Interest::READABLE)
+}
+
+/// Registers a descriptor for writing, as [`register_readable`] does for reading.
+#[cfg(feature = "process")]
+pub(crate) fn register_writable(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+    register(fd, Interest::WRITABLE)
+}
+
+fn register(fd: OwnedFd, interest: Interest) -> io::Result<AsyncFd<OwnedFd>> {
     // SAFETY: an `OwnedFd` has one open descriptor until it is dropped. The `AsyncFd` owns it, and
     // this crate never replaces it.
-    let registered = unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) };
+    let registered = unsafe { AsyncFd::register_with_interest(fd, interest) };
     Ok(registered?)
 }

@@ -58,7 +58,7 @@ impl Audience {
                     let _ = engine.command(
                         &client,
                         Command::Subscribe {
-                            channel,
+                            channel: (*channel).into(),
                             options: Ok(options.clone()),
                         },
                     );

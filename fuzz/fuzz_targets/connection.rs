@@ -344,7 +344,7 @@ impl Expected {
 
     /// Expects the answer to a command, or the echo of any other message.
     fn message(&mut self, is_text: bool, message: Vec<u8>) {
-        match parse(&mut message.clone()) {
+        match parse(&message, &mut Vec::new()) {
             Ok(_) => self.commands += 1,
             Err(_) => self.echoes.push((is_text, message)),
         }

@@ -317,7 +317,7 @@ impl World {
                 };
                 self.end(viewer, channel);
                 self.viewers[viewer].peer.command(Command::Unsubscribe {
-                    channel: CHANNELS[channel],
+                    channel: CHANNELS[channel].into(),
                 });
             }
             Step::Ping { viewer } => {
@@ -332,7 +332,7 @@ impl World {
                     return;
                 };
                 self.viewers[viewer].peer.command(Command::Subscribe {
-                    channel: "no name",
+                    channel: "no name".into(),
                     options: Ok(None),
                 });
                 self.viewers[viewer].offer(
@@ -642,7 +642,7 @@ impl Viewer {
     fn subscribe(&self, channel: usize, options: Option<SubscribeOptions>, range: Option<Range>) {
         let options = options.map(|options| SubscribeOptions { range, ..options });
         self.peer.command(Command::Subscribe {
-            channel: CHANNELS[channel],
+            channel: CHANNELS[channel].into(),
             options: Ok(options),
         });
     }

@@ -68,6 +68,13 @@ impl Node {
             .map_err(|_| MirrorLimit)
     }
 
+    /// Tells those who wait for a new list of channels that the [`Directory`] has one.
+    ///
+    /// [`Directory`]: super::Directory
+    pub fn list_changed(&self) {
+        self.shared.listing.change();
+    }
+
     /// Sends a message to every client of the hub, as [`Hub::broadcast`](crate::Hub::broadcast)
     /// does.
     pub fn broadcast(&self, message: Message) {

@@ -83,6 +83,7 @@ struct Encodings {
 }
 
 impl Encodings {
+    #[inline]
     fn slot(&self, encoding: Encoding) -> &OnceLock<Encoded> {
         let others = || self.others.get_or_init(Box::default);
         match encoding {
@@ -197,7 +198,19 @@ impl Block {
     }
 
     /// Returns the whole block in an encoding, which is made now if no subscriber needed it before.
+    // Inlined into the fan-out, where all subscribers but one find the encoding made.
+    #[inline]
     pub(crate) fn encoded(&self, encoding: Encoding, style: &Style) -> &Encoded {
+        match self.encodings.slot(encoding).get() {
+            Some(encoded) => encoded,
+            None => self.encode_whole(encoding, style),
+        }
+    }
+
+    /// Makes the encoding of the whole block.
+    #[cold]
+    #[inline(never)]
+    fn encode_whole(&self, encoding: Encoding, style: &Style) -> &Encoded {
         self.encodings.slot(encoding).get_or_init(|| {
             let frames = self.encode(encoding, style, 0..self.messages);
             let reserved = self

@@ -355,3 +355,64 @@ mod tests {
         );
     }
 }
+
+#[cfg(all(test, outrace_loom))]
+mod models {
+    use loom::sync::Arc;
+    use loom::thread;
+
+    use super::*;
+    use crate::channel::seal::SealFlag;
+
+    /// The part of a channel that concerns what finds no room.
+    #[derive(Default)]
+    struct Model {
+        overflow: Overflowed,
+        flag: SealFlag,
+        told: AtomicUsize,
+    }
+
+    impl Model {
+        /// Does the same as a publisher whose message finds no room.
+        fn drop_one(&self) {
+            if let Pushed::Dropped { first: true } = self.overflow.count(1) {
+                self.seal();
+            }
+        }
+
+        fn seal(&self) {
+            let Some(mut token) = self.flag.request() else {
+                return;
+            };
+            loop {
+                let taken = self.overflow.take() as usize;
+                self.told.fetch_add(taken, Ordering::Relaxed);
+                match self.flag.done(token) {
+                    None => return,
+                    Some(more) => token = more,
+                }
+            }
+        }
+    }
+
+    /// Three threads drop a message each: all are told without any further request.
+    #[test]
+    fn loom_whatever_finds_no_room_is_told_by_the_pass_that_the_first_of_it_asked_for() {
+        let mut bounded = loom::model::Builder::new();
+        bounded.preemption_bound = Some(3);
+        bounded.check(|| {
+            let model = Arc::new(Model::default());
+            let publishers: Vec<_> = (0..2)
+                .map(|_| {
+                    let model = Arc::clone(&model);
+                    thread::spawn(move || model.drop_one())
+                })
+                .collect();
+            model.drop_one();
+            for publisher in publishers {
+                publisher.join().unwrap();
+            }
+            assert_eq!(model.told.load(Ordering::Relaxed), 3);
+        });
+    }
+}

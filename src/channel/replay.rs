@@ -496,7 +496,11 @@ mod tests {
         room.catch_up();
         for &(from, to) in ranges {
             let epoch = room.channel.epoch().to_owned();
-            let range = Range { epoch: epoch.to_string(), from, to };
+            let range = Range {
+                epoch: epoch.to_string(),
+                from,
+                to,
+            };
             assert!(room.cursor.ask_again(range, room.last + 1));
         }
         room.catch_up();

@@ -327,9 +327,13 @@ impl<'a> Sealer<'a> {
             return;
         }
         // Relaxed: a tally that only the sealer changes.
-        self.channel
+        let before = self
+            .channel
             .kept_bytes
             .fetch_add(change as usize, Ordering::Relaxed);
+        if before == 0 && self.channel.name().is_some() {
+            self.channel.shared.listing.change();
+        }
         if let Some(held) = self.channel.shared.charge_history(change)
             && let Some(owner) = self.channel.owner()
         {

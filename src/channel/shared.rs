@@ -10,6 +10,7 @@ use super::clock::Clock;
 use super::history::{ByteChange, Keep};
 use super::ingest::Waiting;
 use super::interest::Interest;
+use super::listing::Listing;
 use super::partial::PartialClock;
 use super::recorder::Recorder;
 use super::ticker::Ticker;
@@ -30,6 +31,7 @@ pub(crate) struct HubShared {
     pub(crate) recorder: Recorder,
     /// Wakes the publishers that wait for some client's queue to become empty.
     pub(crate) room: Notify,
+    pub(crate) listing: Listing,
     pub(super) clock: Arc<Clock>,
     pub(super) ticker: Arc<Ticker>,
     pub(super) partial_clock: Arc<PartialClock>,
@@ -80,6 +82,7 @@ impl HubShared {
             totals,
             clock,
             room: Notify::new(),
+            listing: Listing::new(),
             keep: Keep {
                 messages: config.history,
                 bytes: config.history_bytes,

@@ -245,8 +245,10 @@ impl Channel {
     }
 
     pub(super) fn note_status(&self, message: &Message) {
-        if let Some(report) = message.status_report() {
-            *lock(&self.status) = Some(report);
+        if let Some(report) = message.status_report()
+            && lock(&self.status).replace(report).is_none()
+        {
+            self.shared.listing.change();
         }
     }
 

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::access::Pattern;
 use crate::message::ChannelName;
 
 use super::backoff::Backoff;
@@ -37,6 +38,7 @@ pub struct WatcherBuilder {
     token: Option<String>,
     root_certificates: Option<Vec<u8>>,
     channels: Vec<String>,
+    patterns: Vec<String>,
     backoff: Backoff,
     retry: bool,
     retry_limit: Option<u32>,
@@ -47,12 +49,16 @@ pub struct WatcherBuilder {
 
 impl Watcher {
     /// Returns a builder for a watcher of the server at `url`, such as `ws://127.0.0.1:7223/ws`.
+    ///
+    /// Where `url` has no WebSocket, as the address of a page, the watcher tries `ws` in it, beside
+    /// it and at the root of the server.
     pub fn builder(url: &str) -> WatcherBuilder {
         WatcherBuilder {
             url: url.to_owned(),
             token: None,
             root_certificates: None,
             channels: Vec::new(),
+            patterns: Vec::new(),
             backoff: Backoff::default(),
             retry: true,
             retry_limit: None,
@@ -73,6 +79,23 @@ impl WatcherBuilder {
     /// Adds a channel to watch. A name that is given twice counts once.
     pub fn channel(mut self, name: impl Into<String>) -> Self {
         self.channels.push(name.into());
+        self
+    }
+
+    /// Watches all channels whose names fit a [`Pattern`], such as `process:*`, now and later.
+    ///
+    /// A channel that exists already is watched from now on, or begins with the
+    /// [tail](Self::tail). A channel that appears later is watched from its first message. The
+    /// server has to list its channels, as every server of this crate does. Otherwise
+    /// [`Event::ListFailed`](super::Event::ListFailed) tells the reason.
+    ///
+    /// ```
+    /// # use outrace::client::Watcher;
+    /// let watcher = Watcher::builder("ws://127.0.0.1:7223/ws").pattern("process:*").build()?;
+    /// # Ok::<(), outrace::client::WatchError>(())
+    /// ```
+    pub fn pattern(mut self, pattern: impl Into<String>) -> Self {
+        self.patterns.push(pattern.into());
         self
     }
 
@@ -166,8 +189,8 @@ impl WatcherBuilder {
     /// Builds the watcher. It connects when its first event is asked for.
     ///
     /// # Errors
-    /// If the address, the token, a root certificate or the name of a channel is not valid, or if
-    /// the address needs TLS and this build has none.
+    /// If the address, the token, a root certificate, the name of a channel or a pattern is not
+    /// valid, or if the address needs TLS and this build has none.
     pub fn build(self) -> Result<Watcher, WatchError> {
         let endpoint = self.endpoint()?;
         let mut channels = Vec::new();
@@ -177,6 +200,11 @@ impl WatcherBuilder {
                 channels.push(name);
             }
         }
+        let patterns: Vec<Pattern> = self
+            .patterns
+            .iter()
+            .map(|pattern| pattern.parse())
+            .collect::<Result<_, _>>()?;
         let config = WatcherConfig {
             endpoint,
             retry: self.retry,
@@ -185,7 +213,7 @@ impl WatcherBuilder {
             idle_timeout: self.idle_timeout,
             options: self.options,
         };
-        Ok(Watcher::new(config, channels, self.backoff))
+        Ok(Watcher::new(config, channels, patterns, self.backoff))
     }
 
     /// Builds a lister that asks the same server for its channels, with the same token and root
@@ -212,6 +240,7 @@ impl fmt::Debug for WatcherBuilder {
         f.debug_struct("WatcherBuilder")
             .field("url", &without_query(&self.url))
             .field("channels", &self.channels)
+            .field("patterns", &self.patterns)
             .finish_non_exhaustive()
     }
 }

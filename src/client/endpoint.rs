@@ -4,6 +4,7 @@ use std::io;
 
 use http::Uri;
 use http::header::{AUTHORIZATION, HOST, HeaderMap, HeaderValue};
+use http::uri::PathAndQuery;
 use tokio_tungstenite::tungstenite::Error;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::handshake::client::Request;
@@ -58,6 +59,39 @@ impl Endpoint {
         self.request.uri()
     }
 
+    /// Returns the addresses that the given one may stand for: itself and, unless it ends with
+    /// `/ws`, the `ws` in it, beside it and at the root. People copy the address of a page.
+    pub(super) fn candidates(&self) -> Vec<Self> {
+        let path = self.uri().path();
+        let mut paths = vec![path.to_owned()];
+        if !path.ends_with("/ws") {
+            let beside = path.rsplit_once('/').map_or("", |(folder, _)| folder);
+            for folder in [path.trim_end_matches('/'), beside, ""] {
+                let candidate = format!("{folder}/ws");
+                if !paths.contains(&candidate) {
+                    paths.push(candidate);
+                }
+            }
+        }
+        paths
+            .iter()
+            .filter_map(|path| self.with_path(path))
+            .collect()
+    }
+
+    /// Returns the endpoint with another path and the same query.
+    fn with_path(&self, path: &str) -> Option<Self> {
+        let path = match self.uri().query() {
+            Some(query) => format!("{path}?{query}"),
+            None => path.to_owned(),
+        };
+        let mut parts = self.uri().clone().into_parts();
+        parts.path_and_query = Some(PathAndQuery::try_from(path).ok()?);
+        let mut endpoint = self.clone();
+        *endpoint.request.uri_mut() = Uri::from_parts(parts).ok()?;
+        Some(endpoint)
+    }
+
     /// Returns the address without its query, which may hold a token.
     pub(crate) fn shown_url(&self) -> String {
         without_query(&self.uri().to_string()).to_owned()
@@ -106,5 +140,38 @@ pub(super) fn without_query(url: &str) -> &str {
 impl std::fmt::Debug for Endpoint {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_tuple("Endpoint").field(&self.shown_url()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_may_stand_for_the_websocket_in_it_or_beside_it() {
+        for (url, paths) in [
+            ("ws://h/ws", &["/ws"][..]),
+            ("ws://h/live/ws?token=x/y", &["/live/ws?token=x/y"]),
+            ("ws://h", &["/", "/ws"]),
+            ("ws://h/?token=x", &["/?token=x", "/ws?token=x"]),
+            ("ws://h/live/", &["/live/", "/live/ws", "/ws"]),
+            ("ws://h/live", &["/live", "/live/ws", "/ws"]),
+            (
+                "ws://h/live/index.html?a",
+                &[
+                    "/live/index.html?a",
+                    "/live/index.html/ws?a",
+                    "/live/ws?a",
+                    "/ws?a",
+                ],
+            ),
+        ] {
+            let candidates = Endpoint::new(url, None, None).unwrap().candidates();
+            let found: Vec<_> = candidates
+                .iter()
+                .map(|endpoint| endpoint.uri().path_and_query().unwrap().as_str())
+                .collect();
+            assert_eq!(found, paths, "{url}");
+        }
     }
 }

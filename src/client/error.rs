@@ -2,6 +2,7 @@
 
 use std::error::Error;
 
+use crate::access::PatternError;
 use crate::message::NameError;
 
 /// An error of any type, as the source of a [`ListError`].
@@ -39,6 +40,9 @@ pub enum WatchError {
     /// A channel's name is not valid.
     #[error(transparent)]
     InvalidChannel(#[from] NameError),
+    /// A pattern of channel names is not valid.
+    #[error(transparent)]
+    InvalidPattern(#[from] PatternError),
 }
 
 /// The reason why [`ChannelLister::channels`](super::ChannelLister::channels) returned no list.

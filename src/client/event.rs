@@ -112,6 +112,12 @@ pub enum Event {
         /// The same as in [`Event::Replay`].
         to: u64,
     },
+    /// The channels that fit the [patterns](super::WatcherBuilder::pattern) cannot be found: the
+    /// server does not list its channels. It is asked again.
+    ListFailed {
+        /// The reason.
+        reason: String,
+    },
     /// The server refused a request of this watcher, or reported an error to all its clients.
     Error {
         /// The server's text.

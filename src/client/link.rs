@@ -4,10 +4,11 @@ use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::time::Duration;
 
+use super::attempt::establish;
 use super::endpoint::Endpoint;
 use super::event::DisconnectReason;
 use super::live_socket::LiveSocket;
-use super::watcher::open;
+use super::watcher::MAX_CONNECT_TIMEOUT;
 
 /// An open connection, and the requests that were not given to it yet.
 pub(crate) struct Link {
@@ -21,9 +22,12 @@ impl Link {
         endpoint: Endpoint,
         idle_timeout: Duration,
     ) -> Result<Self, DisconnectReason> {
-        let socket = open(endpoint, Vec::new(), idle_timeout).await?;
+        let limit = idle_timeout.min(MAX_CONNECT_TIMEOUT);
+        let established = establish(vec![endpoint], false, limit)
+            .await
+            .map_err(|failure| failure.reason)?;
         Ok(Self {
-            socket: LiveSocket::new(socket, idle_timeout),
+            socket: LiveSocket::new(established.socket, idle_timeout),
             unsent: VecDeque::new(),
         })
     }

@@ -7,7 +7,7 @@ use std::pin::pin;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ACCEPT, CONNECTION, HeaderValue};
+use http::header::{ACCEPT, CONNECTION, ETAG, HeaderValue, IF_NONE_MATCH};
 use http::{Request, StatusCode};
 use http_body_util::{BodyExt, Empty};
 use hyper::body::Incoming;
@@ -21,7 +21,7 @@ use crate::message::ChannelName;
 use super::endpoint::Endpoint;
 use super::error::ListError;
 
-/// The longest time for a response. The text of [x.
+/// The longest time for a response.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(10);
 /// The largest response: about a hundred thousand channels.
 const MAX_RESPONSE_BYTES: usize = 32 << 20;
@@ -47,9 +47,35 @@ pub struct ChannelLister {
     endpoint: Endpoint,
 }
 
+/// The time for which a server may hold a request back until a channel appears.
+const WAIT: Duration = Duration::from_secs(20);
+/// Prefers a late answer over one that says nothing new (RFC 7240).
+const PREFER_WAIT: &str = "wait=20";
+
+/// A list of channels.
+#[derive(Default)]
+pub(super) struct ChannelList {
+    pub(super) channels: Vec<ListedChannel>,
+    /// Names this list in the request for the next one. `None` if the server names none.
+    pub(super) version: Option<HeaderValue>,
+}
+
+/// A channel in the server's list.
+pub(super) struct ListedChannel {
+    pub(super) channel: ChannelName,
+    /// `None` if the server does not number messages.
+    pub(super) epoch: Option<String>,
+    /// The number of the last message.
+    pub(super) seq: u64,
+}
+
 #[derive(Deserialize)]
-struct ListedChannel {
+struct ListEntry {
     channel: String,
+    #[serde(default)]
+    epoch: Option<String>,
+    #[serde(default)]
+    seq: u64,
 }
 
 impl ChannelLister {
@@ -67,27 +93,50 @@ impl ChannelLister {
     /// # Cancel safety
     /// This method is cancel safe. Dropping the future drops the connection.
     pub async fn channels(&self) -> Result<Vec<ChannelName>, ListError> {
-        let body = timeout(RESPONSE_TIMEOUT, self.fetch())
-            .await
-            .map_err(|_| ListError::Timeout)??;
-        let listed: Vec<ListedChannel> = serde_json::from_slice(&body).map_err(invalid_response)?;
-        listed
-            .iter()
-            .map(|listed| ChannelName::parse(&listed.channel).map_err(invalid_response))
-            .collect()
+        let list = self.list(None).await?;
+        let channels = list.channels.into_iter();
+        Ok(channels.map(|listed| listed.channel).collect())
     }
 
-    /// Returns the list as the server sends it.
-    #[cfg(feature = "relay")]
-    pub(crate) async fn body(&self) -> Result<Vec<u8>, ListError> {
-        timeout(RESPONSE_TIMEOUT, self.fetch())
+    /// Returns the list as the server sends it, with its version. With the version of an earlier
+    /// list, a server that can waits until there is another one, or for a time.
+    pub(crate) async fn fetch_list(
+        &self,
+        after: Option<HeaderValue>,
+    ) -> Result<(Option<HeaderValue>, Vec<u8>), ListError> {
+        let limit = match after {
+            Some(_) => WAIT + RESPONSE_TIMEOUT,
+            None => RESPONSE_TIMEOUT,
+        };
+        timeout(limit, self.fetch(after))
             .await
             .map_err(|_| ListError::Timeout)?
     }
 
-    /// Returns the body of a response with status 200.
-    async fn fetch(&self) -> Result<Vec<u8>, ListError> {
-        let request = self.request()?;
+    /// Returns the channels with their numberings. It waits as [`fetch_list`](Self::fetch_list)
+    /// does.
+    pub(super) async fn list(&self, after: Option<HeaderValue>) -> Result<ChannelList, ListError> {
+        let (version, body) = self.fetch_list(after).await?;
+        let listed: Vec<ListEntry> = serde_json::from_slice(&body).map_err(invalid_response)?;
+        let channels = listed
+            .into_iter()
+            .map(|entry| {
+                Ok(ListedChannel {
+                    channel: ChannelName::parse(&entry.channel).map_err(invalid_response)?,
+                    epoch: entry.epoch,
+                    seq: entry.seq,
+                })
+            })
+            .collect::<Result<_, ListError>>()?;
+        Ok(ChannelList { channels, version })
+    }
+
+    /// Returns the version and the body of a response with status 200.
+    async fn fetch(
+        &self,
+        after: Option<HeaderValue>,
+    ) -> Result<(Option<HeaderValue>, Vec<u8>), ListError> {
+        let request = self.request(after)?;
         let stream = self
             .endpoint
             .connect()
@@ -96,14 +145,14 @@ impl ChannelLister {
         let (sender, connection) = handshake(TokioIo::new(stream)).await.map_err(http_error)?;
         let mut exchange = pin!(exchange(sender, request));
         tokio::select! {
-            body = &mut exchange => body,
+            answer = &mut exchange => answer,
             // The connection reports its errors to the exchange too, and what it has read is
             // still there.
             _ = connection => exchange.await,
         }
     }
 
-    fn request(&self) -> Result<Request<Empty<Bytes>>, ListError> {
+    fn request(&self, after: Option<HeaderValue>) -> Result<Request<Empty<Bytes>>, ListError> {
         let uri = self.endpoint.uri();
         let mut request = Request::get(list_path(uri.path(), uri.query()))
             .body(Empty::new())
@@ -112,6 +161,10 @@ impl ChannelLister {
         headers.extend(self.endpoint.headers());
         headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        if let Some(version) = after {
+            headers.insert(IF_NONE_MATCH, version);
+            headers.insert("prefer", HeaderValue::from_static(PREFER_WAIT));
+        }
         Ok(request)
     }
 }
@@ -128,12 +181,13 @@ impl fmt::Debug for ChannelLister {
 async fn exchange(
     mut sender: SendRequest<Empty<Bytes>>,
     request: Request<Empty<Bytes>>,
-) -> Result<Vec<u8>, ListError> {
+) -> Result<(Option<HeaderValue>, Vec<u8>), ListError> {
     let response = sender.send_request(request).await.map_err(http_error)?;
     if response.status() != StatusCode::OK {
         return Err(ListError::Status(response.status().as_u16()));
     }
-    read_body(response.into_body()).await
+    let version = response.headers().get(ETAG).cloned();
+    Ok((version, read_body(response.into_body()).await?))
 }
 
 async fn read_body(mut body: Incoming) -> Result<Vec<u8>, ListError> {

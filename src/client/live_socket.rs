@@ -18,6 +18,9 @@ use super::event::DisconnectReason;
 /// The close code of a close frame without one (RFC 6455, section 7.1.5).
 const NO_STATUS_RECEIVED: u16 = 1005;
 
+/// The largest text of a refusal that is shown.
+const MAX_SHOWN_BYTES: usize = 300;
+
 /// An open connection, and the text frame that is being read from it.
 pub(super) struct LiveSocket {
     socket: ClientSocket,
@@ -169,7 +172,8 @@ fn closed(frame: Option<CloseFrame>) -> DisconnectReason {
     }
 }
 
-/// Describes an error to a person. A refused upgrade shows the server's status and its text.
+/// Describes an error to a person, in one line. A refused upgrade shows the server's status and, if
+/// its text is a short line, that.
 pub(super) fn describe(error: Error) -> String {
     match error {
         Error::Io(error) => error.to_string(),
@@ -179,9 +183,15 @@ pub(super) fn describe(error: Error) -> String {
                 .as_deref()
                 .map(String::from_utf8_lossy)
                 .unwrap_or_default();
-            format!("the server answers {} {}", response.status(), text.trim())
-                .trim_end()
-                .to_owned()
+            let status = response.status();
+            match text.trim() {
+                "" => format!("the server answers {status}"),
+                // A page, or text that goes on for lines.
+                text if text.len() > MAX_SHOWN_BYTES || text.contains(['<', '\n']) => {
+                    format!("the server answers {status}")
+                }
+                text => format!("the server answers {status} {text}"),
+            }
         }
         error => error.to_string(),
     }

@@ -39,14 +39,22 @@
 //! # }
 //! ```
 //!
+//! # Patterns
+//! [`WatcherBuilder::pattern`] watches all channels whose names fit, now and later. The server's
+//! list of channels is asked for before the first connection, and from then on whenever a channel
+//! has appeared. A channel that appears is watched from its first message. Messages that the server
+//! no longer keeps by then are counted in [`Event::Subscribed`].
+//!
 //! # Servers without these extensions
 //! A server that does not number its messages is watched too, also when it joins several messages
 //! with newlines in one frame. Messages published during a break are then lost, and not counted.
 
+mod attempt;
 mod backoff;
 mod builder;
 mod decode;
 mod dial;
+mod discovery;
 mod endpoint;
 mod error;
 mod event;

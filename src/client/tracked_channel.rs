@@ -32,6 +32,9 @@ pub(super) struct Confirmation {
 #[derive(Debug)]
 pub(super) struct TrackedChannel {
     name: ChannelName,
+    /// The place from which to watch the channel at first. `None` for its present end, or for the
+    /// tail that the options ask for.
+    origin: Option<Position>,
     /// `None` until the server has numbered the channel.
     position: Option<Position>,
     /// Whether the server has confirmed the subscription on this connection. Only then the messages
@@ -45,15 +48,21 @@ pub(super) struct TrackedChannel {
 
 /// The last message that was received or reported as skipped.
 #[derive(Debug)]
-struct Position {
-    epoch: String,
-    seq: u64,
+pub(super) struct Position {
+    pub(super) epoch: String,
+    pub(super) seq: u64,
 }
 
 impl TrackedChannel {
     pub(super) fn new(name: ChannelName) -> Self {
+        Self::beginning_at(name, None)
+    }
+
+    /// Does the same as [`TrackedChannel::new`], but watches from a place in the numbering.
+    pub(super) fn beginning_at(name: ChannelName, origin: Option<Position>) -> Self {
         Self {
             name,
+            origin,
             position: None,
             is_confirmed: false,
             next_in_replay: None,
@@ -82,8 +91,12 @@ impl TrackedChannel {
         let channel = self.name.as_str();
         let mut request = json!({"type": "subscribe", "channel": channel, "data": channel});
         // Without any option the field is left out, as in the plain protocol.
+        let since = match &self.position {
+            Some(position) if options.resume => Some(position),
+            _ => self.origin.as_ref(),
+        };
         let has_flag = options.resume || options.batch || options.detail || options.partial;
-        if has_flag || options.tail.is_some() {
+        if has_flag || options.tail.is_some() || since.is_some() {
             let mut fields = json!({});
             if options.resume {
                 fields["gaps"] = true.into();
@@ -97,15 +110,10 @@ impl TrackedChannel {
             if options.partial {
                 fields["partial"] = true.into();
             }
-            match &self.position {
-                Some(position) if options.resume => {
-                    fields["since"] = json!({"epoch": position.epoch, "seq": position.seq});
-                }
-                _ => {
-                    if let Some(tail) = options.tail {
-                        fields["tail"] = tail.into();
-                    }
-                }
+            if let Some(Position { epoch, seq }) = since {
+                fields["since"] = json!({"epoch": epoch, "seq": seq});
+            } else if let Some(tail) = options.tail {
+                fields["tail"] = tail.into();
             }
             request["options"] = fields;
         }
@@ -144,6 +152,7 @@ impl TrackedChannel {
         } = confirmation;
         self.is_confirmed = true;
         self.next_in_replay = None;
+        self.origin = None;
         let event = match &self.position {
             None => Event::Subscribed {
                 channel,

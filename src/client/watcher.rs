@@ -7,31 +7,30 @@ use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use futures_core::Stream;
-use futures_util::SinkExt;
-use tokio::time::{Sleep, sleep, timeout};
-use tokio_tungstenite::tungstenite::Message;
-use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+use tokio::time::{Sleep, sleep};
 
+use crate::access::Pattern;
 use crate::message::{ChannelName, NameError};
 
+use super::attempt::{AttemptFailure, Established, establish};
 use super::backoff::Backoff;
 use super::decode::decode;
-use super::endpoint::{ClientSocket, Endpoint};
+use super::discovery::Discovery;
+use super::endpoint::Endpoint;
+use super::error::ListError;
 use super::event::{DisconnectReason, Event};
-use super::live_socket::{LiveSocket, describe};
+use super::lister::ChannelList;
+use super::live_socket::LiveSocket;
 use super::tracked_channel::{TrackedChannel, WatchOptions};
 
-type Connecting = Pin<Box<dyn Future<Output = Result<ClientSocket, DisconnectReason>> + Send>>;
+type Connecting = Pin<Box<dyn Future<Output = Result<Established, AttemptFailure>> + Send>>;
 
 /// The longest time for an attempt to connect.
-const MAX_CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+pub(super) const MAX_CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The number of ranges of one channel that may be requested and not yet complete. A server drops
 /// requests beyond that.
 const MAX_PENDING_RANGES: usize = 16;
-
-/// The size of the largest message: a batch of the longest lines with every byte escaped.
-const MAX_MESSAGE_BYTES: usize = 64 << 20;
 
 /// The settings of a watcher that stay the same.
 pub(super) struct WatcherConfig {
@@ -58,13 +57,15 @@ pub(super) struct WatcherConfig {
 pub struct Watcher {
     config: WatcherConfig,
     channels: Vec<TrackedChannel>,
+    /// `None` without patterns.
+    discovery: Option<Discovery>,
+    /// The addresses that the next attempt tries: one, once the server was reached.
+    endpoints: Vec<Endpoint>,
     backoff: Backoff,
     /// The number of attempts that failed in a row.
     failures: u32,
     /// The events of the last message. The next message is read when they are taken.
     events: VecDeque<Event>,
-    /// The number of channels that the current attempt to connect subscribes to by itself.
-    subscribed_on_connect: usize,
     /// The requests that were not given to the socket yet.
     unsent: VecDeque<String>,
     state: ConnectionState,
@@ -81,14 +82,20 @@ enum ConnectionState {
 }
 
 impl Watcher {
-    pub(super) fn new(config: WatcherConfig, channels: Vec<ChannelName>, backoff: Backoff) -> Self {
+    pub(super) fn new(
+        config: WatcherConfig,
+        channels: Vec<ChannelName>,
+        patterns: Vec<Pattern>,
+        backoff: Backoff,
+    ) -> Self {
         Self {
+            endpoints: config.endpoint.candidates(),
+            discovery: Discovery::new(patterns),
             config,
             channels: channels.into_iter().map(TrackedChannel::new).collect(),
             backoff,
             failures: 0,
             events: VecDeque::new(),
-            subscribed_on_connect: 0,
             unsent: VecDeque::new(),
             state: ConnectionState::Unconnected,
         }
@@ -144,16 +151,18 @@ impl Watcher {
     /// # Errors
     /// If the name is not valid.
     pub fn watch(&mut self, channel: &str) -> Result<(), NameError> {
-        let name = ChannelName::parse(channel)?;
-        if self.channels().all(|known| *known != name) {
-            let channel = TrackedChannel::new(name);
+        self.add(TrackedChannel::new(ChannelName::parse(channel)?));
+        Ok(())
+    }
+
+    fn add(&mut self, channel: TrackedChannel) {
+        if self.channels().all(|known| known != channel.name()) {
             if let ConnectionState::Open(_) = self.state {
                 let request = channel.subscribe_request(self.config.options);
                 self.unsent.push_back(request);
             }
             self.channels.push(channel);
         }
-        Ok(())
     }
 
     /// Asks for the messages `from..=to` of a channel again, such as those of an [`Event::Gap`].
@@ -189,8 +198,15 @@ impl Watcher {
                 }
                 ConnectionState::Connecting(connecting) => {
                     let event = match ready!(connecting.as_mut().poll(cx)) {
-                        Ok(socket) => self.opened(socket),
-                        Err(reason) => self.disconnected(reason),
+                        Ok(established) => self.opened(cx, established),
+                        Err(failure) => {
+                            if failure.is_absent
+                                && let Some(discovery) = &mut self.discovery
+                            {
+                                discovery.begin();
+                            }
+                            self.disconnected(failure.reason)
+                        }
                     };
                     return Poll::Ready(Some(event));
                 }
@@ -208,6 +224,12 @@ impl Watcher {
                         }
                         continue;
                     }
+                    if self.poll_discovery(cx) {
+                        continue;
+                    }
+                    let ConnectionState::Open(open) = &mut self.state else {
+                        continue;
+                    };
                     open.send(cx, &mut self.unsent);
                     if let Err(reason) = ready!(open.poll_frame(cx)) {
                         return Poll::Ready(Some(self.disconnected(reason)));
@@ -218,16 +240,51 @@ impl Watcher {
         }
     }
 
-    fn opened(&mut self, socket: ClientSocket) -> Event {
-        let open = LiveSocket::new(socket, self.config.idle_timeout);
-        self.state = ConnectionState::Open(Box::new(open));
-        // These channels were added while the attempt was under way.
-        let added = &self.channels[self.subscribed_on_connect..];
-        let requests = added
+    fn opened(&mut self, cx: &mut Context<'_>, established: Established) -> Event {
+        let Established {
+            endpoint,
+            socket,
+            listed,
+        } = established;
+        self.endpoints = vec![endpoint];
+        if let Some(listed) = listed {
+            self.take_list(listed);
+        }
+        if let Some(discovery) = &mut self.discovery {
+            discovery.connected();
+        }
+        let requests = self
+            .channels
             .iter()
             .map(|channel| channel.subscribe_request(self.config.options));
-        self.unsent.extend(requests);
+        self.unsent = requests.collect();
+        let mut open = Box::new(LiveSocket::new(socket, self.config.idle_timeout));
+        open.send(cx, &mut self.unsent);
+        self.state = ConnectionState::Open(open);
         Event::Connected
+    }
+
+    /// Asks for the list of channels when it is due. Returns whether there is a new event.
+    fn poll_discovery(&mut self, cx: &mut Context<'_>) -> bool {
+        while let (Some(discovery), Some(endpoint)) = (&mut self.discovery, self.endpoints.first())
+            && let Poll::Ready(listed) = discovery.poll_list(cx, endpoint)
+        {
+            self.take_list(listed);
+        }
+        !self.events.is_empty()
+    }
+
+    /// Watches the channels of a list that fit a pattern and are new.
+    fn take_list(&mut self, list: Result<ChannelList, ListError>) {
+        let Some(discovery) = &mut self.discovery else {
+            return;
+        };
+        match discovery.take(list, self.config.options.tail.is_some()) {
+            Ok(found) => found.into_iter().for_each(|channel| self.add(channel)),
+            Err(error) => self.events.push_back(Event::ListFailed {
+                reason: error.to_string(),
+            }),
+        }
     }
 
     fn disconnected(&mut self, reason: DisconnectReason) -> Event {
@@ -256,46 +313,14 @@ impl Watcher {
     }
 
     fn start_connecting(&mut self) {
-        self.subscribed_on_connect = self.channels.len();
-        self.state = ConnectionState::Connecting(self.connect());
+        let needs_list = self
+            .discovery
+            .as_ref()
+            .is_some_and(|discovery| !discovery.is_underway());
+        let limit = self.config.idle_timeout.min(MAX_CONNECT_TIMEOUT);
+        let attempt = establish(self.endpoints.clone(), needs_list, limit);
+        self.state = ConnectionState::Connecting(Box::pin(attempt));
     }
-
-    /// Connects and subscribes to all channels.
-    fn connect(&self) -> Connecting {
-        let endpoint = self.config.endpoint.clone();
-        let requests: Vec<String> = self
-            .channels
-            .iter()
-            .map(|channel| channel.subscribe_request(self.config.options))
-            .collect();
-        Box::pin(open(endpoint, requests, self.config.idle_timeout))
-    }
-}
-
-/// Connects to a server and sends it these requests.
-pub(super) async fn open(
-    endpoint: Endpoint,
-    requests: Vec<String>,
-    idle_timeout: Duration,
-) -> Result<ClientSocket, DisconnectReason> {
-    let websocket = WebSocketConfig::default()
-        .max_message_size(Some(MAX_MESSAGE_BYTES))
-        .max_frame_size(Some(MAX_MESSAGE_BYTES));
-    let connect_timeout = idle_timeout.min(MAX_CONNECT_TIMEOUT);
-    let connected = timeout(connect_timeout, async {
-        let mut socket = endpoint.open_websocket(websocket).await?;
-        for request in requests {
-            socket.feed(Message::text(request)).await?;
-        }
-        socket.flush().await?;
-        Ok(socket)
-    });
-    let failure = match connected.await {
-        Ok(Ok(socket)) => return Ok(socket),
-        Ok(Err(error)) => describe(error),
-        Err(_) => format!("no answer within {} s", connect_timeout.as_secs_f32()),
-    };
-    Err(DisconnectReason::ConnectFailed(failure))
 }
 
 impl Stream for Watcher {

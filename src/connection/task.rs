@@ -212,7 +212,7 @@ impl Connection {
     }
 
     fn handle(&mut self, message: ClientMessage<'_>) {
-        match protocol::parse(&mut message.as_bytes().to_vec()) {
+        match protocol::parse(message.as_bytes(), &mut Vec::new()) {
             Ok(command) => self.offers_underway = self.hub.command(&self.client, command),
             Err(ignored) => match self.hub.dispatch(&self.client, message) {
                 MessageOutcome::Taken => {}

@@ -110,5 +110,7 @@ impl Engine {
     pub(super) fn stop(&self) {
         // Release, paired with the Acquire in `is_stopping`.
         self.stopping.store(true, Ordering::Release);
+        // Requests that wait for another list of channels end.
+        self.shared.listing.change();
     }
 }

@@ -21,22 +21,22 @@ impl Engine {
     ) -> Option<OffersUnderway> {
         match command {
             Command::Subscribe { channel, options } => {
-                tracing::trace!(client = %client.id(), channel, ?options, "subscribe");
+                tracing::trace!(client = %client.id(), %channel, ?options, "subscribe");
                 let subscribed = match options {
-                    Ok(options) => self.subscribe(client, channel, options),
+                    Ok(options) => self.subscribe(client, &channel, options),
                     Err(_) => Err(SubscribeRefusal::Options),
                 };
                 if let Err(refusal) = subscribed {
                     tracing::debug!(
-                        client = %client.id(), channel, %refusal, "refused a subscription"
+                        client = %client.id(), %channel, %refusal, "refused a subscription"
                     );
                     self.totals().count_refused(refusal.reason());
                     self.reply(client, Message::error(refusal.as_str()));
                 }
             }
             Command::Unsubscribe { channel } => {
-                tracing::trace!(client = %client.id(), channel, "unsubscribe");
-                return self.unsubscribe(client, channel);
+                tracing::trace!(client = %client.id(), %channel, "unsubscribe");
+                return self.unsubscribe(client, &channel);
             }
             // The answer proves that the subscriptions before it are active.
             Command::Ping => match self.unsynced_channel(client) {
@@ -186,8 +186,10 @@ mod tests {
         }
 
         fn subscribe(&self, channel: &str, options: Option<SubscribeOptions>) {
-            let options = Ok(options);
-            self.command(Command::Subscribe { channel, options });
+            self.command(Command::Subscribe {
+                channel: channel.into(),
+                options: Ok(options),
+            });
         }
 
         fn command(&self, command: Command<'_>) {
@@ -247,8 +249,12 @@ mod tests {
             (hub.channel_count(), hub.channel_subscriber_count("c")),
             (1, 2)
         );
-        a.command(Command::Unsubscribe { channel: "c" });
-        a.command(Command::Unsubscribe { channel: "c" });
+        a.command(Command::Unsubscribe {
+            channel: "c".into(),
+        });
+        a.command(Command::Unsubscribe {
+            channel: "c".into(),
+        });
         assert_eq!(
             (hub.channel_count(), hub.channel_subscriber_count("c")),
             (1, 1)
@@ -303,7 +309,7 @@ mod tests {
         b.subscribe("process:", None);
         b.subscribe("secret", None);
         b.command(Command::Subscribe {
-            channel: "c",
+            channel: "c".into(),
             options: Err(crate::protocol::InvalidOptions),
         });
         assert_eq!(b.client.subscriptions().len(), 0);

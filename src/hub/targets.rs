@@ -33,7 +33,10 @@ impl Engine {
     /// Allocates nothing for a channel that exists, unless the hub keeps a history.
     pub(super) fn process_target(&self, process_id: &str) -> Result<Option<Target>, NameError> {
         match ProcessChannelName::new(process_id) {
-            Some(name) => self.target(name.as_str()),
+            Some(name) => self
+                .target(name.as_str())
+                // The error is about the id and not about the channel made of it.
+                .map_err(|error| ProcessId::parse(process_id).err().unwrap_or(error)),
             // An id that is too long is no process id.
             None => ProcessId::parse(process_id).map(|_| None),
         }

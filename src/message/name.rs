@@ -50,19 +50,18 @@ impl ChannelName {
     /// Validates a channel name.
     ///
     /// # Errors
-    /// Returns [`NameError::Process`] if the name begins with `process:` and the rest is not a
-    /// process id, and [`NameError::Channel`] for any other invalid name.
+    /// Returns [`NameError::Channel`] for a text of another length or with another byte. Returns
+    /// [`NameError::Process`] if the name begins with `process:` and the rest is not a process id.
     pub fn parse(name: &str) -> Result<Self, NameError> {
-        if let Some(id) = name.strip_prefix(PROCESS_PREFIX) {
-            if !is_process_id(id) {
-                return Err(NameError::Process(shown(id)));
-            }
-        } else if !within(name, MAX_CHANNEL_BYTES, |byte| {
+        if !within(name, MAX_CHANNEL_BYTES, |byte| {
             is_process_byte(byte) || byte == b':'
         }) {
             return Err(NameError::Channel(shown(name)));
         }
-        Ok(Self(name.into()))
+        match name.strip_prefix(PROCESS_PREFIX) {
+            Some(id) if !is_process_id(id) => Err(NameError::Process(shown(id))),
+            _ => Ok(Self(name.into())),
+        }
     }
 
     /// Returns the name of a process's channel: `process:` and the id.
@@ -256,11 +255,17 @@ mod tests {
         for bad in [
             "process:",
             "process:a:b",
-            "process:a b",
             &format!("process:{}", "x".repeat(129)),
         ] {
             assert!(
                 matches!(ChannelName::parse(bad), Err(NameError::Process(_))),
+                "{bad:?}"
+            );
+        }
+        // These are no channel names in the first place.
+        for bad in ["process:a b", "process:é", &"process:x".repeat(50)] {
+            assert!(
+                matches!(ChannelName::parse(bad), Err(NameError::Channel(_))),
                 "{bad:?}"
             );
         }

@@ -12,8 +12,8 @@ static ORIGINAL: OnceLock<Rlimit> = OnceLock::new();
 /// Raises the soft limit of open files of this process to its hard limit. Each process that this
 /// crate starts later gets the limit from before.
 ///
-/// A program that serves many clients or starts many processes needs more descriptors than the 1,024
-/// that systems usually allow. Its children do not: some of them do work for each possible
+/// A program that serves many clients or starts many processes needs more descriptors than the
+/// 1,024 that systems usually allow. Its children do not: some of them do work for each possible
 /// descriptor, and some use `select`, which knows 1,024.
 ///
 /// The limit belongs to the whole process, so only a program should do this, not a library. It

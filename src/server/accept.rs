@@ -191,6 +191,9 @@ impl Acceptor {
                     if !std::mem::replace(&mut out_of_descriptors, true) {
                         tracing::warn!(%error, "cannot accept for now, but for a reserve");
                     }
+                    // The old place first: dropped after the release, it would take back the
+                    // descriptor that was just released.
+                    drop(place.take());
                     place = self.reserve.release();
                     if place.is_some() {
                         continue;

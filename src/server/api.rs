@@ -1,8 +1,5 @@
 //! The JSON routes of `/api`: publishing actions, and reading counters and channels.
 
-use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
-
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, StatusCode};
@@ -15,7 +12,7 @@ use crate::channel::ClientKind;
 use crate::hub::Reply;
 use crate::message::{Action, Actions};
 use crate::reason::RefusalReason;
-use crate::{ChannelStats, Hub, Stats};
+use crate::{Hub, Stats};
 
 use super::processes::{self, Processes};
 
@@ -106,25 +103,6 @@ pub(super) async fn stats(State(hub): State<Hub>, _: AdmittedPeer) -> Json<Stats
     Json(hub.stats())
 }
 
-/// `GET /api/channels`: the channels that the caller may subscribe to.
-pub(super) async fn channels(
-    State(hub): State<Hub>,
-    admitted: AdmittedPeer,
-) -> Json<Vec<ChannelStats>> {
-    let engine = hub.engine();
-    let client = engine.make_client(admitted.0, ClientKind::Http);
-    let mut channels: Vec<ChannelStats> = hub.channels().collect();
-    if let Some(directory) = engine.directory() {
-        channels = merged(channels, directory.channels().await);
-    }
-    Json(
-        channels
-            .into_iter()
-            .filter(|stats| engine.authorizes(&client, &stats.channel))
-            .collect(),
-    )
-}
-
 /// Returns whether the action publishes to a channel.
 fn names_channel(action: &Action) -> bool {
     matches!(
@@ -133,30 +111,6 @@ fn names_channel(action: &Action) -> bool {
             | Action::SendProcessOutput { .. }
             | Action::SendProcessStatus { .. }
     )
-}
-
-/// Adds the channels of a directory to those of this hub. A channel that is in both is counted as
-/// here, and has the status and the node that the directory says. The list is ordered by name.
-fn merged(here: Vec<ChannelStats>, elsewhere: Vec<ChannelStats>) -> Vec<ChannelStats> {
-    let mut all: BTreeMap<_, _> = here
-        .into_iter()
-        .map(|channel| (channel.channel.as_str().to_owned(), channel))
-        .collect();
-    for channel in elsewhere {
-        match all.entry(channel.channel.as_str().to_owned()) {
-            Entry::Occupied(mut mirror) => {
-                mirror.get_mut().status = channel.status;
-                mirror.get_mut().node = channel.node;
-            }
-            Entry::Vacant(place) => {
-                place.insert(ChannelStats {
-                    subscribers: 0,
-                    ..channel
-                });
-            }
-        }
-    }
-    all.into_values().collect()
 }
 
 fn is_json(headers: &HeaderMap) -> bool {

@@ -13,16 +13,16 @@ use tower::util::MapRequestLayer;
 /// The path under which clients reach the routes, such as `/logs` behind a proxy. The default is
 /// the root, `/`.
 ///
-/// [`mount`](Self::mount) serves the routes under it. As an extension of a request it tells
-/// [`viewer`](super::viewer)'s page and the text of a 404 which addresses to name. Without one they
-/// name those of the request, which are wrong where a proxy has removed a part of the path.
+/// [`mount`](Self::mount) serves the routes under it. As an extension of a request it tells the
+/// viewer's page and the text of a 404 which addresses to name. Without one they name those of the
+/// request, which are wrong where a proxy has removed a part of the path.
 ///
 /// ```
 /// use outrace::server::BasePath;
 ///
 /// let hub = outrace::Hub::new();
 /// let base: BasePath = "/logs".parse()?;
-/// let app = base.mount(hub.router().merge(outrace::server::viewer()));
+/// let app = base.mount(hub.router());
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -71,8 +71,8 @@ impl FromRequest<Hub> for RequestBody {
     }
 }
 
-/// Whether a list of codings, which several headers may hold, has no other coding than this one (RFC
-/// 9110 section 8.4, RFC 9112 section 6.1).
+/// Whether a list of codings, which several headers may hold, has no other coding than this one
+/// (RFC 9110 section 8.4, RFC 9112 section 6.1).
 fn has_only(headers: &HeaderMap, list: &HeaderName, coding: &str) -> bool {
     headers
         .get_all(list)

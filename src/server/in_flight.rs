@@ -20,8 +20,9 @@ pub(super) struct InFlight(Arc<Mutex<RequestAccount>>);
 
 #[derive(Debug)]
 struct RequestAccount {
-    /// `None` after the connection has become a WebSocket or a stream.
+    /// `None` after the connection has become a WebSocket or a stream, or has waited.
     permit: Option<OwnedSemaphorePermit>,
+    phase: RequestPhase,
     /// When the header of the latest request was complete.
     begun: Option<Instant>,
     /// `None` unless the connection has become a stream.
@@ -36,10 +37,19 @@ struct StreamAccount {
     given_at: Option<Instant>,
 }
 
+/// What a connection does with its latest request.
+#[derive(Debug, Clone, Copy)]
+enum RequestPhase {
+    Underway,
+    Waiting,
+    Stream,
+}
+
 impl InFlight {
     pub(super) fn new(permit: OwnedSemaphorePermit) -> Self {
         Self(Arc::new(Mutex::new(RequestAccount {
             permit: Some(permit),
+            phase: RequestPhase::Underway,
             begun: None,
             stream: None,
         })))
@@ -58,7 +68,24 @@ impl InFlight {
     /// Returns the permit: the request has become a stream, which has a limit of its own and no
     /// timeout.
     pub(super) fn leave(&self) {
-        self.account().permit = None;
+        let mut account = self.account();
+        account.permit = None;
+        account.phase = RequestPhase::Stream;
+    }
+
+    /// Returns the permit while the request waits for an event of the hub, which has a limit of
+    /// its own. The time of the request stands still.
+    pub(super) fn wait(&self) {
+        let mut account = self.account();
+        account.permit = None;
+        account.phase = RequestPhase::Waiting;
+    }
+
+    /// Begins the time of the request anew after a wait, for its response.
+    pub(super) fn resume(&self) {
+        let mut account = self.account();
+        account.phase = RequestPhase::Underway;
+        account.begun = Some(Instant::now());
     }
 
     /// Says that the connection carries the stream of this client.
@@ -110,16 +137,16 @@ impl InFlight {
     /// its permit forever.
     pub(super) async fn overdue(&self, timeout: Duration) {
         loop {
-            let begun = {
+            let (phase, begun) = {
                 let account = self.account();
-                account.permit.as_ref().map(|_| account.begun)
+                (account.phase, account.begun)
             };
-            match begun {
-                None => std::future::pending().await,
-                // The first header has a timeout of its own.
-                Some(None) => sleep(timeout).await,
-                Some(Some(begun)) if begun.elapsed() >= timeout => return,
-                Some(Some(begun)) => sleep_until(begun + timeout).await,
+            match (phase, begun) {
+                (RequestPhase::Stream, _) => std::future::pending().await,
+                // The first header has a timeout of its own. After a wait the time begins anew.
+                (RequestPhase::Waiting, _) | (_, None) => sleep(timeout).await,
+                (_, Some(begun)) if begun.elapsed() >= timeout => return,
+                (_, Some(begun)) => sleep_until(begun + timeout).await,
             }
         }
     }

@@ -9,6 +9,7 @@ mod accept_error;
 mod api;
 mod base_path;
 mod body;
+mod channel_list;
 mod in_flight;
 #[cfg(feature = "metrics")]
 mod metrics;
@@ -67,7 +68,7 @@ impl Hub {
     /// Any other path is answered with 404 and a text that lists these. All routes but `/healthz`
     /// are behind the hub's [gate](crate::access): a page of another site can neither connect nor
     /// publish, and a hub with an authenticator admits only identified users. `/api/channels` lists
-    /// the channels that the caller may subscribe to.
+    /// the channels that the caller may subscribe to, on request when another one has appeared.
     ///
     /// ```no_run
     /// # async fn run() -> std::io::Result<()> {
@@ -90,7 +91,7 @@ impl Hub {
             .route("/ws", any(websocket))
             .route("/api/actions", post(api::actions))
             .route("/api/stats", get(api::stats))
-            .route("/api/channels", get(api::channels))
+            .route("/api/channels", get(channel_list::list))
             .route("/api/processes", get(processes::list))
             .route("/api/channels/{channel}/stream", get(stream::text))
             .route("/api/channels/{channel}/events", get(stream::events))

@@ -3,5 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
 
 mod spawn;
+mod streams;
 mod supervisor;
 mod tail;
+mod unfinished;

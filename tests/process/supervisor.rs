@@ -5,8 +5,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use outrace::process::{
-    Control, ControlError, Program, Restart, RestartDelay, Signal, Supervised, Supervisor,
-    SupervisorBuilder, SupervisorError, SupervisorEvent,
+    Control, ControlError, Program, ProgramInput, Restart, RestartDelay, Signal, Supervised,
+    Supervisor, SupervisorBuilder, SupervisorError, SupervisorEvent,
 };
 use outrace::{Hub, Status};
 use outrace_testkit::{JsonClient, Scratch, bounded, serve};
@@ -90,7 +90,7 @@ async fn status(control: &Control, id: &str, status: &str) {
 }
 
 #[tokio::test]
-async fn processes_start_in_order_and_stop_in_the_reverse() {
+async fn processes_start_in_order_and_stop_side_by_side() {
     bounded(async {
         let hub = Hub::new();
         let builder = ["a", "b", "c"]
@@ -102,14 +102,110 @@ async fn processes_start_in_order_and_stop_in_the_reverse() {
             assert_eq!(events.next().await, format!("{id} started"));
         }
         let all = supervisor.stop().await;
-        assert_eq!(
-            events.so_far(),
-            ["c stopped 143", "b stopped 143", "a stopped 143"]
-        );
+        let mut stopped = events.so_far();
+        stopped.sort_unstable();
+        assert_eq!(stopped, ["a stopped 143", "b stopped 143", "c stopped 143"]);
         assert!(
             all.iter()
                 .all(|p| p.status == Status::Stopped && p.code == 143 && p.pid.is_none())
         );
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_process_ends_before_the_one_that_it_starts_after() {
+    bounded(async {
+        let hub = Hub::new();
+        // Each tells its end to a file. The database needs no time for its own.
+        let scratch = Scratch::new();
+        let ends = scratch.path("ends");
+        let script = |id: &str, pause: &str| {
+            format!(
+                "trap 'sleep {pause}; echo {id} >> {ends}; exit 0' TERM; echo up; \
+                 while :; do sleep 0.02; done"
+            )
+        };
+        let url = serve(&hub).await;
+        let mut ups = Vec::new();
+        for id in ["db", "web", "worker"] {
+            ups.push(JsonClient::subscribed(&url, &format!("process:{id}")).await);
+        }
+        let supervisor = Supervisor::builder()
+            .process(shell("db", &script("db", "0")))
+            .process(shell("web", &script("web", "0.3")).start_after("db"))
+            .process(shell("worker", &script("worker", "0.1")).start_after("web"))
+            .grace_period(AN_HOUR)
+            .start(&hub)
+            .unwrap();
+        for client in &mut ups {
+            client.until_line("up").await;
+        }
+        supervisor.stop().await;
+        assert_eq!(std::fs::read_to_string(&ends).unwrap(), "worker\nweb\ndb\n");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_stop_that_takes_too_long_kills_also_those_whose_turn_has_not_come() {
+    bounded(async {
+        let hub = Hub::new();
+        let url = serve(&hub).await;
+        let mut last = JsonClient::subscribed(&url, "process:c").await;
+        let supervisor = Supervisor::builder()
+            .process(shell("a", STUBBORN))
+            .process(shell("b", STUBBORN).start_after("a"))
+            .process(shell("c", STUBBORN).start_after("b"))
+            .grace_period(AN_HOUR)
+            .stop_timeout(Duration::from_millis(50))
+            .start(&hub)
+            .unwrap();
+        last.until_line("up").await;
+        let all = supervisor.stop().await;
+        assert!(all.iter().all(|p| p.status == Status::Stopped), "{all:?}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_suspended_process_has_that_status_and_can_be_stopped() {
+    bounded(async {
+        let hub = Hub::new();
+        let supervisor = Supervisor::builder()
+            .process(shell("it", FOREVER))
+            .grace_period(AN_HOUR)
+            .start(&hub)
+            .unwrap();
+        let control = supervisor.control();
+        status(&control, "it", "running").await;
+        supervisor.signal_all(Signal::Stop);
+        status(&control, "it", "suspended").await;
+        supervisor.signal_all(Signal::Continue);
+        status(&control, "it", "running").await;
+        supervisor.signal_all(Signal::Stop);
+        status(&control, "it", "suspended").await;
+        let all = supervisor.stop().await;
+        assert_eq!((all[0].status.clone(), all[0].code), (Status::Stopped, 143));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_input_is_empty_or_held_open_as_the_program_says() {
+    bounded(async {
+        let hub = Hub::new();
+        let program = |stdin| Program::shell("cat; exit 3").stdin(stdin);
+        let supervisor = Supervisor::builder()
+            .process(Supervised::new("empty", program(ProgramInput::Empty)).unwrap())
+            .process(Supervised::new("open", program(ProgramInput::HeldOpen)).unwrap())
+            .start(&hub)
+            .unwrap();
+        let control = supervisor.control();
+        status(&control, "empty", "exited").await;
+        status(&control, "open", "running").await;
+        let all = supervisor.stop().await;
+        assert_eq!((all[0].code, all[1].code), (3, 143));
     })
     .await;
 }

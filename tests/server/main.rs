@@ -7,6 +7,7 @@ mod access;
 mod actions;
 mod client;
 mod detail;
+mod discovery;
 mod heartbeat;
 mod hostile;
 mod jwt;

@@ -1,5 +1,6 @@
-// Tests the viewer of the real binary below a path and behind nginx, in a browser. `npm run e2e` runs these tests
-// with OUTRACE_BIN set. They are skipped with a message where something is missing.
+// Tests the viewer of the real binary below a path and behind nginx, in a browser. `npm run e2e`
+// runs these tests with OUTRACE_BIN set. They are skipped with a message where something is
+// missing.
 
 import assert from "node:assert/strict";
 import { after, test } from "node:test";

@@ -359,6 +359,40 @@ test(
   },
 );
 
+test(
+  "a process that appears and ends at once is seen whole, and what is not kept is a gap",
+  { skip },
+  async (t) => {
+    const server = await startBinary(t, ["serve", "--history", "5"]);
+    const say = (status, exit_code) => ({
+      action: "ws.send_process_status",
+      process_id: "short",
+      status,
+      exit_code,
+    });
+    await output(server.url, "web", "of web");
+    const viewer = await openViewer(t, browser, `${server.url}#process:*`);
+    await viewer.sees("of web");
+    const lines = Array.from({ length: 10 }, (_, n) => ({
+      action: "ws.send_process_output",
+      process_id: "short",
+      output: `line ${n + 1}`,
+    }));
+    await act(server.url, [say("running", 0), ...lines, say("exited", 1)]);
+    await viewer.until((texts) => texts.some((text) => text.includes("exited")));
+    const texts = await viewer.texts();
+    assert.deepEqual(
+      texts.filter((text) => text.startsWith("line ")),
+      ["line 7", "line 8", "line 9", "line 10"],
+    );
+    assert.equal(texts.filter((text) => text.startsWith("7 messages")).length, 1, texts.join("|"));
+    await until(async () => {
+      const { received, skipped, before } = await viewer.counts();
+      return received === 6 && skipped === 7 && before === 0;
+    });
+  },
+);
+
 test("filtering, following and a link to a line work with the real server", { skip }, async (t) => {
   const server = await startBinary(t, ["serve"]);
   await output(server.url, "web", ...Array.from({ length: 800 }, (_, i) => `line ${i + 1}`));

@@ -188,3 +188,41 @@ test("a row keeps that it is of standard error when other rows are replaced", ()
   store.replace(0, 1, []);
   assert.ok(store.hasFlag(0, STDERR));
 });
+
+test("a channel that appeared is shown from its first message, and what is lost as a gap", () => {
+  const client = new FakeClient();
+  const store = new Store({ capacity: 100 });
+  const feed = new Feed(client, store);
+  const places = new Map([
+    ["short", { epoch: "e", seq: 12 }],
+    ["long", { epoch: "f", seq: 25_000 }],
+  ]);
+  feed.show(["old", "short", "long"], (name) => places.get(name));
+  assert.deepEqual(client.subscribed, [
+    ["old", { tail: 10_000, partial: true }],
+    ["short", { since: { epoch: "e", seq: 0 }, partial: true }],
+    ["long", { since: { epoch: "f", seq: 15_000 }, partial: true }],
+  ]);
+  client.emit("subscribed", { channel: "old", seq: 4, lost: 0, replayed: 0 });
+  client.lines(["before"], 5, { channel: "old" });
+  client.lines(["after"], 12, { channel: "old" });
+  client.emit("subscribed", { channel: "short", seq: 8, lost: 8, replayed: 2 });
+  client.emit("gap", {
+    channel: "short",
+    from: 1,
+    to: 8,
+    count: 8,
+    isKept: false,
+    refetched: false,
+    timestamp: null,
+  });
+  client.lines(["nine"], 9, { channel: "short" });
+  client.lines(["ten"], 10, { channel: "short" });
+  const shown = [];
+  for (let id = store.first; id < store.end; id += 1) {
+    const value = store.value(id);
+    shown.push(store.kind(id) === GAP ? `${value.from}-${value.to}` : value);
+  }
+  assert.deepEqual(shown, ["before", "1-8", "nine", "ten", "after"]);
+  assert.deepEqual([feed.received, feed.skipped, feed.before], [4, 8, 4]);
+});

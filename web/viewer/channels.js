@@ -19,6 +19,9 @@ export class Channels {
   #items = new Map();
   #known = new Map();
   #processes = new Map();
+  /** The place of each channel that appeared after the first answer, when it was first listed. */
+  #places = new Map();
+  #isListed = false;
   #hasProcesses = true;
   #shown = [];
   #showsAll = false;
@@ -80,6 +83,14 @@ export class Channels {
    */
   process(channel) {
     return this.#processes.get(channel);
+  }
+
+  /**
+   * Returns `{ epoch, seq }` for a channel that appeared while the page was open: its numbering,
+   * and its last message when it was found. Undefined for any other channel.
+   */
+  place(channel) {
+    return this.#places.get(channel);
   }
 
   rate(channel) {
@@ -150,8 +161,10 @@ export class Channels {
     for (const entry of answer.slice(0, MAX_LISTED)) {
       if (typeof entry?.channel !== "string") continue;
       present.add(entry.channel);
+      const { published, status, epoch, seq } = entry;
+      if (this.#isListed && !this.#known.has(entry.channel) && typeof epoch === "string")
+        this.#places.set(entry.channel, { epoch, seq: Number.isSafeInteger(seq) ? seq : 0 });
       const channel = this.#channel(entry.channel);
-      const { published, status } = entry;
       if (Number.isSafeInteger(published)) {
         const isLater =
           channel.published !== null && published >= channel.published && now > channel.at;
@@ -163,7 +176,12 @@ export class Channels {
       }
       channel.status = statusOf(status) ?? channel.status;
     }
-    for (const name of [...this.#known.keys()]) if (!present.has(name)) this.#known.delete(name);
+    for (const name of [...this.#known.keys()]) {
+      if (present.has(name)) continue;
+      this.#known.delete(name);
+      this.#places.delete(name);
+    }
+    this.#isListed = true;
     this.#draw();
     this.onChange();
   }

@@ -59,8 +59,14 @@ export class Feed {
     return this.#channels.size > 0;
   }
 
-  /** Shows exactly these channels. Removes the rows of all others. */
-  show(names) {
+  /**
+   * Shows exactly these channels. Removes the rows of all others.
+   *
+   * `placeOf` returns the numbering and the last message of a channel that appeared meanwhile, or
+   * undefined. Such a channel is shown from its first message, or from as many as of any other. Of
+   * these, the messages that are no longer kept are shown as a gap.
+   */
+  show(names, placeOf = () => undefined) {
     let isRemoved = false;
     for (const name of this.channels) {
       if (names.includes(name)) continue;
@@ -81,7 +87,11 @@ export class Feed {
         pieces: new PieceJoiner(),
         refetchedPieces: new PieceJoiner(),
       });
-      this.#client.subscribe(name, { tail: TAIL_MESSAGES, partial: true });
+      const place = placeOf(name);
+      const start = place
+        ? { since: { epoch: place.epoch, seq: Math.max(0, place.seq - TAIL_MESSAGES) } }
+        : { tail: TAIL_MESSAGES };
+      this.#client.subscribe(name, { ...start, partial: true });
     }
     this.onReplaced();
   }
@@ -216,7 +226,10 @@ export class Feed {
     for (const row of rows) channel.replay.rows.push(row);
     channel.replay.left -= messages;
     if (channel.replay.left <= 0) {
-      this.#store.merge(channel.replay.rows);
+      const { replay } = channel;
+      // The lost messages have no time of their own.
+      if (replay.lost) replay.rows.unshift({ ...replay.lost, time: replay.rows[0].time });
+      this.#store.merge(replay.rows);
       channel.replay = null;
       this.onReplaced();
     }
@@ -229,6 +242,11 @@ export class Feed {
     this.skipped += count;
     this.#endPieces(channel);
     const row = gapRow(name, parseTime(timestamp), from, to, isKept);
+    if (channel.replay && timestamp === null) {
+      // These were lost before the first replayed message.
+      channel.replay.lost = row;
+      return;
+    }
     if (channel.replay) {
       this.#holdBack(channel, [row], false, count, true);
       return;
@@ -250,12 +268,15 @@ export class Feed {
     this.onChange();
   }
 
-  #subscribed({ channel: name, seq, replayed }) {
+  #subscribed({ channel: name, seq, lost, replayed }) {
     const channel = this.#channels.get(name);
     if (!channel) return;
-    this.before += seq ?? 0;
+    // What was lost is reported as a gap.
+    this.before += (seq ?? 0) - (lost ?? 0);
     // With several channels, the replay of each is merged into the rows of the others.
-    if (replayed > 0 && this.#channels.size > 1) channel.replay = { left: replayed, rows: [] };
+    if (replayed > 0 && this.#channels.size > 1) {
+      channel.replay = { left: replayed, rows: [], lost: null };
+    }
     this.onChange();
   }
 

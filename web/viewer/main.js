@@ -158,7 +158,7 @@ function showChannels() {
     context.showsChannel = shown.needNames;
     context.colors = shown.colors;
     document.documentElement.style.setProperty("--channel-width", `${shown.nameWidth}ch`);
-    feed.show(shown.names);
+    feed.show(shown.names, (name) => (shown.showsAll ? channels.place(name) : undefined));
     list.invalidate();
   }
   channels.show(shown.names, shown.showsAll, shown.colors);

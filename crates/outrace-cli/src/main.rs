@@ -4,12 +4,15 @@ mod color;
 mod commands;
 mod console;
 mod descriptor;
+mod exit;
 mod failure;
 mod flags;
+mod guard;
 mod output;
 mod server;
 mod signals;
 mod stdin;
+mod suspend;
 
 use std::fs::File;
 use std::io;
@@ -18,6 +21,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use commands::{load, load_server, pipe, run, serve, tail, watch};
+use exit::Exit;
 use failure::{Failure, advice, plain};
 use output::Output;
 
@@ -42,6 +46,9 @@ enum Command {
     /// Print the lines of channels as they come
     Watch(watch::Watch),
     Load(Box<load::LoadArgs>),
+    /// End what a killed `run` has left behind, as its child
+    #[command(hide = true)]
+    Guard(guard::GuardArgs),
     /// Serve several channels with the engine, as a child of `load`
     #[command(hide = true)]
     LoadServer(Box<load_server::EngineServerArgs>),
@@ -59,24 +66,25 @@ fn main() -> ExitCode {
     std::panic::set_hook(Box::new(console::report_panic));
     let ended = match Arguments::try_parse() {
         Ok(arguments) => start(arguments.command),
-        Err(error) => failure::of_arguments(&error),
+        Err(error) => failure::of_arguments(&error).map(Exit::from),
     };
-    let code = ended.unwrap_or_else(|failure| {
+    let exit = ended.unwrap_or_else(|failure| {
         failure.report();
-        failure.code()
+        Exit::Code(failure.code())
     });
     if Output::stdout().is_closed() {
         output::end_without_reader();
     }
-    ExitCode::from(output::exit_code(code))
+    exit.finish()
 }
 
-fn start(command: Command) -> Result<u8, Failure> {
+fn start(command: Command) -> Result<Exit, Failure> {
     match command {
-        Command::Load(args) => return load::run(*args),
-        Command::LoadServer(args) => return load_server::run(&args).map(|()| 0),
-        Command::LoadBaseline(args) => return load::run_baseline(args),
-        Command::LoadFloor(args) => return load::run_floor(&args),
+        Command::Load(args) => return load::run(*args).map(Exit::from),
+        Command::Guard(args) => return guard::run(&args).map(|()| Exit::Code(0)),
+        Command::LoadServer(args) => return load_server::run(&args).map(|()| Exit::Code(0)),
+        Command::LoadBaseline(args) => return load::run_baseline(args).map(Exit::from),
+        Command::LoadFloor(args) => return load::run_floor(&args).map(Exit::from),
         _ => {}
     }
     // Before the runtime starts threads. If the system refuses, the limit stays as it is, and what
@@ -95,11 +103,12 @@ fn start(command: Command) -> Result<u8, Failure> {
     let code = runtime.block_on(async {
         match command {
             Command::Run(run) => run.start().await,
-            Command::Pipe(pipe) => pipe.start().await,
-            Command::Tail(tail) => tail.start().await,
-            Command::Serve(serve) => serve.start().await,
-            Command::Watch(watch) => watch.start().await,
+            Command::Pipe(pipe) => pipe.start().await.map(Exit::from),
+            Command::Tail(tail) => tail.start().await.map(Exit::from),
+            Command::Serve(serve) => serve.start().await.map(Exit::from),
+            Command::Watch(watch) => watch.start().await.map(Exit::from),
             Command::Load(_)
+            | Command::Guard(_)
             | Command::LoadServer(_)
             | Command::LoadBaseline(_)
             | Command::LoadFloor(_) => {

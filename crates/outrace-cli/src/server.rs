@@ -4,7 +4,6 @@ use std::io;
 use std::net::Ipv4Addr;
 
 use axum::Router;
-use outrace::process::Signal;
 use outrace::{ChannelName, Hub};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -16,7 +15,7 @@ use crate::failure::{Failure, advice, plain};
 use crate::flags::{
     Access, AccessOptions, DEFAULT_ADDRESS, DEFAULT_PORT, JoinOptions, ServerOptions,
 };
-use crate::signals::Signals;
+use crate::signals::{EndSignal, Signals};
 
 /// How many ports are tried from the default one on.
 const PORTS_TRIED: u16 = 100;
@@ -124,9 +123,14 @@ impl Server {
         })
     }
 
+    /// Returns whether SIGHUP reads tokens, keys and certificates again.
+    pub(crate) fn reloads(&self) -> bool {
+        self.reloading.is_some()
+    }
+
     /// Shuts down: every client gets what waits for it, in bounded time. A signal ends this at once
     /// and is returned.
-    pub(crate) async fn shut_down(self, signals: &mut Signals) -> Option<Signal> {
+    pub(crate) async fn shut_down(self, signals: &mut Signals) -> Option<EndSignal> {
         let _ = self.stop.send(());
         if let Some(reloading) = &self.reloading {
             reloading.abort();
@@ -178,7 +182,7 @@ fn reload_on_hangup(
 }
 
 /// Returns the exit code after a signal, as shells report it: 128 + the signal.
-pub(crate) fn signal_exit_code(signal: Signal) -> u8 {
+pub(crate) fn signal_exit_code(signal: EndSignal) -> u8 {
     u8::try_from(128 + signal.number()).unwrap_or(255)
 }
 

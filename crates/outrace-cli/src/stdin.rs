@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use outrace::process::{DRAIN_IDLE_TIMEOUT, DRAIN_TIMEOUT, LinePublisher};
+use outrace::process::{DRAIN_IDLE_TIMEOUT, DRAIN_TIMEOUT, LinePublisher, PartialTimer};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::io::unix::AsyncFd;
 use tokio::io::{AsyncWriteExt, Interest};
@@ -104,12 +104,18 @@ async fn read_when_ready(
     mut input: Input,
     mut stopped: watch::Receiver<Option<Instant>>,
 ) -> io::Result<End> {
+    let mut timer = PartialTimer::new();
     loop {
         let limit = *stopped.borrow_and_update();
+        timer.arm(input.feed.partial_due());
         let ready = match limit {
             None => tokio::select! {
                 ready = stdin.readable() => ready,
                 Ok(()) = stopped.changed() => continue,
+                () = timer.fired() => {
+                    input.feed.show_partial();
+                    continue;
+                }
             },
             Some(limit) if Instant::now() >= limit => break,
             Some(limit) => {
@@ -171,7 +177,7 @@ async fn unregistered(
 }
 
 /// Returns whether a read would return at once, with bytes, the end or an error.
-fn has_input(stdin: BorrowedFd<'_>) -> io::Result<bool> {
+pub(crate) fn has_input(stdin: BorrowedFd<'_>) -> io::Result<bool> {
     let mut fds = [PollFd::from_borrowed_fd(stdin, PollFlags::IN)];
     match poll(&mut fds, Some(&Timespec::default())) {
         Ok(ready) => Ok(ready > 0),

@@ -5,15 +5,20 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use tokio::sync::Mutex;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
-use crate::backplane::Directory;
+use crate::backplane::{Directory, Node};
 use crate::client::{ChannelLister, Endpoint};
 use crate::message::{ChannelName, Status, StatusReport};
 use crate::stats::ChannelStats;
 
 /// How long a list is good for, so that many callers cost the server one request.
 const MAX_AGE: Duration = Duration::from_secs(1);
+
+/// The shortest time between two requests for the next list.
+const MIN_INTERVAL: Duration = Duration::from_millis(100);
+/// The time after which a server that did not answer is asked again.
+const RETRY_INTERVAL: Duration = Duration::from_secs(2);
 
 /// Asks the upstream server for its channels when somebody asks for them here.
 #[derive(Debug)]
@@ -74,8 +79,8 @@ impl UpstreamDirectory {
             return channels.clone();
         }
         let before = last.take().map(|(_, channels)| channels);
-        let channels = match self.lister.body().await {
-            Ok(body) => self.read(&body),
+        let channels = match self.lister.fetch_list(None).await {
+            Ok((_, body)) => self.read(&body),
             Err(error) => {
                 tracing::debug!(%error, "the upstream server does not list its channels");
                 before.unwrap_or_default()
@@ -83,6 +88,33 @@ impl UpstreamDirectory {
         };
         *last = Some((Instant::now(), channels.clone()));
         channels
+    }
+
+    /// Tells the hub whenever a channel has appeared at the server.
+    ///
+    /// A server that cannot hold a request back is asked in intervals.
+    pub(super) async fn follow(&self, node: &Node) {
+        let mut version = None;
+        loop {
+            match self.lister.fetch_list(version.clone()).await {
+                Ok((next, _)) => {
+                    if next.is_none() || next != version {
+                        node.list_changed();
+                    }
+                    let interval = if next.is_some() {
+                        MIN_INTERVAL
+                    } else {
+                        MAX_AGE
+                    };
+                    version = next;
+                    sleep(interval).await;
+                }
+                Err(_) => {
+                    version = None;
+                    sleep(RETRY_INTERVAL).await;
+                }
+            }
+        }
     }
 
     fn read(&self, body: &[u8]) -> Vec<ChannelStats> {

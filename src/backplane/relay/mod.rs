@@ -136,10 +136,13 @@ impl Backplane for Relay {
     fn run(self: Box<Self>, node: Node) -> Pin<Box<dyn Future<Output = ()> + Send>> {
         let Self {
             endpoint,
-            directory: _,
+            directory,
             backoff,
             idle_timeout,
         } = *self;
-        Box::pin(UpstreamTask::new(node, endpoint, backoff, idle_timeout).run())
+        Box::pin(async move {
+            let upstream = UpstreamTask::new(node.clone(), endpoint, backoff, idle_timeout);
+            tokio::join!(upstream.run(), directory.follow(&node));
+        })
     }
 }

@@ -7,7 +7,7 @@ use tokio::process::ChildStdin;
 use tokio::sync::watch;
 
 use super::target::SignalTarget;
-use super::{ExitReport, Signal};
+use super::{ExitReport, PtyInput, Signal, Suspension};
 use crate::Lossless;
 use crate::message::ProcessId;
 
@@ -21,6 +21,7 @@ pub struct Process {
     pub(super) target: Arc<SignalTarget>,
     pub(super) report: watch::Receiver<Option<ExitReport>>,
     pub(super) stdin: Option<ChildStdin>,
+    pub(super) pty_input: Option<PtyInput>,
     pub(super) kill_on_drop: bool,
     pub(super) lossless: Option<Lossless>,
 }
@@ -29,6 +30,10 @@ impl Process {
     /// Returns the id that the process publishes under.
     pub fn id(&self) -> &ProcessId {
         &self.id
+    }
+
+    pub(in crate::process) fn target(&self) -> Arc<SignalTarget> {
+        Arc::clone(&self.target)
     }
 
     /// Returns the operating system's process id. It may belong to another process after this one
@@ -44,6 +49,14 @@ impl Process {
     /// dropped; if it was not taken, it is dropped with this handle.
     pub fn take_stdin(&mut self) -> Option<ChildStdin> {
         self.stdin.take()
+    }
+
+    /// Takes the keyboard of the process's pseudo-terminal.
+    ///
+    /// Returns `None` the second time, or if the process has no terminal that is its
+    /// [standard input](super::Pty::with_stdin).
+    pub fn take_pty_input(&mut self) -> Option<PtyInput> {
+        self.pty_input.take()
     }
 
     /// Waits until the process has ended and all its output and its final status are published.
@@ -67,6 +80,25 @@ impl Process {
     /// Returns the final report, or `None` if [`wait`](Self::wait) would have to wait for it.
     pub fn report(&self) -> Option<ExitReport> {
         self.report.borrow().clone()
+    }
+
+    /// Returns whether and why the process is suspended.
+    pub fn suspension(&self) -> Option<Suspension> {
+        *self.target.suspension.borrow()
+    }
+
+    /// Waits until [`suspension`](Self::suspension) differs from `seen`, and returns it. Never
+    /// completes after the end of the process.
+    ///
+    /// # Cancel safety
+    /// Cancel safe.
+    pub async fn suspension_changed(&self, seen: Option<Suspension>) -> Option<Suspension> {
+        let mut suspension = self.target.suspension.subscribe();
+        // Fails only without the sender, which `self` holds.
+        match suspension.wait_for(|now| *now != seen).await {
+            Ok(now) => *now,
+            Err(_) => seen,
+        }
     }
 
     /// Ends all waiting for subscribers, now and in the future, so that a
@@ -94,7 +126,7 @@ impl Process {
 impl Drop for Process {
     fn drop(&mut self) {
         if self.kill_on_drop {
-            let _ = self.signal(Signal::Kill);
+            let _ = self.kill_once();
         }
     }
 }

@@ -7,7 +7,8 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::Instant;
 
-use crate::process::{LinePublisher, LineSender};
+use crate::process::LinePublisher;
+use crate::process::lines::LineEnded;
 
 /// The size of one read with a tee: a pipe of the default size.
 const TEE_BUFFER_BYTES: usize = 64 * 1024;
@@ -36,7 +37,7 @@ struct Tee {
 impl PipeReader {
     /// Creates a reader; without a `pipe`, it is closed from the start.
     pub(super) fn new(
-        sender: LineSender,
+        lines: LinePublisher,
         pipe: Option<OutputPipe>,
         sink: Option<OutputSink>,
     ) -> Self {
@@ -47,7 +48,7 @@ impl PipeReader {
         Self {
             tee: tee.filter(|_| pipe.is_some()),
             pipe,
-            lines: LinePublisher::new(sender),
+            lines,
         }
     }
 
@@ -93,6 +94,21 @@ impl PipeReader {
             self.tee = None;
         }
         begin.elapsed()
+    }
+
+    /// Returns whether there was input since the last call.
+    pub(super) fn take_input(&mut self) -> Option<LineEnded> {
+        self.lines.take_input()
+    }
+
+    /// Returns whether a line is unfinished.
+    pub(super) fn is_unfinished(&self) -> bool {
+        self.lines.is_unfinished()
+    }
+
+    /// Returns the text of the unfinished line as a terminal shows it.
+    pub(super) fn partial(&self) -> &[u8] {
+        self.lines.partial()
     }
 
     /// Publishes the remaining input and shuts the sink down.

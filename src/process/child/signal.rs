@@ -24,6 +24,8 @@ pub enum Signal {
     Continue,
     /// `SIGSTOP`: stops the process until `SIGCONT` and cannot be caught.
     Stop,
+    /// `SIGWINCH`: the size of the terminal has changed.
+    WindowChange,
 }
 
 impl Signal {
@@ -32,7 +34,7 @@ impl Signal {
         self.native().as_raw()
     }
 
-    pub(super) fn native(self) -> rustix::process::Signal {
+    pub(in crate::process) fn native(self) -> rustix::process::Signal {
         use rustix::process::Signal as Native;
         match self {
             Self::Hangup => Native::HUP,
@@ -44,6 +46,7 @@ impl Signal {
             Self::Terminate => Native::TERM,
             Self::Continue => Native::CONT,
             Self::Stop => Native::STOP,
+            Self::WindowChange => Native::WINCH,
         }
     }
 }
@@ -60,6 +63,7 @@ impl fmt::Display for Signal {
             Self::Terminate => "SIGTERM",
             Self::Continue => "SIGCONT",
             Self::Stop => "SIGSTOP",
+            Self::WindowChange => "SIGWINCH",
         })
     }
 }

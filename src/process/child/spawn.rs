@@ -11,12 +11,15 @@ use tokio::sync::watch;
 
 use super::output::OutputTask;
 use super::pipe_reader::{OutputSink, PipeReader};
-use super::setup::{SpawnedChild, spawn_child};
+use super::reap::reap;
+use super::setup::{ChildOutput, SpawnedChild, spawn_child};
 use super::start_failure::diagnose;
 use super::target::SignalTarget;
-use super::{BrokenInterpreter, ExitReport, Process};
-use crate::message::{ChannelName, NameError, ProcessId, Status};
-use crate::process::LineSender;
+use super::{BrokenInterpreter, ExitReport, OutputMode, Process};
+use crate::message::{ChannelName, NameError, OutputStream, ProcessId, Status};
+use crate::process::lines::PartialLine;
+use crate::process::ownership::Lineage;
+use crate::process::{LinePublisher, LineSender, OrphanReaper};
 use crate::{Hub, Publisher};
 
 /// The reason why a process was not started.
@@ -116,7 +119,9 @@ pub struct Spawn {
     script: Option<ScriptCommand>,
     stdout: Option<OutputSink>,
     stderr: Option<OutputSink>,
+    output: OutputMode,
     own_group: bool,
+    end_with_parent: bool,
     kill_on_drop: bool,
     wait_limit: Option<Duration>,
 }
@@ -133,7 +138,9 @@ impl Spawn {
             script: None,
             stdout: None,
             stderr: None,
+            output: OutputMode::Auto,
             own_group: true,
+            end_with_parent: false,
             kill_on_drop: false,
             wait_limit: None,
         })
@@ -143,6 +150,9 @@ impl Spawn {
     ///
     /// A slow sink slows the process down, as it would without Outrace. A sink that fails is
     /// dropped, and publishing goes on. The sinks are shut down when the output has ended.
+    ///
+    /// Unless [`output`](Self::output) says otherwise, the two streams then have a pipe each. With
+    /// one pipe or terminal for both, everything goes to `stdout`, and `stderr` is dropped.
     #[must_use]
     pub fn tee(
         mut self,
@@ -151,6 +161,14 @@ impl Spawn {
     ) -> Self {
         self.stdout = Some(Box::pin(stdout));
         self.stderr = Some(Box::pin(stderr));
+        self
+    }
+
+    /// Sets how standard output and standard error are connected. The default is
+    /// [`OutputMode::Auto`].
+    #[must_use]
+    pub fn output(mut self, mode: OutputMode) -> Self {
+        self.output = mode;
         self
     }
 
@@ -166,13 +184,26 @@ impl Spawn {
     }
 
     /// Sets whether the process leads a process group of its own, which gets its signals. The
-    /// default is `true`.
+    /// default is `true`. A process in a [pseudo-terminal](OutputMode::Pty) always does.
     ///
     /// Without a group of its own the process stays in its parent's group. It may then read the
     /// terminal and gets the terminal's signals, and [`Process::signal`] reaches the process alone.
     #[must_use]
     pub fn own_group(mut self, own: bool) -> Self {
         self.own_group = own;
+        self
+    }
+
+    /// Sets whether the system kills the process when the current process ends in any way, even by
+    /// `SIGKILL`. The default is `false`.
+    ///
+    /// This works on Linux only, and has no effect elsewhere. It reaches the process itself, and
+    /// neither its descendants nor a program that gains privileges (set-user-id). The process is
+    /// started by a thread that lasts as long as the current process, since Linux means the thread
+    /// when it says parent.
+    #[must_use]
+    pub fn end_with_parent(mut self, end: bool) -> Self {
+        self.end_with_parent = end;
         self
     }
 
@@ -205,35 +236,67 @@ impl Spawn {
     /// Outside a tokio runtime with I/O and time enabled.
     pub fn start(mut self, hub: &Hub) -> Result<Process, SpawnError> {
         let publisher = hub.publisher(ChannelName::process(&self.id).as_str())?;
+        let mode = match &self.output {
+            OutputMode::Auto if self.stdout.is_some() => OutputMode::Split,
+            mode => mode.clone(),
+        };
+        let own_group = self.own_group || matches!(mode, OutputMode::Pty(_));
+        let lineage = OrphanReaper::is_active().then(Lineage::new);
         let mut spawned = self
-            .spawn_child()
+            .spawn_child(&mode, lineage.as_ref())
             .map_err(|source| self.report_failure(source, &publisher))?;
         publisher.send_status(Status::Running, 0);
 
-        let target = Arc::new(SignalTarget::new(spawned.pid, self.own_group));
+        let target = Arc::new(SignalTarget::new(spawned.owned, own_group, lineage));
         let (report, received) = watch::channel(None);
         let sender = LineSender::new(publisher.clone(), self.wait_limit);
         // The handle holds no publisher: it must not keep the channel alive.
         let lossless = sender.lossless().cloned();
+        let lines = || LinePublisher::new(sender.clone());
+        let (stdout, stderr) = match spawned.output {
+            ChildOutput::Merged(pipe) => (
+                PipeReader::new(lines(), Some(pipe), self.stdout),
+                PipeReader::new(lines(), None, None),
+            ),
+            ChildOutput::Split(stdout, stderr) => {
+                let of = |stream| lines().with_stream(stream);
+                (
+                    PipeReader::new(of(OutputStream::Stdout), Some(stdout), self.stdout),
+                    PipeReader::new(of(OutputStream::Stderr), Some(stderr), self.stderr),
+                )
+            }
+        };
         let output = OutputTask {
-            publisher,
-            stdout: PipeReader::new(sender.clone(), spawned.stdout, self.stdout),
-            stderr: PipeReader::new(sender, spawned.stderr, self.stderr),
+            publisher: publisher.clone(),
+            stdout,
+            stderr,
+            partial: PartialLine::default(),
         };
         let stdin = spawned.child.stdin.take();
-        tokio::spawn(output.run(spawned.child, Arc::clone(&target), report));
+        tokio::spawn(reap(spawned.child, Arc::clone(&target), publisher.clone()));
+        tokio::spawn(output.run(Arc::clone(&target), report));
         Ok(Process {
             id: self.id,
             target,
             report: received,
             stdin,
+            pty_input: spawned.pty_input,
             kill_on_drop: self.kill_on_drop,
             lossless,
         })
     }
 
-    fn spawn_child(&mut self) -> io::Result<SpawnedChild> {
-        let spawned = spawn_child(&mut self.command, self.own_group);
+    fn spawn_child(
+        &mut self,
+        mode: &OutputMode,
+        lineage: Option<&Lineage>,
+    ) -> io::Result<SpawnedChild> {
+        let (own_group, end_with_parent) = (self.own_group, self.end_with_parent);
+        let spawn = |command: &mut Command| {
+            command.envs(lineage.map(Lineage::variable));
+            spawn_child(command, mode, own_group, end_with_parent)
+        };
+        let spawned = spawn(&mut self.command);
         let Err(error) = &spawned else {
             return spawned;
         };
@@ -243,7 +306,7 @@ impl Spawn {
         match self.script.take().and_then(|make| make()) {
             Some(script) => {
                 self.command = script;
-                spawn_child(&mut self.command, self.own_group)
+                spawn(&mut self.command)
             }
             None => spawned,
         }
@@ -265,8 +328,11 @@ impl Hub {
     /// Starts a process and publishes its output to `process:<id>`.
     ///
     /// The channel gets the status `running`, then the lines of standard output and standard error
-    /// in the order in which they are read, and after the last line the status `exited` with the
-    /// exit code, or `crashed` with 128 + the number of the signal that ended the process.
+    /// in the order in which they were written, and after the last line the status `exited` with
+    /// the exit code, or `crashed` with 128 + the number of the signal that ended the process.
+    ///
+    /// Both streams share one pipe. [`Spawn::output`] keeps them apart, or makes a pseudo-terminal
+    /// of them for programs that collect their output before they write it to a pipe.
     ///
     /// The process leads a process group of its own. Its standard input is inherited unless
     /// `command` sets it; see [`Process::take_stdin`] for a pipe. The system stops a process that

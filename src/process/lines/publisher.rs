@@ -1,10 +1,13 @@
 //! Publishes the lines of a byte stream.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
-use crate::{Lines, Publisher};
+use tokio::time::Instant;
 
-use super::{LineSender, LineSplitter};
+use crate::{Lines, OutputStream, Publisher};
+
+use super::{LineSender, LineSplitter, PartialLine};
 
 /// A read of at least this many bytes is followed by the next read without a delay.
 const SMALL_READ_BYTES: usize = 8 * 1024;
@@ -55,17 +58,33 @@ const COALESCE_DELAY: Duration = Duration::from_millis(1);
 /// # Ok(())
 /// # }
 /// ```
+///
+/// # The unfinished line
+///
+/// A progress bar or a prompt is an unfinished line. It is shown to subscriptions with `partial` if
+/// the caller asks [`partial_due`](Self::partial_due) after each read, and calls
+/// [`show_partial`](Self::show_partial) at that instant unless there is more input before. A
+/// [`PartialTimer`](super::PartialTimer) waits for it beside the next read.
 #[derive(Debug)]
 pub struct LinePublisher {
     splitter: LineSplitter,
     sender: LineSender,
+    stream: Option<OutputStream>,
     /// The length of the slice that [`spare_mut`](Self::spare_mut) returned last.
     spare_len: usize,
-    /// Lines that wait for [`flush`](Self::flush). Always empty for a sender that never waits.
-    unpublished: Lines,
+    /// Runs that wait for [`flush`](Self::flush). Always empty for a sender that never waits.
+    unpublished: VecDeque<Lines>,
+    /// Whether there was input since [`take_input`](Self::take_input), and whether a line has ended
+    /// in it.
+    input: Option<LineEnded>,
+    partial: PartialLine,
     /// Whether the lines were written before the stream was followed.
     is_past: bool,
 }
+
+/// Whether a line has ended in some input.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::process) struct LineEnded(pub(in crate::process) bool);
 
 impl LinePublisher {
     /// Creates a publisher of lines from a [`Publisher`], a [`Lossless`](crate::Lossless) or a
@@ -74,10 +93,20 @@ impl LinePublisher {
         Self {
             splitter: LineSplitter::new(),
             sender: sender.into(),
+            stream: None,
             spare_len: 0,
-            unpublished: Lines::new(),
+            unpublished: VecDeque::new(),
+            input: None,
+            partial: PartialLine::default(),
             is_past: false,
         }
+    }
+
+    /// Says which stream of its process this is. Subscriptions with `detail` are told.
+    #[must_use]
+    pub fn with_stream(mut self, stream: OutputStream) -> Self {
+        self.stream = Some(stream);
+        self
     }
 
     /// Returns buffer space to read into, 4 to 256 KiB by the size of earlier reads.
@@ -94,12 +123,14 @@ impl LinePublisher {
     /// If `n` is greater than the length of the space that was returned.
     pub fn commit(&mut self, n: usize) {
         self.splitter.commit(n);
+        self.input.get_or_insert(LineEnded(false));
         if self.publisher().is_watched() || !self.unpublished.is_empty() {
             let lines = self.splitter.take_lines();
             self.publish(lines);
         } else {
             let count = self.splitter.discard_lines();
             if count > 0 {
+                self.input = Some(LineEnded(true));
                 self.publisher().count_unwatched(count);
             }
         }
@@ -124,6 +155,7 @@ impl LinePublisher {
     pub fn finish(&mut self) {
         let lines = self.splitter.finish();
         self.publish(lines);
+        self.partial.clear(self.sender.publisher());
     }
 
     /// Publishes the collected lines as subscribers get room. Returns at once if the sender never
@@ -133,11 +165,48 @@ impl LinePublisher {
     /// Cancel safe. Lines that are not published when the future is dropped are published by the
     /// next call.
     pub async fn flush(&mut self) {
-        if let LineSender::Lossless(lossless) = &self.sender
-            && !self.unpublished.is_empty()
-        {
-            lossless.send_lines(&mut self.unpublished).await;
+        if let LineSender::Lossless(lossless) = &self.sender {
+            while let Some(lines) = self.unpublished.front_mut() {
+                // Leaves the rest in the run when the future is dropped.
+                lossless.send_lines(lines).await;
+                self.unpublished.pop_front();
+            }
         }
+    }
+
+    /// Returns the text of the unfinished line as a terminal shows it. See
+    /// [`LineSplitter::partial`].
+    pub fn partial(&self) -> &[u8] {
+        self.splitter.partial()
+    }
+
+    /// Takes note of the unfinished line after a read, and returns when
+    /// [`show_partial`](Self::show_partial) is to be called: 20 ms after the line was begun, and at
+    /// most ten times a second. Returns `None` if there is nothing to show.
+    pub fn partial_due(&mut self) -> Option<Instant> {
+        if let Some(LineEnded(has_ended)) = self.take_input() {
+            let (publisher, is_unfinished) = (self.sender.publisher(), self.is_unfinished());
+            self.partial
+                .update(has_ended, is_unfinished, Instant::now(), publisher);
+        }
+        self.partial.due()
+    }
+
+    /// Shows the unfinished line to subscriptions with `partial` if it is due.
+    pub fn show_partial(&mut self) {
+        let publisher = self.sender.publisher();
+        self.partial
+            .show(self.splitter.partial(), Instant::now(), publisher);
+    }
+
+    /// Returns whether there was input since the last call.
+    pub(in crate::process) fn take_input(&mut self) -> Option<LineEnded> {
+        self.input.take()
+    }
+
+    /// Returns whether a line is unfinished.
+    pub(in crate::process) fn is_unfinished(&self) -> bool {
+        self.splitter.pending_bytes() > 0
     }
 
     /// Returns how long the caller should wait before the next read, after one of `n` bytes.
@@ -168,6 +237,11 @@ impl LinePublisher {
         if lines.is_empty() {
             return;
         }
+        self.input = Some(LineEnded(true));
+        let lines = match self.stream {
+            Some(stream) => lines.with_stream(stream),
+            None => lines,
+        };
         let lines = if self.is_past {
             lines.with_past()
         } else {
@@ -177,8 +251,7 @@ impl LinePublisher {
             LineSender::Plain(publisher) => {
                 publisher.send_lines(lines);
             }
-            LineSender::Lossless(_) if self.unpublished.is_empty() => self.unpublished = lines,
-            LineSender::Lossless(_) => self.unpublished.extend(lines.iter()),
+            LineSender::Lossless(_) => self.unpublished.push_back(lines),
         }
     }
 }

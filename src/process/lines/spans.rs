@@ -11,32 +11,60 @@
 use crate::message::for_each_line;
 
 /// The maximum length in bytes of a line that is delivered in one piece, without its terminator.
-pub const MAX_LINE_BYTES: usize = 64 * 1024;
+///
+/// The message of such a line, with its envelope, is not longer than the 64 KiB that clients read
+/// by default, unless the line holds characters that are escaped.
+pub const MAX_LINE_BYTES: usize = 63 * 1024;
 
-/// Adds the complete lines of `text` to `spans` as (start, end) and returns the start of the
-/// unfinished line. `text[..searched]` holds no `\n`.
-pub(super) fn find_lines(text: &[u8], searched: usize, spans: &mut Vec<(u32, u32)>) -> usize {
+/// The byte ranges of the lines of a text.
+#[derive(Debug, Default)]
+pub(super) struct LineSpans {
+    /// The (start, end) of each line, or of each piece of a longer line.
+    pub(super) spans: Vec<(u32, u32)>,
+    /// The ascending indexes of the spans that are pieces of a line which goes on in the next span.
+    pub(super) continued: Vec<u32>,
+}
+
+impl LineSpans {
+    fn push(&mut self, start: usize, end: usize) {
+        self.spans.push((start as u32, end as u32));
+    }
+
+    /// Marks the last span as a piece whose line goes on.
+    fn mark_continued(&mut self) {
+        self.continued.push(self.spans.len() as u32 - 1);
+    }
+
+    /// Adds `text[start..end]`, the content of one line, in pieces. Adds nothing for an empty line.
+    pub(super) fn push_pieces(&mut self, text: &[u8], mut start: usize, end: usize) {
+        while start < end {
+            let piece = piece_len(&text[start..end]);
+            self.push(start, start + piece);
+            start += piece;
+            if start < end {
+                self.mark_continued();
+            }
+        }
+    }
+}
+
+/// Adds the complete lines of `text` to `found` and returns the start of the unfinished line.
+/// `text[..searched]` holds no `\n`.
+pub(super) fn find_lines(text: &[u8], searched: usize, found: &mut LineSpans) -> usize {
     let mut start = for_each_line(text, searched, |start, end| {
         if end - start <= MAX_LINE_BYTES {
-            spans.push((start as u32, end as u32));
+            found.push(start, end);
         } else {
-            push_pieces(text, start, end, spans);
+            found.push_pieces(text, start, end);
         }
     });
     while let Some(piece) = overlong_piece(&text[start..]) {
-        spans.push((start as u32, (start + piece) as u32));
+        found.push(start, start + piece);
+        // The byte that makes the line too long is part of its content, so another piece follows.
+        found.mark_continued();
         start += piece;
     }
     start
-}
-
-/// Adds `text[start..end]`, the content of one line, in pieces. Adds nothing for an empty line.
-pub(super) fn push_pieces(text: &[u8], mut start: usize, end: usize, spans: &mut Vec<(u32, u32)>) {
-    while start < end {
-        let piece = piece_len(&text[start..end]);
-        spans.push((start as u32, (start + piece) as u32));
-        start += piece;
-    }
 }
 
 /// Returns the number of lines that [`find_lines`] would add, and the start of the unfinished line.

@@ -4,7 +4,8 @@ use std::fmt;
 
 use bytes::{Bytes, BytesMut};
 
-use super::spans::{count_lines, find_lines, push_pieces};
+use super::partial::partial_text;
+use super::spans::{LineSpans, count_lines, find_lines};
 use crate::message::Lines;
 
 /// The minimum buffer size, enough for a process that writes a line now and then.
@@ -23,7 +24,8 @@ const MAX_BUFFER_BYTES: usize = 256 * 1024;
 /// `\n` and `\r\n` terminate a line; any other `\r` belongs to its line. A line longer than
 /// [`MAX_LINE_BYTES`](super::MAX_LINE_BYTES) is delivered in pieces of at most that length. No
 /// piece is empty and nothing is lost. A piece of a valid UTF-8 line never ends inside a character.
-/// When the input ends, the bytes after the last terminator are a line too.
+/// All pieces of a line but the last are [continued](Lines::continued). When the input ends, the
+/// bytes after the last terminator are a line too.
 ///
 /// ```
 /// # use outrace::process::LineSplitter;
@@ -96,12 +98,15 @@ impl LineSplitter {
     /// Returns the complete lines as one run that shares the buffer. No line is copied.
     pub fn take_lines(&mut self) -> Lines {
         let unread = &self.buffer[self.start..self.end];
-        let mut spans = Vec::with_capacity(self.lines_hint.min(unread.len()));
-        let consumed = find_lines(unread, self.searched, &mut spans);
+        let mut found = LineSpans {
+            spans: Vec::with_capacity(self.lines_hint.min(unread.len())),
+            continued: Vec::new(),
+        };
+        let consumed = find_lines(unread, self.searched, &mut found);
         self.searched = unread.len() - consumed;
-        self.lines_hint = spans.len() + spans.len() / 8;
+        self.lines_hint = found.spans.len() + found.spans.len() / 8;
         let run = self.split_off(consumed);
-        Lines::from_parts(run, spans)
+        Lines::from_parts(run, found.spans).with_continued(found.continued)
     }
 
     /// Discards the complete lines and returns their number: exactly as many as
@@ -122,12 +127,21 @@ impl LineSplitter {
     /// splitter is empty afterwards.
     pub fn finish(&mut self) -> Lines {
         let unread = &self.buffer[self.start..self.end];
-        let mut spans = Vec::new();
-        let consumed = find_lines(unread, self.searched, &mut spans);
-        push_pieces(unread, consumed, unread.len(), &mut spans);
+        let mut found = LineSpans::default();
+        let consumed = find_lines(unread, self.searched, &mut found);
+        found.push_pieces(unread, consumed, unread.len());
         self.searched = 0;
         let run = self.split_off(unread.len());
-        Lines::from_parts(run, spans)
+        Lines::from_parts(run, found.spans).with_continued(found.continued)
+    }
+
+    /// Returns the text of the unfinished line as a terminal shows it.
+    ///
+    /// A `\r` begins the text anew, as in a progress bar. Escape sequences are kept. The text is at
+    /// most 16 KiB long and does not end inside a character. The bytes are still part of the line
+    /// that [`take_lines`](Self::take_lines) returns once it has ended.
+    pub fn partial(&self) -> &[u8] {
+        partial_text(&self.buffer[self.start..self.end])
     }
 
     /// Returns the number of bytes that wait for the end of their line. It is at most
@@ -206,11 +220,20 @@ mod tests {
         lines
     }
 
-    /// Returns the lines that a splitter finds in `text` as one chunk.
-    fn whole(text: &[u8]) -> Vec<Vec<u8>> {
+    /// Returns the lines of a run, each with whether it goes on in the next one.
+    fn pieces(lines: &Lines) -> Vec<(Vec<u8>, bool)> {
+        let pieces = (0u32..).zip(lines.iter());
+        pieces
+            .map(|(index, line)| (line.to_vec(), lines.continued().contains(&index)))
+            .collect()
+    }
+
+    /// Returns the lines that a splitter finds in `text` as one chunk, each with whether it goes on
+    /// in the next one.
+    fn whole(text: &[u8]) -> Vec<(Vec<u8>, bool)> {
         let mut splitter = LineSplitter::new();
         splitter.push(text);
-        splitter.finish().iter().map(<[u8]>::to_vec).collect()
+        pieces(&splitter.finish())
     }
 
     /// Cuts `text` into chunks. Cuts at the same place make empty chunks.
@@ -267,13 +290,15 @@ mod tests {
         fn lines_are_whole_and_long_ones_in_pieces_that_cut_no_character(text in texts()) {
             let mut pieces = whole(&text).into_iter();
             for line in contents(&text) {
-                let mut got = pieces.next().expect("a piece of every line");
+                let (mut got, mut continued) = pieces.next().expect("a piece of every line");
                 let mut last = got.len();
                 prop_assert!(last <= MAX_LINE_BYTES);
                 while got.len() < line.len() {
+                    prop_assert!(continued, "a piece that goes on is not marked");
                     // A piece is short by at most three bytes, where a character would not fit.
                     prop_assert!(last >= MAX_LINE_BYTES - 3, "a piece is shorter than it must be");
-                    let piece = pieces.next().expect("the line goes on");
+                    let (piece, goes_on) = pieces.next().expect("the line goes on");
+                    continued = goes_on;
                     last = piece.len();
                     prop_assert!((1..=MAX_LINE_BYTES).contains(&last));
                     if std::str::from_utf8(line).is_ok() {
@@ -281,6 +306,7 @@ mod tests {
                     }
                     got.extend(piece);
                 }
+                prop_assert!(!continued, "the last piece is marked");
                 prop_assert_eq!(&got[..], line);
             }
             prop_assert_eq!(pieces.next(), None);
@@ -298,8 +324,8 @@ mod tests {
             for (chunk, listens) in chunks(&text, &cuts).zip(listens.into_iter().chain([true])) {
                 splitter.push(chunk);
                 if listens {
-                    for line in splitter.take_lines().iter() {
-                        prop_assert_eq!(line, &expected[at][..]);
+                    for line in pieces(&splitter.take_lines()) {
+                        prop_assert_eq!(&line, &expected[at]);
                         at += 1;
                     }
                 } else {
@@ -307,8 +333,8 @@ mod tests {
                 }
                 prop_assert!(splitter.pending_bytes() <= MAX_LINE_BYTES + 1);
             }
-            for line in splitter.finish().iter() {
-                prop_assert_eq!(line, &expected[at][..]);
+            for line in pieces(&splitter.finish()) {
+                prop_assert_eq!(&line, &expected[at]);
                 at += 1;
             }
             prop_assert_eq!(at, expected.len());
@@ -378,13 +404,15 @@ mod tests {
     #[test]
     fn the_buffer_follows_the_size_of_the_reads() {
         let mut splitter = LineSplitter::new();
-        for _ in 0..6 {
+        let mut largest_room = 0;
+        for _ in 0..12 {
             let room = splitter.spare_mut().len();
+            largest_room = largest_room.max(room);
             splitter.commit(room);
             splitter.discard_lines();
         }
         assert!(
-            splitter.spare_mut().len() >= MAX_BUFFER_BYTES / 2,
+            largest_room >= MAX_BUFFER_BYTES / 2,
             "a source that fills its space gets more"
         );
         for _ in 0..2 * MAX_BUFFER_BYTES / 100 {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::process::{ExitReport, SpawnError};
+use crate::process::{ExitReport, SpawnError, Suspension, Unstopped};
 
 /// An event of a supervised process. See
 /// [`SupervisorBuilder::on_event`](super::SupervisorBuilder::on_event).
@@ -23,6 +23,16 @@ pub enum SupervisorEvent<'a> {
     Ended {
         /// The exit code and final status.
         report: &'a ExitReport,
+    },
+    /// The process was suspended, or runs again.
+    Suspended {
+        /// The reason, or `None` if it runs again.
+        reason: Option<Suspension>,
+    },
+    /// A stop did not end everything.
+    NotStopped {
+        /// What still runs: the process or a descendant of it.
+        process: &'a Unstopped,
     },
     /// The process will be started again.
     Restarting {

@@ -11,7 +11,7 @@ mod task;
 
 use std::collections::HashSet;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
@@ -19,11 +19,12 @@ use tokio::task::JoinSet;
 
 use crate::message::{ChannelName, ProcessId};
 use crate::process::Signal;
+use crate::sync::lock;
 use crate::{Hub, Publisher};
 
 pub use control::{Control, ControlError};
 pub use event::SupervisorEvent;
-pub use program::Program;
+pub use program::{Program, ProgramInput};
 use restart::RestartBackoff;
 pub use restart::{Restart, RestartDelay};
 use state::{MAX_QUEUED_ORDERS, Shutdown, SupervisorState};
@@ -34,6 +35,9 @@ use task::{ProcessTask, SupervisorSettings};
 
 /// The default time between the first signal of a stop and `SIGKILL`.
 const DEFAULT_GRACE_PERIOD: Duration = Duration::from_secs(5);
+
+/// The default limit for the stop of all processes, unless the grace period is longer.
+const DEFAULT_STOP_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The reason why a supervisor cannot start.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -63,7 +67,8 @@ impl SupervisorBuilder {
     /// Adds a process.
     ///
     /// The processes start in the order in which they are added, each after the first start of the
-    /// one before it was attempted. They are stopped in reverse order.
+    /// one before it was attempted. They are stopped side by side, except that a process is stopped
+    /// before the one that it [starts after](Supervised::start_after).
     pub fn process(mut self, process: Supervised) -> Self {
         self.processes.push(process);
         self
@@ -73,6 +78,22 @@ impl SupervisorBuilder {
     /// for each process separately.
     pub fn grace_period(mut self, grace_period: Duration) -> Self {
         self.settings.grace_period = grace_period;
+        self
+    }
+
+    /// Sets the limit for the stop of all processes. What still runs then is killed. The default is
+    /// 10 s, or the [grace period](Self::grace_period) if that is longer.
+    ///
+    /// After it, up to 3 s may pass until killed processes and their last output are given up.
+    pub fn stop_timeout(mut self, stop_timeout: Duration) -> Self {
+        self.settings.stop_timeout = Some(stop_timeout);
+        self
+    }
+
+    /// Sets whether the system kills the processes when the current process ends in any way. The
+    /// default is `false`. See [`Spawn::end_with_parent`](crate::process::Spawn::end_with_parent).
+    pub fn end_with_parent(mut self, end: bool) -> Self {
+        self.settings.end_with_parent = end;
         self
     }
 
@@ -126,9 +147,21 @@ impl SupervisorBuilder {
             .unzip();
         let state = Arc::new(SupervisorState {
             table: watch::Sender::new(ProcessTable::new(
-                self.processes.iter().map(|process| process.id.clone()),
+                self.processes
+                    .iter()
+                    .zip(&start_after)
+                    .map(|(process, &after)| {
+                        // The order of the list is no dependency.
+                        let depends_on = after.filter(|_| process.start_after.is_some());
+                        (process.id.clone(), depends_on)
+                    }),
             )),
             shutdown: watch::Sender::new(Shutdown::No),
+            stop_timeout: self
+                .settings
+                .stop_timeout
+                .unwrap_or_else(|| DEFAULT_STOP_TIMEOUT.max(self.settings.grace_period)),
+            targets: Mutex::new(vec![None; start_after.len()]),
             orders: senders,
         });
         let settings = Arc::new(self.settings);
@@ -196,7 +229,7 @@ impl fmt::Debug for SupervisorBuilder {
 
 /// Several processes whose output is published, each as by [`Hub::spawn`].
 ///
-/// They are started in order, restarted by their [policy](Restart), and stopped in reverse order.
+/// They are started in order, restarted by their [policy](Restart), and stopped together.
 ///
 /// A process has the statuses of [`Hub::spawn`] and two more: `stopped` after an intentional stop,
 /// and `restarting` until it is started again. The numbering of its channel continues from run to
@@ -204,7 +237,11 @@ impl fmt::Debug for SupervisorBuilder {
 ///
 /// Each process leads a process group of its own. Members of the group that outlive the process are
 /// ended too, within the same grace period, since they may hold resources that the next run needs.
-/// Standard input is empty.
+/// While there is an [`OrphanReaper`](crate::process::OrphanReaper), all descendants are.
+///
+/// A suspended process has the status that [`Suspension::status`](crate::process::Suspension)
+/// returns. A process that the system does not let the current one signal is never called stopped:
+/// its stop [fails](SupervisorEvent::NotStopped), and it keeps its status and its pid.
 ///
 /// Each process has a task, which ends with the supervisor. After a drop of the supervisor the
 /// processes go on running and their output is still published, but none is restarted. With
@@ -247,6 +284,8 @@ impl Supervisor {
             processes: Vec::new(),
             settings: SupervisorSettings {
                 grace_period: DEFAULT_GRACE_PERIOD,
+                stop_timeout: None,
+                end_with_parent: false,
                 stop_all_on_failure: false,
                 stop_all_on_end: false,
                 kill_on_drop: false,
@@ -274,11 +313,13 @@ impl Supervisor {
         table.infos()
     }
 
-    /// Stops all processes, the last started first, and returns them when all have ended.
+    /// Stops all processes and returns them when all have ended.
     ///
     /// The group of each process gets `SIGTERM`, and `SIGKILL` after the
-    /// [grace period](SupervisorBuilder::grace_period). Then the process before it is stopped. No
-    /// process can be started afterwards.
+    /// [grace period](SupervisorBuilder::grace_period). A process that others
+    /// [start after](Supervised::start_after) is stopped when those have ended, and the rest side
+    /// by side. The whole stop has a [limit](SupervisorBuilder::stop_timeout). No process can be
+    /// started afterwards.
     ///
     /// # Cancel safety
     /// Not cancel safe. The first poll begins the stop. Dropping the future later ends the wait and
@@ -306,6 +347,14 @@ impl Supervisor {
     /// returns soon.
     pub fn kill(&self) {
         self.state.shutdown.send_replace(Shutdown::Kill);
+    }
+
+    /// Sends a signal to all running processes and to all that belongs to them, such as
+    /// [`Signal::Stop`] to suspend them and [`Signal::Continue`]. Refusals are ignored.
+    pub fn signal_all(&self, signal: Signal) {
+        for target in lock(&self.state.targets).iter().flatten() {
+            target.signal_all(signal);
+        }
     }
 
     /// Returns the first process that failed and was not restarted, or `None`.

@@ -14,8 +14,7 @@ use crate::process::child::locate;
 ///
 /// A [`Command`] cannot be cloned. A `Program` can, and makes a command for each start.
 ///
-/// Standard input is empty: a process in a process group of its own cannot read the terminal, and
-/// an earlier run of a restarted process has consumed any other input.
+/// Standard input is empty unless [`stdin`](Self::stdin) sets it.
 ///
 /// ```
 /// use outrace::process::Program;
@@ -30,6 +29,22 @@ pub struct Program {
     arguments: Vec<OsString>,
     environment: Vec<(OsString, OsString)>,
     directory: Option<PathBuf>,
+    stdin: ProgramInput,
+}
+
+/// The standard input of a [`Program`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ProgramInput {
+    /// Nothing: the first read returns the end.
+    #[default]
+    Empty,
+    /// A pipe that holds nothing and stays open, for programs that end with their input.
+    HeldOpen,
+    /// The standard input of the current process. An earlier run of a restarted process may have
+    /// consumed it. A terminal can be read only without a [group of its
+    /// own](super::Supervised::own_group).
+    Inherited,
 }
 
 impl Program {
@@ -40,6 +55,7 @@ impl Program {
             arguments: Vec::new(),
             environment: Vec::new(),
             directory: None,
+            stdin: ProgramInput::default(),
         }
     }
 
@@ -69,6 +85,13 @@ impl Program {
         self
     }
 
+    /// Sets the standard input. The default is [`ProgramInput::Empty`].
+    #[must_use]
+    pub fn stdin(mut self, stdin: ProgramInput) -> Self {
+        self.stdin = stdin;
+        self
+    }
+
     /// Returns the program's name or path, without its arguments.
     pub fn name(&self) -> &OsStr {
         &self.program
@@ -92,7 +115,11 @@ impl Program {
     /// Returns a command for one start.
     pub fn command(&self) -> Command {
         let mut command = Command::new(&self.program);
-        command.args(&self.arguments).stdin(Stdio::null());
+        command.args(&self.arguments).stdin(match self.stdin {
+            ProgramInput::Empty => Stdio::null(),
+            ProgramInput::HeldOpen => Stdio::piped(),
+            ProgramInput::Inherited => Stdio::inherit(),
+        });
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         if let Some(directory) = &self.directory {
             command.current_dir(directory);

@@ -1,10 +1,16 @@
 //! The state that a supervisor, its tasks and its handles share.
 
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::{Instant, sleep_until};
 
 use super::table::ProcessTable;
 use crate::message::ProcessOrder;
 use crate::process::Signal;
+use crate::process::child::SignalTarget;
+use crate::sync::lock;
 
 /// The number of orders that may wait for one process.
 pub(super) const MAX_QUEUED_ORDERS: usize = 16;
@@ -14,8 +20,13 @@ pub(super) const MAX_QUEUED_ORDERS: usize = 16;
 pub(super) enum Shutdown {
     /// The processes run.
     No,
-    /// The processes end one after the other, the last started first. Each gets this signal first.
-    Ordered(Signal),
+    /// The processes end, each after those that depend on it.
+    Ordered {
+        /// What each gets first.
+        signal: Signal,
+        /// When all that still runs is killed. `None`: too far away to tell.
+        deadline: Option<Instant>,
+    },
     /// All processes are killed at once.
     Kill,
 }
@@ -32,17 +43,26 @@ pub(super) struct QueuedOrder {
 pub(super) struct SupervisorState {
     pub(super) table: watch::Sender<ProcessTable>,
     pub(super) shutdown: watch::Sender<Shutdown>,
+    /// The longest time that an ordered end of all may take.
+    pub(super) stop_timeout: Duration,
+    /// The running processes, in the order of the table.
+    pub(super) targets: Mutex<Vec<Option<Arc<SignalTarget>>>>,
     /// The queues of orders, in the order of the table.
     pub(super) orders: Vec<mpsc::Sender<QueuedOrder>>,
 }
 
 impl SupervisorState {
+    pub(super) fn set_target(&self, index: usize, target: Option<Arc<SignalTarget>>) {
+        lock(&self.targets)[index] = target;
+    }
+
     /// Requests the end of all processes. Does nothing if it was requested before.
     pub(super) fn request_shutdown(&self, signal: Signal) {
         self.shutdown.send_if_modified(|shutdown| {
             let is_first = *shutdown == Shutdown::No;
             if is_first {
-                *shutdown = Shutdown::Ordered(signal);
+                let deadline = Instant::now().checked_add(self.stop_timeout);
+                *shutdown = Shutdown::Ordered { signal, deadline };
             }
             is_first
         });
@@ -64,25 +84,40 @@ impl SupervisorState {
             .await;
     }
 
-    /// Waits until all processes are to be killed.
+    /// Waits until all processes are to be killed: by request, or since an ordered end took too
+    /// long.
     pub(super) async fn wait_kill(&self) {
         let mut shutdown = self.shutdown.subscribe();
-        // Fails only without the sender, which `self` holds.
-        let _ = shutdown
-            .wait_for(|&shutdown| shutdown == Shutdown::Kill)
-            .await;
+        loop {
+            let deadline = match *shutdown.borrow_and_update() {
+                Shutdown::Kill => return,
+                Shutdown::Ordered { deadline, .. } => deadline,
+                Shutdown::No => None,
+            };
+            let too_long = async {
+                match deadline {
+                    Some(deadline) => sleep_until(deadline).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = too_long => return,
+                // Fails only without the sender, which `self` holds.
+                _ = shutdown.changed() => {}
+            }
+        }
     }
 
     /// Waits until process number `index` is to end, which is when the end of all is requested and
-    /// all later processes have ended. Returns the first signal to send.
+    /// the processes that depend on it have ended. Returns the first signal to send.
     pub(super) async fn wait_turn_to_stop(&self, index: usize) -> Signal {
         self.wait_shutdown().await;
         let mut table = self.table.subscribe();
         tokio::select! {
             () = self.wait_kill() => Signal::Kill,
-            _ = table.wait_for(|table| table.is_at_rest_from(index + 1)) => {
+            _ = table.wait_for(|table| table.are_dependents_at_rest(index)) => {
                 match *self.shutdown.borrow() {
-                    Shutdown::Ordered(signal) => signal,
+                    Shutdown::Ordered { signal, .. } => signal,
                     _ => Signal::Kill,
                 }
             }

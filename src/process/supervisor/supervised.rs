@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use tokio::io::AsyncWrite;
 
+use super::task::SupervisorSettings;
 use super::{Program, Restart, RestartDelay};
 use crate::message::{NameError, ProcessId};
-use crate::process::Spawn;
 use crate::process::child::OutputSink;
+use crate::process::{OutputMode, Spawn};
 
 type SinkFactory = dyn Fn() -> (OutputSink, OutputSink) + Send + Sync;
 
@@ -33,7 +34,9 @@ pub struct Supervised {
     pub(super) restart_delay: RestartDelay,
     pub(super) start_delay: Duration,
     pub(super) start_after: Option<String>,
+    own_group: bool,
     wait_limit: Option<Duration>,
+    output: OutputMode,
     sinks: Option<Arc<SinkFactory>>,
 }
 
@@ -50,7 +53,9 @@ impl Supervised {
             restart_delay: RestartDelay::default(),
             start_delay: Duration::ZERO,
             start_after: None,
+            own_group: true,
             wait_limit: None,
+            output: OutputMode::Auto,
             sinks: None,
         })
     }
@@ -86,11 +91,27 @@ impl Supervised {
         self
     }
 
+    /// Sets whether the process leads a process group of its own. The default is `true`. See
+    /// [`Spawn::own_group`]: only without one can it read the terminal.
+    #[must_use]
+    pub fn own_group(mut self, own: bool) -> Self {
+        self.own_group = own;
+        self
+    }
+
     /// Sets how long to wait for a subscriber without room before it is skipped. The default is
     /// `None`: subscribers are skipped without waiting. See [`Spawn::lossless`].
     #[must_use]
     pub fn lossless(mut self, wait_limit: impl Into<Option<Duration>>) -> Self {
         self.wait_limit = wait_limit.into();
+        self
+    }
+
+    /// Sets how standard output and standard error are connected in each run. See
+    /// [`Spawn::output`].
+    #[must_use]
+    pub fn output(mut self, mode: OutputMode) -> Self {
+        self.output = mode;
         self
     }
 
@@ -114,13 +135,16 @@ impl Supervised {
     }
 
     /// Returns the options of one start.
-    pub(super) fn spawn(&self, kill_on_drop: bool) -> Spawn {
+    pub(super) fn spawn(&self, settings: &SupervisorSettings) -> Spawn {
         let program = self.program.clone();
         let spawn = Spawn::new(self.id.as_str(), self.program.command())
             .expect("a ProcessId is valid")
             .script(move || program.script_command())
-            .kill_on_drop(kill_on_drop)
-            .lossless(self.wait_limit);
+            .own_group(self.own_group)
+            .kill_on_drop(settings.kill_on_drop)
+            .end_with_parent(settings.end_with_parent)
+            .lossless(self.wait_limit)
+            .output(self.output.clone());
         match &self.sinks {
             Some(make) => {
                 let (stdout, stderr) = make();

@@ -29,7 +29,8 @@ pub struct ProcessInfo {
 pub struct ProcessFailure {
     /// The id of the process.
     pub id: ProcessId,
-    /// The exit code, or 128 + the number of the signal that ended the process.
+    /// The exit code, or 128 + the number of the signal that ended the process. It is 1 for a
+    /// process that could not be stopped.
     pub code: i32,
 }
 
@@ -59,6 +60,8 @@ pub(super) struct TableEntry {
     pub(super) phase: RunPhase,
     /// Set once the first start was attempted, which lets the next processes start.
     pub(super) attempted: bool,
+    /// The process that this one depends on, and ends before.
+    pub(super) depends_on: Option<usize>,
 }
 
 /// All processes, in the order of their start.
@@ -70,8 +73,9 @@ pub(super) struct ProcessTable {
 }
 
 impl ProcessTable {
-    pub(super) fn new(ids: impl IntoIterator<Item = ProcessId>) -> Self {
-        let entry = |id| TableEntry {
+    /// Creates a table from the processes' ids and the positions of those they depend on.
+    pub(super) fn new(ids: impl IntoIterator<Item = (ProcessId, Option<usize>)>) -> Self {
+        let entry = |(id, depends_on)| TableEntry {
             info: ProcessInfo {
                 id,
                 status: Status::Other("waiting".to_owned()),
@@ -82,6 +86,7 @@ impl ProcessTable {
             },
             phase: RunPhase::Waiting,
             attempted: false,
+            depends_on,
         };
         Self {
             entries: ids.into_iter().map(entry).collect(),
@@ -105,14 +110,17 @@ impl ProcessTable {
     }
 
     pub(super) fn is_at_rest(&self) -> bool {
-        self.is_at_rest_from(0)
+        self.entries
+            .iter()
+            .all(|entry| entry.phase == RunPhase::Rest)
     }
 
-    /// Returns whether the processes from number `first` on are at rest. If so, the process before
-    /// them is the next to be stopped.
-    pub(super) fn is_at_rest_from(&self, first: usize) -> bool {
-        self.entries[first..]
+    /// Returns whether the processes that depend on number `index` are at rest. If so, it may be
+    /// stopped.
+    pub(super) fn are_dependents_at_rest(&self, index: usize) -> bool {
+        self.entries
             .iter()
+            .filter(|entry| entry.depends_on == Some(index))
             .all(|entry| entry.phase == RunPhase::Rest)
     }
 

@@ -12,7 +12,7 @@ use super::table::{ProcessEnd, ProcessFailure, RunPhase, TableEntry};
 use super::{Supervised, SupervisorEvent};
 use crate::callback::catch_callback;
 use crate::message::{ProcessId, ProcessOrder, Status};
-use crate::process::{ExitReport, Process, Signal};
+use crate::process::{ExitReport, Process, Signal, StopReport, Suspension};
 use crate::{Hub, Publisher};
 
 pub(super) type OnSupervisorEvent = dyn Fn(&ProcessId, SupervisorEvent<'_>) + Send + Sync;
@@ -20,6 +20,9 @@ pub(super) type OnSupervisorEvent = dyn Fn(&ProcessId, SupervisorEvent<'_>) + Se
 /// The settings that all processes of a supervisor share.
 pub(super) struct SupervisorSettings {
     pub(super) grace_period: Duration,
+    /// `None`: the default.
+    pub(super) stop_timeout: Option<Duration>,
+    pub(super) end_with_parent: bool,
     pub(super) stop_all_on_failure: bool,
     pub(super) stop_all_on_end: bool,
     pub(super) kill_on_drop: bool,
@@ -95,7 +98,7 @@ impl ProcessTask {
     }
 
     async fn start(&mut self) -> NextAction {
-        let spawned = self.plan.spawn(self.settings.kill_on_drop).start(&self.hub);
+        let spawned = self.plan.spawn(&self.settings).start(&self.hub);
         let began = Instant::now();
         match spawned {
             Ok(process) => {
@@ -108,7 +111,10 @@ impl ProcessTask {
                 });
                 self.emit(SupervisorEvent::Started { pid: process.pid() });
                 notify(self.start_done.take());
-                self.await_end(process, began).await
+                self.state.set_target(self.index, Some(process.target()));
+                let next = self.await_end(process, began).await;
+                self.state.set_target(self.index, None);
+                next
             }
             Err(error) => {
                 self.emit(SupervisorEvent::NotStarted { error: &error });
@@ -126,30 +132,47 @@ impl ProcessTask {
     /// Waits until a running process ends or is to end.
     async fn await_end(&mut self, process: Process, began: Instant) -> NextAction {
         let state = Arc::clone(&self.state);
+        let mut suspension = None;
         loop {
             tokio::select! {
                 report = process.wait() => {
                     let ran = began.elapsed();
                     self.emit(SupervisorEvent::Ended { report: &report });
-                    process.stop_remaining(self.grace_over()).await;
+                    // What it leaves behind may hold resources that the next run needs.
+                    self.tell_unstopped(&process.end(None, self.grace_over()).await);
                     return self.after_end(&report, ran);
                 }
+                reason = process.suspension_changed(suspension) => {
+                    suspension = reason;
+                    self.update(|entry| {
+                        entry.info.status = reason.map_or(Status::Running, Suspension::status);
+                    });
+                    self.emit(SupervisorEvent::Suspended { reason });
+                }
                 signal = state.wait_turn_to_stop(self.index) => {
-                    let report = self.stop(&process, signal).await;
+                    let Some(report) = self.stop(&process, signal).await else {
+                        return self.give_up();
+                    };
                     self.record_failure(&report);
                     return self.come_to_rest(report.status, report.code, NextAction::End);
                 }
                 Some(QueuedOrder { order, done }) = self.orders.recv() => match order {
                     ProcessOrder::Start => notify(done),
                     ProcessOrder::Stop => {
-                        let report = self.stop(&process, Signal::Terminate).await;
+                        let Some(report) = self.stop(&process, Signal::Terminate).await else {
+                            notify(done);
+                            continue;
+                        };
                         let next =
                             self.come_to_rest(report.status, report.code, NextAction::Rest);
                         notify(done);
                         return next;
                     }
                     ProcessOrder::Restart => {
-                        self.stop(&process, Signal::Terminate).await;
+                        if self.stop(&process, Signal::Terminate).await.is_none() {
+                            notify(done);
+                            continue;
+                        }
                         if state.is_shutting_down() {
                             return self.come_to_rest(Status::Stopped, 0, NextAction::End);
                         }
@@ -243,10 +266,27 @@ impl ProcessTask {
         NextAction::Start
     }
 
-    async fn stop(&self, process: &Process, signal: Signal) -> ExitReport {
-        let report = process.stop_group(signal, self.grace_over()).await;
+    /// Returns `None` if the process still runs.
+    async fn stop(&self, process: &Process, signal: Signal) -> Option<ExitReport> {
+        let stopped = process.stop_group(signal, self.grace_over()).await;
+        self.tell_unstopped(&stopped);
+        let report = stopped.exit?;
         self.emit(SupervisorEvent::Ended { report: &report });
-        report
+        Some(report)
+    }
+
+    fn tell_unstopped(&self, stopped: &StopReport) {
+        for process in &stopped.unstopped {
+            self.emit(SupervisorEvent::NotStopped { process });
+        }
+    }
+
+    /// Leaves a process running that could not be stopped. It keeps its status and its pid.
+    fn give_up(&self) -> NextAction {
+        let status = Status::Running;
+        self.record_failure(&ExitReport { status, code: 1 });
+        self.update(|entry| entry.phase = RunPhase::Rest);
+        NextAction::End
     }
 
     /// Waits for the end of the grace period, which ends early when all processes are to be killed.

@@ -54,15 +54,16 @@ pub use event::TailEvent;
 ///
 /// # Streams
 ///
-/// A FIFO, a device, `/dev/stdin`, or the pipe that a shell makes of `<(…)` is read as fast as it
-/// is written, from where it is to its end. A FIFO with a name has no end, since another writer may
-/// come.
+/// A FIFO, a device, a file of `/proc`, `/dev/stdin`, or the pipe that a shell makes of `<(…)` is
+/// read as fast as it is written, from where it is to its end. A FIFO with a name has no end, since
+/// another writer may come.
 ///
 /// # Status
 ///
 /// The status of the channel is `running` while the file exists, `missing` while it does not,
-/// `unreadable` while something is at the path that cannot be read, `too many open files` while no
-/// descriptor is left to open it with, `exited` after the end of a stream, and `stopped` at the end.
+/// `unreadable` while something is at the path that cannot be read, `exited` after the end of a
+/// stream, and `stopped` at the end. It is `too many open files` while no descriptor is left to
+/// open the file with.
 ///
 /// Dropping a `Tail` ends the following at once, without the status `stopped`.
 ///

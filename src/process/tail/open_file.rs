@@ -2,7 +2,7 @@
 
 use std::fs::{File, Metadata};
 use std::io;
-use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt};
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -26,7 +26,7 @@ impl FileIdentity {
 /// What was found at a path.
 pub(super) enum Opened {
     File(OpenFile),
-    /// A FIFO, a device, or another file that has no positions.
+    /// A FIFO, a device, or a file that the kernel makes up as it is read.
     Stream(File),
 }
 
@@ -40,7 +40,7 @@ pub(super) fn open(path: &Path) -> io::Result<Opened> {
         return Err(io::Error::from(io::ErrorKind::IsADirectory));
     }
     let has_positions = seek(&file, SeekFrom::Current(0)) != Err(Errno::SPIPE);
-    if kind.is_fifo() || kind.is_char_device() || kind.is_block_device() || !has_positions {
+    if !kind.is_file() || !has_positions || is_made_up(&file) {
         return Ok(Opened::Stream(file));
     }
     Ok(Opened::File(OpenFile {
@@ -50,6 +50,29 @@ pub(super) fn open(path: &Path) -> io::Result<Opened> {
         head: Vec::new(),
         mark: Vec::new(),
     }))
+}
+
+/// Returns whether the file belongs to a file system without stored content, such as `/proc`. A
+/// second read of such a file returns something else, and may take what another program waits for.
+#[cfg(target_os = "linux")]
+fn is_made_up(file: &File) -> bool {
+    const PROC: u32 = 0x9fa0;
+    const SYSFS: u32 = 0x6265_6572;
+    const DEBUGFS: u32 = 0x6462_6720;
+    const TRACEFS: u32 = 0x7472_6163;
+    const CGROUP: u32 = 0x0027_e0eb;
+    const CGROUP2: u32 = 0x6367_7270;
+    let Ok(status) = rustix::fs::fstatfs(file) else {
+        return false;
+    };
+    // The type of the field differs between architectures. The numbers have 32 bits.
+    let kind = status.f_type as u32;
+    [PROC, SYSFS, DEBUGFS, TRACEFS, CGROUP, CGROUP2].contains(&kind)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn is_made_up(_: &File) -> bool {
+    false
 }
 
 pub(super) struct OpenFile {

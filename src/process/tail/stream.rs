@@ -48,7 +48,8 @@ impl<'a> StreamReader<'a> {
     /// Panics outside a tokio runtime with I/O enabled.
     pub(super) fn new(stream: File, path: &'a Path, sender: &LineSender) -> Self {
         let metadata = stream.metadata().ok();
-        let metadata = metadata.filter(|_| !is_inherited(path));
+        // The inode of a file in /proc may be another one at each look.
+        let metadata = metadata.filter(|it| !it.is_file() && !is_inherited(path));
         Self {
             is_named_fifo: metadata.as_ref().is_some_and(|it| it.file_type().is_fifo()),
             identity: metadata.as_ref().map(FileIdentity::of),

@@ -94,6 +94,28 @@ async fn devices_are_read_to_their_end_or_until_a_stop() {
     .await;
 }
 
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_file_that_the_kernel_makes_up_is_read_once_to_its_end() {
+    bounded(async {
+        for path in [
+            "/proc/self/limits",
+            "/proc/version",
+            "/sys/kernel/mm/transparent_hugepage/enabled",
+        ] {
+            let Ok(text) = fs::read_to_string(path) else {
+                continue;
+            };
+            let mut watched = Watched::start(Tail::builder(path)).await;
+            watched.event(TailEvent::Ended).await;
+            let (lines, status) = watched.client.final_status().await;
+            assert_eq!(lines, text.lines().collect::<Vec<_>>(), "{path}");
+            assert_eq!(status.0, "exited");
+        }
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn a_fifo_and_a_file_follow_one_another_at_a_path() {
     bounded(async {

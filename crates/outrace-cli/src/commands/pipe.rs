@@ -46,6 +46,7 @@ impl Pipe {
         let channel = ChannelName::process(&id);
         let server =
             Server::start(&self.server, std::slice::from_ref(&channel), self.quiet).await?;
+        signals.hangup_reloads(server.reloads())?;
         let publisher = server
             .hub
             .publisher(channel.as_str())

@@ -29,6 +29,7 @@ impl Serve {
             .listen
             .get_or_insert_with(|| DEFAULT_ADDRESS.to_owned());
         let server = Server::start_joined(&self.server, &self.join, self.quiet).await?;
+        signals.hangup_reloads(server.reloads())?;
         signals.next().await;
         Ok(server
             .shut_down(&mut signals)

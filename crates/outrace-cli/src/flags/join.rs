@@ -7,7 +7,7 @@ use clap::Args;
 use outrace::HubBuilder;
 use outrace::backplane::relay::Relay;
 
-use crate::commands::watch::websocket_url;
+use crate::commands::watch::address::websocket_url;
 use crate::failure::{Failure, plain};
 
 #[derive(Args, Debug)]

@@ -122,8 +122,8 @@ async fn a_file_that_comes_back_unreadable_after_a_rotation_is_told_until_it_can
         let listening = said.next_line().await.unwrap().unwrap();
         let (_, url) = listening.split_once("listening on ").unwrap();
         let url = url.split(',').next().unwrap();
-        let mut client = JsonClient::subscribed(url, "file:it.log").await;
         assert_eq!(history(url, "file:it.log", 1).await, ["one"]);
+        let mut client = JsonClient::subscribed(url, "file:it.log").await;
         // Moved into place at once, so that there is no time without a file.
         let new = scratch.path("new");
         fs::write(&new, "two\n").unwrap();

@@ -59,8 +59,6 @@ async fn files_of_one_name_in_several_folders_have_channels_of_their_own() {
         let pattern = scratch.path("*/it.log");
         let server = Outrace::serving(&["tail", "-n", "+1", &pattern]).await;
         for (channel, line) in [("file:it.log", "in x"), ("file:y-it.log", "in y")] {
-            let mut client = JsonClient::subscribed(&server.url, channel).await;
-            client.send(serde_json::json!({"type": "ping"})).await;
             assert_eq!(history(&server.url, channel, 1).await, [line]);
         }
     })
@@ -117,6 +115,7 @@ async fn files_are_polled_without_inotify_and_that_is_said_once() {
             let url = url.split(',').next().unwrap().to_owned();
             let polled = said.next_line().await.unwrap().unwrap();
             assert!(polled.contains("checked every 250 ms"), "{limit}: {polled}");
+            assert_eq!(history(&url, "file:a.log", 1).await, ["one"]);
             let mut client = JsonClient::subscribed(&url, "file:a.log").await;
             scratch.append("a.log", "two\n");
             client.until_line("two").await;

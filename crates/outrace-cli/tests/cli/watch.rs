@@ -5,6 +5,7 @@ use std::time::Duration;
 use outrace::Hub;
 use outrace_testkit::{Terminal, bounded, serve};
 use rustix::process::Signal;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
@@ -331,6 +332,140 @@ async fn without_a_channel_every_channel_is_watched() {
         subscribed(&hub, "process:a").await;
         hub.send_process_output("a", "line").unwrap();
         assert_eq!(watcher.printed().await, "process:a: line\n");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_process_that_appears_is_seen_whole_lines_and_status() {
+    bounded(async {
+        let hub = Hub::builder().history(1000).build().unwrap();
+        let mut watcher = Outrace::start(&["watch", &serve(&hub).await, "process:*"]);
+        // It connects after it has asked for the channels there are.
+        while hub.client_count() == 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        let mut command = tokio::process::Command::new("sh");
+        command.args([
+            "-c",
+            "for i in 1 2 3 4 5 6 7 8 9 10; do echo line $i; sleep .03; done; exit 1",
+        ]);
+        hub.spawn("short", command).unwrap().wait().await;
+        for n in 1..=10 {
+            assert_eq!(
+                watcher.printed().await,
+                format!("process:short: line {n}\n")
+            );
+        }
+        assert_eq!(watcher.complaint().await, "outrace: process:short running");
+        assert_eq!(
+            watcher.complaint().await,
+            "outrace: process:short exited with code 1"
+        );
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn of_a_process_that_appears_what_is_not_kept_is_told_as_skipped() {
+    bounded(async {
+        let hub = Hub::builder().history(4).build().unwrap();
+        let mut watcher = Outrace::start(&["watch", &serve(&hub).await, "process:*"]);
+        while hub.client_count() == 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        // At one go, so that the watcher comes when all is over.
+        hub.send_process_status("short", "running", 0).unwrap();
+        for n in 1..=10 {
+            hub.send_process_output("short", n.to_string()).unwrap();
+        }
+        hub.send_process_status("short", "exited", 1).unwrap();
+        // The running status and seven lines.
+        assert_eq!(
+            watcher.printed().await,
+            "process:short: … 8 lines skipped …\n"
+        );
+        for n in 8..=10 {
+            assert_eq!(watcher.printed().await, format!("process:short: {n}\n"));
+        }
+        assert_eq!(
+            watcher.complaint().await,
+            "outrace: process:short exited with code 1"
+        );
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_page_or_a_404_in_place_of_a_server_is_one_sentence() {
+    bounded(async {
+        let page = |status: &'static str| async move {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let address = listener.local_addr().unwrap();
+            tokio::spawn(async move {
+                loop {
+                    let (mut stream, _) = listener.accept().await.unwrap();
+                    let mut asked = Vec::new();
+                    while !asked.ends_with(b"\r\n\r\n") {
+                        asked.push(stream.read_u8().await.unwrap());
+                    }
+                    let body = "<!doctype html>\n<html>\n<body>Not here</body>\n</html>\n";
+                    let length = body.len();
+                    let answer = format!(
+                        "HTTP/1.1 {status}\r\nContent-Type: text/html\r\n\
+                         Content-Length: {length}\r\nConnection: close\r\n\r\n{body}"
+                    );
+                    stream.write_all(answer.as_bytes()).await.unwrap();
+                }
+            });
+            address
+        };
+        for status in ["200 OK", "404 Not Found", "302 Found"] {
+            let address = page(status).await;
+            for channel in ["process:a", "process:*"] {
+                let url = format!("http://{address}/docs");
+                let (code, _, stderr) = run(&["watch", "--no-retry", &url, channel]).await;
+                assert_eq!(code, Some(1), "{stderr}");
+                assert_eq!(
+                    stderr,
+                    format!(
+                        "outrace: ws://{address}/docs: cannot connect: there is no WebSocket: the \
+                         server answers {status} at /docs, {status} at /docs/ws, {status} at /ws\n"
+                    )
+                );
+            }
+        }
+        // What is no page is shown, if it is a line.
+        let address = page("503 Service Unavailable").await;
+        let (_, _, stderr) = run(&["watch", "--no-retry", &format!("http://{address}")]).await;
+        assert_eq!(
+            stderr,
+            format!(
+                "outrace: ws://{address}/ws: cannot connect: the server answers 503 Service \
+                 Unavailable\n"
+            )
+        );
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn without_an_address_the_server_at_the_usual_port_is_meant() {
+    bounded(async {
+        // Where something listens there already, it is asked, and has no such channels.
+        for arguments in [
+            &["watch", "--no-retry", "process:none"][..],
+            &["watch", "--no-retry"],
+        ] {
+            let mut watcher = Outrace::start(arguments);
+            let told = tokio::time::timeout(Duration::from_secs(2), watcher.complaint()).await;
+            if let Ok(told) = told {
+                assert!(
+                    told.starts_with("outrace: ws://127.0.0.1:7223/ws: cannot connect: "),
+                    "{told}"
+                );
+            }
+        }
     })
     .await;
 }

@@ -2,15 +2,22 @@
 
 mod env_file;
 mod environment;
+mod keyboard;
+mod output_options;
+mod ownership;
+mod prefixed;
 mod procfile;
 mod script_fault;
 mod single;
 mod supervised;
 mod terminal;
 mod text_file;
+mod unfinished;
+mod window;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
@@ -18,8 +25,11 @@ use outrace::process::Program;
 use outrace::{Hub, ProcessId};
 
 use self::environment::EnvironmentOptions;
+use self::output_options::OutputOptions;
+use self::ownership::Ownership;
 use self::procfile::Procfile;
 use self::supervised::{Job, Supervision};
+use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::flags::values::duration;
 use crate::flags::{LosslessOption, ServerOptions};
@@ -60,10 +70,16 @@ pub(crate) struct Run {
     lossless: LosslessOption,
 
     #[command(flatten)]
+    output: OutputOptions,
+
+    #[command(flatten)]
     supervision: Supervision,
 
     #[command(flatten)]
     environment: EnvironmentOptions,
+
+    #[command(flatten)]
+    ownership: Ownership,
 
     #[command(flatten)]
     server: ServerOptions,
@@ -95,7 +111,7 @@ fn named(text: &str) -> Result<Named, String> {
 }
 
 impl Run {
-    pub(crate) async fn start(self) -> Result<u8, Failure> {
+    pub(crate) async fn start(self) -> Result<Exit, Failure> {
         let Some((program, arguments)) = self.command.split_first() else {
             return self.start_several().await;
         };
@@ -121,7 +137,7 @@ impl Run {
         Output::stdout().go_on_while(move || stay || hub.client_count() > 0);
     }
 
-    async fn start_several(&self) -> Result<u8, Failure> {
+    async fn start_several(&self) -> Result<Exit, Failure> {
         let procfile = self.file.as_deref().map(Procfile::read).transpose()?;
         // `None` without a Procfile, and empty for one that is run in the current folder.
         let folder = procfile
@@ -158,14 +174,17 @@ impl Run {
         &self,
         processes: Vec<(ProcessId, Program)>,
         prefixes: bool,
-    ) -> Result<u8, Failure> {
+    ) -> Result<Exit, Failure> {
         let job = Job {
             processes,
             prefixes,
+            output: self.output.connection(false),
             supervision: &self.supervision,
+            ownership: &self.ownership,
             server: &self.server,
             lossless: self.lossless.limit,
             grace: self.grace,
+            started: Arc::default(),
             stay: self.stay,
             quiet: self.quiet,
         };

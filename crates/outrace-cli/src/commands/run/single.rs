@@ -1,50 +1,60 @@
 //! One command, run as if it ran alone: its output, standard input, signals and exit code.
 
 use std::ffi::{OsStr, OsString};
-use std::io::IsTerminal;
-use std::process::Stdio;
-use std::time::Duration;
+use std::pin::pin;
 
-use outrace::process::{DRAIN_TIMEOUT, ExitReport, Process, Program, Signal, Spawn, SpawnError};
-use outrace::{ChannelName, ProcessId, Status};
-use tokio::time::{Instant, sleep_until};
+use outrace::process::{ExitReport, Process, Program, Signal, Spawn, SpawnError, StopReport};
+use outrace::{ChannelName, ProcessId};
 
 use super::Run;
 use super::env_file::Variable;
+use super::output_options::OutputConnection;
+use super::ownership::{Descendants, Grace, shares_our_group, suspension_text, unstopped_text};
 use super::script_fault::script_fault;
 use crate::console::notice;
+use crate::exit::Exit;
 use crate::failure::{Failure, advice, plain};
 use crate::output::{Output, OutputSink};
 use crate::server::Server;
-use crate::signals::{SECOND_SIGNAL_GRACE, Signals};
+use crate::signals::{EndSignal, Request, SECOND_SIGNAL_GRACE, Signals};
+use crate::suspend::suspend;
+
+/// How a single command gets the terminal.
+const ADVICE: &str =
+    "it gets the terminal if that is the standard input of outrace, in the foreground";
 
 impl Run {
-    /// Runs one command without a supervisor. Returns its exit code.
+    /// Runs one command without a supervisor. Returns its exit code, or the signal that ended both.
     pub(super) async fn run_single(
         &self,
         id: ProcessId,
         program: &OsStr,
         arguments: &[OsString],
         variables: Vec<Variable>,
-    ) -> Result<u8, Failure> {
-        let mut signals = Signals::listen()?;
+    ) -> Result<Exit, Failure> {
+        self.ownership.check(std::iter::once(&id))?;
+        let mut signals = Signals::listen_to_all()?;
         let channel = ChannelName::process(&id);
         let server =
             Server::start(&self.server, std::slice::from_ref(&channel), self.quiet).await?;
+        signals.hangup_reloads(server.reloads())?;
+        let descendants = Descendants::own(self.grace);
 
         self.go_on_without_reader(&server.hub);
-        let mut program = Program::new(program).args(arguments);
+        let input = self.ownership.input(&id, true);
+        let mut program = Program::new(program).args(arguments).stdin(input);
         for (name, value) in variables {
             program = program.env(name, value);
         }
-        let mut command = program.command();
-        command.stdin(Stdio::inherit());
         let script = program.clone();
-        // A command that reads the terminal has to be in the terminal's foreground group, which is
-        // our group, and then gets the terminal's signals directly. A group of its own in the
-        // foreground would leave us running behind a command that Ctrl-Z stopped.
-        let terminal = std::io::stdin().is_terminal();
-        let spawned = Spawn::new(id.as_str(), command)
+        let output = self.output.connection(true);
+        let resizing = output.follow_window()?;
+        // A command with a terminal of its own gets the keys through that.
+        let shares_group = shares_our_group(input) && !output.is_pty();
+        if !shares_group {
+            signals.listen_to_suspend()?;
+        }
+        let spawned = Spawn::new(id.as_str(), program.command())
             .map_err(SpawnError::from)
             .and_then(|spawn| {
                 spawn
@@ -52,28 +62,55 @@ impl Run {
                         OutputSink::new(Output::stdout()),
                         OutputSink::new(Output::stderr()),
                     )
-                    .script(move || {
-                        let mut command = script.script_command()?;
-                        command.stdin(Stdio::inherit());
-                        Some(command)
-                    })
-                    .own_group(!terminal)
+                    .script(move || script.script_command())
+                    .output(output.mode())
+                    .own_group(!shares_group)
+                    .end_with_parent(true)
                     .lossless(self.lossless.limit)
                     .start(&server.hub)
             });
-        let process = match spawned {
+        let mut process = match spawned {
             Ok(process) => process,
             Err(error) => {
                 server.shut_down(&mut signals).await;
                 return Err(not_started(&error));
             }
         };
-        let (report, stopped, hurried) = self.wait(&process, &mut signals, terminal).await;
-        if let Some(fault) = script_fault(&program, &report) {
+        let keyboard = OutputConnection::pass_keyboard(&mut process);
+        let mut watched = Watched {
+            process: &process,
+            signals: &mut signals,
+            shares_group,
+            signal: None,
+            hurried: false,
+        };
+        let exited = watched.wait().await;
+        if let Some(fault) = exited
+            .as_ref()
+            .and_then(|report| script_fault(&program, report))
+        {
             notice!("{fault}");
         }
-        if self.stay && !stopped {
-            if !self.quiet {
+        let is_asked = exited.is_none();
+        let grace = Grace::new(self.grace.min(self.ownership.stop_timeout(self.grace)));
+        let report = if is_asked || !self.ownership.keep_descendants {
+            let stopped = watched.end(&grace, is_asked).await;
+            descendants.end_orphans(grace.over()).await;
+            for unstopped in &stopped.unstopped {
+                notice!("{}", unstopped_text(unstopped));
+            }
+            exited.or(stopped.exit)
+        } else {
+            exited
+        };
+        let Watched {
+            signal, hurried, ..
+        } = watched;
+        drop((keyboard, resizing));
+        if self.stay && signal.is_none() {
+            if !self.quiet
+                && let Some(report) = &report
+            {
                 notice!(
                     "{channel} {} with code {}, still serving",
                     report.status,
@@ -89,74 +126,103 @@ impl Run {
         } else {
             ending.await;
         }
-        Ok(exit_code(&report))
+        descendants.disown();
+        let code = report.map_or(1, |report| exit_code(&report));
+        Ok(Exit::of_commands(code, signal))
     }
+}
 
-    /// Waits for the end of the process and passes signals on to it.
-    ///
-    /// The second value is true after a signal, the third after more than one.
-    async fn wait(
-        &self,
-        process: &Process,
-        signals: &mut Signals,
-        terminal: bool,
-    ) -> (ExitReport, bool, bool) {
-        let mut ending = Ending::No;
-        let mut hurried = false;
+/// The command and the signals that are for it or for its end.
+struct Watched<'a> {
+    process: &'a Process,
+    signals: &'a mut Signals,
+    /// Whether the command gets the terminal's signals directly.
+    shares_group: bool,
+    /// The last signal that asked for the end or was passed on.
+    signal: Option<EndSignal>,
+    /// Whether there was more than one signal that asked for the end.
+    hurried: bool,
+}
+
+impl Watched<'_> {
+    /// Waits until the command has ended, or returns `None` if it is to end.
+    async fn wait(&mut self) -> Option<ExitReport> {
+        let mut suspension = None;
         loop {
             tokio::select! {
-                report = process.wait() => return (report, !matches!(ending, Ending::No), hurried),
-                signal = signals.next() => {
-                    process.disable_lossless();
-                    if matches!(ending, Ending::No) {
-                        if !(terminal && signal == Signal::Interrupt && in_foreground()) {
-                            // Fails only when the process has ended, and then `wait` returns.
-                            let _ = process.signal(signal);
-                        }
-                        ending = Ending::Asked { until: Instant::now() + self.grace };
-                    } else {
-                        hurried = true;
-                        ending = kill(process);
+                biased;
+                request = self.signals.next_request() => {
+                    if self.is_end(request) {
+                        return None;
                     }
                 }
-                () = sleep_until(ending.until()), if !matches!(ending, Ending::No) => {
-                    if let Ending::Killed { .. } = ending {
-                        // Our own standard output is stuck, and the remaining output with it.
-                        return (ExitReport { status: Status::Crashed, code: 128 + Signal::Kill.number() }, true, hurried);
+                report = self.process.wait() => {
+                    // The Ctrl-C that has ended the command has come to us too.
+                    while let Some(request) = self.signals.pending_request().await {
+                        self.is_end(request);
                     }
-                    ending = kill(process);
+                    return Some(report);
+                }
+                reason = self.process.suspension_changed(suspension) => {
+                    suspension = reason;
+                    if let Some(text) = suspension_text(self.process.id(), reason, ADVICE) {
+                        notice!("{text}");
+                    }
                 }
             }
         }
     }
-}
 
-/// The progress of an end that a signal asked for.
-enum Ending {
-    No,
-    Asked { until: Instant },
-    Killed { until: Instant },
-}
-
-impl Ending {
-    fn until(&self) -> Instant {
-        match self {
-            Self::No => Instant::now(),
-            Self::Asked { until } | Self::Killed { until } => *until,
+    /// Ends the command if `is_asked`, and what it leaves behind. A signal hurries the end.
+    async fn end(&mut self, grace: &Grace, is_asked: bool) -> StopReport {
+        let first = self.signal.filter(|_| is_asked).map(EndSignal::first);
+        let mut ending = pin!(self.process.end(first, grace.over()));
+        loop {
+            tokio::select! {
+                stopped = &mut ending => return stopped,
+                request = self.signals.next_request() => match request {
+                    Request::End(signal) => {
+                        self.hurried |= is_asked;
+                        self.signal.get_or_insert(signal);
+                        grace.hurry();
+                    }
+                    Request::Pass(signal) => pass(self.process, signal, self.shares_group),
+                    Request::Suspend => suspend(|signal| self.process.signal_all(signal)),
+                },
+            }
         }
     }
-}
 
-fn kill(process: &Process) -> Ending {
-    let _ = process.signal(Signal::Kill);
-    Ending::Killed {
-        until: Instant::now() + DRAIN_TIMEOUT + Duration::from_secs(1),
+    /// Carries out a request. Returns whether it asks for the end.
+    fn is_end(&mut self, request: Request) -> bool {
+        match request {
+            Request::End(signal) => {
+                self.signal = Some(signal);
+                return true;
+            }
+            Request::Pass(signal) => {
+                self.signal = Some(signal.into());
+                pass(self.process, signal, self.shares_group);
+            }
+            Request::Suspend => suspend(|signal| self.process.signal_all(signal)),
+        }
+        false
     }
 }
 
-/// Returns whether our group is in the terminal's foreground. A SIGINT then comes from the
-/// terminal, and the command has received it too. Otherwise it was sent to this process alone.
-fn in_foreground() -> bool {
+/// Passes a signal on to the command, unless the terminal has sent it to both.
+fn pass(process: &Process, signal: Signal, shares_group: bool) {
+    let is_the_terminals = matches!(signal, Signal::Quit | Signal::WindowChange);
+    if !(shares_group && is_the_terminals && in_foreground()) {
+        // Fails only when the command has ended.
+        let _ = process.signal(signal);
+    }
+}
+
+/// Returns whether our group is in the terminal's foreground. The signals of its keys then come
+/// from the terminal, and the command has received them too. Otherwise they were sent to this
+/// process alone.
+pub(super) fn in_foreground() -> bool {
     rustix::termios::tcgetpgrp(std::io::stdin())
         .is_ok_and(|group| group == rustix::process::getpgrp())
 }

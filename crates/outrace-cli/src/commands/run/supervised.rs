@@ -2,29 +2,39 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use outrace::process::{
-    ProcessInfo, Program, Restart, RestartDelay, Supervised, Supervisor, SupervisorBuilder,
+    ProcessInfo, Program, Restart, RestartDelay, Signal, Supervised, Supervisor, SupervisorBuilder,
     SupervisorEvent,
 };
 use outrace::server::Processes;
 use outrace::{ChannelName, ProcessId, Status};
 use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
 
+use super::output_options::OutputConnection;
+use super::ownership::{
+    Descendants, Grace, Ownership, shares_our_group, suspension_text, unstopped_text,
+};
 use super::script_fault::script_fault;
 use super::single::spawn_error_text;
 use super::terminal::{OutputStream, Terminal};
 use crate::console::notice;
+use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::flags::ServerOptions;
 use crate::flags::values::duration;
 use crate::output::{Output, OutputSink};
 use crate::server::Server;
-use crate::signals::{SECOND_SIGNAL_GRACE, Signals};
+use crate::signals::{EndSignal, Request, SECOND_SIGNAL_GRACE, Signals};
+use crate::suspend::suspend;
+
+/// How long orphans may take to end that are found after the stop of all processes.
+const LAST_ORPHANS_LIMIT: Duration = Duration::from_secs(1);
 
 /// How long the last messages may take to reach a terminal that may be stopped.
 const LAST_MESSAGES_LIMIT: Duration = Duration::from_secs(1);
@@ -62,14 +72,19 @@ enum When {
 }
 
 /// Processes to run, and how to run them.
-pub(crate) struct Job<'a> {
+pub(super) struct Job<'a> {
     pub(crate) processes: Vec<(ProcessId, Program)>,
     /// Whether each line in the terminal begins with the name of its process.
     pub(crate) prefixes: bool,
+    pub(crate) output: OutputConnection,
     pub(crate) supervision: &'a Supervision,
+    pub(crate) ownership: &'a Ownership,
     pub(crate) server: &'a ServerOptions,
     pub(crate) lossless: Option<Duration>,
     pub(crate) grace: Duration,
+    /// Whether a process was started. Relaxed: it is read after the supervisor's end, which the
+    /// supervisor's own state tells.
+    pub(crate) started: Arc<AtomicBool>,
     pub(crate) stay: bool,
     pub(crate) quiet: bool,
 }
@@ -85,7 +100,7 @@ impl Supervision {
 }
 
 impl Job<'_> {
-    pub(crate) async fn start(self) -> Result<u8, Failure> {
+    pub(crate) async fn start(self) -> Result<Exit, Failure> {
         let mut seen = HashSet::new();
         if let Some((id, _)) = self
             .processes
@@ -96,19 +111,28 @@ impl Job<'_> {
                 "there are two processes {id}; give one of them another name"
             )));
         }
-        let mut signals = Signals::listen()?;
+        self.ownership
+            .check(self.processes.iter().map(|(id, _)| id))?;
+        let mut signals = Signals::listen_to_all()?;
+        signals.listen_to_suspend()?;
         let terminal = Terminal::new();
         let (messages, writing) = write_messages(Arc::clone(&terminal));
+        // Ends when it is dropped.
+        let mut showing = JoinSet::new();
+        let shown = Arc::clone(&terminal);
+        showing.spawn(async move { shown.show_unfinished().await });
+        let _resizing = self.output.follow_window()?;
         let builder = self.builder(&terminal, messages);
         let channels: Vec<_> = self
             .processes
             .iter()
             .map(|(id, _)| ChannelName::process(id))
             .collect();
-        let mut supervisor = None;
+        let (mut supervisor, mut descendants) = (None, None);
         let server = Server::start_with(self.server, &channels, self.quiet, |hub, router| {
             let (stay, viewed) = (self.stay, hub.clone());
             Output::stdout().go_on_while(move || stay || viewed.client_count() > 0);
+            descendants = Some(Descendants::own(self.grace));
             let started = builder.start(hub).map_err(Failure::usage)?;
             let processes = Processes::new(started.control(), self.supervision.control);
             supervisor = Some(started);
@@ -116,7 +140,11 @@ impl Job<'_> {
         })
         .await?;
         let supervisor = supervisor.expect("it was started when the server was");
-        let hurried = self.until_end(&supervisor, &mut signals).await;
+        signals.hangup_reloads(server.reloads())?;
+        let (signal, hurried) = self.until_end(&supervisor, &mut signals).await;
+        let descendants = descendants.expect("they were owned when the server was started");
+        let grace = Grace::new(self.grace.min(LAST_ORPHANS_LIMIT));
+        descendants.end_orphans(grace.over()).await;
         let failed = || supervisor.first_failure().map_or(0, |failed| failed.code);
         let ended = supervisor
             .first_end()
@@ -133,7 +161,14 @@ impl Job<'_> {
         // Closes the queue of messages, so that the task that writes them ends.
         drop(supervisor);
         let _ = timeout(LAST_MESSAGES_LIMIT, writing).await;
-        Ok(code)
+        descendants.disown();
+        match signal {
+            // Nothing had a code of its own.
+            Some(signal) if !self.started.load(Ordering::Relaxed) => {
+                Ok(Exit::Signal(signal.number()))
+            }
+            _ => Ok(Exit::of_commands(code, signal)),
+        }
     }
 
     fn builder(
@@ -149,6 +184,8 @@ impl Job<'_> {
             .unwrap_or(0);
         let mut builder = Supervisor::builder()
             .grace_period(self.grace)
+            .stop_timeout(self.ownership.stop_timeout(self.grace))
+            .end_with_parent(true)
             .stop_all_on_failure(self.supervision.stop_on_failure)
             .stop_all_on_end(self.supervision.stop_on_exit)
             .kill_on_drop(true);
@@ -158,11 +195,14 @@ impl Job<'_> {
                 Some(When::OnFailure) => Restart::OnFailure,
                 Some(When::Always) => Restart::Always,
             };
-            let process = Supervised::new(id.as_str(), program.clone())
+            let input = self.ownership.input(id, !self.prefixes);
+            let process = Supervised::new(id.as_str(), program.clone().stdin(input))
                 .expect("a ProcessId is valid")
+                .own_group(!shares_our_group(input))
                 .restart(restart)
                 .restart_delay(RestartDelay::new(self.supervision.restart_delay))
-                .lossless(self.lossless);
+                .lossless(self.lossless)
+                .output(self.output.mode());
             let (terminal, id) = (Arc::clone(terminal), id.clone());
             builder = builder.process(if self.prefixes {
                 process.tee(move || {
@@ -176,9 +216,13 @@ impl Job<'_> {
                 })
             });
         }
-        let quiet = self.quiet;
+        let (quiet, started) = (self.quiet, Arc::clone(&self.started));
         let programs: HashMap<_, _> = self.processes.iter().cloned().collect();
         builder.on_event(move |id, event| {
+            started.fetch_or(
+                matches!(event, SupervisorEvent::Started { .. }),
+                Ordering::Relaxed,
+            );
             if let SupervisorEvent::Ended { report } = &event
                 && let Some(program) = programs.get(id)
                 && let Some(fault) = script_fault(program, report)
@@ -193,27 +237,42 @@ impl Job<'_> {
     }
 
     /// Waits until no process runs any more. A signal stops all of them, and a second one kills
-    /// them. Returns whether there was a second one.
-    async fn until_end(&self, supervisor: &Supervisor, signals: &mut Signals) -> bool {
-        let (mut signalled, mut stays, mut hurried) = (false, false, false);
+    /// them. Returns the first one, and whether there was a second one.
+    async fn until_end(
+        &self,
+        supervisor: &Supervisor,
+        signals: &mut Signals,
+    ) -> (Option<EndSignal>, bool) {
+        let (mut ended_by, mut stays, mut hurried) = (None, false, false);
         loop {
             tokio::select! {
                 () = self.ended(supervisor), if !stays => {
-                    if !self.stay || signalled {
-                        return hurried;
+                    if !self.stay || ended_by.is_some() {
+                        return (ended_by, hurried);
                     }
                     stays = true;
                     if !self.quiet {
                         notice!("all processes have ended, still serving");
                     }
                 }
-                signal = signals.next() => {
-                    if signalled {
+                request = signals.next_request() => {
+                    let signal = match request {
+                        Request::Suspend => {
+                            suspend(|signal| supervisor.signal_all(signal));
+                            continue;
+                        }
+                        // Several processes have no common terminal whose size matters.
+                        Request::Pass(Signal::WindowChange) => continue,
+                        // Several processes do not agree on what the others mean.
+                        Request::Pass(signal) => signal.into(),
+                        Request::End(signal) => signal,
+                    };
+                    if ended_by.is_some() {
                         supervisor.kill();
                         hurried = true;
                     } else {
-                        supervisor.begin_stop(signal);
-                        (signalled, stays) = (true, false);
+                        supervisor.begin_stop(signal.first());
+                        (ended_by, stays) = (Some(signal), false);
                     }
                 }
             }
@@ -260,6 +319,14 @@ fn write_messages(terminal: Arc<Terminal>) -> (mpsc::UnboundedSender<String>, Jo
 fn sentence(id: &ProcessId, event: &SupervisorEvent<'_>, quiet: bool) -> Option<String> {
     match event {
         SupervisorEvent::NotStarted { error } => Some(format!("{id}: {}", spawn_error_text(error))),
+        SupervisorEvent::NotStopped { process } => {
+            Some(format!("{id}: {}", unstopped_text(process)))
+        }
+        SupervisorEvent::Suspended { reason } => suspension_text(
+            id,
+            *reason,
+            &format!("give it the terminal with --stdin {id}"),
+        ),
         _ if quiet => None,
         SupervisorEvent::Ended { report } => Some(match report.status {
             Status::Stopped => format!("{id} stopped"),

@@ -95,8 +95,10 @@ impl Sayer {
 
 /// Returns why a file cannot be read.
 fn reason(kind: io::ErrorKind) -> String {
-    match kind {
-        io::ErrorKind::IsADirectory => "is a folder now".to_owned(),
-        kind => format!("cannot be read: {kind}"),
+    match (kind, kind.to_string()) {
+        (io::ErrorKind::IsADirectory, _) => "is a folder now".to_owned(),
+        // An error of the system that the standard library has no words for.
+        (_, words) if words == "uncategorized error" => "cannot be read".to_owned(),
+        (_, words) => format!("cannot be read: {words}"),
     }
 }

@@ -88,6 +88,7 @@ impl TailFiles {
         let mut signals = Signals::listen()?;
         let channels: Vec<_> = targets.files.iter().map(|(_, it)| it.clone()).collect();
         let server = Server::start(&self.server, &channels, self.quiet).await?;
+        signals.hangup_reloads(server.reloads())?;
         let (ended, mut ends) = mpsc::unbounded_channel();
         let following = Following {
             hub: server.hub.clone(),
@@ -112,18 +113,21 @@ impl TailFiles {
             matches: Matches::default(),
             tails: HashMap::new(),
         };
-        matched.search(begin).await?;
+        let mut is_stopped = tokio::select! {
+            _ = signals.next() => true,
+            searched = matched.search(begin) => searched.map(|()| false)?,
+        };
         let mut running = tails.len();
         let mut searches = interval(SEARCH_INTERVAL);
         searches.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let has_patterns = !matched.patterns.is_empty();
-        while running > 0 || has_patterns || self.stay {
+        while !is_stopped && (running > 0 || has_patterns || self.stay) {
             tokio::select! {
-                _ = signals.next() => break,
+                _ = signals.next() => is_stopped = true,
                 Some(()) = ends.recv() => running -= 1,
                 // A file that comes later is read from its beginning.
                 _ = searches.tick(), if has_patterns => tokio::select! {
-                    _ = signals.next() => break,
+                    _ = signals.next() => is_stopped = true,
                     searched = matched.search(Begin::Line(1)) => searched?,
                 },
             }

@@ -1,7 +1,7 @@
 //! `outrace watch`: prints the lines of channels as they come.
 
+pub(crate) mod address;
 mod catch_up;
-mod discovery;
 mod live_row;
 mod printer;
 mod screen;
@@ -13,11 +13,10 @@ use std::path::{Path, PathBuf};
 use std::pin::pin;
 
 use clap::Args;
-use outrace::access::Pattern;
 use outrace::client::{DisconnectReason, Event, WatchError, Watcher};
 
+use self::address::{DEFAULT_URL, is_address, websocket_url};
 use self::catch_up::{CatchUp, Step};
-use self::discovery::{Discovery, is_pattern};
 use self::printer::Printer;
 use self::screen::Screen;
 use crate::failure::{Failure, plain};
@@ -29,13 +28,14 @@ use crate::output::{Output, OutputWriter};
 /// last row, and a line of standard error begins with !.
 #[derive(Args)]
 pub(crate) struct Watch {
-    /// The address of the server, such as ws://127.0.0.1:7223/ws. http:// and https:// stand for
-    /// ws:// and wss://, and an address without a path means /ws
-    #[arg(default_value = "ws://127.0.0.1:7223/ws")]
-    url: String,
+    /// The address of the server, or of the page that shows its channels. Without one, the server
+    /// on this machine at its usual port is meant: ws://127.0.0.1:7223/ws
+    #[arg(value_name = "URL")]
+    url: Option<String>,
 
-    /// The channels, such as process:web. 'process:*' is all channels of that kind, now and later
-    #[arg(default_value = "*", value_name = "CHANNEL")]
+    /// The channels, such as process:web. 'process:*' is all channels of that kind, now and later,
+    /// and without any channel everything is watched
+    #[arg(value_name = "CHANNEL")]
     channels: Vec<String>,
 
     /// Send this token to the server. Other users of this machine can see a command line: prefer
@@ -79,8 +79,17 @@ pub(crate) struct Watch {
 
 impl Watch {
     pub(crate) async fn start(mut self) -> Result<u8, Failure> {
-        self.url = websocket_url(&self.url);
-        let mut builder = Watcher::builder(&self.url)
+        let url = match self.url.take() {
+            Some(url) if is_address(&url) => websocket_url(&url),
+            first_channel => {
+                self.channels.splice(..0, first_channel);
+                DEFAULT_URL.to_owned()
+            }
+        };
+        if self.channels.is_empty() {
+            self.channels.push("*".to_owned());
+        }
+        let mut builder = Watcher::builder(&url)
             .raw(self.json)
             .batch(!self.json)
             .detail(!self.json)
@@ -102,20 +111,13 @@ impl Watch {
         if let Some(failures) = self.retry_limit {
             builder = builder.retry_limit(failures);
         }
-        let (patterns, channels): (Vec<_>, Vec<_>) = self
-            .channels
-            .iter()
-            .cloned()
-            .partition(|channel| is_pattern(channel));
-        for channel in channels {
-            builder = builder.channel(channel);
+        for channel in &self.channels {
+            builder = if channel.contains('*') {
+                builder.pattern(channel)
+            } else {
+                builder.channel(channel)
+            };
         }
-        let patterns: Vec<Pattern> = patterns
-            .iter()
-            .map(|text| text.parse())
-            .collect::<Result<_, _>>()
-            .map_err(Failure::usage)?;
-        let lister = builder.lister().map_err(Failure::usage)?;
         let watcher = builder
             .build()
             .map_err(|error: WatchError| Failure::usage(error))?;
@@ -125,11 +127,12 @@ impl Watch {
                 std::process::exit(130);
             }
         });
-        let discovery = (!patterns.is_empty()).then(|| Discovery::start(lister, patterns));
-        match self.print(watcher, discovery).await {
+        // The query may hold a token.
+        let shown_url = url.split(['?', '#']).next().unwrap_or_default();
+        match self.print(watcher, shown_url).await {
             Ok(None) => Ok(0),
             Ok(Some(lost)) if lost.is_orderly() => Ok(0),
-            Ok(Some(lost)) => Err(Failure::new(1, format!("{}: {lost}", self.shown_url()))),
+            Ok(Some(lost)) => Err(Failure::new(1, format!("{shown_url}: {lost}"))),
             // The reader of our output has had enough, as `head` has. The job is done.
             Err(error) if error.kind() == ErrorKind::BrokenPipe => {
                 Output::stdout().excuse();
@@ -142,23 +145,15 @@ impl Watch {
         }
     }
 
-    /// Returns the address without its query, which may hold a token.
-    fn shown_url(&self) -> &str {
-        self.url.split(['?', '#']).next().unwrap_or_default()
-    }
-
     /// Prints until the watcher ends. Returns why the connection was lost for good.
-    async fn print(
-        &self,
-        mut watcher: Watcher,
-        mut discovery: Option<Discovery>,
-    ) -> io::Result<Option<DisconnectReason>> {
+    async fn print(&self, mut watcher: Watcher, url: &str) -> io::Result<Option<DisconnectReason>> {
         let mut printer = Printer {
             out: BufWriter::with_capacity(64 * 1024, OutputWriter),
-            url: self.shown_url(),
+            url,
             screen: Screen::of_stdout().filter(|_| !self.json),
             open: None,
-            prefix: watcher.channels().len() > 1 || discovery.is_some(),
+            prefix: watcher.channels().len() > 1
+                || self.channels.iter().any(|channel| channel.contains('*')),
             json: self.json,
             is_away: false,
         };
@@ -172,12 +167,6 @@ impl Watch {
                 Some(event) => event,
                 None => {
                     printer.flush()?;
-                    let found = async {
-                        match &mut discovery {
-                            Some(discovery) => discovery.next().await,
-                            None => std::future::pending().await,
-                        }
-                    };
                     tokio::select! {
                         () = &mut reader_gone => return Err(ErrorKind::BrokenPipe.into()),
                         event = watcher.next() => match event {
@@ -186,11 +175,6 @@ impl Watch {
                                 printer.finish()?;
                                 return Ok(None);
                             }
-                        },
-                        channel = found => {
-                            // Fails only for an invalid name, which no Outrace server lists.
-                            let _ = watcher.watch(&channel);
-                            continue;
                         }
                     }
                 }
@@ -225,25 +209,6 @@ impl Watch {
                 }
             }
         }
-    }
-}
-
-/// Returns the WebSocket address that a browser's address stands for. Other text stays as it is.
-pub(crate) fn websocket_url(url: &str) -> String {
-    let Some((scheme, rest)) = url.split_once("://") else {
-        return url.to_owned();
-    };
-    let scheme = match scheme.to_ascii_lowercase().as_str() {
-        "http" => "ws",
-        "https" => "wss",
-        _ => scheme,
-    };
-    let (address, query) = rest.split_at(rest.find(['?', '#']).unwrap_or(rest.len()));
-    match address.split_once('/') {
-        None | Some((_, "")) if matches!(scheme, "ws" | "wss") && !address.is_empty() => {
-            format!("{scheme}://{}/ws{query}", address.trim_end_matches('/'))
-        }
-        _ => format!("{scheme}://{rest}"),
     }
 }
 

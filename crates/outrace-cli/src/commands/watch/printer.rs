@@ -78,6 +78,8 @@ impl<W: Write> Printer<'_, W> {
                 }
                 self.skipped(channel.as_str(), lost)?;
             }
+            Event::Subscribed { channel, lost, .. } => self.skipped(channel.as_str(), lost)?,
+            Event::ListFailed { reason } => notice!("cannot list the channels: {reason}"),
             Event::Error { message } => notice!("the server says: {message}"),
             Event::Connected if self.is_away => {
                 self.is_away = false;

@@ -1,0 +1,136 @@
+//! One attempt to connect to a server.
+
+use std::io;
+use std::time::Duration;
+
+use http::StatusCode;
+use tokio::time::timeout;
+use tokio_tungstenite::tungstenite::Error;
+use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+
+use super::endpoint::{ClientSocket, Endpoint};
+use super::error::ListError;
+use super::event::DisconnectReason;
+use super::lister::{ChannelList, ChannelLister};
+use super::live_socket::describe;
+
+/// The size of the largest message: a batch of the longest lines with every byte escaped.
+const MAX_MESSAGE_BYTES: usize = 64 << 20;
+
+/// An open connection, and what was learned on the way to it.
+pub(super) struct Established {
+    /// The address at which the server has its WebSocket.
+    pub(super) endpoint: Endpoint,
+    pub(super) socket: ClientSocket,
+    /// The server's channels before the connection was open, if they were asked for.
+    pub(super) listed: Option<Result<ChannelList, ListError>>,
+}
+
+/// The reason why an attempt failed.
+pub(super) struct AttemptFailure {
+    pub(super) reason: DisconnectReason,
+    /// Whether no server listens at the address. One that does later has no channels yet.
+    pub(super) is_absent: bool,
+}
+
+/// Connects to the first of these addresses that has a WebSocket.
+///
+/// With `needs_list`, the server is asked for its channels before that. A channel that appears
+/// after the connection is open is then surely not in the list.
+///
+/// # Errors
+/// If no address has a WebSocket, the server refuses, or the attempt takes longer than `limit`.
+pub(super) async fn establish(
+    endpoints: Vec<Endpoint>,
+    needs_list: bool,
+    limit: Duration,
+) -> Result<Established, AttemptFailure> {
+    timeout(limit, try_each(endpoints, needs_list))
+        .await
+        .unwrap_or_else(|_| {
+            let limit = limit.as_secs_f32();
+            Err(format!("no answer within {limit} s").into())
+        })
+}
+
+impl From<String> for AttemptFailure {
+    fn from(text: String) -> Self {
+        Self {
+            reason: DisconnectReason::ConnectFailed(text),
+            is_absent: false,
+        }
+    }
+}
+
+impl From<Error> for AttemptFailure {
+    fn from(error: Error) -> Self {
+        let is_absent = matches!(&error, Error::Io(error) if is_refused(error));
+        Self {
+            reason: DisconnectReason::ConnectFailed(describe(error)),
+            is_absent,
+        }
+    }
+}
+
+fn is_refused(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::ConnectionRefused
+}
+
+async fn try_each(
+    endpoints: Vec<Endpoint>,
+    needs_list: bool,
+) -> Result<Established, AttemptFailure> {
+    let config = WebSocketConfig::default()
+        .max_message_size(Some(MAX_MESSAGE_BYTES))
+        .max_frame_size(Some(MAX_MESSAGE_BYTES));
+    let mut answers = Vec::new();
+    for endpoint in endpoints {
+        let listed = match needs_list {
+            false => None,
+            true => match ChannelLister::new(endpoint.clone()).list(None).await {
+                Err(ListError::Connection(error)) => {
+                    return Err(AttemptFailure {
+                        is_absent: error.downcast_ref().is_some_and(is_refused),
+                        ..error.to_string().into()
+                    });
+                }
+                listed => Some(listed),
+            },
+        };
+        match endpoint.clone().open_websocket(config).await {
+            Ok(socket) => {
+                return Ok(Established {
+                    endpoint,
+                    socket,
+                    listed,
+                });
+            }
+            Err(Error::Http(response)) if is_elsewhere(response.status()) => {
+                answers.push(format!(
+                    "{} at {}",
+                    response.status(),
+                    endpoint.uri().path()
+                ));
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    let answers = answers.join(", ");
+    Err(format!("there is no WebSocket: the server answers {answers}").into())
+}
+
+/// Returns whether an answer to a handshake means that the address has no WebSocket. Another one
+/// near it may have.
+fn is_elsewhere(status: StatusCode) -> bool {
+    status.is_success()
+        || status.is_redirection()
+        || matches!(
+            status,
+            StatusCode::BAD_REQUEST
+                | StatusCode::NOT_FOUND
+                | StatusCode::METHOD_NOT_ALLOWED
+                | StatusCode::NOT_ACCEPTABLE
+                | StatusCode::GONE
+                | StatusCode::UPGRADE_REQUIRED
+        )
+}

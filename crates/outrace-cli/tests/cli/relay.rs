@@ -1,7 +1,7 @@
 //! `outrace serve --join`: a server that takes its channels from another one.
 
 use outrace_testkit::http::{act, act_with, bearer, get};
-use outrace_testkit::{bounded, until};
+use outrace_testkit::{Scratch, bounded, until};
 
 use crate::program::{Outrace, run};
 
@@ -46,15 +46,19 @@ async fn a_pattern_finds_the_processes_of_the_home() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_token_lets_the_relay_in_and_is_not_shown() {
     bounded(async {
-        let home = Outrace::serving(&["serve", "--token", "secret"]).await;
-        let relay =
-            Outrace::serving(&["serve", "--join", &home.url, "--join-token", "secret"]).await;
-        publish(&home, &bearer("secret"), "one");
+        let folder = Scratch::new();
+        let secret = "a-secret-of-thirty-two-characters";
+        let tokens = folder.file("tokens", format!("relay {secret} subscribe=* publish=*\n"));
+        let token = folder.file("token", format!("{secret}\n"));
+        let home = Outrace::serving(&["serve", "--token-file", &tokens]).await;
+        let join = ["serve", "--join", &home.url, "--join-token-file", &token];
+        let relay = Outrace::serving(&join).await;
+        publish(&home, &bearer(secret), "one");
         let mut watcher = Outrace::start(&["watch", &relay.url, "process:web", "-n", "10"]);
         assert_eq!(watcher.printed().await, "one\n");
         let mut stranger = Outrace::serving(&["serve", "--join", &home.url]).await;
         let said = stranger.complaint_with("cannot connect").await;
-        assert!(said.contains("401") && !said.contains("secret"), "{said}");
+        assert!(said.contains("401") && !said.contains(secret), "{said}");
     })
     .await;
 }

@@ -48,6 +48,9 @@ pub(crate) enum Entry {
     /// So many messages found no room here. They keep their numbers, and do not count as skipped
     /// for a subscriber that joins later.
     Overflowed(u64),
+    /// A row of messages that found no room begins here, unless it has ended: then a note of it
+    /// comes later.
+    Overflowing(u64),
 }
 
 impl Entry {
@@ -110,8 +113,8 @@ pub(crate) enum Pushed {
     /// The entry waits. The amount is all that waits now, this entry included.
     Accepted(Waiting),
     /// The queue was at its bound, and the messages were only counted. `first` is true for the
-    /// first of them since the count was last taken: its publisher has the channel sealed, and with
-    /// it the others are accounted for.
+    /// first of a row of them: its publisher has the channel sealed, and with it the others are
+    /// accounted for.
     Dropped { first: bool },
 }
 
@@ -123,7 +126,7 @@ pub(crate) struct Ingest {
     queue: SegQueue<Entry>,
     /// Messages (upper 24 bits) and bytes (lower 40) that wait.
     waiting: AtomicU64,
-    overflow: Overflowed,
+    overflow: OverflowRow,
     /// Reserved messages that wait.
     reserved: AtomicUsize,
 }
@@ -133,7 +136,7 @@ impl Ingest {
         Self {
             queue: SegQueue::new(),
             waiting: AtomicU64::new(0),
-            overflow: Overflowed::default(),
+            overflow: OverflowRow::default(),
             reserved: AtomicUsize::new(0),
         }
     }
@@ -153,11 +156,19 @@ impl Ingest {
         } else {
             match self.admit(&entry, weight, bound) {
                 Some(waiting) => waiting,
-                None => return self.overflow.count(weight.messages as u64),
+                None => {
+                    let row = self.overflow.add(weight.messages as u64);
+                    if let Some(row) = row {
+                        self.queue.push(Entry::Overflowing(row));
+                    }
+                    return Pushed::Dropped {
+                        first: row.is_some(),
+                    };
+                }
             }
         };
         // One note for all messages that found no room since the last entry, at their place.
-        let overflowed = self.overflow.take();
+        let overflowed = self.overflow.end(None);
         if overflowed > 0 {
             self.queue.push(Entry::Overflowed(overflowed));
         }
@@ -210,36 +221,51 @@ impl Ingest {
         self.waiting.fetch_sub(taken.pack(), Ordering::Relaxed);
     }
 
-    /// Takes the number of messages that found no room and have no note in the queue.
-    pub(crate) fn take_overflowed(&self) -> u64 {
-        self.overflow.take()
+    /// Returns the count of the messages in a row that found no room, whose mark was taken. It is 0
+    /// if an entry has ended the row: then a note of it stands before that entry.
+    pub(super) fn end_overflow(&self, row: u64, _: &SealToken) -> u64 {
+        self.overflow.end(Some(row))
     }
 }
 
-/// The number of messages that found no room and have no note in the queue.
+/// The messages that found no room since the last entry, which are one row in the channel's order.
 ///
-/// All its changes are read-modify-writes of one location, hence in one order. A publisher that
-/// raises the count from 0 has the channel sealed after that. A publisher that finds it raised adds
-/// to a count that is not taken yet, so the pass that the first one asked for takes both: no count
-/// is left behind. Relaxed: the request of the first publisher orders its own change before that
-/// pass, and the count guards no data.
+/// One word holds the number of the row and the count of its messages. The first message of a row
+/// pushes a mark of it, so the row has a place in the queue. Whoever pushes an entry while a row is
+/// open ends the row: its messages come before that entry. The sealer ends the row whose mark it
+/// finds. A mark of a row that has ended stands for nothing.
+///
+/// No count is left behind: a row that is open has a mark in the queue, or on its way by the
+/// publisher of its first message, who then has the channel sealed. All changes are
+/// read-modify-writes of one location, hence in one order. Relaxed: they guard no data, and the
+/// queue's own push and pop order the marks.
 // On a cache line of its own: publishers that only drop write nothing else.
 #[derive(Debug, Default)]
 #[repr(align(64))]
-struct Overflowed(AtomicU64);
+struct OverflowRow(AtomicU64);
 
-impl Overflowed {
-    fn count(&self, messages: u64) -> Pushed {
-        Pushed::Dropped {
-            first: self.0.fetch_add(messages, Ordering::Relaxed) == 0,
-        }
+/// The bits of the word that count messages. A row that is 2^24 rows older than the open one has
+/// its number, but the queue does not hold so many marks.
+const COUNT_BITS: u32 = 40;
+const COUNT_MASK: u64 = (1 << COUNT_BITS) - 1;
+
+impl OverflowRow {
+    /// Adds messages to the open row. Returns the number of the row if these are its first.
+    fn add(&self, messages: u64) -> Option<u64> {
+        let before = self.0.fetch_add(messages, Ordering::Relaxed);
+        (before & COUNT_MASK == 0).then_some(before >> COUNT_BITS)
     }
 
-    fn take(&self) -> u64 {
-        if self.0.load(Ordering::Relaxed) == 0 {
-            return 0;
-        }
-        self.0.swap(0, Ordering::Relaxed)
+    /// Ends the open row, or only if it has this number. Returns the count of its messages.
+    fn end(&self, row: Option<u64>) -> u64 {
+        let ended = self
+            .0
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |word| {
+                let open = word >> COUNT_BITS;
+                let is_meant = word & COUNT_MASK > 0 && row.is_none_or(|row| row == open);
+                is_meant.then(|| (open + 1) << COUNT_BITS)
+            });
+        ended.map_or(0, |word| word & COUNT_MASK)
     }
 }
 
@@ -271,6 +297,14 @@ mod tests {
         SealFlag::default().request().expect("the flag is down")
     }
 
+    /// Takes the mark of a row, which must be next. Returns the count of the row.
+    fn ended_row(ingest: &Ingest, token: &SealToken) -> u64 {
+        match ingest.pop(token) {
+            Some(Entry::Overflowing(row)) => ingest.end_overflow(row, token),
+            other => panic!("{other:?}"),
+        }
+    }
+
     fn line() -> Entry {
         Entry::Run(Run::Line("line".into()))
     }
@@ -287,10 +321,11 @@ mod tests {
         ingest.push(line(), BOUND);
         assert!(matches!(ingest.pop(&token), Some(Entry::Run(_))));
         assert!(matches!(ingest.pop(&token), Some(Entry::Run(_))));
+        assert_eq!(ended_row(&ingest, &token), 0, "the join has ended it");
         assert!(matches!(ingest.pop(&token), Some(Entry::Overflowed(3))));
         assert!(matches!(ingest.pop(&token), Some(Entry::Join(_))));
+        assert_eq!(ended_row(&ingest, &token), 1, "the one after the join");
         assert!(ingest.pop(&token).is_none());
-        assert_eq!(ingest.take_overflowed(), 1, "the one after the join");
     }
 
     #[test]
@@ -307,6 +342,7 @@ mod tests {
         ingest.push(line(), BOUND);
         assert!(matches!(ingest.pop(&token), Some(Entry::Run(_))));
         assert!(matches!(ingest.pop(&token), Some(Entry::Run(_))));
+        assert_eq!(ended_row(&ingest, &token), 0);
         assert!(matches!(ingest.pop(&token), Some(Entry::Overflowed(1))));
         assert!(matches!(ingest.pop(&token), Some(Entry::Run(_))));
     }
@@ -323,10 +359,32 @@ mod tests {
         for _ in 0..100_000 {
             assert_eq!(ingest.push(line(), BOUND), dropped(false));
         }
-        assert_eq!(ingest.len(), 2);
-        while ingest.pop(&token).is_some() {}
-        assert_eq!(ingest.take_overflowed(), 100_001);
+        assert_eq!(ingest.len(), 3, "two lines and the mark of a row");
+        assert!(matches!(ingest.pop(&token), Some(Entry::Run(_))));
+        assert!(matches!(ingest.pop(&token), Some(Entry::Run(_))));
+        assert_eq!(ended_row(&ingest, &token), 100_001);
         assert_eq!(ingest.push(line(), BOUND), dropped(true));
+    }
+
+    #[test]
+    fn a_row_that_goes_on_when_its_mark_is_taken_comes_before_the_next_entry() {
+        let ingest = Ingest::new();
+        let token = token();
+        for _ in 0..3 {
+            ingest.push(line(), BOUND);
+        }
+        while !matches!(ingest.pop(&token), Some(Entry::Overflowing(0))) {}
+        // The sealer has the mark in hand while a publisher drops one more, and another enters.
+        ingest.push(line(), BOUND);
+        ingest.release(Waiting {
+            messages: 2,
+            bytes: 8,
+        });
+        ingest.push(line(), BOUND);
+        assert_eq!(ingest.end_overflow(0, &token), 0, "a note stands for it");
+        assert!(matches!(ingest.pop(&token), Some(Entry::Overflowed(2))));
+        assert!(matches!(ingest.pop(&token), Some(Entry::Run(_))));
+        assert!(ingest.pop(&token).is_none());
     }
 
     #[test]
@@ -342,15 +400,15 @@ mod tests {
         }
         assert_eq!(
             ingest.len(),
-            2 + MAX_RESERVED + 1,
-            "two lines, the statuses, and a note of the line before them that found no room"
+            2 + 2 + MAX_RESERVED + 1,
+            "two lines, the mark and the note of one that found no room, the statuses, and a mark"
         );
-        while ingest.pop(&token).is_some() {}
-        assert_eq!(ingest.take_overflowed(), 5);
-        ingest.push(status(), BOUND);
-        assert_eq!(
-            (ingest.len(), ingest.take_overflowed()),
-            (1, 0),
+        for _ in 0..4 + MAX_RESERVED {
+            ingest.pop(&token);
+        }
+        assert_eq!(ended_row(&ingest, &token), 5);
+        assert!(
+            matches!(ingest.push(status(), BOUND), Pushed::Accepted(_)),
             "a taken one gives its place back"
         );
     }
@@ -358,16 +416,25 @@ mod tests {
 
 #[cfg(all(test, outrace_loom))]
 mod models {
-    use loom::sync::Arc;
+    use std::collections::VecDeque;
+
+    use loom::sync::{Arc, Mutex};
     use loom::thread;
 
     use super::*;
     use crate::channel::seal::SealFlag;
 
+    /// What concerns messages that find no room, in the order of the queue.
+    enum Step {
+        Mark(u64),
+        Note(u64),
+    }
+
     /// The part of a channel that concerns what finds no room.
     #[derive(Default)]
     struct Model {
-        overflow: Overflowed,
+        overflow: OverflowRow,
+        queue: Mutex<VecDeque<Step>>,
         flag: SealFlag,
         told: AtomicUsize,
     }
@@ -375,9 +442,19 @@ mod models {
     impl Model {
         /// Does the same as a publisher whose message finds no room.
         fn drop_one(&self) {
-            if let Pushed::Dropped { first: true } = self.overflow.count(1) {
+            if let Some(row) = self.overflow.add(1) {
+                self.queue.lock().unwrap().push_back(Step::Mark(row));
                 self.seal();
             }
+        }
+
+        /// Does the same as a publisher whose message has found room.
+        fn enter(&self) {
+            let overflowed = self.overflow.end(None);
+            if overflowed > 0 {
+                self.queue.lock().unwrap().push_back(Step::Note(overflowed));
+            }
+            self.seal();
         }
 
         fn seal(&self) {
@@ -385,8 +462,16 @@ mod models {
                 return;
             };
             loop {
-                let taken = self.overflow.take() as usize;
-                self.told.fetch_add(taken, Ordering::Relaxed);
+                loop {
+                    let Some(step) = self.queue.lock().unwrap().pop_front() else {
+                        break;
+                    };
+                    let messages = match step {
+                        Step::Mark(row) => self.overflow.end(Some(row)),
+                        Step::Note(messages) => messages,
+                    };
+                    self.told.fetch_add(messages as usize, Ordering::Relaxed);
+                }
                 match self.flag.done(token) {
                     None => return,
                     Some(more) => token = more,
@@ -395,24 +480,26 @@ mod models {
         }
     }
 
-    /// Three threads drop a message each: all are told without any further request.
+    /// Two threads drop a message each, and another one enters: both are told once, without any
+    /// further request.
     #[test]
-    fn loom_whatever_finds_no_room_is_told_by_the_pass_that_the_first_of_it_asked_for() {
+    fn loom_whatever_finds_no_room_is_told_once_by_a_mark_or_by_the_next_entry() {
         let mut bounded = loom::model::Builder::new();
         bounded.preemption_bound = Some(3);
         bounded.check(|| {
             let model = Arc::new(Model::default());
-            let publishers: Vec<_> = (0..2)
-                .map(|_| {
-                    let model = Arc::clone(&model);
-                    thread::spawn(move || model.drop_one())
-                })
-                .collect();
+            let dropping = {
+                let model = Arc::clone(&model);
+                thread::spawn(move || model.drop_one())
+            };
+            let entering = {
+                let model = Arc::clone(&model);
+                thread::spawn(move || model.enter())
+            };
             model.drop_one();
-            for publisher in publishers {
-                publisher.join().unwrap();
-            }
-            assert_eq!(model.told.load(Ordering::Relaxed), 3);
+            dropping.join().unwrap();
+            entering.join().unwrap();
+            assert_eq!(model.told.load(Ordering::Relaxed), 2);
         });
     }
 }

@@ -84,7 +84,7 @@ impl SealPass {
     fn between(&mut self, sealer: &Sealer<'_>, entry: Entry) {
         // Kept in the pass, so that it is not lost with a block that panics.
         let entry = self.next.insert(entry);
-        let overflows = matches!(entry, Entry::Overflowed(_));
+        let overflows = matches!(entry, Entry::Overflowed(_) | Entry::Overflowing(_));
         self.deliver(sealer);
         if self.overflowed > 0 && !overflows {
             self.skip_for_all(sealer);
@@ -92,6 +92,7 @@ impl SealPass {
         match self.next.take() {
             None | Some(Entry::Run(_)) => unreachable!("it was put there above, and is no run"),
             Some(Entry::Overflowed(messages)) => self.overflowed += messages,
+            Some(Entry::Overflowing(row)) => self.overflowed += sealer.end_overflow(row),
             Some(Entry::Join(subscription)) => match sealer.defer(subscription) {
                 Some(subscription) => self.join(sealer, subscription),
                 None => {}
@@ -245,7 +246,6 @@ impl SealPass {
         let channel = sealer.channel();
         sealer.apply(&mut self.changes);
         channel.ingest.release(std::mem::take(&mut self.taken));
-        self.overflowed += channel.ingest.take_overflowed();
         if self.overflowed > 0 {
             self.skip_for_all(sealer);
         }

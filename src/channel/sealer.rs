@@ -58,6 +58,11 @@ impl<'a> Sealer<'a> {
         self.channel.ingest.pop(&self.token)
     }
 
+    /// Ends a row of messages that found no room, whose mark was taken. Returns their count.
+    pub(super) fn end_overflow(&self, row: u64) -> u64 {
+        self.channel.ingest.end_overflow(row, &self.token)
+    }
+
     /// Makes `seq` the number of the last sealed message.
     pub(super) fn advance_to(&self, seq: u64) {
         self.channel.numbering.advance_to(seq, &self.token);

@@ -1,7 +1,7 @@
 //! Floods: several threads publish to one channel without a pause, faster than it can be sealed.
 //! What finds no room is counted to the unit, whoever watches.
 
-use outrace::{Hub, HubBuilder, Stats};
+use outrace::{Hub, HubBuilder, Lines, Stats};
 use outrace_testkit::{Account, JsonClient, bounded, eventually, serve};
 use serde_json::json;
 
@@ -84,15 +84,17 @@ async fn a_late_subscriber_is_told_what_the_history_could_not_keep() {
     bounded(async {
         let hub = narrow()
             .history(1 << 20)
-            .history_bytes(16 << 20)
+            .history_bytes(2 << 20)
             .history_total(1 << 30)
+            // A long line is one message.
+            .max_outgoing_message(1 << 20)
             .build()
             .unwrap();
         let url = serve(&hub).await;
         let publisher = hub.publisher(C).unwrap();
         // Short lines fill the account of messages, which is as large as the history's. Long ones
         // fill the account of bytes: that is as large as the history's too.
-        let long = vec![b'x'; 4 << 20];
+        let long = vec![b'x'; 512 << 10];
         let threads: Vec<_> = (0..8)
             .map(|_| {
                 let (publisher, long) = (publisher.clone(), long.clone());
@@ -124,6 +126,47 @@ async fn a_late_subscriber_is_told_what_the_history_could_not_keep() {
         let untold = Account::open(&mut untold).await;
         assert_eq!(untold.began_after, told.began_after);
         assert_eq!(untold.replayed + untold.lost, published);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_finds_no_room_is_skipped_at_its_place_in_the_order_of_its_publisher() {
+    bounded(async {
+        let hub = Hub::builder().queue(64).history(100).build().unwrap();
+        let url = serve(&hub).await;
+        let mut readers = Vec::new();
+        for _ in 0..4 {
+            let mut client = JsonClient::connect(&url).await;
+            client
+                .subscribe(C, json!({"gaps": true, "batch": true}))
+                .await;
+            let account = Account::open(&mut client).await;
+            readers.push((client, account));
+        }
+        let publisher = hub.publisher(C).unwrap();
+        let mut published = 0;
+        // The channel itself drops some as soon as the thread that seals is suspended.
+        while published < 1_500_000 && (published < 300_000 || hub.stats().dropped == 0) {
+            let publisher = publisher.clone();
+            published = tokio::task::spawn_blocking(move || {
+                let mut next = published;
+                for _ in 0..1000 {
+                    let lines: Lines = (next + 1..=next + 100).map(|seq| seq.to_string()).collect();
+                    publisher.send_lines(lines);
+                    next += 100;
+                }
+                next
+            })
+            .await
+            .unwrap();
+        }
+        for (client, account) in &mut readers {
+            account.read_to(client, published).await;
+            for (seq, line) in &account.lines {
+                assert_eq!(&seq.to_string(), line, "a line has the number of its place");
+            }
+        }
     })
     .await;
 }

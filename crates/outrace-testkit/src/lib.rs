@@ -16,8 +16,12 @@ mod server;
 pub mod socket;
 mod terminal;
 
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Once};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
+
+use signal_hook::consts::signal;
 
 pub use account::{Account, assert_agreement, last_seq, until_sealed};
 pub use client::JsonClient;
@@ -32,10 +36,36 @@ pub use terminal::Terminal;
 pub const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Runs the body of an asynchronous test. Panics if it takes longer than [`TIMEOUT`].
+///
+/// Children of the test start with the default of all signals, also when the test was started by
+/// `nohup` or in the background of a shell.
 pub async fn bounded<T>(body: impl Future<Output = T>) -> T {
+    stop_ignoring_signals();
     tokio::time::timeout(TIMEOUT, body)
         .await
         .expect("the test hangs")
+}
+
+/// Handles the signals that this process was started to ignore. A child inherits what is ignored,
+/// but not what is handled.
+fn stop_ignoring_signals() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        for signal in [signal::SIGHUP, signal::SIGINT, signal::SIGQUIT] {
+            let never_read = Arc::new(AtomicBool::new(false));
+            if is_ignored(signal) {
+                signal_hook::flag::register(signal, never_read).unwrap();
+            }
+        }
+    });
+}
+
+/// Whether this process ignores a signal, by the mask of Linux. Elsewhere nothing is known.
+fn is_ignored(signal: i32) -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    mask.is_some_and(|mask| mask >> (signal - 1) & 1 == 1)
 }
 
 /// Blocks until `holds` returns true. For a state that no event announces.

@@ -156,7 +156,7 @@ async fn play(mode: InputMode, narrow: bool, piece: usize, mut bytes: Vec<u8>) {
     if mode == InputMode::Upgraded {
         bytes.splice(
             0..0,
-            *b"GET / HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+            *b"GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
               Sec-WebSocket-Version: 13\r\n\
               Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
         );

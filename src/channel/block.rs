@@ -7,6 +7,7 @@ use std::sync::OnceLock;
 use bytes::Bytes;
 
 use super::epoch::Epoch;
+use super::open_piece::OpenPiece;
 use crate::encode::{
     BatchBuilder, DetailBuilder, Encoding, Envelope, EventsBuilder, Frames, FramesBuilder,
     LineDetail, TextBuilder, Timestamp,
@@ -109,6 +110,8 @@ pub(crate) struct Block {
     sealed_at: u64,
     /// The indexes of the messages that may use a client's reserve, ascending.
     reserved: Vec<u32>,
+    /// The piece that was the last line before this block.
+    after: OpenPiece,
     encodings: Encodings,
     /// Bytes of all encodings. Only the sealer writes this and `charged`: Relaxed.
     encoded_bytes: AtomicUsize,
@@ -126,6 +129,7 @@ impl Block {
             timestamp: Timestamp::from_unix_millis(0),
             sealed_at: 0,
             reserved: Vec::new(),
+            after: OpenPiece::None,
             encodings: Encodings::default(),
             encoded_bytes: AtomicUsize::new(0),
             charged: AtomicUsize::new(0),
@@ -148,6 +152,14 @@ impl Block {
         self.first_seq = first_seq;
         self.timestamp = timestamp;
         self.sealed_at = at;
+    }
+
+    /// Takes note of the piece that was the last line before this block. Returns the one that is
+    /// the last line of it.
+    pub(super) fn follow(&mut self, after: OpenPiece) -> OpenPiece {
+        self.after = after;
+        let last = self.runs.iter().rev().find_map(OpenPiece::after);
+        last.unwrap_or(after)
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -259,7 +271,13 @@ impl Block {
                 let builder = DetailBuilder::new(envelope, timestamp, first_seq, count, bytes);
                 self.build(messages, builder)
             }
-            Encoding::Text => self.build(messages, TextBuilder::new(count, bytes)),
+            Encoding::Text => {
+                let builder = JoiningBuilder {
+                    text: TextBuilder::new(count, bytes),
+                    open: self.after,
+                };
+                self.build(messages, builder)
+            }
             Encoding::Events => {
                 let epoch = &*style.epoch.name();
                 let builder =
@@ -392,39 +410,67 @@ impl Build for DetailBatchBuilder<'_> {
     }
 }
 
-impl Build for TextBuilder {
+/// Builds text in which the pieces of a line are joined.
+///
+/// The streams of a process may alternate between runs. A piece is then followed by a line that
+/// does not belong to it, and gets an end.
+struct JoiningBuilder {
+    text: TextBuilder,
+    /// The piece before the next line.
+    open: OpenPiece,
+}
+
+impl JoiningBuilder {
+    /// Ends a piece before a line that does not belong to it. The end is a part of that line's
+    /// frame.
+    fn begin(&mut self, joins: bool) {
+        if self.open != OpenPiece::None && !joins {
+            self.text.end_piece();
+        }
+        self.open = OpenPiece::None;
+    }
+}
+
+impl Build for JoiningBuilder {
     fn line(&mut self, line: &[u8]) {
-        self.push_line(line);
+        self.begin(self.open == OpenPiece::of(None));
+        self.text.push_line(line);
     }
 
     fn message(&mut self, message: &Message) {
-        self.push_message(message);
+        if message.is_line() {
+            self.begin(false);
+        }
+        self.text.push_message(message);
     }
 
-    /// The pieces of a line are joined where the next one is of the same run, and so follows at
-    /// once. The streams of a process may alternate between runs.
     fn lines(&mut self, lines: &Lines, wanted: Range<usize>) {
-        let last = lines.len() - 1;
-        let mut index = wanted.start;
+        let stream = OpenPiece::of(lines.stream());
         for_each_detailed(lines, wanted, |line, detail| {
-            if detail.continued && index < last {
-                self.push_piece(line);
+            self.begin(self.open == stream);
+            if detail.continued {
+                self.text.push_piece(line);
+                self.open = stream;
             } else {
-                self.push_line(line);
+                self.text.push_line(line);
             }
-            index += 1;
         });
     }
 
     fn piece(&mut self, message: &Message, continued: bool) {
+        // The pieces of one message follow each other in one run.
+        self.begin(self.open == OpenPiece::OfMessage);
         match message.data() {
-            Data::Text(text) if continued => self.push_piece(text),
-            _ => self.push_message(message),
+            Data::Text(text) if continued => {
+                self.text.push_piece(text);
+                self.open = OpenPiece::OfMessage;
+            }
+            _ => self.text.push_message(message),
         }
     }
 
     fn build(self) -> Frames {
-        self.finish()
+        self.text.finish()
     }
 }
 

@@ -24,6 +24,7 @@ mod listing;
 mod lossless;
 pub(crate) mod mirror;
 mod numbering;
+mod open_piece;
 mod pace;
 mod partial;
 mod pass;

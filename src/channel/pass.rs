@@ -184,6 +184,7 @@ impl SealPass {
             reached: self.tally.reached.clients,
         });
         block.seal(first, timestamp, now);
+        sealer.follow_up(&mut block);
         sealer.advance_to(block.last_seq());
         channel.shared.recorder.block(block.len());
         if channel.keeps_history() {

@@ -63,6 +63,12 @@ impl<'a> Sealer<'a> {
         self.channel.ingest.end_overflow(row, &self.token)
     }
 
+    /// Tells a block which piece of a line it follows, and remembers the one that it ends with.
+    pub(super) fn follow_up(&self, block: &mut Block) {
+        let last = &self.channel.last_piece;
+        last.set(block.follow(last.get(&self.token)), &self.token);
+    }
+
     /// Makes `seq` the number of the last sealed message.
     pub(super) fn advance_to(&self, seq: u64) {
         self.channel.numbering.advance_to(seq, &self.token);

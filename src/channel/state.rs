@@ -10,6 +10,7 @@ use super::history::History;
 use super::ingest::Ingest;
 use super::mirror::MirrorState;
 use super::numbering::Numbering;
+use super::open_piece::LastPiece;
 use super::partial::PartialLine;
 use super::pins::Pins;
 use super::profile::{Overflow, Profile};
@@ -50,6 +51,7 @@ pub(crate) struct Channel {
     /// Raised while the ticker is to seal this channel.
     pub(super) scheduled: ScheduleFlag,
     pub(super) numbering: Numbering,
+    pub(super) last_piece: LastPiece,
     pub(super) partial: PartialLine,
     /// The last blocks, when the hub keeps them.
     pub(super) history: Option<SealerCell<History>>,
@@ -102,6 +104,7 @@ impl Channel {
             sealer: SealFlag::default(),
             scheduled: ScheduleFlag::default(),
             numbering: Numbering::default(),
+            last_piece: LastPiece::default(),
             partial: PartialLine::default(),
             history,
             mirror,

@@ -33,10 +33,15 @@ pub fn subscribed(
     wrap(encoding, "subscribed", Some((epoch, seq)), &payload)
 }
 
+/// Stands in front of a text that begins on a line of its own, even when the line before it was cut
+/// and has no end. No UTF-8 contains this byte. It is never sent.
+pub const LINE_START: u8 = 0xff;
+
 /// Encodes the notice that the messages `from` to `to` were skipped for this client.
 ///
 /// As an event it has no id. A client that resumes then does so from the last message it received,
-/// and gets the skipped ones from the history. In [`Encoding::Text`] it is a readable line.
+/// and gets the skipped ones from the history. In [`Encoding::Text`] it is a readable line
+/// after [`LINE_START`].
 pub fn gap(
     encoding: Encoding,
     channel: &ChannelName,
@@ -46,7 +51,8 @@ pub fn gap(
 ) -> Bytes {
     debug_assert!(from <= to);
     if encoding == Encoding::Text {
-        return format!("… {} lines skipped …\n", to - from + 1).into();
+        let text = format!("… {} lines skipped …\n", to - from + 1);
+        return [&[LINE_START], text.as_bytes()].concat().into();
     }
     let payload = message("gap", channel, timestamp, |out| {
         push_span(out, from, to);
@@ -206,7 +212,7 @@ mod tests {
         assert!(subscribed(Encoding::Text, &channel(), "k3", 41, 0, 0, &now()).is_empty());
         assert_eq!(
             gap(Encoding::Text, &channel(), 5, 141, &now()),
-            "… 137 lines skipped …\n"
+            [&[LINE_START], "… 137 lines skipped …\n".as_bytes()].concat()
         );
     }
 

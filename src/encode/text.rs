@@ -41,6 +41,11 @@ impl TextBuilder {
         self.run.end();
     }
 
+    /// Ends the piece before the next frame. The newline is a part of that frame.
+    pub fn end_piece(&mut self) {
+        self.run.bytes.push(b'\n');
+    }
+
     #[inline]
     fn push_text(&mut self, text: &[u8]) {
         let out = &mut self.run.bytes;

@@ -182,6 +182,11 @@ impl Message {
         )
     }
 
+    /// Returns whether the message is a line of text.
+    pub fn is_line(&self) -> bool {
+        self.message_type == MessageType::ProcessOutput && matches!(self.data, Data::Text(_))
+    }
+
     /// Parses the data of a `process_status` message. Returns `None` for any other type, and for
     /// data that is not a status.
     pub fn status_report(&self) -> Option<StatusReport> {

@@ -26,7 +26,7 @@ use crate::Hub;
 use crate::access::expired;
 use crate::channel::{Client, ClientKind, Subscription};
 use crate::connection::HandshakeRefusal;
-use crate::encode::Encoding;
+use crate::encode::{Encoding, LINE_START};
 use crate::hub::{ConnectionSlot, Engine};
 use crate::message::ChannelName;
 use crate::outbox::{OutboxReader, Parcel, Used};
@@ -207,6 +207,15 @@ fn open(
     (headers, Body::new(body)).into_response()
 }
 
+/// Replaces [`LINE_START`] by the end of the line before, if that has none.
+fn on_its_line(bytes: Bytes, is_within_line: bool) -> Bytes {
+    match bytes.split_first() {
+        Some((&LINE_START, text)) if is_within_line => [b"\n", text].concat().into(),
+        Some((&LINE_START, _)) => bytes.slice(1..),
+        _ => bytes,
+    }
+}
+
 /// A response body that is a client of the hub.
 struct ChannelStream {
     client: Arc<Client>,
@@ -296,9 +305,10 @@ impl HttpBody for ChannelStream {
                 if let Some(silence) = &mut this.silence {
                     silence.begin();
                 }
-                this.is_within_line = !parcel.bytes.ends_with(b"\n");
+                let bytes = on_its_line(parcel.bytes, this.is_within_line);
+                this.is_within_line = !bytes.ends_with(b"\n");
                 this.note_writing(true);
-                return Poll::Ready(Some(Ok(Frame::data(parcel.bytes))));
+                return Poll::Ready(Some(Ok(Frame::data(bytes))));
             }
             // The message has no text form.
             this.settle();
@@ -338,6 +348,17 @@ mod tests {
 
     use super::*;
     use crate::access::PeerInfo;
+
+    #[test]
+    fn a_gap_within_a_cut_line_stands_on_a_line_of_its_own() {
+        let name = ChannelName::parse("c").expect("valid");
+        let now = crate::encode::Timestamp::from_unix_millis(0);
+        let gap = crate::encode::gap(Encoding::Text, &name, 1, 3, &now);
+        assert_eq!(on_its_line(gap.clone(), false), "… 3 lines skipped …\n");
+        assert_eq!(on_its_line(gap, true), "\n… 3 lines skipped …\n");
+        let line = Bytes::from("… 3 lines skipped …\n");
+        assert_eq!(on_its_line(line.clone(), true), line, "a line of a process");
+    }
 
     #[tokio::test]
     async fn who_waits_for_room_in_a_stream_is_told_when_it_has_written_everything() {

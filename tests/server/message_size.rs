@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::time::Duration;
 
 use outrace::{Data, Hub, Lines, Message, MessageType, OutputStream};
 use outrace_testkit::http::act;
@@ -335,6 +336,61 @@ fn a_stream_of_text_has_the_long_line_whole_and_one_of_events_its_pieces_by_numb
     {
         assert!(message.len() <= MAX_MESSAGE, "event {place}");
     }
+}
+
+/// Reads a stream of text from its beginning up to the line `end`.
+fn text_to_the_end(server: &Server) -> String {
+    let mut stream = TcpStream::connect(server.address).unwrap();
+    let path = "/api/channels/process:web/stream?tail=99";
+    // In this version the body has no chunks.
+    let request = format!("GET {path} HTTP/1.0\r\nHost: {}\r\n\r\n", server.address);
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut response = Vec::new();
+    while !response.ends_with(b"end\n") {
+        let mut chunk = [0; 16 * 1024];
+        let n = stream.read(&mut chunk).unwrap();
+        assert!(n > 0, "the stream goes on");
+        response.extend_from_slice(&chunk[..n]);
+    }
+    let response = String::from_utf8(response).unwrap();
+    let (_, body) = response.split_once("\r\n\r\n").unwrap();
+    body.to_owned()
+}
+
+#[test]
+fn a_stream_of_text_joins_the_pieces_that_were_read_one_after_another() {
+    // Without an interval each piece is a block of its own.
+    let hub = Hub::builder()
+        .history(100)
+        .max_flush_interval(Duration::ZERO);
+    let server = Server::with(hub);
+    let piece = |text: &'static str, stream: Option<OutputStream>, continued: bool| {
+        let lines = Lines::split(text).with_continued(if continued { vec![0] } else { vec![] });
+        let lines = match stream {
+            Some(stream) => lines.with_stream(stream),
+            None => lines,
+        };
+        server.hub.send_process_lines("web", lines).unwrap();
+    };
+    let (out, err) = (Some(OutputStream::Stdout), Some(OutputStream::Stderr));
+    piece("a", None, true);
+    piece("b", None, true);
+    server
+        .hub
+        .send_process_status("web", "a status is no line", 0)
+        .unwrap();
+    piece("c", None, false);
+    piece("alone", None, false);
+    piece("o1", out, true);
+    piece("e1", err, true);
+    piece("e2", err, false);
+    piece("o2", out, true);
+    piece("o3", out, false);
+    server.hub.send_process_output("web", "end").unwrap();
+    assert_eq!(
+        text_to_the_end(&server),
+        "abc\nalone\no1\ne1e2\no2o3\nend\n"
+    );
 }
 
 #[test]

@@ -65,9 +65,13 @@ pub(super) fn host(headers: &HeaderMap, uri: &Uri) -> Option<Authority> {
     }
 }
 
+/// Returns whether the host is an address of loopback or a name of it: `localhost` and the names
+/// under it, which nobody can register (RFC 6761). `app.localhost` is usual in development.
 pub(super) fn is_loopback(host: &str) -> bool {
     let host = unbracketed(host);
-    host.eq_ignore_ascii_case("localhost")
+    let name = host.strip_suffix('.').unwrap_or(host);
+    let top = name.rsplit_once('.').map_or(name, |(_, top)| top);
+    top.eq_ignore_ascii_case("localhost")
         || host
             .parse::<IpAddr>()
             .is_ok_and(|address| address.to_canonical().is_loopback())
@@ -109,6 +113,9 @@ pub(super) mod tests {
             ("localhost:8080", local("127.0.0.1:8080"), true, true),
             ("[::1]:8080", local("[::1]:8080"), true, true),
             ("localhost", local("[::ffff:127.0.0.1]:8080"), true, true),
+            ("app.LocalHost:8080", local("127.0.0.1:8080"), true, true),
+            ("localhost.:8080", local("127.0.0.1:8080"), true, true),
+            ("notlocalhost:8080", local("127.0.0.1:8080"), false, false),
             ("evil.example:8080", local("127.0.0.1:8080"), false, false),
             (
                 "evil.example:8080",

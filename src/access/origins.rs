@@ -204,6 +204,8 @@ mod tests {
             ("http://example.org:8080", "example.org:8080", true),
             ("http://EXAMPLE.org", "example.ORG", true),
             ("http://localhost:5173", "127.0.0.1:8080", true),
+            ("https://app.localhost", "127.0.0.1:8080", true),
+            ("http://app.localhost.evil.example", "localhost:8080", false),
             ("http://[::1]:5173", "localhost:8080", true),
             ("http://evil.example", "example.org", false),
             ("http://evil.example", "127.0.0.1:8080", false),

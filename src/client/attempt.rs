@@ -6,13 +6,14 @@ use std::time::Duration;
 use http::StatusCode;
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Error;
+use tokio_tungstenite::tungstenite::error::ProtocolError;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 
 use super::endpoint::{ClientSocket, Endpoint};
 use super::error::ListError;
 use super::event::DisconnectReason;
 use super::lister::{ChannelList, ChannelLister};
-use super::live_socket::describe;
+use super::live_socket::{describe, describe_io};
 
 /// The size of the largest message: a batch of the longest lines with every byte escaped.
 const MAX_MESSAGE_BYTES: usize = 64 << 20;
@@ -91,7 +92,10 @@ async fn try_each(
                 Err(ListError::Connection(error)) => {
                     return Err(AttemptFailure {
                         is_absent: error.downcast_ref().is_some_and(is_refused),
-                        ..error.to_string().into()
+                        ..match error.downcast_ref() {
+                            Some(error) => describe_io(error).into(),
+                            None => error.to_string().into(),
+                        }
                     });
                 }
                 listed => Some(listed),
@@ -111,6 +115,9 @@ async fn try_each(
                     response.status(),
                     endpoint.uri().path()
                 ));
+            }
+            Err(Error::Protocol(ProtocolError::WrongHttpVersion)) => {
+                answers.push(format!("in HTTP/1.0 at {}", endpoint.uri().path()));
             }
             Err(error) => return Err(error.into()),
         }

@@ -1,6 +1,7 @@
 //! One open WebSocket: reads frames, sends requests, and detects a silent server.
 
 use std::collections::VecDeque;
+use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -8,6 +9,7 @@ use std::time::Duration;
 use futures_core::Stream;
 use futures_util::SinkExt;
 use tokio::time::{Instant, Sleep, sleep};
+use tokio_tungstenite::tungstenite::error::ProtocolError;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::Utf8Bytes;
 use tokio_tungstenite::tungstenite::{Error, Message};
@@ -172,11 +174,25 @@ fn closed(frame: Option<CloseFrame>) -> DisconnectReason {
     }
 }
 
+/// Describes an error of the connection to a person, in one line.
+pub(super) fn describe_io(error: &io::Error) -> String {
+    #[cfg(feature = "tls")]
+    if let Some(tokio_rustls::rustls::Error::InvalidMessage(_)) =
+        error.get_ref().and_then(|source| source.downcast_ref())
+    {
+        return "the answer is not TLS; a server without TLS is reached with ws://".to_owned();
+    }
+    error.to_string()
+}
+
 /// Describes an error to a person, in one line. A refused upgrade shows the server's status and, if
 /// its text is a short line, that.
 pub(super) fn describe(error: Error) -> String {
     match error {
-        Error::Io(error) => error.to_string(),
+        Error::Io(error) => describe_io(&error),
+        Error::Protocol(ProtocolError::HttparseError(_)) => {
+            "the answer is not HTTP; a server with TLS is reached with wss://".to_owned()
+        }
         Error::Http(response) => {
             let text = response
                 .body()

@@ -1,5 +1,6 @@
 //! `outrace watch`.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use outrace::Hub;
@@ -445,6 +446,54 @@ async fn a_page_or_a_404_in_place_of_a_server_is_one_sentence() {
                  Unavailable\n"
             )
         );
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_server_that_speaks_something_else_is_named_as_such() {
+    bounded(async {
+        /// A server that reads a little and answers this.
+        async fn serving(answer: &'static [u8]) -> SocketAddr {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let address = listener.local_addr().unwrap();
+            tokio::spawn(async move {
+                loop {
+                    let (mut stream, _) = listener.accept().await.unwrap();
+                    tokio::spawn(async move {
+                        stream.read_u8().await.unwrap();
+                        stream.write_all(answer).await.unwrap();
+                        // Whatever it is sent, it goes on to read, so that its answer arrives.
+                        while stream.read_u8().await.is_ok() {}
+                    });
+                }
+            });
+            address
+        }
+        const OLD: &[u8] = b"HTTP/1.0 200 OK\r\nContent-Length: 0\r\n\r\n";
+        const SHELL: &[u8] = b"SSH-2.0-OpenSSH_9.6\r\n";
+        const ALERT: &[u8] = b"\x15\x03\x01\x00\x02\x02\x32";
+        let not_tls = "the answer is not TLS; a server without TLS is reached with ws://";
+        let not_http = "the answer is not HTTP; a server with TLS is reached with wss://";
+        for (scheme, answer, told) in [
+            (
+                "http",
+                OLD,
+                "there is no WebSocket: the server answers in HTTP/1.0 at /a, in HTTP/1.0 at \
+                 /a/ws, in HTTP/1.0 at /ws",
+            ),
+            ("http", SHELL, not_http),
+            ("http", ALERT, not_http),
+            ("https", OLD, not_tls),
+            ("https", SHELL, not_tls),
+        ] {
+            let address = serving(answer).await;
+            let url = format!("{scheme}://{address}/a");
+            let (code, _, stderr) = run(&["watch", "--no-retry", &url, "process:a"]).await;
+            assert_eq!(code, Some(1), "{stderr}");
+            let told = format!("cannot connect: {told}\n");
+            assert!(stderr.ends_with(&told), "{scheme}: {stderr}");
+        }
     })
     .await;
 }

@@ -7,12 +7,13 @@ use std::sync::OnceLock;
 use bytes::Bytes;
 
 use super::epoch::Epoch;
+use super::joining::JoiningBuilder;
 use super::open_piece::OpenPiece;
 use crate::encode::{
     BatchBuilder, DetailBuilder, Encoding, Envelope, EventsBuilder, Frames, FramesBuilder,
     LineDetail, TextBuilder, Timestamp,
 };
-use crate::message::{Data, Lines, Message};
+use crate::message::{Lines, Message};
 use crate::sync::{AtomicUsize, Ordering};
 
 /// The messages of one push, in their order, raw.
@@ -272,10 +273,7 @@ impl Block {
                 self.build(messages, builder)
             }
             Encoding::Text => {
-                let builder = JoiningBuilder {
-                    text: TextBuilder::new(count, bytes),
-                    open: self.after,
-                };
+                let builder = JoiningBuilder::new(TextBuilder::new(count, bytes), self.after);
                 self.build(messages, builder)
             }
             Encoding::Events => {
@@ -316,7 +314,7 @@ impl Block {
 }
 
 /// The builder of one encoding.
-trait Build {
+pub(super) trait Build {
     fn line(&mut self, line: &[u8]);
     fn message(&mut self, message: &Message);
     fn build(self) -> Frames;
@@ -337,7 +335,11 @@ trait Build {
 }
 
 /// Calls `push` with some of the lines of a run and what is known of each.
-fn for_each_detailed(lines: &Lines, wanted: Range<usize>, mut push: impl FnMut(&[u8], LineDetail)) {
+pub(super) fn for_each_detailed(
+    lines: &Lines,
+    wanted: Range<usize>,
+    mut push: impl FnMut(&[u8], LineDetail),
+) {
     let first = lines
         .continued()
         .partition_point(|&index| (index as usize) < wanted.start);
@@ -407,70 +409,6 @@ impl Build for DetailBatchBuilder<'_> {
 
     fn build(self) -> Frames {
         self.0.finish()
-    }
-}
-
-/// Builds text in which the pieces of a line are joined.
-///
-/// The streams of a process may alternate between runs. A piece is then followed by a line that
-/// does not belong to it, and gets an end.
-struct JoiningBuilder {
-    text: TextBuilder,
-    /// The piece before the next line.
-    open: OpenPiece,
-}
-
-impl JoiningBuilder {
-    /// Ends a piece before a line that does not belong to it. The end is a part of that line's
-    /// frame.
-    fn begin(&mut self, joins: bool) {
-        if self.open != OpenPiece::None && !joins {
-            self.text.end_piece();
-        }
-        self.open = OpenPiece::None;
-    }
-}
-
-impl Build for JoiningBuilder {
-    fn line(&mut self, line: &[u8]) {
-        self.begin(self.open == OpenPiece::of(None));
-        self.text.push_line(line);
-    }
-
-    fn message(&mut self, message: &Message) {
-        if message.is_line() {
-            self.begin(false);
-        }
-        self.text.push_message(message);
-    }
-
-    fn lines(&mut self, lines: &Lines, wanted: Range<usize>) {
-        let stream = OpenPiece::of(lines.stream());
-        for_each_detailed(lines, wanted, |line, detail| {
-            self.begin(self.open == stream);
-            if detail.continued {
-                self.text.push_piece(line);
-                self.open = stream;
-            } else {
-                self.text.push_line(line);
-            }
-        });
-    }
-
-    fn piece(&mut self, message: &Message, continued: bool) {
-        // The pieces of one message follow each other in one run.
-        self.begin(self.open == OpenPiece::OfMessage);
-        match message.data() {
-            Data::Text(text) if continued => {
-                self.text.push_piece(text);
-                self.open = OpenPiece::OfMessage;
-            }
-            _ => self.text.push_message(message),
-        }
-    }
-
-    fn build(self) -> Frames {
-        self.text.finish()
     }
 }
 

@@ -20,6 +20,7 @@ mod epoch;
 mod history;
 mod ingest;
 mod interest;
+mod joining;
 mod listing;
 mod lossless;
 pub(crate) mod mirror;

@@ -46,7 +46,7 @@ fuzz_target!(|given: AccessInput<'_>| match given {
         };
         if let Some(identity) = authenticate(&table, shown) {
             assert!(table.knows(&identity));
-            // The token, or its hash, must be in the file. White space of HTTP around it is ignored.
+            // The token, or its hash, must be in the file. White space around it is ignored.
             assert!(
                 line.contains(shown.trim_matches([' ', '\t'])) || line.contains("sha256:"),
                 "{shown:?} in {line:?}"

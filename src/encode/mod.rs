@@ -21,7 +21,9 @@ mod text;
 mod timestamp;
 
 pub use batch::BatchBuilder;
-pub use control::{LINE_START, gap, replay, replayed, subscribed};
+#[cfg(feature = "server")]
+pub use control::LINE_START;
+pub use control::{gap, replay, replayed, subscribed};
 pub use detail::{DetailBuilder, LineDetail};
 pub use encoding::Encoding;
 pub use envelope::Envelope;

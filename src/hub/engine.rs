@@ -24,6 +24,10 @@ pub(crate) struct Engine {
     pub(super) slots: Slots,
     stopping: AtomicBool,
     backplane: BackplaneTask,
+    #[cfg_attr(
+        not(feature = "server"),
+        allow(dead_code, reason = "only HTTP lists channels")
+    )]
     directory: Option<Arc<dyn Directory>>,
 }
 

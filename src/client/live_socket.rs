@@ -16,6 +16,7 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 
 use super::endpoint::ClientSocket;
 use super::event::DisconnectReason;
+use super::tls::is_not_tls;
 
 /// The close code of a close frame without one (RFC 6455, section 7.1.5).
 const NO_STATUS_RECEIVED: u16 = 1005;
@@ -176,10 +177,7 @@ fn closed(frame: Option<CloseFrame>) -> DisconnectReason {
 
 /// Describes an error of the connection to a person, in one line.
 pub(super) fn describe_io(error: &io::Error) -> String {
-    #[cfg(feature = "tls")]
-    if let Some(tokio_rustls::rustls::Error::InvalidMessage(_)) =
-        error.get_ref().and_then(|source| source.downcast_ref())
-    {
+    if is_not_tls(error) {
         return "the answer is not TLS; a server without TLS is reached with ws://".to_owned();
     }
     error.to_string()

@@ -7,6 +7,20 @@ use tokio::net::TcpStream;
 
 use super::error::WatchError;
 
+/// Returns whether a handshake failed because the server's answer is not TLS.
+#[cfg(feature = "tls")]
+pub(super) fn is_not_tls(error: &io::Error) -> bool {
+    use tokio_rustls::rustls::Error;
+    let source = error.get_ref().and_then(|source| source.downcast_ref());
+    matches!(source, Some(Error::InvalidMessage(_)))
+}
+
+/// Returns whether a handshake failed because the server's answer is not TLS.
+#[cfg(not(feature = "tls"))]
+pub(super) fn is_not_tls(_: &io::Error) -> bool {
+    false
+}
+
 /// A byte stream to a server, encrypted or not.
 pub(super) trait Transport: AsyncRead + AsyncWrite + Send + Unpin {}
 

@@ -5,7 +5,7 @@
 //! them, and the subscribers of the mirror have the same options, history and gaps as those of the
 //! home.
 //!
-//! [`relay::Relay`] (feature `relay`) takes the channels from another Outrace server. A program can
+//! `relay::Relay` (feature `relay`) takes the channels from another Outrace server. A program can
 //! bring its own [`Backplane`].
 
 mod node;

@@ -7,15 +7,17 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use outrace::process::{
-    ProcessInfo, Program, Restart, RestartDelay, Signal, Supervised, Supervisor, SupervisorBuilder,
+    ProcessInfo, Program, ProgramInput, Restart, RestartDelay, Signal, Supervised, Supervisor, SupervisorBuilder,
     SupervisorEvent,
 };
 use outrace::server::Processes;
 use outrace::{ChannelName, ProcessId, Status};
+use rustix::process::{getpid, kill_process};
 use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
 
+use super::keyboard::KeyboardSlot;
 use super::output_options::OutputConnection;
 use super::ownership::{
     Descendants, Grace, Ownership, shares_our_group, suspension_text, unstopped_text,
@@ -122,7 +124,8 @@ impl Job<'_> {
         let shown = Arc::clone(&terminal);
         showing.spawn(async move { shown.show_unfinished().await });
         let _resizing = self.output.follow_window()?;
-        let builder = self.builder(&terminal, messages);
+        let keyboard = KeyboardSlot::default();
+        let builder = self.builder(&terminal, messages, &keyboard);
         let channels: Vec<_> = self
             .processes
             .iter()
@@ -142,6 +145,7 @@ impl Job<'_> {
         let supervisor = supervisor.expect("it was started when the server was");
         signals.hangup_reloads(server.reloads())?;
         let (signal, hurried) = self.until_end(&supervisor, &mut signals).await;
+        keyboard.take_back();
         let descendants = descendants.expect("they were owned when the server was started");
         let grace = Grace::new(self.grace.min(LAST_ORPHANS_LIMIT));
         descendants.end_orphans(grace.over()).await;
@@ -175,6 +179,7 @@ impl Job<'_> {
         &self,
         terminal: &Arc<Terminal>,
         messages: mpsc::UnboundedSender<String>,
+        keyboard: &KeyboardSlot,
     ) -> SupervisorBuilder {
         let width = self
             .processes
@@ -202,7 +207,14 @@ impl Job<'_> {
                 .restart(restart)
                 .restart_delay(RestartDelay::new(self.supervision.restart_delay))
                 .lossless(self.lossless)
-                .output(self.output.mode());
+                .output(self.output.mode(input));
+            let process = match input {
+                ProgramInput::Inherited => {
+                    let keyboard = keyboard.clone();
+                    process.on_pty_input(move |input| keyboard.pass_on(input))
+                }
+                _ => process,
+            };
             let (terminal, id) = (Arc::clone(terminal), id.clone());
             builder = builder.process(if self.prefixes {
                 process.tee(move || {
@@ -217,12 +229,26 @@ impl Job<'_> {
             });
         }
         let (quiet, started) = (self.quiet, Arc::clone(&self.started));
+        let keyboard = keyboard.clone();
+        let reads = |id: &&ProcessId| {
+            self.ownership.input(id, !self.prefixes) == ProgramInput::Inherited
+        };
+        let reader = self.processes.iter().map(|(id, _)| id).find(reads).cloned();
         let programs: HashMap<_, _> = self.processes.iter().cloned().collect();
         builder.on_event(move |id, event| {
             started.fetch_or(
                 matches!(event, SupervisorEvent::Started { .. }),
                 Ordering::Relaxed,
             );
+            if let SupervisorEvent::Ended { report } = &event
+                && reader.as_ref() == Some(id)
+                && keyboard.take_back()
+                && report.status != Status::Stopped
+            {
+                // The command had the terminal to itself. Without that, the same Ctrl-C would have
+                // come to this program too, and nothing would start again.
+                let _ = kill_process(getpid(), rustix::process::Signal::INT);
+            }
             if let SupervisorEvent::Ended { report } = &event
                 && let Some(program) = programs.get(id)
                 && let Some(fault) = script_fault(program, report)

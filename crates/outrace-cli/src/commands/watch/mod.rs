@@ -14,6 +14,7 @@ use std::pin::pin;
 
 use clap::Args;
 use outrace::client::{DisconnectReason, Event, WatchError, Watcher};
+use signal_hook::consts::SIGINT;
 
 use self::address::{DEFAULT_URL, is_address, websocket_url};
 use self::catch_up::{CatchUp, Step};

@@ -3,6 +3,7 @@
 #![cfg(target_os = "linux")]
 
 use std::net::TcpStream;
+use std::os::unix::process::ExitStatusExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;

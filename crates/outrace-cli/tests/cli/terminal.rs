@@ -1,5 +1,6 @@
 //! `outrace run`: the order of both streams, terminals for the processes, and terminals to run in.
 
+use std::os::unix::process::ExitStatusExt;
 use std::process::Stdio;
 
 use outrace_testkit::{JsonClient, Scratch, Terminal, bounded, eventually};
@@ -274,6 +275,60 @@ async fn a_command_in_a_terminal_of_its_own_gets_the_keys_and_the_mode_comes_bac
         assert_eq!(terminal.ended().await.code(), Some(4));
         assert!(terminal.shown().contains("caught"));
         assert!(terminal.echoes(), "the mode is as before");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn each_run_in_a_terminal_of_its_own_gets_the_keys_until_ctrl_c() {
+    bounded(async {
+        let script = "test -t 0 && echo reads; read line; echo got $line; read more; exit 3";
+        let named = format!("it={script}");
+        for (options, commands) in [
+            (&["--control"][..], &["--", "sh", "-c", script][..]),
+            (&["--stdin", "it"], &[&named, "other=sleep 1000"]),
+        ] {
+            let options = [
+                &["--pty", "--restart", "always", "--restart-delay", "1ms"],
+                options,
+            ]
+            .concat();
+            let mut terminal = in_terminal(&options, commands);
+            for run in 1..=2 {
+                let count = |text: &str| terminal.shown().matches(text).count();
+                eventually(|| count("reads") == run).await;
+                let key = format!("key {run}\r");
+                terminal.type_text(&key);
+                terminal.until_shown(&format!("got key {run}")).await;
+                if run == 1 {
+                    terminal.type_text("end\r");
+                }
+            }
+            terminal.type_text("\x03");
+            let ended = terminal.ended().await;
+            assert_eq!(ended.signal(), Some(Signal::INT.as_raw()), "{commands:?}");
+            assert!(terminal.echoes(), "the mode is as before");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_script_in_the_background_gives_a_command_a_terminal_whose_ctrl_c_works() {
+    bounded(async {
+        // Such a script has its background jobs ignore SIGINT and SIGQUIT.
+        let script = format!(
+            "{PATH} run --quiet --listen 127.0.0.1:0 --pty -- \
+             grep SigIgn: /proc/self/status & wait"
+        );
+        let output = tokio::process::Command::new("sh")
+            .args(["-c", &script])
+            .output()
+            .await
+            .unwrap();
+        let shown = String::from_utf8(output.stdout).unwrap();
+        let (_, ignored) = shown.trim().split_once('\t').unwrap();
+        assert_eq!(u64::from_str_radix(ignored, 16).unwrap() & 0b110, 0);
     })
     .await;
 }

@@ -6,10 +6,12 @@
 
 use std::io::{self, IsTerminal};
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use outrace::process::PtyInput;
+use rustix::process::kill_current_process_group;
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
 use tokio::io::unix::AsyncFd;
 use tokio::io::{AsyncWriteExt, Interest};
@@ -38,7 +40,11 @@ pub(super) fn has_keyboard() -> bool {
 
 /// The place of a keyboard that is passed on to one run of a command after the other.
 #[derive(Clone, Default)]
-pub(super) struct KeyboardSlot(Arc<Mutex<Option<Keyboard>>>);
+pub(super) struct KeyboardSlot {
+    keyboard: Arc<Mutex<Option<Keyboard>>>,
+    /// Relaxed: it publishes no other data.
+    is_interrupted: Arc<AtomicBool>,
+}
 
 impl KeyboardSlot {
     /// Begins to pass keys on to a run.
@@ -51,16 +57,34 @@ impl KeyboardSlot {
         }
     }
 
-    /// Passes no more keys on, and gives the terminal its former mode back. Returns whether the last
-    /// key was a Ctrl-C, a short time ago.
-    pub(super) fn take_back(&self) -> bool {
-        self.slot()
-            .take()
-            .is_some_and(|keyboard| keyboard.interrupts.is_recent())
+    /// Passes no more keys on, and gives the terminal its former mode back.
+    pub(super) fn take_back(&self) {
+        self.slot().take();
+    }
+
+    /// Like [`take_back`](Self::take_back), after the end of a run. Returns whether the last key was a
+    /// Ctrl-C, a short time ago.
+    pub(super) fn take_back_at_end(&self) -> bool {
+        let keyboard = self.slot().take();
+        let is_interrupted = keyboard.is_some_and(|keyboard| keyboard.interrupts.is_recent());
+        self.is_interrupted
+            .fetch_or(is_interrupted, Ordering::Relaxed);
+        is_interrupted
+    }
+
+    /// Sends the Ctrl-C that has ended the command to our process group, if there was one. The
+    /// command had the terminal to itself, and a script around this program has to hear of it too.
+    ///
+    /// It must be the last thing that the program does, since it gets the signal as well.
+    pub(super) fn share_interrupt(&self) {
+        if self.is_interrupted.load(Ordering::Relaxed) && in_foreground() {
+            // Fails only if the system refuses it.
+            let _ = kill_current_process_group(rustix::process::Signal::INT);
+        }
     }
 
     fn slot(&self) -> MutexGuard<'_, Option<Keyboard>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.keyboard.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

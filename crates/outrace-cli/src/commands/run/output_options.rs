@@ -78,7 +78,6 @@ impl OutputConnection {
             _ => Ok(None),
         }
     }
-
 }
 
 /// Returns whether standard output and standard error of this program are one terminal, pipe or

@@ -109,7 +109,8 @@ impl Run {
         let Watched {
             signal, hurried, ..
         } = watched;
-        keyboard.take_back();
+        let is_interrupted = keyboard.take_back_at_end();
+        let signal = signal.or(is_interrupted.then(|| Signal::Interrupt.into()));
         drop(resizing);
         if self.stay && signal.is_none() {
             if !self.quiet
@@ -132,6 +133,7 @@ impl Run {
         }
         descendants.disown();
         let code = report.map_or(1, |report| exit_code(&report));
+        keyboard.share_interrupt();
         Ok(Exit::of_commands(code, signal))
     }
 }

@@ -693,3 +693,17 @@ async fn a_ctrl_c_that_a_wrapper_passes_on_counts_once_and_a_later_one_hurries()
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_signal_in_the_pause_before_a_restart_ends_outrace_by_it() {
+    bounded(async {
+        for command in [&["--", "false"][..], &["a=exit 3", "b=sleep 1000"]] {
+            let options = ["run", "--restart", "always", "--restart-delay", "1h"];
+            let mut server = Outrace::serving(&[&options, command].concat()).await;
+            server.complaint_with("starts again in").await;
+            server.signal(Signal::INT);
+            assert_eq!(ended(&mut server).await.signal(), Some(2), "{command:?}");
+        }
+    })
+    .await;
+}

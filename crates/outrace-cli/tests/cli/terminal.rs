@@ -314,6 +314,26 @@ async fn each_run_in_a_terminal_of_its_own_gets_the_keys_until_ctrl_c() {
 }
 
 #[tokio::test]
+async fn ctrl_c_to_a_command_in_a_terminal_of_its_own_ends_the_loop_around_it() {
+    bounded(async {
+        for options in ["--pty", "--pty --restart always"] {
+            let script = format!(
+                "for i in 1 2 3; do echo round $i; {PATH} run --quiet --listen 127.0.0.1:0 \
+                 {options} -- sh -c 'echo ready; exec sleep 1000'; done; echo on"
+            );
+            let mut terminal = Terminal::start(80, 24, &["bash", "-c", &script]);
+            terminal.until_shown("ready").await;
+            eventually(|| !terminal.echoes()).await;
+            terminal.type_text("\x03");
+            let ended = terminal.ended().await.signal();
+            assert_eq!(ended, Some(Signal::INT.as_raw()), "{options}");
+            assert!(!terminal.shown().contains("round 2"), "{options}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_script_in_the_background_gives_a_command_a_terminal_whose_ctrl_c_works() {
     bounded(async {
         // Such a script has its background jobs ignore SIGINT and SIGQUIT.

@@ -138,16 +138,16 @@ impl Connected {
 /// Makes the standard output of `command`, a terminal, the controlling terminal of the child, which
 /// leads a session.
 ///
-/// The child does not ignore the signals of its terminal. A script ignores SIGINT and SIGQUIT for its
-/// background jobs, since the keys of the script's terminal are not for them, and an ignored signal
-/// would stay ignored in the child.
+/// The child does not ignore the signals of its terminal. A script ignores SIGINT and SIGQUIT for
+/// its background jobs, since the keys of the script's terminal are not for them, and an ignored
+/// signal would stay ignored in the child.
 fn control_terminal(command: &mut Command) {
     if !has_term(command) {
         command.env("TERM", DEFAULT_TERM);
     }
     // SAFETY: between `fork` and `exec` the closure only makes system calls, which are
-    // async-signal-safe. It allocates nothing and takes no lock. Without a handler, `signal` installs
-    // no code that could run.
+    // async-signal-safe. It allocates nothing and takes no lock. Without a handler, `signal`
+    // installs no code that could run.
     unsafe {
         command.pre_exec(|| {
             for signal in TERMINAL_SIGNALS {

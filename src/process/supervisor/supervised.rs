@@ -136,8 +136,8 @@ impl Supervised {
     /// [`SupervisorEvent::Started`](super::SupervisorEvent::Started). There is one in a
     /// [`Pty::with_stdin`](crate::process::Pty::with_stdin). See [`Process::take_pty_input`].
     ///
-    /// Without this, nothing is ever typed. The function is called by a task of the runtime, and must
-    /// not block.
+    /// Without this, nothing is ever typed. The function is called by a task of the runtime, and
+    /// must not block.
     #[must_use]
     pub fn on_pty_input(mut self, receive: impl Fn(PtyInput) + Send + Sync + 'static) -> Self {
         self.input_receiver = Some(Arc::new(receive));

@@ -62,8 +62,8 @@ impl KeyboardSlot {
         self.slot().take();
     }
 
-    /// Like [`take_back`](Self::take_back), after the end of a run. Returns whether the last key was a
-    /// Ctrl-C, a short time ago.
+    /// Like [`take_back`](Self::take_back), after the end of a run. Returns whether the last
+    /// key was a Ctrl-C, a short time ago.
     pub(super) fn take_back_at_end(&self) -> bool {
         let keyboard = self.slot().take();
         let is_interrupted = keyboard.is_some_and(|keyboard| keyboard.interrupts.is_recent());

@@ -6,6 +6,9 @@ use crate::output;
 use crate::signals::EndSignal;
 
 /// How the program ends when it has done its job.
+///
+/// A shell leaves its loop at Ctrl-C only if the program in it was ended by the signal. It goes on
+/// after an exit code, even after 130.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Exit {
     Code(u8),
@@ -16,9 +19,6 @@ pub(crate) enum Exit {
 impl Exit {
     /// Returns the end of a program that ran commands: by the signal that has ended it and them, or
     /// with the code of a command that had one of its own.
-    ///
-    /// A shell leaves its loop at Ctrl-C only if the program in it was ended by the signal. It goes
-    /// on after an exit code, even after 130.
     pub(crate) fn of_commands(code: u8, ended_by: Option<EndSignal>) -> Self {
         match ended_by {
             Some(signal)
@@ -29,6 +29,16 @@ impl Exit {
             }
             _ => Self::Code(code),
         }
+    }
+
+    /// Ends the program at once.
+    pub(crate) fn end(self) -> ! {
+        self.finish();
+        // Process 1 of a container has outlived the signal.
+        std::process::exit(match self {
+            Self::Code(code) => code.into(),
+            Self::Signal(number) => 128 + number,
+        })
     }
 
     /// Ends the program by its signal, or returns its code. Everything else must be done before.
@@ -45,6 +55,12 @@ impl Exit {
                 ExitCode::from(code)
             }
         }
+    }
+}
+
+impl From<EndSignal> for Exit {
+    fn from(signal: EndSignal) -> Self {
+        Self::Signal(signal.number())
     }
 }
 

@@ -103,9 +103,9 @@ fn start(command: Command) -> Result<Exit, Failure> {
     let code = runtime.block_on(async {
         match command {
             Command::Run(run) => run.start().await,
-            Command::Pipe(pipe) => pipe.start().await.map(Exit::from),
-            Command::Tail(tail) => tail.start().await.map(Exit::from),
-            Command::Serve(serve) => serve.start().await.map(Exit::from),
+            Command::Pipe(pipe) => pipe.start().await,
+            Command::Tail(tail) => tail.start().await,
+            Command::Serve(serve) => serve.start().await,
             Command::Watch(watch) => watch.start().await.map(Exit::from),
             Command::Load(_)
             | Command::Guard(_)

@@ -181,11 +181,6 @@ fn reload_on_hangup(
     }))
 }
 
-/// Returns the exit code after a signal, as shells report it: 128 + the signal.
-pub(crate) fn signal_exit_code(signal: EndSignal) -> u8 {
-    u8::try_from(128 + signal.number()).unwrap_or(255)
-}
-
 fn refused(listen: &str, error: &io::Error) -> Failure {
     let advice = match error.kind() {
         io::ErrorKind::AddrInUse => {

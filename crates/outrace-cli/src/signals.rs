@@ -7,6 +7,9 @@ use std::time::{Duration, Instant};
 
 use outrace::process::Signal;
 use rustix::process::Signal as Native;
+use signal_hook::consts::{SIGBUS, SIGSEGV};
+use signal_hook::low_level::{abort, emulate_default_handler};
+use signal_hook_registry::register_signal_unchecked;
 use tokio::signal::unix::{self, SignalKind};
 
 use crate::failure::Failure;
@@ -99,7 +102,7 @@ pub(crate) struct Signals {
 }
 
 impl Signals {
-    /// Begins to listen to SIGINT and SIGTERM.
+    /// Begins to listen to SIGINT and SIGTERM. Faults end the program at once.
     pub(crate) fn listen() -> Result<Self, Failure> {
         let mut signals = Self {
             listened: Vec::new(),
@@ -108,6 +111,7 @@ impl Signals {
             interrupted: None,
             merges_interrupts: false,
         };
+        Self::end_at_faults()?;
         signals.add(Native::INT.as_raw())?;
         signals.add(Native::TERM.as_raw())?;
         Ok(signals)
@@ -128,6 +132,27 @@ impl Signals {
             }
         }
         Ok(signals)
+    }
+
+    /// Lets SIGSEGV and SIGBUS end the program at once, as every other signal of a fault does.
+    ///
+    /// The standard library watches them for a stack overflow, and lets the first one that is sent
+    /// by another process pass. Commands would go on, without the care of this program. A stack
+    /// overflow still ends the program, without a message.
+    fn end_at_faults() -> Result<(), Failure> {
+        for signal in [SIGSEGV, SIGBUS] {
+            // SAFETY: the action only calls a function that is safe in a signal handler. It never
+            // returns, so the faulty instruction is not run again.
+            let registered = unsafe {
+                register_signal_unchecked(signal, move || {
+                    let _ = emulate_default_handler(signal);
+                    abort();
+                })
+            };
+            registered
+                .map_err(|error| Failure::new(1, format!("cannot listen for signals: {error}")))?;
+        }
+        Ok(())
     }
 
     /// Also receives Ctrl-Z, which else suspends this program alone.

@@ -228,8 +228,9 @@ impl AsyncRead for PtyOutput {
 
 /// The keyboard of a process's terminal: what is written here is typed there.
 ///
-/// A control character has its effect, so `\x03` is Ctrl-C, and `\x04` at the start of a line ends
-/// the input. Dropping this types nothing. A shutdown has no effect.
+/// A control character has its effect. `\x03` is Ctrl-C, which also discards output that was not
+/// read yet, unless the terminal is set to `noflsh`. `\x04` at the start of a line ends the input.
+/// Dropping this types nothing. A shutdown has no effect.
 #[derive(Debug)]
 pub struct PtyInput {
     terminal: AsyncFd<OwnedFd>,

@@ -34,6 +34,15 @@ pub(super) enum ChildOutput {
     Split(OutputPipe, OutputPipe),
 }
 
+/// The signals that a terminal sends for its keys and its job control.
+const TERMINAL_SIGNALS: [libc::c_int; 5] = [
+    libc::SIGINT,
+    libc::SIGQUIT,
+    libc::SIGTSTP,
+    libc::SIGTTIN,
+    libc::SIGTTOU,
+];
+
 /// Starts `command` with its output connected as `mode` says. With `own_group`, the child leads a
 /// process group of its own; with a pseudo-terminal it always does. With `end_with_parent`, it ends
 /// with this process. Standard input stays as `command` says, unless it is to be the
@@ -128,14 +137,22 @@ impl Connected {
 
 /// Makes the standard output of `command`, a terminal, the controlling terminal of the child, which
 /// leads a session.
+///
+/// The child does not ignore the signals of its terminal. A script ignores SIGINT and SIGQUIT for
+/// its background jobs, since the keys of the script's terminal are not for them, and an ignored
+/// signal would stay ignored in the child.
 fn control_terminal(command: &mut Command) {
     if !has_term(command) {
         command.env("TERM", DEFAULT_TERM);
     }
-    // SAFETY: between `fork` and `exec` the closure only makes two system calls, which are
-    // async-signal-safe. It allocates nothing and takes no lock.
+    // SAFETY: between `fork` and `exec` the closure only makes system calls, which are
+    // async-signal-safe. It allocates nothing and takes no lock. Without a handler, `signal`
+    // installs no code that could run.
     unsafe {
         command.pre_exec(|| {
+            for signal in TERMINAL_SIGNALS {
+                libc::signal(signal, libc::SIG_DFL);
+            }
             rustix::process::setsid()?;
             // Standard output is the terminal by now. The session has no controlling terminal yet.
             rustix::process::ioctl_tiocsctty(rustix::stdio::stdout())?;

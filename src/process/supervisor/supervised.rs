@@ -10,9 +10,10 @@ use super::task::SupervisorSettings;
 use super::{Program, Restart, RestartDelay};
 use crate::message::{NameError, ProcessId};
 use crate::process::child::OutputSink;
-use crate::process::{OutputMode, Spawn};
+use crate::process::{OutputMode, Process, PtyInput, Spawn};
 
 type SinkFactory = dyn Fn() -> (OutputSink, OutputSink) + Send + Sync;
+type InputReceiver = dyn Fn(PtyInput) + Send + Sync;
 
 /// A process for a [`Supervisor`](super::Supervisor): its id, its program, when it starts and
 /// whether it is restarted.
@@ -38,6 +39,7 @@ pub struct Supervised {
     wait_limit: Option<Duration>,
     output: OutputMode,
     sinks: Option<Arc<SinkFactory>>,
+    input_receiver: Option<Arc<InputReceiver>>,
 }
 
 impl Supervised {
@@ -57,6 +59,7 @@ impl Supervised {
             wait_limit: None,
             output: OutputMode::Auto,
             sinks: None,
+            input_receiver: None,
         })
     }
 
@@ -129,6 +132,18 @@ impl Supervised {
         self
     }
 
+    /// Sets the function that gets the keyboard of each run, before
+    /// [`SupervisorEvent::Started`](super::SupervisorEvent::Started). There is one in a
+    /// [`Pty::with_stdin`](crate::process::Pty::with_stdin). See [`Process::take_pty_input`].
+    ///
+    /// Without this, nothing is ever typed. The function is called by a task of the runtime, and
+    /// must not block.
+    #[must_use]
+    pub fn on_pty_input(mut self, receive: impl Fn(PtyInput) + Send + Sync + 'static) -> Self {
+        self.input_receiver = Some(Arc::new(receive));
+        self
+    }
+
     /// Returns the id of the process.
     pub fn id(&self) -> &ProcessId {
         &self.id
@@ -151,6 +166,17 @@ impl Supervised {
                 spawn.tee(stdout, stderr)
             }
             None => spawn,
+        }
+    }
+}
+
+impl Supervised {
+    /// Hands the keyboard of a run over.
+    pub(super) fn hand_over_input(&self, process: &mut Process) {
+        if let Some(receive) = &self.input_receiver
+            && let Some(input) = process.take_pty_input()
+        {
+            receive(input);
         }
     }
 }

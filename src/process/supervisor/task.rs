@@ -101,7 +101,8 @@ impl ProcessTask {
         let spawned = self.plan.spawn(&self.settings).start(&self.hub);
         let began = Instant::now();
         match spawned {
-            Ok(process) => {
+            Ok(mut process) => {
+                self.plan.hand_over_input(&mut process);
                 self.update(|entry| {
                     entry.info.status = Status::Running;
                     entry.info.code = 0;

@@ -5,10 +5,11 @@ use outrace::process::{LinePublisher, LineSender};
 use outrace::{ChannelName, ProcessId, Status};
 
 use crate::console::notice;
+use crate::exit::Exit;
 use crate::failure::{Failure, plain};
 use crate::flags::{LosslessOption, ServerOptions};
 use crate::output::Output;
-use crate::server::{Server, signal_exit_code};
+use crate::server::Server;
 use crate::signals::Signals;
 use crate::stdin::{self, End};
 
@@ -40,7 +41,7 @@ pub(crate) struct Pipe {
 }
 
 impl Pipe {
-    pub(crate) async fn start(self) -> Result<u8, Failure> {
+    pub(crate) async fn start(self) -> Result<Exit, Failure> {
         let id = ProcessId::parse(&self.id).map_err(Failure::usage)?;
         let mut signals = Signals::listen()?;
         let channel = ChannelName::process(&id);
@@ -85,6 +86,6 @@ impl Pipe {
                 format!("cannot read standard input: {}", plain(&error)),
             )
         })?;
-        Ok(cut.map_or(code, signal_exit_code))
+        Ok(cut.map_or(Exit::Code(code), Exit::from))
     }
 }

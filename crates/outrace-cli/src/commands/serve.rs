@@ -2,9 +2,10 @@
 
 use clap::Args;
 
+use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::flags::{DEFAULT_ADDRESS, JoinOptions, ServerOptions};
-use crate::server::{Server, signal_exit_code};
+use crate::server::Server;
 use crate::signals::Signals;
 
 #[derive(Args)]
@@ -21,8 +22,8 @@ pub(crate) struct Serve {
 }
 
 impl Serve {
-    /// Serves until a signal. A second signal ends the program at once.
-    pub(crate) async fn start(mut self) -> Result<u8, Failure> {
+    /// Serves until a signal. A second signal ends the program at once, by that signal.
+    pub(crate) async fn start(mut self) -> Result<Exit, Failure> {
         let mut signals = Signals::listen()?;
         // Programs that publish know the address: another port would be of no use to them.
         self.server
@@ -34,6 +35,6 @@ impl Serve {
         Ok(server
             .shut_down(&mut signals)
             .await
-            .map_or(0, signal_exit_code))
+            .map_or(Exit::Code(0), Exit::from))
     }
 }

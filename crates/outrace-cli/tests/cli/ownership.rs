@@ -331,7 +331,8 @@ async fn what_a_run_has_left_behind_ends_before_the_restart() {
         // The second run tells the state of the daemon that the first one has started.
         let (daemon, path) = (family.sleeper("daemon"), family.scratch.path("daemon"));
         let script = format!(
-            "if [ -e {path} ]; then [ -e /proc/$(cat {path}) ] && echo runs || echo gone; exit 0; fi; \
+            "if [ -e {path} ]; then grep -qs 'State:.[^ZX]' /proc/$(cat {path})/status \
+             && echo runs || echo gone; exit 0; fi; \
              (setsid {daemon} > /dev/null 2>&1 &); while [ ! -e {path} ]; do sleep 0.01; done; exit 1"
         );
         let arguments = [
@@ -687,6 +688,43 @@ async fn a_ctrl_c_that_a_wrapper_passes_on_counts_once_and_a_later_one_hurries()
         sleep(Duration::from_millis(350)).await;
         server.signal(Signal::INT);
         assert_eq!(server.code().await, Some(137));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_fault_that_another_process_sends_ends_outrace_and_all_it_has_started() {
+    bounded(async {
+        for signal in [Signal::SEGV, Signal::BUS, Signal::ILL, Signal::FPE] {
+            let family = Family::new();
+            let script = format!(
+                "setsid {} & exec {}",
+                family.sleeper("session"),
+                family.sleeper("leader")
+            );
+            let mut server = Outrace::serving(&["run", "--", "sh", "-c", &script]).await;
+            for name in ["session", "leader"] {
+                family.pid(name).await;
+            }
+            // The standard library lets the first SIGSEGV or SIGBUS pass.
+            server.signal(signal);
+            assert_eq!(ended(&mut server).await.signal(), Some(signal.as_raw()));
+            family.gone(&["session", "leader"]).await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_signal_in_the_pause_before_a_restart_ends_outrace_by_it() {
+    bounded(async {
+        for command in [&["--", "false"][..], &["a=exit 3", "b=sleep 1000"]] {
+            let options = ["run", "--restart", "always", "--restart-delay", "1h"];
+            let mut server = Outrace::serving(&[&options, command].concat()).await;
+            server.complaint_with("starts again in").await;
+            server.signal(Signal::INT);
+            assert_eq!(ended(&mut server).await.signal(), Some(2), "{command:?}");
+        }
     })
     .await;
 }

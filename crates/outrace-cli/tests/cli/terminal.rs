@@ -1,5 +1,6 @@
 //! `outrace run`: the order of both streams, terminals for the processes, and terminals to run in.
 
+use std::os::unix::process::ExitStatusExt;
 use std::process::Stdio;
 
 use outrace_testkit::{JsonClient, Scratch, Terminal, bounded, eventually};
@@ -258,7 +259,8 @@ async fn the_processes_terminals_have_the_size_of_the_terminal_and_follow_it() {
 #[tokio::test]
 async fn a_command_in_a_terminal_of_its_own_gets_the_keys_and_the_mode_comes_back() {
     bounded(async {
-        let script = "test -t 0 && echo reads; stty -echo; echo ready; read line; \
+        // `noflsh`: else the system may discard what the trap writes with what Ctrl-C discards.
+        let script = "test -t 0 && echo reads; stty -echo noflsh; echo ready; read line; \
                       echo got $line; trap 'echo caught; exit 4' INT; echo set; \
                       while :; do sleep 0.02; done";
         let mut terminal = in_terminal(&["--pty"], &["--", "sh", "-c", script]);
@@ -273,6 +275,88 @@ async fn a_command_in_a_terminal_of_its_own_gets_the_keys_and_the_mode_comes_bac
         assert_eq!(terminal.ended().await.code(), Some(4));
         assert!(terminal.shown().contains("caught"));
         assert!(terminal.echoes(), "the mode is as before");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn each_run_in_a_terminal_of_its_own_gets_the_keys_until_ctrl_c() {
+    bounded(async {
+        let script = "test -t 0 && echo reads; read line; echo got $line; read more; exit 3";
+        let named = format!("it={script}");
+        for (options, commands) in [
+            (&["--control"][..], &["--", "sh", "-c", script][..]),
+            (&["--stdin", "it"], &[&named, "other=sleep 1000"]),
+        ] {
+            let options = [
+                &["--pty", "--restart", "always", "--restart-delay", "1ms"],
+                options,
+            ]
+            .concat();
+            let mut terminal = in_terminal(&options, commands);
+            for run in 1..=2 {
+                let count = |text: &str| terminal.shown().matches(text).count();
+                eventually(|| count("reads") == run).await;
+                let key = format!("key {run}\r");
+                terminal.type_text(&key);
+                terminal.until_shown(&format!("got key {run}")).await;
+                if run == 1 {
+                    terminal.type_text("end\r");
+                }
+            }
+            terminal.type_text("\x03");
+            let ended = terminal.ended().await;
+            assert_eq!(ended.signal(), Some(Signal::INT.as_raw()), "{commands:?}");
+            assert!(terminal.echoes(), "the mode is as before");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn ctrl_c_to_a_command_in_a_terminal_of_its_own_ends_the_loop_around_it() {
+    bounded(async {
+        for options in ["--pty", "--pty --restart always"] {
+            let script = format!(
+                "for i in 1 2 3; do echo round $i; {PATH} run --quiet --listen 127.0.0.1:0 \
+                 {options} -- sh -c 'echo ready; exec sleep 1000'; done; echo on"
+            );
+            let mut terminal = Terminal::start(80, 24, &["bash", "-c", &script]);
+            terminal.until_shown("ready").await;
+            eventually(|| !terminal.echoes()).await;
+            terminal.type_text("\x03");
+            let ended = terminal.ended().await.signal();
+            assert_eq!(ended, Some(Signal::INT.as_raw()), "{options}");
+            assert!(!terminal.shown().contains("round 2"), "{options}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_command_in_a_terminal_of_its_own_ignores_none_of_that_terminals_signals() {
+    bounded(async {
+        let script = format!(
+            "trap '' INT QUIT TSTP TTIN TTOU; exec {PATH} run --quiet --listen 127.0.0.1:0 --pty \
+             -- grep SigIgn: /proc/self/status"
+        );
+        let output = tokio::process::Command::new("sh")
+            .args(["-c", &script])
+            .output()
+            .await
+            .unwrap();
+        let shown = String::from_utf8(output.stdout).unwrap();
+        let (_, ignored) = shown.trim().split_once('\t').unwrap();
+        let ignored = u64::from_str_radix(ignored, 16).unwrap();
+        let ignores = |signal: &Signal| ignored >> (signal.as_raw() - 1) & 1 == 1;
+        let of_terminal = [
+            Signal::INT,
+            Signal::QUIT,
+            Signal::TSTP,
+            Signal::TTIN,
+            Signal::TTOU,
+        ];
+        assert!(!of_terminal.iter().any(ignores), "{shown}");
     })
     .await;
 }

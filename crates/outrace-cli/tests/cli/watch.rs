@@ -1,6 +1,7 @@
 //! `outrace watch`.
 
 use std::net::SocketAddr;
+use std::os::unix::process::ExitStatusExt;
 use std::time::Duration;
 
 use outrace::Hub;
@@ -288,13 +289,14 @@ async fn a_reader_that_closes_the_pipe_ends_the_watcher_quietly() {
 }
 
 #[tokio::test]
-async fn ctrl_c_ends_the_watcher_with_130() {
+async fn ctrl_c_ends_the_watcher_by_the_signal() {
     bounded(async {
         let hub = Hub::new();
         let mut watcher = Outrace::start(&["watch", &serve(&hub).await, "process:a"]);
         subscribed(&hub, "process:a").await;
         watcher.signal(Signal::INT);
-        assert_eq!(watcher.code().await, Some(130));
+        let ended = watcher.child.wait().await.unwrap().signal();
+        assert_eq!(ended, Some(Signal::INT.as_raw()));
     })
     .await;
 }

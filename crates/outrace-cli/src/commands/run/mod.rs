@@ -178,7 +178,7 @@ impl Run {
         let job = Job {
             processes,
             prefixes,
-            output: self.output.connection(false),
+            output: self.output.connection(),
             supervision: &self.supervision,
             ownership: &self.ownership,
             server: &self.server,

@@ -3,19 +3,18 @@
 use std::os::fd::AsFd;
 
 use clap::Args;
-use outrace::process::{OutputMode, Process, Pty};
+use outrace::process::{OutputMode, ProgramInput, Pty};
 
-use super::keyboard::{Keyboard, has_keyboard};
+use super::keyboard::has_keyboard;
 use super::window::{Resizing, window_size};
-use crate::console::notice;
 use crate::failure::Failure;
 
 #[derive(Args)]
 #[command(next_help_heading = "Output")]
 pub(crate) struct OutputOptions {
     /// Give each process a terminal, so that it writes each line at once, and in color. Everything
-    /// goes to standard output. The terminal has the size of this one, or 120 x 40. A single
-    /// command also gets the keyboard
+    /// goes to standard output. The terminal has the size of this one, or 120 x 40. The
+    /// command that reads standard input also gets the keyboard
     #[arg(long, conflicts_with_all = ["split", "merge"])]
     pty: bool,
 
@@ -33,16 +32,10 @@ pub(crate) struct OutputOptions {
 }
 
 impl OutputOptions {
-    /// Decides how the output is connected. With `takes_keyboard`, a terminal of a process is its
-    /// standard input too if there is a keyboard.
-    pub(super) fn connection(&self, takes_keyboard: bool) -> OutputConnection {
+    /// Decides how the output is connected.
+    pub(super) fn connection(&self) -> OutputConnection {
         if self.pty {
-            let terminal = Pty::new(window_size());
-            return OutputConnection::Pty(if takes_keyboard && has_keyboard() {
-                terminal.with_stdin()
-            } else {
-                terminal
-            });
+            return OutputConnection::Pty(Pty::new(window_size()));
         }
         if self.split || !self.merge && !have_one_destination() {
             OutputConnection::Split
@@ -60,8 +53,13 @@ pub(super) enum OutputConnection {
 }
 
 impl OutputConnection {
-    pub(super) fn mode(&self) -> OutputMode {
+    /// Returns the mode of a process with this input. If it reads our standard input and that is a
+    /// keyboard, its own terminal is its standard input too.
+    pub(super) fn mode(&self, input: ProgramInput) -> OutputMode {
         match self {
+            Self::Pty(terminal) if input == ProgramInput::Inherited && has_keyboard() => {
+                OutputMode::Pty(terminal.clone().with_stdin())
+            }
             Self::Split => OutputMode::Split,
             Self::Merged => OutputMode::Merged,
             Self::Pty(terminal) => OutputMode::Pty(terminal.clone()),
@@ -79,14 +77,6 @@ impl OutputConnection {
             Self::Pty(terminal) => Resizing::start(terminal.clone()).map(Some),
             _ => Ok(None),
         }
-    }
-
-    /// Passes the keyboard on to a process whose terminal is its standard input.
-    pub(super) fn pass_keyboard(process: &mut Process) -> Option<Keyboard> {
-        let passed = process.take_pty_input().map(Keyboard::pass_on)?;
-        passed
-            .inspect_err(|error| notice!("cannot read the terminal: {error}"))
-            .ok()
     }
 }
 

@@ -8,7 +8,7 @@ use outrace::{ChannelName, ProcessId};
 
 use super::Run;
 use super::env_file::Variable;
-use super::output_options::OutputConnection;
+use super::keyboard::KeyboardSlot;
 use super::ownership::{Descendants, Grace, shares_our_group, suspension_text, unstopped_text};
 use super::script_fault::script_fault;
 use crate::console::notice;
@@ -47,7 +47,7 @@ impl Run {
             program = program.env(name, value);
         }
         let script = program.clone();
-        let output = self.output.connection(true);
+        let output = self.output.connection();
         let resizing = output.follow_window()?;
         // A command with a terminal of its own gets the keys through that.
         let shares_group = shares_our_group(input) && !output.is_pty();
@@ -63,7 +63,7 @@ impl Run {
                         OutputSink::new(Output::stderr()),
                     )
                     .script(move || script.script_command())
-                    .output(output.mode())
+                    .output(output.mode(input))
                     .own_group(!shares_group)
                     .end_with_parent(true)
                     .lossless(self.lossless.limit)
@@ -76,7 +76,10 @@ impl Run {
                 return Err(not_started(&error));
             }
         };
-        let keyboard = OutputConnection::pass_keyboard(&mut process);
+        let keyboard = KeyboardSlot::default();
+        if let Some(input) = process.take_pty_input() {
+            keyboard.pass_on(input);
+        }
         let mut watched = Watched {
             process: &process,
             signals: &mut signals,
@@ -106,7 +109,9 @@ impl Run {
         let Watched {
             signal, hurried, ..
         } = watched;
-        drop((keyboard, resizing));
+        let is_interrupted = keyboard.take_back_at_end();
+        let signal = signal.or(is_interrupted.then(|| Signal::Interrupt.into()));
+        drop(resizing);
         if self.stay && signal.is_none() {
             if !self.quiet
                 && let Some(report) = &report
@@ -128,6 +133,7 @@ impl Run {
         }
         descendants.disown();
         let code = report.map_or(1, |report| exit_code(&report));
+        keyboard.share_interrupt();
         Ok(Exit::of_commands(code, signal))
     }
 }

@@ -7,15 +7,17 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use outrace::process::{
-    ProcessInfo, Program, Restart, RestartDelay, Signal, Supervised, Supervisor, SupervisorBuilder,
-    SupervisorEvent,
+    ProcessInfo, Program, ProgramInput, Restart, RestartDelay, Signal, Supervised, Supervisor,
+    SupervisorBuilder, SupervisorEvent,
 };
 use outrace::server::Processes;
 use outrace::{ChannelName, ProcessId, Status};
+use rustix::process::{getpid, kill_process};
 use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
 
+use super::keyboard::KeyboardSlot;
 use super::output_options::OutputConnection;
 use super::ownership::{
     Descendants, Grace, Ownership, shares_our_group, suspension_text, unstopped_text,
@@ -99,6 +101,24 @@ impl Supervision {
     }
 }
 
+/// The end of all processes.
+#[derive(Default)]
+struct End {
+    /// The first signal that asked for it.
+    signal: Option<EndSignal>,
+    /// Whether there was a second one.
+    hurried: bool,
+    /// The processes that waited for a restart when the first signal came.
+    pausing: Vec<ProcessId>,
+}
+
+/// Returns the processes that wait for a restart.
+fn pausing(processes: &[ProcessInfo]) -> Vec<ProcessId> {
+    let pauses = |info: &&ProcessInfo| info.status.as_str() == "restarting";
+    let ids = processes.iter().filter(pauses);
+    ids.map(|info| info.id.clone()).collect()
+}
+
 impl Job<'_> {
     pub(crate) async fn start(self) -> Result<Exit, Failure> {
         let mut seen = HashSet::new();
@@ -122,7 +142,8 @@ impl Job<'_> {
         let shown = Arc::clone(&terminal);
         showing.spawn(async move { shown.show_unfinished().await });
         let _resizing = self.output.follow_window()?;
-        let builder = self.builder(&terminal, messages);
+        let keyboard = KeyboardSlot::default();
+        let builder = self.builder(&terminal, messages, &keyboard);
         let channels: Vec<_> = self
             .processes
             .iter()
@@ -141,11 +162,21 @@ impl Job<'_> {
         .await?;
         let supervisor = supervisor.expect("it was started when the server was");
         signals.hangup_reloads(server.reloads())?;
-        let (signal, hurried) = self.until_end(&supervisor, &mut signals).await;
+        let End {
+            signal,
+            hurried,
+            pausing,
+        } = self.until_end(&supervisor, &mut signals).await;
+        keyboard.take_back();
         let descendants = descendants.expect("they were owned when the server was started");
         let grace = Grace::new(self.grace.min(LAST_ORPHANS_LIMIT));
         descendants.end_orphans(grace.over()).await;
-        let failed = || supervisor.first_failure().map_or(0, |failed| failed.code);
+        // A process whose restart a signal has canceled has no code of its own.
+        let failure = supervisor
+            .first_failure()
+            .filter(|failure| !pausing.contains(&failure.id));
+        let is_canceled = failure.is_none() && !pausing.is_empty();
+        let failed = || failure.map_or(0, |failed| failed.code);
         let ended = supervisor
             .first_end()
             .filter(|_| self.supervision.stop_on_exit);
@@ -162,9 +193,10 @@ impl Job<'_> {
         drop(supervisor);
         let _ = timeout(LAST_MESSAGES_LIMIT, writing).await;
         descendants.disown();
+        keyboard.share_interrupt();
         match signal {
             // Nothing had a code of its own.
-            Some(signal) if !self.started.load(Ordering::Relaxed) => {
+            Some(signal) if is_canceled || !self.started.load(Ordering::Relaxed) => {
                 Ok(Exit::Signal(signal.number()))
             }
             _ => Ok(Exit::of_commands(code, signal)),
@@ -175,6 +207,7 @@ impl Job<'_> {
         &self,
         terminal: &Arc<Terminal>,
         messages: mpsc::UnboundedSender<String>,
+        keyboard: &KeyboardSlot,
     ) -> SupervisorBuilder {
         let width = self
             .processes
@@ -202,7 +235,14 @@ impl Job<'_> {
                 .restart(restart)
                 .restart_delay(RestartDelay::new(self.supervision.restart_delay))
                 .lossless(self.lossless)
-                .output(self.output.mode());
+                .output(self.output.mode(input));
+            let process = match input {
+                ProgramInput::Inherited => {
+                    let keyboard = keyboard.clone();
+                    process.on_pty_input(move |input| keyboard.pass_on(input))
+                }
+                _ => process,
+            };
             let (terminal, id) = (Arc::clone(terminal), id.clone());
             builder = builder.process(if self.prefixes {
                 process.tee(move || {
@@ -217,12 +257,25 @@ impl Job<'_> {
             });
         }
         let (quiet, started) = (self.quiet, Arc::clone(&self.started));
+        let keyboard = keyboard.clone();
+        let reads =
+            |id: &&ProcessId| self.ownership.input(id, !self.prefixes) == ProgramInput::Inherited;
+        let reader = self.processes.iter().map(|(id, _)| id).find(reads).cloned();
         let programs: HashMap<_, _> = self.processes.iter().cloned().collect();
         builder.on_event(move |id, event| {
             started.fetch_or(
                 matches!(event, SupervisorEvent::Started { .. }),
                 Ordering::Relaxed,
             );
+            if let SupervisorEvent::Ended { report } = &event
+                && reader.as_ref() == Some(id)
+                && keyboard.take_back_at_end()
+                && report.status != Status::Stopped
+            {
+                // The command had the terminal to itself. Without that, the same Ctrl-C would have
+                // come to this program too, and nothing would start again.
+                let _ = kill_process(getpid(), rustix::process::Signal::INT);
+            }
             if let SupervisorEvent::Ended { report } = &event
                 && let Some(program) = programs.get(id)
                 && let Some(fault) = script_fault(program, report)
@@ -237,18 +290,14 @@ impl Job<'_> {
     }
 
     /// Waits until no process runs any more. A signal stops all of them, and a second one kills
-    /// them. Returns the first one, and whether there was a second one.
-    async fn until_end(
-        &self,
-        supervisor: &Supervisor,
-        signals: &mut Signals,
-    ) -> (Option<EndSignal>, bool) {
-        let (mut ended_by, mut stays, mut hurried) = (None, false, false);
+    /// them.
+    async fn until_end(&self, supervisor: &Supervisor, signals: &mut Signals) -> End {
+        let (mut end, mut stays) = (End::default(), false);
         loop {
             tokio::select! {
                 () = self.ended(supervisor), if !stays => {
-                    if !self.stay || ended_by.is_some() {
-                        return (ended_by, hurried);
+                    if !self.stay || end.signal.is_some() {
+                        return end;
                     }
                     stays = true;
                     if !self.quiet {
@@ -267,12 +316,13 @@ impl Job<'_> {
                         Request::Pass(signal) => signal.into(),
                         Request::End(signal) => signal,
                     };
-                    if ended_by.is_some() {
+                    if end.signal.is_some() {
                         supervisor.kill();
-                        hurried = true;
+                        end.hurried = true;
                     } else {
+                        end.pausing = pausing(&supervisor.control().list());
                         supervisor.begin_stop(signal.first());
-                        (ended_by, stays) = (Some(signal), false);
+                        (end.signal, stays) = (Some(signal), false);
                     }
                 }
             }

@@ -19,9 +19,10 @@ use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::console::notice;
+use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::flags::{LosslessOption, ServerOptions};
-use crate::server::{Server, signal_exit_code};
+use crate::server::Server;
 use crate::signals::Signals;
 
 use begin::Begin;
@@ -81,8 +82,8 @@ pub(crate) struct TailFiles {
 
 impl TailFiles {
     /// Follows until a signal, or until all files are streams that have ended. A second signal ends
-    /// the program at once.
-    pub(crate) async fn start(self) -> Result<u8, Failure> {
+    /// the program at once, by that signal.
+    pub(crate) async fn start(self) -> Result<Exit, Failure> {
         let mut names = Names::default();
         let targets = Targets::new(&self.files, &self.ids, &mut names)?;
         let mut signals = Signals::listen()?;
@@ -136,12 +137,12 @@ impl TailFiles {
         // A second signal does not wait for a file that is slow to read.
         tokio::select! {
             _ = join_all(tails.into_iter().map(Tail::stop)) => {}
-            signal = signals.next() => return Ok(signal_exit_code(signal)),
+            signal = signals.next() => return Ok(signal.into()),
         }
         Ok(server
             .shut_down(&mut signals)
             .await
-            .map_or(0, signal_exit_code))
+            .map_or(Exit::Code(0), Exit::from))
     }
 }
 

@@ -14,11 +14,13 @@ use std::pin::pin;
 
 use clap::Args;
 use outrace::client::{DisconnectReason, Event, WatchError, Watcher};
+use signal_hook::consts::SIGINT;
 
 use self::address::{DEFAULT_URL, is_address, websocket_url};
 use self::catch_up::{CatchUp, Step};
 use self::printer::Printer;
 use self::screen::Screen;
+use crate::exit::Exit;
 use crate::failure::{Failure, plain};
 use crate::output::{Output, OutputWriter};
 
@@ -124,7 +126,7 @@ impl Watch {
         // A task of its own, since a slow reader of our output may block the one that prints.
         tokio::spawn(async {
             if tokio::signal::ctrl_c().await.is_ok() {
-                std::process::exit(130);
+                Exit::Signal(SIGINT).end();
             }
         });
         // The query may hold a token.

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use super::backplane_task::BackplaneTask;
 use super::callbacks::Callbacks;
 use super::slots::Slots;
+use super::start_once::StartOnce;
 use crate::access::Gate;
 use crate::backplane::{Backplane, Directory, Node};
+use crate::bridge::{Bridge, Port};
 use crate::channel::{Channel, HubShared, Overflow, Registry, start_ticker};
 use crate::config::Config;
 use crate::stats::Totals;
@@ -23,7 +24,8 @@ pub(crate) struct Engine {
     pub(super) next_client: AtomicU64,
     pub(super) slots: Slots,
     stopping: AtomicBool,
-    backplane: BackplaneTask,
+    backplane: StartOnce<Box<dyn Backplane>>,
+    bridge: StartOnce<Box<dyn Bridge>>,
     directory: Option<Arc<dyn Directory>>,
 }
 
@@ -33,6 +35,7 @@ impl Engine {
         gate: Gate,
         callbacks: Callbacks,
         backplane: Option<Box<dyn Backplane>>,
+        bridge: Option<Box<dyn Bridge>>,
     ) -> Self {
         let shared = Arc::new(HubShared::new(config));
         Self {
@@ -51,7 +54,8 @@ impl Engine {
             directory: backplane
                 .as_ref()
                 .and_then(|backplane| backplane.directory()),
-            backplane: BackplaneTask::new(backplane),
+            backplane: StartOnce::new(backplane),
+            bridge: StartOnce::new(bridge),
         }
     }
 
@@ -70,12 +74,20 @@ impl Engine {
     /// Starts the flush timer unless it runs. Must be called within a tokio runtime.
     pub(super) fn start(&self) {
         start_ticker(&self.shared, &self.registry);
-        self.backplane.start(|| {
-            Node::new(
+        let parts = || {
+            (
                 Arc::clone(&self.shared),
                 Arc::clone(&self.registry),
                 Arc::clone(&self.everyone),
             )
+        };
+        self.backplane.start(|backplane| {
+            let (shared, registry, everyone) = parts();
+            backplane.run(Node::new(shared, registry, everyone))
+        });
+        self.bridge.start(|bridge| {
+            let (shared, registry, everyone) = parts();
+            bridge.run(Port::new(shared, registry, everyone))
         });
     }
 

@@ -1,0 +1,215 @@
+//! The connection to Redis, which comes back by itself.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use redis::aio::MultiplexedConnection;
+use redis::{AsyncConnectionConfig, ErrorKind, IntoConnectionInfo, ProtocolVersion, PushInfo};
+use redis::{PushKind, RedisError, RedisResult, Value};
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use super::names::Names;
+use super::outgoing::Payload;
+use super::{Port, RedisBridgeError};
+use crate::bridge::BridgeDrop;
+use crate::bridge::bounded_queue::BoundedQueue;
+
+/// The most bytes that wait to be sent, and the most that wait to be imported.
+const MAX_WAITING_BYTES: usize = 8 * 1024 * 1024;
+/// What a payload takes beside its bytes.
+const PAYLOAD_OVERHEAD: usize = 64;
+/// The most bytes that are sent before Redis has answered.
+const MAX_BATCH_BYTES: usize = 256 * 1024;
+/// The longest wait for a connection, and for an answer.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
+/// The time between two signs of life that Redis is asked for.
+const PING_INTERVAL: Duration = Duration::from_millis(500);
+/// The pause before the first attempt to connect again. Each further pause is twice as long.
+const MIN_PAUSE: Duration = Duration::from_millis(100);
+const MAX_PAUSE: Duration = Duration::from_secs(5);
+
+/// A message from Redis: the Redis channel and the payload.
+pub(super) type Received = (Vec<u8>, Vec<u8>);
+
+/// Makes the client of a URL, which speaks RESP3.
+pub(super) fn client(url: &str) -> Result<redis::Client, RedisBridgeError> {
+    // The crate's description of a fault does not name the URL, which may hold a password.
+    let refused = |error: RedisError| RedisBridgeError::Url(error.to_string());
+    let info = url.into_connection_info().map_err(refused)?;
+    let settings = info.redis_settings().clone();
+    let info = info.set_redis_settings(settings.set_protocol(ProtocolVersion::RESP3));
+    redis::Client::open(info).map_err(refused)
+}
+
+/// The connection, and the queues on both sides of it.
+pub(super) struct Link {
+    client: redis::Client,
+    patterns: [String; 2],
+    outgoing: BoundedQueue<Payload>,
+    incoming: Arc<BoundedQueue<Received>>,
+}
+
+impl Link {
+    pub(super) fn new(client: redis::Client, names: &Names) -> Self {
+        Self {
+            client,
+            patterns: names.patterns().clone(),
+            outgoing: BoundedQueue::new(MAX_WAITING_BYTES),
+            incoming: Arc::new(BoundedQueue::new(MAX_WAITING_BYTES)),
+        }
+    }
+
+    /// Has a payload sent. Never waits: the oldest payloads that wait are dropped and counted.
+    pub(super) fn send(&self, payload: Payload, port: &Port) {
+        let bytes = payload.body.len() + PAYLOAD_OVERHEAD;
+        self.outgoing.push(payload, bytes, |_| {
+            port.count_dropped(BridgeDrop::ExportQueueFull, 1);
+        });
+    }
+
+    /// Waits for the next message from Redis.
+    pub(super) async fn received(&self) -> Received {
+        self.incoming.next().await
+    }
+
+    /// Keeps the connection, and sends what waits. Never ends.
+    pub(super) async fn run(&self, port: &Port) {
+        let address = self.client.get_connection_info().addr().to_string();
+        let mut pause = MIN_PAUSE;
+        let mut was_connected = false;
+        let mut is_told = false;
+        loop {
+            let begun = Instant::now();
+            match self.connect(port).await {
+                Ok((connection, lost)) => {
+                    if was_connected {
+                        port.count_reconnect();
+                    }
+                    if is_told {
+                        tracing::warn!("connected to Redis at {address} again");
+                    }
+                    (was_connected, is_told) = (true, true);
+                    port.set_connected(true);
+                    let error = self.keep(connection, &lost, port).await;
+                    port.set_connected(false);
+                    tracing::warn!("lost the connection to Redis at {address}: {error}");
+                    if begun.elapsed() > MAX_PAUSE {
+                        pause = MIN_PAUSE;
+                    }
+                }
+                Err(error) if !is_told => {
+                    is_told = true;
+                    tracing::warn!("cannot connect to Redis at {address}: {error}; trying again");
+                }
+                Err(error) => tracing::debug!("cannot connect to Redis at {address}: {error}"),
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(MAX_PAUSE);
+        }
+    }
+
+    /// Connects and subscribes.
+    async fn connect(&self, port: &Port) -> RedisResult<(MultiplexedConnection, Arc<Notify>)> {
+        let lost = Arc::new(Notify::new());
+        let receiver = {
+            let (lost, incoming, port) =
+                (Arc::clone(&lost), Arc::clone(&self.incoming), port.clone());
+            move |push: PushInfo| {
+                match push.kind {
+                    PushKind::PMessage => receive(push.data, &incoming, &port),
+                    PushKind::Disconnection => lost.notify_one(),
+                    _ => {}
+                }
+                Ok::<(), std::convert::Infallible>(())
+            }
+        };
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(ANSWER_TIMEOUT))
+            .set_response_timeout(Some(ANSWER_TIMEOUT))
+            .set_push_sender(receiver);
+        let client = &self.client;
+        let mut connection = client
+            .get_multiplexed_async_connection_with_config(&config)
+            .await?;
+        connection.psubscribe(&self.patterns[..]).await?;
+        Ok((connection, lost))
+    }
+
+    /// Sends what waits until the connection is lost. Returns the reason.
+    async fn keep(
+        &self,
+        mut connection: MultiplexedConnection,
+        lost: &Notify,
+        port: &Port,
+    ) -> RedisError {
+        let mut ping = tokio::time::interval(PING_INTERVAL);
+        loop {
+            let first = tokio::select! {
+                // Biased, so that a loss is noticed before more is sent into it.
+                biased;
+                () = lost.notified() => {
+                    return (ErrorKind::Io, "the connection was closed").into();
+                }
+                _ = ping.tick() => None,
+                first = self.outgoing.next() => Some(first),
+            };
+            let sent = match first {
+                Some(first) => self.send_batch(&mut connection, first, port).await,
+                None => redis::cmd("PING").exec_async(&mut connection).await,
+            };
+            if let Err(error) = sent {
+                return error;
+            }
+        }
+    }
+
+    /// Sends a payload and some of those that wait behind it, and waits for the answer.
+    async fn send_batch(
+        &self,
+        connection: &mut MultiplexedConnection,
+        first: Payload,
+        port: &Port,
+    ) -> RedisResult<()> {
+        let mut batch = redis::pipe();
+        let (mut bytes, mut payloads) = (0, Vec::new());
+        let mut next = Some(first);
+        while let Some(payload) = next {
+            bytes += payload.body.len() + PAYLOAD_OVERHEAD;
+            batch
+                .cmd("PUBLISH")
+                .arg(&*payload.redis_channel)
+                .arg(&payload.body)
+                .ignore();
+            payloads.push(payload);
+            next = (bytes < MAX_BATCH_BYTES)
+                .then(|| self.outgoing.take())
+                .flatten();
+        }
+        let sent = batch.exec_async(connection).await;
+        let messages = payloads.len() as u64;
+        match &sent {
+            Ok(()) => port.count_exported(messages),
+            Err(_) => port.count_dropped(BridgeDrop::ConnectionLost, messages),
+        }
+        sent
+    }
+}
+
+/// Takes a message that Redis pushed: the pattern, the Redis channel and the payload.
+fn receive(data: Vec<Value>, incoming: &BoundedQueue<Received>, port: &Port) {
+    let mut data = data.into_iter().skip(1);
+    let (Some(Value::BulkString(name)), Some(Value::BulkString(payload))) =
+        (data.next(), data.next())
+    else {
+        return port.count_dropped(BridgeDrop::Malformed, 1);
+    };
+    // Before it takes room.
+    if payload.len() > super::MAX_PAYLOAD {
+        return port.count_dropped(BridgeDrop::TooLong, 1);
+    }
+    let bytes = name.len() + payload.len() + PAYLOAD_OVERHEAD;
+    incoming.push((name, payload), bytes, |_| {
+        port.count_dropped(BridgeDrop::ImportQueueFull, 1);
+    });
+}

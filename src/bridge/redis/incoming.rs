@@ -86,7 +86,7 @@ fn read(payload: &[u8], source_id: &str, for_all: bool) -> Result<Imported, Unre
     if let Some(id) = text("processId")?.filter(|id| !id.is_empty()) {
         imported = imported.with_process(ProcessId::parse(&id).map_err(invalid_name)?);
     }
-    if let Some(&data) = message.get("data") {
+    if let Some(data) = value(&message, "data") {
         imported = with_data(imported, data);
     }
     Ok(Imported {
@@ -117,9 +117,8 @@ fn unix_ms(message: &Fields<'_>) -> Result<Option<i64>, Unread> {
 fn parse_rfc3339(text: &str) -> Option<i64> {
     // chrono takes a blank or a small letter too, and a leap second.
     let bytes = text.as_bytes();
-    let is_strict = bytes.get(10) == Some(&b'T')
-        && bytes.get(17..19) != Some(b"60")
-        && !text.ends_with('z');
+    let is_strict =
+        bytes.get(10) == Some(&b'T') && bytes.get(17..19) != Some(b"60") && !text.ends_with('z');
     let time = DateTime::parse_from_rfc3339(text).ok()?;
     is_strict.then(|| time.timestamp_millis())
 }
@@ -135,6 +134,181 @@ fn string(fields: &Fields<'_>, name: &str) -> Result<Option<String>, WrongType> 
 
 /// Returns a field that is there and not `null`.
 fn field<'a>(fields: &Fields<'a>, name: &str) -> Option<&'a RawValue> {
-    let value = fields.get(name).copied()?;
-    (value.get() != "null").then_some(value)
+    value(fields, name).filter(|value| value.get() != "null")
+}
+
+/// Returns the value of a field. Its name matches in any case, as in Go, and an exact match wins.
+fn value<'a>(fields: &Fields<'a>, name: &str) -> Option<&'a RawValue> {
+    let any_case = || {
+        let mut fields = fields.iter();
+        fields.find_map(|(key, value)| key.eq_ignore_ascii_case(name).then_some(value))
+    };
+    fields.get(name).or_else(any_case).copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::message::{Data, Status};
+
+    fn of_channel(payload: &str) -> Result<Imported, Unread> {
+        read(payload.as_bytes(), "me", false)
+    }
+
+    fn dropped(payload: &str) -> BridgeDrop {
+        match of_channel(payload) {
+            Err(Unread::Dropped(reason)) => reason,
+            other => panic!("{payload}: {other:?}"),
+        }
+    }
+
+    fn web() -> ProcessId {
+        ProcessId::parse("web").unwrap()
+    }
+
+    #[test]
+    fn a_message_of_go_ws_is_read_with_its_process_data_and_time() {
+        for (payload, message) in [
+            (
+                r#"{"sourceId":"9f2c","message":{"type":"process_output","processId":"web","data":"a line","timestamp":"2026-02-19T10:00:00.123456789Z"}}"#,
+                Message::output("a line").with_process(web()),
+            ),
+            (
+                r#"{"sourceId":"9f2c","message":{"type":"process_status","processId":"web","data":{"status":"exited","exitCode":3},"timestamp":"2026-02-19T11:00:00.123456789+01:00"}}"#,
+                Message::status(&Status::Exited, 3).with_process(web()),
+            ),
+            (
+                r#"{"sourceId":"9f2c","message":{"type":"event","data":{"event":"e","data":[1,null]},"timestamp":"2026-02-19T10:00:00.123Z"}}"#,
+                Message::event("e", &json!([1, null])).unwrap(),
+            ),
+        ] {
+            let imported = of_channel(payload).unwrap();
+            assert_eq!(imported.message, message);
+            assert_eq!(imported.unix_ms, Some(1_771_495_200_123), "{payload}");
+        }
+    }
+
+    #[test]
+    fn its_own_messages_are_dropped_and_those_without_a_source_are_not() {
+        let message = r#""message":{"type":"error","data":"no"}"#;
+        let own = format!(r#"{{"sourceId":"me",{message}}}"#);
+        assert_eq!(of_channel(&own), Err(Unread::Own));
+        for source in [
+            "",
+            r#""sourceId":"other","#,
+            r#""sourceId":null,"#,
+            r#""sourceId":"","#,
+        ] {
+            let imported = of_channel(&format!("{{{source}{message}}}")).unwrap();
+            assert_eq!(imported.message, Message::error("no"));
+        }
+        for source in ["7", "true", "[]", r#"{"id":"me"}"#] {
+            let payload = format!(r#"{{"sourceId":{source},{message}}}"#);
+            assert_eq!(dropped(&payload), BridgeDrop::InvalidSource);
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_dropped_with_its_reason() {
+        for payload in [
+            "",
+            "7",
+            "[]",
+            "{",
+            r#"{"sourceId":"x"}"#,
+            r#"{"message":null}"#,
+            r#"{"message":"text"}"#,
+            r#"{"message":{}}"#,
+            r#"{"message":{"type":""}}"#,
+            r#"{"message":{"type":7}}"#,
+            r#"{"message":{"type":"e","channel":7}}"#,
+            r#"{"message":{"type":"e","processId":{}}}"#,
+            r#"{"message":{"type":"e"}} x"#,
+        ] {
+            assert_eq!(dropped(payload), BridgeDrop::Malformed, "{payload}");
+        }
+        let bad_process = r#"{"message":{"type":"e","processId":"a b"}}"#;
+        assert_eq!(dropped(bad_process), BridgeDrop::InvalidName);
+    }
+
+    #[test]
+    fn a_message_to_all_clients_names_a_valid_channel_and_others_name_none() {
+        let payload =
+            |channel: &str| format!(r#"{{"message":{{"type":"e","channel":"{channel}"}}}}"#);
+        let for_all = |channel| read(payload(channel).as_bytes(), "me", true);
+        let plain = Message::new(MessageType::from("e"));
+        let named = plain.clone().in_channel(ChannelName::parse("c").unwrap());
+        assert_eq!(for_all("c").unwrap().message, named);
+        assert_eq!(for_all("").unwrap().message, plain);
+        let invalid = Err(Unread::Dropped(BridgeDrop::InvalidName));
+        assert_eq!(for_all("a b"), invalid);
+        assert_eq!(of_channel(&payload("a b")).unwrap().message, plain);
+    }
+
+    #[test]
+    fn unknown_keys_are_ignored_and_names_match_in_any_case() {
+        let payload = r#"{"v":2,"SOURCEID":"x","Message":{"TYPE":"no","type":"e","seq":9,"Data":null,"processID":"web"}}"#;
+        let message = of_channel(payload).unwrap().message;
+        assert_eq!(message.message_type().as_str(), "e");
+        assert_eq!(message.process_id(), Some(&web()));
+        assert_eq!(message.data(), &Data::Json("null".into()));
+        let twice = r#"{"message":{"type":"a","type":"b"}}"#;
+        let message = of_channel(twice).unwrap().message;
+        assert_eq!(message.message_type().as_str(), "b");
+    }
+
+    #[test]
+    fn a_timestamp_of_any_precision_and_zone_is_kept_and_any_other_form_drops() {
+        let at = |timestamp: &str| {
+            of_channel(&format!(
+                r#"{{"message":{{"type":"e","timestamp":{timestamp}}}}}"#
+            ))
+        };
+        for (timestamp, unix_ms) in [
+            (r#""1970-01-01T00:00:01Z""#, 1000),
+            (r#""1970-01-01T00:00:01.5Z""#, 1500),
+            (r#""1970-01-01T05:30:00.0019+05:30""#, 1),
+            (r#""1969-12-31T23:59:59.999-00:00""#, -1),
+        ] {
+            assert_eq!(at(timestamp).unwrap().unix_ms, Some(unix_ms), "{timestamp}");
+        }
+        for missing in ["null", r#""0001-01-01T00:00:00Z""#] {
+            assert_eq!(at(missing).unwrap().unix_ms, None);
+        }
+        for other in [
+            "7",
+            r#""""#,
+            r#""now""#,
+            r#""2026-02-19""#,
+            r#""2026-02-19 10:00:00Z""#,
+            r#""2026-02-19t10:00:00Z""#,
+            r#""2026-02-19T10:00:00z""#,
+            r#""2026-02-19T10:00:00""#,
+            r#""2026-02-19T10:00:60Z""#,
+            r#""2026-02-30T10:00:00Z""#,
+        ] {
+            let reason = Err(Unread::Dropped(BridgeDrop::InvalidTimestamp));
+            assert_eq!(at(other), reason, "{other}");
+        }
+    }
+
+    #[test]
+    fn a_payload_of_65536_bytes_is_read_and_a_longer_one_is_dropped() {
+        let head = r#"{"message":{"type":"process_output","data":""#;
+        let payload = |len: usize| format!("{head}{}\"}}}}", "x".repeat(len - head.len() - 3));
+        assert!(of_channel(&payload(65_536)).is_ok());
+        assert_eq!(dropped(&payload(65_537)), BridgeDrop::TooLong);
+    }
+
+    #[test]
+    fn invalid_utf8_is_replaced() {
+        let imported = read(
+            b"{\"message\":{\"type\":\"error\",\"data\":\"a\xff\"}}",
+            "me",
+            false,
+        );
+        assert_eq!(imported.unwrap().message, Message::error("a\u{fffd}"));
+    }
 }

@@ -129,14 +129,21 @@ mod tests {
     fn a_url_or_prefix_that_cannot_be_used_is_refused_without_naming_the_password() {
         for url in ["", "http://host", "redis://u:secret@", "redis:/x"] {
             let error = RedisBridge::builder(url).build().unwrap_err().to_string();
-            assert!(error.starts_with("not a usable Redis URL"), "{url}: {error}");
+            assert!(
+                error.starts_with("not a usable Redis URL"),
+                "{url}: {error}"
+            );
             assert!(!error.contains("secret"), "{error}");
         }
         for prefix in ["", &"x".repeat(257)] {
             let bridge = RedisBridge::builder("redis://localhost").prefix(prefix);
             assert!(matches!(bridge.build(), Err(RedisBridgeError::Prefix)));
         }
-        assert!(RedisBridge::builder("redis://u:p@localhost:6380/1").build().is_ok());
+        assert!(
+            RedisBridge::builder("redis://u:p@localhost:6380/1")
+                .build()
+                .is_ok()
+        );
     }
 
     #[test]

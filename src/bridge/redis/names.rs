@@ -75,7 +75,12 @@ mod tests {
         assert_eq!(names.redis_channel(None), "ws:broadcast");
         assert_eq!(names.channel("ws:channel:process:web"), Ok(Some(web)));
         assert_eq!(names.channel("ws:broadcast"), Ok(None));
-        for invalid in ["ws:channel:", "ws:channel:a b", "ws:channel:process:a:b", "x"] {
+        for invalid in [
+            "ws:channel:",
+            "ws:channel:a b",
+            "ws:channel:process:a:b",
+            "x",
+        ] {
             assert!(names.channel(invalid).is_err(), "{invalid}");
         }
     }

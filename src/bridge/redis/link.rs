@@ -46,14 +46,17 @@ pub(super) fn client(url: &str) -> Result<redis::Client, RedisBridgeError> {
 pub(super) struct Link {
     client: redis::Client,
     patterns: [String; 2],
+    /// How the payloads begin that this node sends.
+    own_head: Arc<[u8]>,
     outgoing: BoundedQueue<Payload>,
     incoming: Arc<BoundedQueue<Received>>,
 }
 
 impl Link {
-    pub(super) fn new(client: redis::Client, names: &Names) -> Self {
+    pub(super) fn new(client: redis::Client, names: &Names, own_head: &[u8]) -> Self {
         Self {
             client,
+            own_head: own_head.into(),
             patterns: names.patterns().clone(),
             outgoing: BoundedQueue::new(MAX_WAITING_BYTES),
             incoming: Arc::new(BoundedQueue::new(MAX_WAITING_BYTES)),
@@ -87,7 +90,7 @@ impl Link {
                         port.count_reconnect();
                     }
                     if is_told {
-                        tracing::warn!("connected to Redis at {address} again");
+                        tracing::warn!("connected to Redis at {address}");
                     }
                     (was_connected, is_told) = (true, true);
                     port.set_connected(true);
@@ -113,11 +116,11 @@ impl Link {
     async fn connect(&self, port: &Port) -> RedisResult<(MultiplexedConnection, Arc<Notify>)> {
         let lost = Arc::new(Notify::new());
         let receiver = {
-            let (lost, incoming, port) =
-                (Arc::clone(&lost), Arc::clone(&self.incoming), port.clone());
+            let (lost, port) = (Arc::clone(&lost), port.clone());
+            let (incoming, own_head) = (Arc::clone(&self.incoming), Arc::clone(&self.own_head));
             move |push: PushInfo| {
                 match push.kind {
-                    PushKind::PMessage => receive(push.data, &incoming, &port),
+                    PushKind::PMessage => receive(push.data, &own_head, &incoming, &port),
                     PushKind::Disconnection => lost.notify_one(),
                     _ => {}
                 }
@@ -197,14 +200,17 @@ impl Link {
 }
 
 /// Takes a message that Redis pushed: the pattern, the Redis channel and the payload.
-fn receive(data: Vec<Value>, incoming: &BoundedQueue<Received>, port: &Port) {
+fn receive(data: Vec<Value>, own_head: &[u8], incoming: &BoundedQueue<Received>, port: &Port) {
     let mut data = data.into_iter().skip(1);
     let (Some(Value::BulkString(name)), Some(Value::BulkString(payload))) =
         (data.next(), data.next())
     else {
         return port.count_dropped(BridgeDrop::Malformed, 1);
     };
-    // Before it takes room.
+    // Both before it takes room: Redis sends a node its own messages too.
+    if payload.starts_with(own_head) {
+        return;
+    }
     if payload.len() > super::MAX_PAYLOAD {
         return port.count_dropped(BridgeDrop::TooLong, 1);
     }

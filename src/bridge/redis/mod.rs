@@ -105,7 +105,7 @@ impl Bridge for RedisBridge {
     fn run(self: Box<Self>, port: Port) -> Pin<Box<dyn Future<Output = ()> + Send>> {
         Box::pin(async move {
             let encoder = Encoder::new(&self.source_id);
-            let link = Link::new(self.client, &self.names);
+            let link = Link::new(self.client, &self.names, encoder.head());
             tokio::join!(
                 link.run(&port),
                 outgoing::encode_all(&port, &encoder, &self.names, &link),

@@ -63,6 +63,11 @@ impl Encoder {
         }
     }
 
+    /// Returns how every payload of this node begins.
+    pub(super) fn head(&self) -> &[u8] {
+        &self.head
+    }
+
     /// Encodes one message, and passes each payload to `take`: a line that is too long makes
     /// several.
     ///

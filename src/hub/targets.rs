@@ -46,7 +46,9 @@ impl Engine {
     /// Returns the channel of this name, or `None` if a message to it has no effect.
     ///
     /// A message has no effect if the channel does not exist and either the hub has neither history
-    /// nor bridge, or there are as many channels as [`HubBuilder::max_channels`](super::HubBuilder) allows.
+    /// nor bridge, or there are as many channels as [`HubBuilder::max_channels`] allows.
+    ///
+    /// [`HubBuilder::max_channels`]: super::HubBuilder::max_channels
     pub(super) fn target(&self, name: &str) -> Result<Option<Target>, NameError> {
         if self.shared.keeps_history() || self.shared.exports.is_some() {
             let name = ChannelName::parse(name)?;

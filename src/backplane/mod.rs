@@ -22,7 +22,8 @@ use crate::stats::ChannelStats;
 pub use node::{Mirror, MirrorLimit, Node, NumberedRun};
 pub use seam::{Seam, Step};
 
-/// Where a hub's channels come from. Given to [`HubBuilder::backplane`](crate::HubBuilder::backplane).
+/// Where a hub's channels come from. Given to
+/// [`HubBuilder::backplane`](crate::HubBuilder::backplane).
 pub trait Backplane: Send + 'static {
     /// Returns the list of the channels that can be had. By default there is none.
     fn directory(&self) -> Option<Arc<dyn Directory>> {

@@ -56,6 +56,9 @@ pub struct Published {
     channel: Option<ChannelName>,
     timestamp: Timestamp,
     runs: Vec<Run>,
+    /// The runs that were taken whole, and the messages that were taken of the next one.
+    taken_runs: usize,
+    taken_messages: usize,
     pending: Pending,
 }
 
@@ -87,6 +90,8 @@ impl Exports {
             channel: channel.cloned(),
             timestamp,
             runs,
+            taken_runs: 0,
+            taken_messages: 0,
             pending: Pending {
                 _mark: Arc::new(PendingMark(Arc::clone(&self.unsent))),
             },
@@ -100,6 +105,10 @@ impl Exports {
 
     pub(super) async fn next(&self) -> Published {
         self.queue.next().await
+    }
+
+    pub(super) fn try_next(&self) -> Option<Published> {
+        self.queue.take()
     }
 
     /// Waits until everything is sent or dropped. Returns at once while the other side is gone.
@@ -146,9 +155,10 @@ impl Published {
         &self.pending
     }
 
-    /// Calls `take` with each message, in their order. Lines and statuses of a `process:` channel
-    /// name its process.
-    pub fn for_each(self, mut take: impl FnMut(Message)) {
+    /// Calls `take` with the next messages, at most `max`. Returns whether there are more.
+    ///
+    /// Lines and statuses of a `process:` channel name its process.
+    pub fn take(&mut self, max: usize, mut take: impl FnMut(Message)) -> bool {
         let process = self.channel.as_ref().and_then(ChannelName::process_id);
         let process = process.and_then(|id| ProcessId::parse(id).ok());
         let mut take = |message: Message| {
@@ -162,15 +172,30 @@ impl Published {
                 _ => message,
             });
         };
-        for run in self.runs {
+        let mut room = max;
+        while room > 0
+            && let Some(run) = self.runs.get(self.taken_runs)
+        {
+            let left = run.messages() - self.taken_messages;
+            let count = left.min(room);
+            let wanted = self.taken_messages..self.taken_messages + count;
             match run {
-                Run::Line(line) => take(Message::output(line)),
+                Run::Line(line) => take(Message::output(line.clone())),
                 Run::Lines(lines) => lines
                     .iter()
+                    .skip(wanted.start)
+                    .take(count)
                     .for_each(|line| take(Message::output(line.to_vec()))),
-                Run::Message(message) => take(*message),
-                Run::Pieces(pieces) => pieces.into_iter().for_each(&mut take),
+                Run::Message(message) => take((**message).clone()),
+                Run::Pieces(pieces) => pieces[wanted].iter().cloned().for_each(&mut take),
+            }
+            room -= count;
+            self.taken_messages += count;
+            if count == left {
+                self.taken_runs += 1;
+                self.taken_messages = 0;
             }
         }
+        self.taken_runs < self.runs.len()
     }
 }

@@ -46,6 +46,11 @@ impl Port {
         self.exports().next().await
     }
 
+    /// Returns messages that were published locally and wait already, if there are any.
+    pub fn try_published(&self) -> Option<Published> {
+        self.exports().try_next()
+    }
+
     /// Publishes a message from the other side to a channel, or with `None` to all clients. It is
     /// not exported again.
     ///

@@ -21,8 +21,8 @@ use crate::sync::{AtomicBool, AtomicUsize, Ordering};
 #[derive(Debug, Default)]
 pub(super) struct MirrorState {
     /// Whether the mirror has caught up with its source. Until then no subscription joins: it
-    /// would take the past for new. Only the sealer reads and writes it, and its flag orders the accesses:
-    /// Relaxed.
+    /// would take the past for new. Only the sealer reads and writes it, and its flag orders the
+    /// accesses: Relaxed.
     is_synced: AtomicBool,
     /// The subscriptions that join once it has.
     waiting: SealerCell<Vec<Arc<Subscription>>>,

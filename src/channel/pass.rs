@@ -93,10 +93,11 @@ impl SealPass {
             None | Some(Entry::Run(_)) => unreachable!("it was put there above, and is no run"),
             Some(Entry::Overflowed(messages)) => self.overflowed += messages,
             Some(Entry::Overflowing(row)) => self.overflowed += sealer.end_overflow(row),
-            Some(Entry::Join(subscription)) => match sealer.defer(subscription) {
-                Some(subscription) => self.join(sealer, subscription),
-                None => {}
-            },
+            Some(Entry::Join(subscription)) => {
+                if let Some(subscription) = sealer.defer(subscription) {
+                    self.join(sealer, subscription);
+                }
+            }
             Some(Entry::Leave(subscription)) => {
                 if !sealer.withdraw(&subscription) {
                     self.changes.push(MembershipChange::Leave(subscription));

@@ -245,10 +245,12 @@ async fn a_hub_without_history_or_subscribers_exports_in_order() {
         };
         let hub = connected(bridged(&redis).history(0)).await;
         let mut go_node = listener(&redis).await;
-        for number in 0..1000 {
+        let lines: Lines = (0..50_000).map(|number| number.to_string()).collect();
+        hub.send_process_lines("web", lines).unwrap();
+        for number in 50_000..51_000 {
             hub.send_process_output("web", number.to_string()).unwrap();
         }
-        for number in 0..1000 {
+        for number in 0..51_000 {
             let (_, message) = heard(&mut go_node).await;
             assert_eq!(message["data"], number.to_string());
         }
@@ -300,8 +302,6 @@ async fn while_redis_is_gone_eight_mebibytes_wait_and_the_oldest_of_more_are_dro
         for number in 0..1000u64 {
             let numbered = format!("{number} {line}");
             hub.send_process_output("web", numbered).unwrap();
-            // The encoder takes turns with this task, so that one bound alone decides.
-            tokio::task::yield_now().await;
         }
         let is_full = || dropped(&hub, BridgeDrop::ExportQueueFull) > 100;
         eventually(is_full).await;

@@ -7,20 +7,18 @@ use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, ErrorKind, IntoConnectionInfo, ProtocolVersion, PushInfo};
 use redis::{PushKind, RedisError, RedisResult, Value};
 use tokio::sync::Notify;
-use tokio::time::Instant;
+use tokio::time::{Instant, MissedTickBehavior};
 
 use super::names::Names;
-use super::outgoing::Payload;
+use super::outgoing::{Batch, Outgoing};
 use super::{Port, RedisBridgeError};
 use crate::bridge::BridgeDrop;
 use crate::bridge::bounded_queue::BoundedQueue;
 
-/// The most bytes that wait to be sent, and the most that wait to be imported.
+/// The most bytes that wait to be imported.
 const MAX_WAITING_BYTES: usize = 8 * 1024 * 1024;
 /// What a payload takes beside its bytes.
 const PAYLOAD_OVERHEAD: usize = 64;
-/// The most bytes that are sent before Redis has answered.
-const MAX_BATCH_BYTES: usize = 256 * 1024;
 /// The longest wait for a connection, and for an answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 /// The time between two signs of life that Redis is asked for.
@@ -48,7 +46,6 @@ pub(super) struct Link {
     patterns: [String; 2],
     /// How the payloads begin that this node sends.
     own_head: Arc<[u8]>,
-    outgoing: BoundedQueue<Payload>,
     incoming: Arc<BoundedQueue<Received>>,
 }
 
@@ -58,17 +55,8 @@ impl Link {
             client,
             own_head: own_head.into(),
             patterns: names.patterns().clone(),
-            outgoing: BoundedQueue::new(MAX_WAITING_BYTES),
             incoming: Arc::new(BoundedQueue::new(MAX_WAITING_BYTES)),
         }
-    }
-
-    /// Has a payload sent. Never waits: the oldest payloads that wait are dropped and counted.
-    pub(super) fn send(&self, payload: Payload, port: &Port) {
-        let bytes = payload.body.len() + PAYLOAD_OVERHEAD;
-        self.outgoing.push(payload, bytes, |_| {
-            port.count_dropped(BridgeDrop::ExportQueueFull, 1);
-        });
     }
 
     /// Waits for the next message from Redis.
@@ -77,7 +65,7 @@ impl Link {
     }
 
     /// Keeps the connection, and sends what waits. Never ends.
-    pub(super) async fn run(&self, port: &Port) {
+    pub(super) async fn run(&self, mut outgoing: Outgoing<'_>, port: &Port) {
         let address = self.client.get_connection_info().addr().to_string();
         let mut pause = MIN_PAUSE;
         let mut was_connected = false;
@@ -94,7 +82,7 @@ impl Link {
                     }
                     (was_connected, is_told) = (true, true);
                     port.set_connected(true);
-                    let error = self.keep(connection, &lost, port).await;
+                    let error = Self::keep(connection, &lost, &mut outgoing, port).await;
                     port.set_connected(false);
                     tracing::warn!("lost the connection to Redis at {address}: {error}");
                     if begun.elapsed() > MAX_PAUSE {
@@ -141,24 +129,25 @@ impl Link {
 
     /// Sends what waits until the connection is lost. Returns the reason.
     async fn keep(
-        &self,
         mut connection: MultiplexedConnection,
         lost: &Notify,
+        outgoing: &mut Outgoing<'_>,
         port: &Port,
     ) -> RedisError {
         let mut ping = tokio::time::interval(PING_INTERVAL);
+        ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            let first = tokio::select! {
+            let batch = tokio::select! {
                 // Biased, so that a loss is noticed before more is sent into it.
                 biased;
                 () = lost.notified() => {
                     return (ErrorKind::Io, "the connection was closed").into();
                 }
                 _ = ping.tick() => None,
-                first = self.outgoing.next() => Some(first),
+                batch = outgoing.batch(port) => Some(batch),
             };
-            let sent = match first {
-                Some(first) => self.send_batch(&mut connection, first, port).await,
+            let sent = match batch {
+                Some(batch) => Self::send(&mut connection, batch, port).await,
                 None => redis::cmd("PING").exec_async(&mut connection).await,
             };
             if let Err(error) = sent {
@@ -167,30 +156,19 @@ impl Link {
         }
     }
 
-    /// Sends a payload and some of those that wait behind it, and waits for the answer.
-    async fn send_batch(
-        &self,
+    /// Sends a batch, and waits for the answer.
+    async fn send(
         connection: &mut MultiplexedConnection,
-        first: Payload,
+        batch: Batch,
         port: &Port,
     ) -> RedisResult<()> {
-        let mut batch = redis::pipe();
-        let (mut bytes, mut payloads) = (0, Vec::new());
-        let mut next = Some(first);
-        while let Some(payload) = next {
-            bytes += payload.body.len() + PAYLOAD_OVERHEAD;
-            batch
-                .cmd("PUBLISH")
-                .arg(&*payload.redis_channel)
-                .arg(&payload.body)
-                .ignore();
-            payloads.push(payload);
-            next = (bytes < MAX_BATCH_BYTES)
-                .then(|| self.outgoing.take())
-                .flatten();
+        let mut commands = redis::pipe();
+        for (redis_channel, body) in &batch.payloads {
+            let command = commands.cmd("PUBLISH");
+            command.arg(&**redis_channel).arg(body).ignore();
         }
-        let sent = batch.exec_async(connection).await;
-        let messages = payloads.len() as u64;
+        let sent = commands.exec_async(connection).await;
+        let messages = batch.payloads.len() as u64;
         match &sent {
             Ok(()) => port.count_exported(messages),
             Err(_) => port.count_dropped(BridgeDrop::ConnectionLost, messages),

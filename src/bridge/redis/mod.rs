@@ -30,7 +30,7 @@ use std::pin::Pin;
 use super::{Bridge, Port};
 use link::Link;
 use names::Names;
-use outgoing::Encoder;
+use outgoing::Outgoing;
 
 /// The most bytes of a payload, after its escapes. Nodes of go-ws drop longer ones.
 const MAX_PAYLOAD: usize = 65_536;
@@ -104,11 +104,10 @@ impl RedisBridgeBuilder {
 impl Bridge for RedisBridge {
     fn run(self: Box<Self>, port: Port) -> Pin<Box<dyn Future<Output = ()> + Send>> {
         Box::pin(async move {
-            let encoder = Encoder::new(&self.source_id);
-            let link = Link::new(self.client, &self.names, encoder.head());
+            let outgoing = Outgoing::new(&self.source_id, &self.names);
+            let link = Link::new(self.client, &self.names, outgoing.head());
             tokio::join!(
-                link.run(&port),
-                outgoing::encode_all(&port, &encoder, &self.names, &link),
+                link.run(outgoing, &port),
                 incoming::import_all(&port, &self.source_id, &self.names, &link),
             );
         })

@@ -1,8 +1,9 @@
 //! From local messages to payloads for Redis.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
-use super::link::Link;
 use super::names::Names;
 use super::{MAX_PAYLOAD, Port};
 use crate::bridge::{BridgeDrop, Pending, Published};
@@ -11,51 +12,102 @@ use crate::message::{Data, Message, MessageType};
 
 /// The most bytes that a byte of a line becomes.
 const MAX_ESCAPED_BYTES: usize = 6;
+/// A batch with this many bytes takes no more.
+const ENOUGH_BYTES: usize = 256 * 1024;
+/// The most messages that are encoded before the size of a batch is looked at.
+const MESSAGES_AT_ONCE: usize = 16;
 
-/// A payload on its way to Redis.
-#[derive(Debug)]
-pub(super) struct Payload {
-    pub(super) redis_channel: std::sync::Arc<str>,
-    pub(super) body: Vec<u8>,
-    _pending: Pending,
+/// Payloads that are sent together.
+#[derive(Debug, Default)]
+pub(super) struct Batch {
+    /// The Redis channel and the body of each.
+    pub(super) payloads: Vec<(Arc<str>, Vec<u8>)>,
+    bytes: usize,
+    /// A shutdown waits for the batch.
+    pending: Vec<Pending>,
 }
 
-/// Encodes whatever is published locally, and hands it to the link. Never ends.
-pub(super) async fn encode_all(port: &Port, encoder: &Encoder, names: &Names, link: &Link) {
-    loop {
-        let published: Published = port.published().await;
-        let redis_channel: std::sync::Arc<str> = names.redis_channel(published.channel()).into();
-        let (timestamp, pending) = (published.sealed_at(), published.pending().clone());
-        published.for_each(|message| {
-            let encoded = encoder.encode(message, &timestamp, |body| {
-                let payload = Payload {
-                    redis_channel: redis_channel.clone(),
-                    body,
-                    _pending: pending.clone(),
-                };
-                link.send(payload, port);
-            });
-            if encoded == Err(TooLong) {
-                port.count_dropped(BridgeDrop::ExportTooLong, 1);
+/// Encodes what was published locally, when there is a connection to send it to.
+#[derive(Debug)]
+pub(super) struct Outgoing<'a> {
+    names: &'a Names,
+    encoder: Encoder,
+    /// The messages that are encoded next.
+    hand: Option<Published>,
+}
+
+impl<'a> Outgoing<'a> {
+    pub(super) fn new(source_id: &str, names: &'a Names) -> Self {
+        Self {
+            names,
+            encoder: Encoder::new(source_id),
+            hand: None,
+        }
+    }
+
+    /// Returns how every payload of this node begins.
+    pub(super) fn head(&self) -> &[u8] {
+        &self.encoder.head
+    }
+
+    /// Waits for messages, and encodes some of them. The batch is not empty.
+    ///
+    /// # Cancel safety
+    /// Dropping the future loses nothing.
+    pub(super) async fn batch(&mut self, port: &Port) -> Batch {
+        loop {
+            if self.hand.is_none() {
+                self.hand = Some(port.published().await);
             }
-        });
+            let batch = self.encode(port);
+            if !batch.payloads.is_empty() {
+                return batch;
+            }
+        }
+    }
+
+    fn encode(&mut self, port: &Port) -> Batch {
+        let mut batch = Batch::default();
+        while batch.bytes < ENOUGH_BYTES
+            && let Some(published) = &mut self.hand
+        {
+            let redis_channel: Arc<str> = self.names.redis_channel(published.channel()).into();
+            let timestamp = published.sealed_at();
+            batch.pending.push(published.pending().clone());
+            let mut has_more = true;
+            while has_more && batch.bytes < ENOUGH_BYTES {
+                has_more = published.take(MESSAGES_AT_ONCE, |message| {
+                    let encoded = self.encoder.encode(message, &timestamp, |body| {
+                        batch.bytes += body.len();
+                        batch.payloads.push((redis_channel.clone(), body));
+                    });
+                    if encoded == Err(TooLong) {
+                        port.count_dropped(BridgeDrop::ExportTooLong, 1);
+                    }
+                });
+            }
+            if !has_more {
+                self.hand = port.try_published();
+            }
+        }
+        batch
     }
 }
 
 /// The error for a message that is too long and cannot be cut.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct TooLong;
+struct TooLong;
 
 /// Encodes messages as go-ws does.
 #[derive(Debug)]
-pub(super) struct Encoder {
+struct Encoder {
     /// `{"sourceId":"…","message":`.
     head: Vec<u8>,
     envelope: Envelope,
 }
 
 impl Encoder {
-    pub(super) fn new(source_id: &str) -> Self {
+    fn new(source_id: &str) -> Self {
         Self {
             head: format!(r#"{{"sourceId":"{source_id}","message":"#).into_bytes(),
             // Redis names the channel.
@@ -63,17 +115,12 @@ impl Encoder {
         }
     }
 
-    /// Returns how every payload of this node begins.
-    pub(super) fn head(&self) -> &[u8] {
-        &self.head
-    }
-
     /// Encodes one message, and passes each payload to `take`: a line that is too long makes
     /// several.
     ///
     /// # Errors
     /// [`TooLong`] for any other message that is too long.
-    pub(super) fn encode(
+    fn encode(
         &self,
         message: Message,
         timestamp: &Timestamp,

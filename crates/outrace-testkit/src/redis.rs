@@ -27,13 +27,14 @@ impl RedisServer {
     }
 
     /// As [`RedisServer::start`], with more arguments.
+    #[allow(clippy::print_stderr, reason = "a test that is skipped says so")]
     pub async fn start_with(arguments: &[&str]) -> Option<Self> {
         let folder = Scratch::new();
         let arguments: Vec<String> = arguments.iter().map(ToString::to_string).collect();
         let child = match spawn(&folder, &arguments) {
             Ok(child) => child,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                println!("skipped: redis-server is not installed");
+                eprintln!("skipped: redis-server is not installed");
                 return None;
             }
             Err(error) => panic!("redis-server: {error}"),

@@ -6,7 +6,9 @@ use super::callbacks::Callbacks;
 use super::slots::Slots;
 use super::start_once::StartOnce;
 use crate::access::Gate;
-use crate::backplane::{Backplane, Directory, Node};
+#[cfg(feature = "server")]
+use crate::backplane::Directory;
+use crate::backplane::{Backplane, Node};
 use crate::bridge::{Bridge, Port};
 use crate::channel::{Channel, HubShared, Overflow, Registry, start_ticker};
 use crate::config::Config;
@@ -26,6 +28,7 @@ pub(crate) struct Engine {
     stopping: AtomicBool,
     backplane: StartOnce<Box<dyn Backplane>>,
     bridge: StartOnce<Box<dyn Bridge>>,
+    #[cfg(feature = "server")]
     directory: Option<Arc<dyn Directory>>,
 }
 
@@ -51,6 +54,7 @@ impl Engine {
             next_client: AtomicU64::new(1),
             slots: Slots::new(),
             stopping: AtomicBool::new(false),
+            #[cfg(feature = "server")]
             directory: backplane
                 .as_ref()
                 .and_then(|backplane| backplane.directory()),

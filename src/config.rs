@@ -38,6 +38,8 @@ pub(crate) struct Config {
     pub(crate) shutdown_spread: Duration,
     /// Whether all channels are mirrors of another node's.
     pub(crate) mirrors: bool,
+    /// Whether what is published goes to a bridge.
+    pub(crate) bridged: bool,
 }
 
 /// The longest duration of a setting: longer than any use needs, and short enough never to overflow
@@ -90,6 +92,7 @@ impl Default for Config {
             flush_timeout: Duration::from_secs(5),
             shutdown_spread: Duration::ZERO,
             mirrors: false,
+            bridged: false,
         }
     }
 }

@@ -234,6 +234,8 @@
 //! | `viewer` | the web page and its JavaScript client, in [`server::viewer`]; enables `server` |
 //! | `process` | [`Hub::spawn`] for child processes; a supervisor and files, in [`process`] |
 //! | `client` | a client that reconnects and resumes, in [`client`] |
+//! | `relay` | a hub whose channels are another server's, in [`backplane`]; enables `client` |
+//! | `redis` | the bridge to nodes of go-ws over Redis, in [`bridge`] |
 //! | `jwt` | JSON Web Tokens as credentials, in [`access::Jwt`] |
 //! | `tls` | TLS for the accept loop (with `server`) and for the client (with `client`) |
 //!
@@ -283,6 +285,7 @@
 
 pub mod access;
 pub mod backplane;
+pub mod bridge;
 mod callback;
 mod channel;
 mod config;

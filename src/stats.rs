@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use crate::bridge::BridgeStats;
 use crate::histogram::{Distribution, Histogram};
 use crate::message::{ChannelName, StatusReport};
 use crate::reason::{CloseReason, PauseReason, RefusalReason};
@@ -78,6 +79,9 @@ pub struct Stats {
     /// longest time that any of these messages took. A flush that reaches no subscriber is not
     /// counted, and neither is one that a full queue caused.
     pub flush_seconds: Distribution,
+    /// The counters of the bridge, if the hub has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bridge: Option<BridgeStats>,
 }
 
 /// The bounds of `block_messages`.
@@ -330,6 +334,7 @@ impl Totals {
             write_sizes,
             write_seconds: self.write_times.distribution(NANOSECONDS_PER_SECOND),
             flush_seconds: self.flush_times.distribution(NANOSECONDS_PER_SECOND),
+            bridge: None,
         }
     }
 }

@@ -17,7 +17,7 @@ use crate::message::{Lines, Message};
 use crate::sync::{AtomicUsize, Ordering};
 
 /// The messages of one push, in their order, raw.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Run {
     /// One line of output.
     Line(Bytes),
@@ -163,8 +163,17 @@ impl Block {
         last.unwrap_or(after)
     }
 
+    pub(crate) fn runs(&self) -> &[Run] {
+        &self.runs
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.messages
+    }
+
+    /// Returns the size of the raw messages in bytes.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
     }
 
     pub(crate) fn is_empty(&self) -> bool {

@@ -29,6 +29,8 @@ pub(crate) enum Entry {
     Resume(Arc<Subscription>),
     /// A subscriber that wants a range of messages again.
     Refetch(Arc<Subscription>, Range),
+    /// Messages of a bridge, which have their time but no number yet.
+    Imported(Box<Block>),
     /// Messages of a mirror, which have their numbers and their time.
     Numbered(Box<Block>),
     /// A mirror's numbering starts again.
@@ -57,7 +59,11 @@ impl Entry {
     /// Returns whether it may enter although the queue is at its bound: it must not be lost behind
     /// a flood.
     fn is_reserved(&self) -> bool {
-        matches!(self, Self::Run(Run::Message(message)) if message.is_reserved())
+        match self {
+            Self::Run(Run::Message(message)) => message.is_reserved(),
+            Self::Imported(block) => block.has_reserved(),
+            _ => false,
+        }
     }
 
     fn weight(&self) -> Waiting {
@@ -65,6 +71,10 @@ impl Entry {
             Self::Run(run) => Waiting {
                 messages: run.messages(),
                 bytes: run.bytes(),
+            },
+            Self::Imported(block) => Waiting {
+                messages: block.len(),
+                bytes: block.bytes(),
             },
             _ => Waiting::default(),
         }

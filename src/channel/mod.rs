@@ -52,6 +52,8 @@ mod ticker_task;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::encode::Timestamp;
+use crate::message::Message;
 use crate::protocol::Range;
 use crate::reason::RefusalReason;
 use crate::sync::Ordering;
@@ -72,6 +74,7 @@ pub(crate) use state::Channel;
 pub(crate) use subscription::Subscription;
 pub(crate) use ticker_task::start_ticker;
 
+use block::Block;
 use ingest::{Entry, Pushed};
 use seal::PassUnderway;
 use sealer::Sealer;
@@ -129,7 +132,7 @@ impl Channel {
         }
         let listeners = self.listeners();
         let messages = run.messages();
-        if messages == 0 || (listeners == 0 && !self.keeps_history()) {
+        if messages == 0 || (listeners == 0 && !self.is_kept_or_exported) {
             self.count_unwatched(messages as u64);
             if ends_process {
                 self.show_partial(b"");
@@ -144,6 +147,42 @@ impl Channel {
         if self.keeps_history() {
             self.pins.hold();
         }
+        self.seal_pushed(pushed);
+        listeners
+    }
+
+    /// Publishes a message that came over a bridge with its timestamp. It is not exported again.
+    ///
+    /// It is a block of its own, so that no other message pays for a timestamp that differs.
+    pub(crate) fn import(self: &Arc<Self>, message: Message, timestamp: Timestamp) {
+        let Ok(run) = self.profile.fit(Run::Message(Box::new(message))) else {
+            return self.shared.recorder.refused(RefusalReason::MessageSize);
+        };
+        let mut ends_process = false;
+        if let Run::Message(message) = &run {
+            self.note_status(message);
+            ends_process = message.ends_process();
+        }
+        if self.listeners() > 0 || self.keeps_history() {
+            let mut block = Block::with_capacity(1);
+            block.push(run);
+            block.seal(0, timestamp, 0);
+            let pushed = self.push(Entry::Imported(Box::new(block)));
+            if self.keeps_history() {
+                self.pins.hold();
+            }
+            self.seal_pushed(pushed);
+        } else {
+            self.count_unwatched(run.messages() as u64);
+        }
+        if ends_process {
+            self.show_partial(b"");
+        }
+    }
+
+    /// Has the channel sealed after a push of messages.
+    #[inline]
+    fn seal_pushed(self: &Arc<Self>, pushed: Pushed) {
         match pushed {
             Pushed::Accepted(waiting) if waiting.exceeds(self.shared.enough_waiting) => {
                 self.seal();
@@ -151,7 +190,6 @@ impl Channel {
             Pushed::Accepted(_) => self.seal_soon(),
             Pushed::Dropped { first } => self.relieve(first),
         }
-        listeners
     }
 
     /// Has a channel sealed whose queue is full, or else lets the thread that seals it run.

@@ -107,6 +107,7 @@ impl SealPass {
             Some(Entry::Refetch(subscription, range)) => {
                 sealer.refetch(&subscription, range, &mut self.tally);
             }
+            Some(Entry::Imported(block)) => self.imported(sealer, *block),
             Some(Entry::Numbered(block)) => self.mirrored(sealer, *block),
             Some(Entry::Renumber(renumbering)) => {
                 sealer.apply(&mut self.changes);
@@ -148,7 +149,26 @@ impl SealPass {
             channel.refuse_local(block.len() as u64);
             return;
         }
-        self.deliver_block(sealer, block, channel.seq() + 1, HubShared::timestamp());
+        let timestamp = HubShared::timestamp();
+        if let Some(exports) = &channel.shared.exports {
+            exports.offer(channel.name(), timestamp, block.runs().to_vec());
+        }
+        self.deliver_block(sealer, block, channel.seq() + 1, timestamp);
+    }
+
+    /// Numbers and delivers messages of a bridge, with their own time.
+    fn imported(&mut self, sealer: &Sealer<'_>, block: Block) {
+        self.taken += Waiting {
+            messages: block.len(),
+            bytes: block.bytes(),
+        };
+        let channel = sealer.channel();
+        if channel.mirror.is_some() {
+            channel.refuse_local(block.len() as u64);
+            return;
+        }
+        let timestamp = *block.timestamp();
+        self.deliver_block(sealer, block, channel.seq() + 1, timestamp);
     }
 
     fn join(&mut self, sealer: &Sealer<'_>, subscription: Arc<Subscription>) {

@@ -14,6 +14,7 @@ use super::listing::Listing;
 use super::partial::PartialClock;
 use super::recorder::Recorder;
 use super::ticker::Ticker;
+use crate::bridge::Exports;
 use crate::config::Config;
 use crate::encode::Timestamp;
 use crate::outbox::MAX_MESSAGES;
@@ -41,6 +42,8 @@ pub(crate) struct HubShared {
     history_bytes: AtomicUsize,
     /// Set when the hub's channels are mirrors.
     pub(crate) interest: Option<Interest>,
+    /// Set when the hub has a bridge.
+    pub(crate) exports: Option<Exports>,
     epochs: AtomicU64,
     /// A channel with this much waiting is sealed by the publisher that filled it.
     pub(super) enough_waiting: Waiting,
@@ -89,6 +92,7 @@ impl HubShared {
                 age: u64::try_from(config.history_age.as_nanos()).unwrap_or(u64::MAX),
             },
             history_bytes: AtomicUsize::new(0),
+            exports: config.bridged.then(Exports::default),
             interest: config.mirrors.then(Interest::default),
             epochs: AtomicU64::new(RandomState::new().hash_one(SystemTime::now())),
             config,

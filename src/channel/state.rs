@@ -55,6 +55,8 @@ pub(crate) struct Channel {
     pub(super) partial: PartialLine,
     /// The last blocks, when the hub keeps them.
     pub(super) history: Option<SealerCell<History>>,
+    /// Whether messages matter without subscribers: there is a history or a bridge.
+    pub(super) is_kept_or_exported: bool,
     /// `None` for a channel that numbers its messages itself.
     pub(super) mirror: Option<MirrorState>,
     /// Bytes that the history holds.
@@ -82,6 +84,7 @@ impl Channel {
         // The channel of all clients has neither latecomers nor options.
         let history = (name.is_some() && shared.keeps_history()).then(SealerCell::default);
         let mirror = (name.is_some() && shared.interest.is_some()).then(MirrorState::default);
+        let is_kept_or_exported = history.is_some() || shared.exports.is_some();
         let envelope = Envelope::new(name.as_ref());
         let max_message = shared.config.max_outgoing_message;
         Self {
@@ -106,6 +109,7 @@ impl Channel {
             numbering: Numbering::default(),
             last_piece: LastPiece::default(),
             partial: PartialLine::default(),
+            is_kept_or_exported,
             history,
             mirror,
             kept_bytes: AtomicUsize::new(0),
@@ -200,9 +204,9 @@ impl Channel {
         self.listeners.load(Ordering::Acquire)
     }
 
-    /// Returns whether a message published now reaches a subscriber, or is kept.
+    /// Returns whether a message published now reaches a subscriber or a bridge, or is kept.
     pub(crate) fn is_wanted(&self) -> bool {
-        self.keeps_history() || self.listeners() > 0
+        self.is_kept_or_exported || self.listeners() > 0
     }
 
     /// Returns whether a message published now waits for the hub's next flush.

@@ -94,6 +94,14 @@ impl Envelope {
         payload.len() + MAX_DETAIL
     }
 
+    /// Returns a message's payload.
+    #[cfg(feature = "redis")]
+    pub fn payload(&self, message: &Message, timestamp: &Timestamp) -> Vec<u8> {
+        let mut payload = Vec::with_capacity(self.clean_len(message, timestamp));
+        self.push_message(&mut payload, message, timestamp);
+        payload
+    }
+
     /// Returns the length of a message's payload, if nothing in it needs escaping.
     pub(super) fn clean_len(&self, message: &Message, timestamp: &Timestamp) -> usize {
         let process = match message.process_id() {

@@ -8,6 +8,7 @@ use super::callbacks::Callbacks;
 use super::{Engine, Hub};
 use crate::access::{Authenticator, Gate, Origins, TrustedProxies};
 use crate::backplane::Backplane;
+use crate::bridge::Bridge;
 use crate::config::Config;
 use crate::error::ConfigError;
 
@@ -32,6 +33,7 @@ pub struct HubBuilder {
     pub(super) gate: Gate,
     pub(super) callbacks: Callbacks,
     backplane: Option<Box<dyn Backplane>>,
+    bridge: Option<Box<dyn Bridge>>,
 }
 
 impl HubBuilder {
@@ -375,6 +377,17 @@ impl HubBuilder {
         self
     }
 
+    /// Exchanges messages with another system: what is published to the hub goes there, and what
+    /// comes from there is published here. With a [`backplane`](Self::backplane), whose channels
+    /// take nothing else, only messages to all clients are exchanged.
+    ///
+    /// The bridge runs from [`Hub::start`] or the first client on.
+    pub fn bridge(mut self, bridge: impl Bridge) -> Self {
+        self.config.bridged = true;
+        self.bridge = Some(Box::new(bridge));
+        self
+    }
+
     /// Creates the hub.
     ///
     /// # Errors
@@ -390,6 +403,7 @@ impl HubBuilder {
                 self.gate,
                 self.callbacks,
                 self.backplane,
+                self.bridge,
             )),
         })
     }

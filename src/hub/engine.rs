@@ -2,11 +2,14 @@
 
 use std::sync::Arc;
 
-use super::backplane_task::BackplaneTask;
 use super::callbacks::Callbacks;
 use super::slots::Slots;
+use super::start_once::StartOnce;
 use crate::access::Gate;
-use crate::backplane::{Backplane, Directory, Node};
+#[cfg(feature = "server")]
+use crate::backplane::Directory;
+use crate::backplane::{Backplane, Node};
+use crate::bridge::{Bridge, Port};
 use crate::channel::{Channel, HubShared, Overflow, Registry, start_ticker};
 use crate::config::Config;
 use crate::stats::Totals;
@@ -23,11 +26,9 @@ pub(crate) struct Engine {
     pub(super) next_client: AtomicU64,
     pub(super) slots: Slots,
     stopping: AtomicBool,
-    backplane: BackplaneTask,
-    #[cfg_attr(
-        not(feature = "server"),
-        allow(dead_code, reason = "only HTTP lists channels")
-    )]
+    backplane: StartOnce<Box<dyn Backplane>>,
+    bridge: StartOnce<Box<dyn Bridge>>,
+    #[cfg(feature = "server")]
     directory: Option<Arc<dyn Directory>>,
 }
 
@@ -37,6 +38,7 @@ impl Engine {
         gate: Gate,
         callbacks: Callbacks,
         backplane: Option<Box<dyn Backplane>>,
+        bridge: Option<Box<dyn Bridge>>,
     ) -> Self {
         let shared = Arc::new(HubShared::new(config));
         Self {
@@ -52,10 +54,12 @@ impl Engine {
             next_client: AtomicU64::new(1),
             slots: Slots::new(),
             stopping: AtomicBool::new(false),
+            #[cfg(feature = "server")]
             directory: backplane
                 .as_ref()
                 .and_then(|backplane| backplane.directory()),
-            backplane: BackplaneTask::new(backplane),
+            backplane: StartOnce::new(backplane),
+            bridge: StartOnce::new(bridge),
         }
     }
 
@@ -74,12 +78,20 @@ impl Engine {
     /// Starts the flush timer unless it runs. Must be called within a tokio runtime.
     pub(super) fn start(&self) {
         start_ticker(&self.shared, &self.registry);
-        self.backplane.start(|| {
-            Node::new(
+        let parts = || {
+            (
                 Arc::clone(&self.shared),
                 Arc::clone(&self.registry),
                 Arc::clone(&self.everyone),
             )
+        };
+        self.backplane.start(|backplane| {
+            let (shared, registry, everyone) = parts();
+            backplane.run(Node::new(shared, registry, everyone))
+        });
+        self.bridge.start(|bridge| {
+            let (shared, registry, everyone) = parts();
+            bridge.run(Port::new(shared, registry, everyone))
         });
     }
 

@@ -17,7 +17,6 @@
 
 mod actions;
 mod addresses;
-mod backplane_task;
 mod builder;
 mod callbacks;
 mod clients;
@@ -26,6 +25,7 @@ mod reports;
 mod rights;
 mod shutdown;
 mod slots;
+mod start_once;
 mod subscriptions;
 mod targets;
 
@@ -89,6 +89,7 @@ impl Hub {
                 Config::default(),
                 Gate::default(),
                 Callbacks::default(),
+                None,
                 None,
             )),
         }
@@ -193,13 +194,13 @@ impl Hub {
     ///
     /// # Errors
     /// Returns an error if the data cannot be serialized. The data is not serialized while no
-    /// client is connected.
+    /// client is connected and there is no bridge.
     pub fn send_event(
         &self,
         name: &str,
         data: &(impl Serialize + ?Sized),
     ) -> Result<usize, serde_json::Error> {
-        if self.client_count() == 0 {
+        if !self.engine.everyone.is_wanted() {
             return Ok(0);
         }
         Ok(self.broadcast(Message::event(name, data)?))

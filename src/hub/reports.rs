@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::Hub;
+use crate::bridge::Exports;
 use crate::channel::{Channel, Client};
 use crate::stats::{ChannelStats, Queues, Stats};
 
@@ -40,13 +41,15 @@ impl Hub {
             .iter()
             .map(|channel| channel.listeners())
             .sum();
-        engine.totals().stats(
+        let mut stats = engine.totals().stats(
             self.client_count(),
             self.channel_count(),
             subscribers,
             queues,
             engine.shared.history_bytes(),
-        )
+        );
+        stats.bridge = engine.shared.exports.as_ref().map(Exports::stats);
+        stats
     }
 
     /// Returns the clients that are connected now.

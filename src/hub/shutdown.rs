@@ -8,6 +8,9 @@ use crate::reason::CloseReason;
 /// The pause between two rounds of a shutdown that waits for connections to end.
 const ROUND_INTERVAL: Duration = Duration::from_millis(20);
 
+/// The longest wait of a shutdown for a bridge to send what was published before.
+const MAX_EXPORT_TIME: Duration = Duration::from_secs(2);
+
 impl Hub {
     /// Returns whether [`Hub::shutdown`] has been called.
     pub fn is_stopping(&self) -> bool {
@@ -33,6 +36,11 @@ impl Hub {
             channel.sealed().await;
         }
         engine.everyone.sealed().await;
+        if let Some(exports) = &engine.shared.exports {
+            let limit = engine.config().flush_timeout.min(MAX_EXPORT_TIME);
+            // What does not get through in time is lost.
+            let _ = tokio::time::timeout(limit, exports.sent()).await;
+        }
         let (begun, spread) = (Instant::now(), engine.config().shutdown_spread);
         let clients = engine.everyone.clients();
         let mut asked = 0;

@@ -15,6 +15,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::{Registry, Unit};
 
 use super::refusal::AdmittedPeer;
+use crate::bridge::{BridgeDrop, BridgeStats};
 use crate::{CloseReason, Distribution, Hub, PauseReason, RefusalReason, Stats};
 
 /// Returns the metrics. Linear in clients and channels, like [`Hub::stats`].
@@ -145,6 +146,9 @@ impl Collector for StatsCollector {
         let help =
             "Messages x subscribers accepted for clients that went before they were written.";
         counter(out, "discarded_messages", help, stats.discarded)?;
+        if let Some(bridge) = &stats.bridge {
+            bridge_counters(out, bridge)?;
+        }
         let blocks = &stats.block_messages;
         histogram(
             out,
@@ -179,6 +183,30 @@ impl Collector for StatsCollector {
             &stats.flush_seconds,
         )
     }
+}
+
+fn bridge_counters(out: &mut DescriptorEncoder<'_>, bridge: &BridgeStats) -> fmt::Result {
+    gauge(
+        out,
+        "bridge_connected",
+        "Whether the bridge is connected: 1 or 0.",
+        u8::from(bridge.connected),
+    )?;
+    let help = "Times that the bridge's connection came back after a loss.";
+    counter(out, "bridge_reconnects", help, bridge.reconnects)?;
+    let help = "Messages that came over the bridge.";
+    counter(out, "bridge_imported_messages", help, bridge.imported)?;
+    let help = "Messages that the bridge sent.";
+    counter(out, "bridge_exported_messages", help, bridge.exported)?;
+    let dropped = BridgeDrop::ALL.map(BridgeDrop::name);
+    let help = "Messages that did not cross the bridge, by reason.";
+    counters(
+        out,
+        "bridge_dropped_messages",
+        help,
+        &dropped,
+        &bridge.dropped,
+    )
 }
 
 fn gauge(

@@ -19,6 +19,7 @@ mod mounted;
 mod own_log;
 mod partial;
 mod proxy_protocol;
+mod redis_bridge;
 mod relay;
 mod stalled;
 mod wire;

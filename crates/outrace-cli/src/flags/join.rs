@@ -15,7 +15,12 @@ use crate::failure::{Failure, plain};
 pub(crate) struct JoinOptions {
     /// Take the channels from this server, such as wss://home.example.org/ws. Each channel is
     /// fetched once, whatever the number of its viewers here
-    #[arg(long, value_name = "URL", env = "OUTRACE_JOIN")]
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "OUTRACE_JOIN",
+        conflicts_with = "redis_bridge"
+    )]
     join: Option<String>,
 
     /// Send this token to that server. Other users of this machine can see a command line: prefer

@@ -1,6 +1,7 @@
 //! Flags that several commands share, and the values they take.
 
 mod access;
+mod bridge;
 mod join;
 mod limits;
 mod server;

@@ -6,6 +6,7 @@ use clap::Args;
 use outrace::{ConfigError, Hub, HubBuilder, server};
 
 use super::access::{Access, AccessOptions};
+use super::bridge::BridgeOptions;
 use super::join::JoinOptions;
 use super::limits::Limits;
 use super::values::{address, bytes, duration, seconds};
@@ -72,6 +73,9 @@ pub(crate) struct ServerOptions {
 
     #[command(flatten)]
     limits: Limits,
+
+    #[command(flatten)]
+    bridge: BridgeOptions,
 }
 
 #[derive(Args, Debug)]
@@ -108,6 +112,7 @@ impl ServerOptions {
         if let Some(join) = join {
             hub = join.apply(hub)?;
         }
+        let hub = self.bridge.apply(hub)?;
         self.limits.apply(hub).build().map_err(out_of_range)
     }
 

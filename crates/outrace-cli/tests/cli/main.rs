@@ -19,6 +19,7 @@ mod procfile;
 mod program;
 mod proxied;
 mod proxies;
+mod redis_bridge;
 mod relay;
 mod resume;
 mod run;

@@ -4,7 +4,7 @@
 //! publishes. Imported messages are numbered by the hub's own channels, and are never exported
 //! again. A hub without a bridge pays nothing for it.
 //!
-//! [`redis::RedisBridge`] (feature `redis`) speaks to nodes of go-ws. A program can bring its own
+//! `redis::RedisBridge` (feature `redis`) speaks to nodes of go-ws. A program can bring its own
 //! [`Bridge`].
 
 mod bounded_queue;

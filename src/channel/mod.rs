@@ -26,6 +26,7 @@ mod lossless;
 pub(crate) mod mirror;
 mod numbering;
 mod open_piece;
+mod overflow_row;
 mod pace;
 mod partial;
 mod pass;

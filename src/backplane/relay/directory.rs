@@ -97,7 +97,9 @@ impl UpstreamDirectory {
         let mut version = None;
         loop {
             match self.lister.fetch_list(version.clone()).await {
-                Ok((next, _)) => {
+                Ok((next, body)) => {
+                    // Those who are told ask next, and need no request of their own.
+                    *self.last.lock().await = Some((Instant::now(), self.read(&body)));
                     if next.is_none() || next != version {
                         node.list_changed();
                     }

@@ -2,6 +2,7 @@
 //! feeds the mirrors.
 
 use std::collections::HashMap;
+use std::pin::pin;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::time::{Instant, sleep, sleep_until};
@@ -25,6 +26,9 @@ pub(super) struct UpstreamTask {
     backoff: Backoff,
     idle_timeout: Duration,
     channels: HashMap<ChannelName, RelayedChannel>,
+    /// When a channel is next due. It may be early, and is found again when it has passed: a scan
+    /// of all channels for each frame would cost more than the frame.
+    deadline: Instant,
 }
 
 impl UpstreamTask {
@@ -40,6 +44,7 @@ impl UpstreamTask {
             backoff,
             idle_timeout,
             channels: HashMap::new(),
+            deadline: Instant::now() + NEVER,
         }
     }
 
@@ -59,16 +64,8 @@ impl UpstreamTask {
     /// Connects, as often as it takes. Takes care of the mirrors meanwhile.
     async fn connect(&mut self) -> Link {
         loop {
-            let mut connecting = Box::pin(Link::open(self.endpoint.clone(), self.idle_timeout));
-            let connected = loop {
-                let node = self.node.clone();
-                tokio::select! {
-                    connected = &mut connecting => break connected,
-                    changed = node.changes() => self.note(changed, &mut Vec::new()),
-                    () = sleep_until(self.next_deadline()) => self.keep_deadlines(&mut Vec::new()),
-                }
-            };
-            match connected {
+            let connecting = Link::open(self.endpoint.clone(), self.idle_timeout);
+            match self.tend_during(connecting).await {
                 Ok(link) => return link,
                 Err(reason) => {
                     let upstream = self.endpoint.shown_url();
@@ -81,20 +78,28 @@ impl UpstreamTask {
 
     /// Waits before the next attempt to connect. Takes care of the mirrors meanwhile.
     async fn pause(&mut self) {
-        let mut delay = std::pin::pin!(sleep(self.backoff.next_delay()));
+        let delay = sleep(self.backoff.next_delay());
+        self.tend_during(delay).await;
+    }
+
+    /// Waits for `work`, and takes care of the mirrors meanwhile. There is no connection to send
+    /// requests on: the next one begins with all of them.
+    async fn tend_during<T>(&mut self, work: impl Future<Output = T>) -> T {
+        let node = self.node.clone();
+        let mut work = pin!(work);
         loop {
-            let node = self.node.clone();
             tokio::select! {
-                () = &mut delay => return,
+                done = &mut work => return done,
                 changed = node.changes() => self.note(changed, &mut Vec::new()),
-                () = sleep_until(self.next_deadline()) => self.keep_deadlines(&mut Vec::new()),
+                () = sleep_until(self.deadline) => self.keep_deadlines(&mut Vec::new()),
             }
         }
     }
 
     /// Subscribes to what is watched, and feeds the mirrors until the connection ends.
     async fn serve(&mut self, link: &mut Link) {
-        let history = self.node.history();
+        let node = self.node.clone();
+        let history = node.history();
         let mut requests: Vec<String> = self
             .channels
             .values()
@@ -104,14 +109,13 @@ impl UpstreamTask {
             for request in requests.drain(..) {
                 link.send(request);
             }
-            let node = self.node.clone();
             tokio::select! {
                 frame = link.frame() => match frame {
                     Ok(()) => self.read(link, &mut requests).await,
                     Err(reason) => break reason,
                 },
                 changed = node.changes() => self.note(changed, &mut requests),
-                () = sleep_until(self.next_deadline()) => self.keep_deadlines(&mut requests),
+                () = sleep_until(self.deadline) => self.keep_deadlines(&mut requests),
             }
         };
         tracing::warn!(upstream = self.endpoint.shown_url(), %reason, "the connection is lost");
@@ -161,6 +165,7 @@ impl UpstreamTask {
                 None => {}
             }
         }
+        self.deadline = self.next_deadline();
     }
 
     fn next_deadline(&self) -> Instant {
@@ -201,6 +206,7 @@ impl UpstreamTask {
             requests.push(channel.unsubscribe_request());
             false
         });
+        self.deadline = self.next_deadline();
     }
 }
 

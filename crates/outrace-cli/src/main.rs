@@ -1,11 +1,13 @@
 //! The program `outrace`: puts the lines of processes in front of everyone who watches.
 
+mod address;
 mod color;
 mod commands;
 mod console;
 mod descriptor;
 mod exit;
 mod failure;
+mod files;
 mod flags;
 mod guard;
 mod output;

@@ -2,7 +2,6 @@
 
 use std::error::Error as _;
 use std::fs;
-use std::io;
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -16,7 +15,8 @@ use outrace::access::{
 use outrace::server::{ServeOptions, Tls};
 use outrace::{Hub, HubBuilder};
 
-use crate::failure::{Failure, advice, plain};
+use crate::failure::Failure;
+use crate::files::read;
 
 #[derive(Args, Debug, Clone)]
 #[command(next_help_heading = "Access")]
@@ -326,18 +326,4 @@ fn read_secret(path: &Path) -> Result<Vec<u8>, Failure> {
         tracing::warn!("{} can be read by others; chmod 600 it", path.display());
     }
     Ok(content)
-}
-
-fn read(path: &Path) -> Result<Vec<u8>, Failure> {
-    fs::read(path).map_err(|error: io::Error| {
-        Failure::new(
-            1,
-            format!(
-                "cannot read {}: {}{}",
-                path.display(),
-                plain(&error),
-                advice(&error)
-            ),
-        )
-    })
 }

@@ -1,14 +1,14 @@
 //! The flags of a server that takes its channels from another one.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 use outrace::HubBuilder;
 use outrace::backplane::relay::Relay;
 
-use crate::commands::watch::address::websocket_url;
-use crate::failure::{Failure, plain};
+use crate::address::websocket_url;
+use crate::failure::Failure;
+use crate::files::read;
 
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Relay options")]
@@ -70,13 +70,4 @@ impl JoinOptions {
             .map_err(|error| Failure::usage(format!("--join: {error}")))?;
         Ok(hub.backplane(relay))
     }
-}
-
-fn read(path: &Path) -> Result<Vec<u8>, Failure> {
-    fs::read(path).map_err(|error| {
-        Failure::new(
-            1,
-            format!("cannot read {}: {}", path.display(), plain(&error)),
-        )
-    })
 }

@@ -1,27 +1,26 @@
 //! `outrace watch`: prints the lines of channels as they come.
 
-pub(crate) mod address;
 mod catch_up;
 mod live_row;
 mod printer;
 mod screen;
 
 use std::collections::VecDeque;
-use std::fs;
 use std::io::{self, BufWriter, ErrorKind};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::pin::pin;
 
 use clap::Args;
 use outrace::client::{DisconnectReason, Event, WatchError, Watcher};
 use signal_hook::consts::SIGINT;
 
-use self::address::{DEFAULT_URL, is_address, websocket_url};
 use self::catch_up::{CatchUp, Step};
 use self::printer::Printer;
 use self::screen::Screen;
+use crate::address::{DEFAULT_URL, is_address, websocket_url};
 use crate::exit::Exit;
-use crate::failure::{Failure, plain};
+use crate::failure::Failure;
+use crate::files::read;
 use crate::output::{Output, OutputWriter};
 
 /// Lines go to standard output, status changes to standard error. Reconnects when the connection is
@@ -212,13 +211,4 @@ impl Watch {
             }
         }
     }
-}
-
-fn read(path: &Path) -> Result<Vec<u8>, Failure> {
-    fs::read(path).map_err(|error| {
-        Failure::new(
-            1,
-            format!("cannot read {}: {}", path.display(), plain(&error)),
-        )
-    })
 }

@@ -1,13 +1,13 @@
 //! The address of a server as a person writes it.
 
 /// The address of a server on this machine at its usual port.
-pub(super) const DEFAULT_URL: &str = "ws://127.0.0.1:7223/ws";
+pub(crate) const DEFAULT_URL: &str = "ws://127.0.0.1:7223/ws";
 
 /// Returns whether the first argument is an address. Otherwise it is a channel or a pattern.
 ///
 /// An address has a scheme or a path, or is a host with a port: one without a scheme is a mistake
 /// to be named, not a channel. `process:80` is a channel.
-pub(super) fn is_address(text: &str) -> bool {
+pub(crate) fn is_address(text: &str) -> bool {
     let has_port = text
         .rsplit_once(':')
         .is_some_and(|(host, port)| !matches!(host, "" | "process") && port.parse::<u16>().is_ok());

@@ -97,9 +97,7 @@ impl UpstreamDirectory {
         let mut version = None;
         loop {
             match self.lister.fetch_list(version.clone()).await {
-                Ok((next, body)) => {
-                    // Those who are told ask next, and need no request of their own.
-                    *self.last.lock().await = Some((Instant::now(), self.read(&body)));
+                Ok((next, _)) => {
                     if next.is_none() || next != version {
                         node.list_changed();
                     }

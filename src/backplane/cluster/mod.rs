@@ -2,3 +2,10 @@
 
 #[allow(dead_code, reason = "the node of a cluster is built on it")]
 pub(crate) mod broker;
+#[allow(dead_code, reason = "the node of a cluster is built on it")]
+mod inbox;
+#[allow(dead_code, reason = "the node of a cluster is built on it")]
+pub(crate) mod names;
+#[cfg(feature = "nats")]
+#[allow(dead_code, reason = "the node of a cluster is built on it")]
+pub(crate) mod nats;

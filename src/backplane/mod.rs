@@ -8,6 +8,8 @@
 //! `relay::Relay` (feature `relay`) takes the channels from another Outrace server. A program can
 //! bring its own [`Backplane`].
 
+#[cfg(any(feature = "nats", feature = "redis"))]
+pub(crate) mod cluster;
 mod node;
 #[cfg(feature = "relay")]
 pub mod relay;

@@ -9,7 +9,7 @@
 //! bring its own [`Backplane`].
 
 #[cfg(any(feature = "nats", feature = "redis"))]
-mod cluster;
+pub(crate) mod cluster;
 mod node;
 #[cfg(feature = "relay")]
 pub mod relay;

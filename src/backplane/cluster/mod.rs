@@ -11,3 +11,5 @@ pub(crate) mod fields;
 pub(crate) mod message;
 pub(crate) mod names;
 pub(crate) mod runs;
+#[cfg(test)]
+mod samples;

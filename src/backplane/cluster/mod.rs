@@ -16,3 +16,5 @@ pub(crate) mod names;
 #[cfg(feature = "nats")]
 pub(crate) mod nats;
 pub(crate) mod runs;
+#[cfg(test)]
+mod samples;

@@ -15,6 +15,8 @@ pub(crate) mod message;
 pub(crate) mod names;
 #[cfg(feature = "nats")]
 pub(crate) mod nats;
+#[cfg(feature = "redis")]
+pub(crate) mod redis;
 pub(crate) mod runs;
 #[cfg(test)]
 mod samples;

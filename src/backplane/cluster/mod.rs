@@ -8,6 +8,8 @@
 
 pub(crate) mod block;
 pub(crate) mod broker;
+#[cfg(test)]
+mod broker_tests;
 pub(crate) mod envelope;
 pub(crate) mod fields;
 mod inbox;

@@ -18,6 +18,9 @@ use crate::Scratch;
 /// none takes the port of a broker that is being restarted.
 const PORTS: std::ops::Range<u16> = 20_000..30_000;
 
+/// How often a broker is started before its arguments are to blame.
+const MAX_STARTS: usize = 20;
+
 /// Which program is started, and how.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BrokerKind {
@@ -52,7 +55,7 @@ impl BrokerServer {
     #[allow(clippy::print_stderr, reason = "a test that is skipped says so")]
     pub async fn start_with(kind: BrokerKind, arguments: &[&str]) -> Option<Self> {
         let arguments: Vec<String> = arguments.iter().map(ToString::to_string).collect();
-        loop {
+        for _ in 0..MAX_STARTS {
             let (folder, port) = (Scratch::new(), free_port());
             let child = match spawn(kind, &arguments, &folder, port) {
                 Ok(child) => child,
@@ -77,6 +80,7 @@ impl BrokerServer {
                 return Some(server);
             }
         }
+        panic!("{} does not start with {arguments:?}", kind.program());
     }
 
     /// Returns the URL of the broker.

@@ -80,7 +80,7 @@ impl Nats {
         }
         jetstream::ensure(&client, &self.link.names, store, &self.settings).await?;
         match jetstream::put(&client, subject, payload, expected).await? {
-            Put::NoStream => Err(BrokerError::Refused("no stream keeps it".to_owned())),
+            Put::NoStream => Err(no_stream()),
             put => Ok(put),
         }
     }
@@ -142,16 +142,20 @@ impl Nats {
         expected: u64,
     ) -> Result<Appended, BrokerError> {
         self.check_storing()?;
+        self.link.ensure_blocks(&self.settings).await?;
+        let client = self.link.client()?;
         let subject = self.link.names.stored(token);
-        match self
-            .put(Store::Blocks, subject.clone(), payload, expected)
-            .await?
-        {
+        let put = jetstream::put(&client, subject.clone(), payload, expected).await;
+        if !matches!(put, Ok(Put::Stored(_) | Put::Conflict)) {
+            self.link.doubt_blocks();
+        }
+        match put? {
             Put::Stored(position) => Ok(Appended::Stored(position)),
-            Put::Conflict | Put::NoStream => {
+            Put::Conflict => {
                 let last = self.last(Store::Blocks, &subject).await?;
                 Ok(Appended::Conflict(last.map_or(0, |kept| kept.sequence)))
             }
+            Put::NoStream => Err(no_stream()),
         }
     }
 
@@ -201,6 +205,10 @@ impl Nats {
         }
         Ok(is_file)
     }
+}
+
+fn no_stream() -> BrokerError {
+    BrokerError::Refused("no stream of JetStream keeps it".to_owned())
 }
 
 /// Bounds a call that reads, which may consist of several requests.

@@ -7,7 +7,7 @@ use std::process::Stdio;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
@@ -97,6 +97,9 @@ impl BrokerServer {
     /// Stops the process where it is: connections stay and nothing is answered.
     pub fn pause(&self) {
         self.signal(Signal::STOP);
+        // Its threads may go on for a while after the signal was sent.
+        let options = WaitIdOptions::STOPPED | WaitIdOptions::NOWAIT;
+        waitid(WaitId::Pid(self.pid()), options).unwrap();
     }
 
     /// Lets a paused process go on.
@@ -139,9 +142,12 @@ impl BrokerServer {
     }
 
     fn signal(&self, signal: Signal) {
+        kill_process(self.pid(), signal).unwrap();
+    }
+
+    fn pid(&self) -> Pid {
         let pid = self.child.id().expect("the process runs");
-        let pid = Pid::from_raw(pid.try_into().unwrap()).unwrap();
-        kill_process(pid, signal).unwrap();
+        Pid::from_raw(pid.try_into().unwrap()).unwrap()
     }
 
     /// Waits until the broker answers. Returns `false` when it ended instead.

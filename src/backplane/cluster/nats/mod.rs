@@ -214,7 +214,9 @@ fn no_stream() -> BrokerError {
 /// Bounds a call that reads, which may consist of several requests.
 async fn reading<T>(call: impl Future<Output = Result<T, BrokerError>>) -> Result<T, BrokerError> {
     let answer = timeout(CALL_TIMEOUT, call).await;
-    answer.unwrap_or(Err(BrokerError::TimedOut))
+    answer
+        .unwrap_or(Err(BrokerError::TimedOut))
+        .map_err(jetstream::as_read)
 }
 
 /// Bounds a call that changes something.

@@ -29,6 +29,10 @@
 //! A home that cannot renew its lease goes on for its own viewers under a new epoch. Another node
 //! that publishes to the channel becomes its home then.
 
+#[allow(dead_code, reason = "the node's task is built on it")]
+mod broker;
 mod builder;
+mod counters;
+mod outgoing;
 
 pub use builder::{Cluster, ClusterBuilder, ClusterError};

@@ -6,25 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-/// The name of a channel, escaped into letters, digits, `-`, `_` and `=`.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) struct Token(std::sync::Arc<str>);
-
-impl Token {
-    pub(crate) fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-/// The id of a node: letters, digits, `-` and `_`.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) struct NodeId(std::sync::Arc<str>);
-
-impl NodeId {
-    pub(crate) fn as_str(&self) -> &str {
-        &self.0
-    }
-}
+use super::names::{NodeId, Token};
 
 /// The longest time that a call waits for the broker.
 pub(crate) const CALL_TIMEOUT: Duration = Duration::from_secs(2);

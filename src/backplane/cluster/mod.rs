@@ -29,10 +29,18 @@
 //! A home that cannot renew its lease goes on for its own viewers under a new epoch. Another node
 //! that publishes to the channel becomes its home then.
 
-#[allow(dead_code, reason = "the node's task is built on it")]
+// Until the node's task uses all of them.
+#![allow(dead_code, unused_imports)]
+
+mod block;
 mod broker;
 mod builder;
 mod counters;
+mod envelope;
+mod fields;
+mod message;
+mod names;
 mod outgoing;
+mod runs;
 
 pub use builder::{Cluster, ClusterBuilder, ClusterError};

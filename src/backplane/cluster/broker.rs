@@ -6,12 +6,49 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::names::{NodeId, Token};
+use super::inbox::InboxBounds;
+use super::names::{NodeId, Prefix, Token};
 
 /// The longest time that a call waits for the broker.
 pub(crate) const CALL_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long a session lasts after it was created or replaced, unless a broker is told otherwise.
 pub(crate) const SESSION_TTL: Duration = Duration::from_secs(10);
+
+/// What a broker is opened with, beside its address.
+#[derive(Debug, Clone)]
+pub(crate) struct BrokerSettings {
+    /// Begins every name that the cluster has at the broker.
+    pub(crate) prefix: Prefix,
+    /// The name of this node, for the broker's list of connections.
+    pub(crate) node: NodeId,
+    /// How long a session lasts: [`SESSION_TTL`], and shorter in tests. The nodes of a cluster
+    /// have to agree.
+    pub(crate) session_ttl: Duration,
+    /// Whether blocks are stored, and how.
+    pub(crate) storing: Option<Storing>,
+    /// The bounds of what waits for [`Broker::next`].
+    pub(crate) inbox: InboxBounds,
+}
+
+impl BrokerSettings {
+    /// Returns the usual settings, which store no blocks.
+    pub(crate) fn new(prefix: Prefix, node: NodeId) -> Self {
+        Self {
+            prefix,
+            node,
+            session_ttl: SESSION_TTL,
+            storing: None,
+            inbox: InboxBounds::default(),
+        }
+    }
+}
+
+/// How blocks are stored.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Storing {
+    /// How long a block is kept. `None` for ever.
+    pub(crate) max_age: Option<Duration>,
+}
 
 /// The future of a call to a [`Broker`]. It is boxed, so that `dyn Broker` has the calls too.
 pub(crate) type Call<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;

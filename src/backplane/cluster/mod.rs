@@ -32,15 +32,25 @@
 // Until the node's task uses all of them.
 #![allow(dead_code, unused_imports)]
 
-mod block;
-mod broker;
+pub(crate) mod block;
+pub(crate) mod broker;
 mod builder;
 mod counters;
-mod envelope;
-mod fields;
-mod message;
-mod names;
+pub(crate) mod envelope;
+pub(crate) mod fields;
+mod followed;
+mod forwarding;
+mod inbox;
+pub(crate) mod message;
+mod mirrors;
+pub(crate) mod names;
+#[cfg(feature = "nats")]
+pub(crate) mod nats;
+mod numbered;
 mod outgoing;
-mod runs;
+pub(crate) mod runs;
+#[cfg(test)]
+mod samples;
+mod wire;
 
 pub use builder::{Cluster, ClusterBuilder, ClusterError};

@@ -218,9 +218,10 @@ impl Encoder {
     fn push_lines(&mut self, lines: &Lines) {
         let mut start = 0;
         let mut bytes = 16;
+        // The index of a line that goes on takes 5 bytes at most.
+        let overhead = if lines.continued().is_empty() { 0 } else { 5 };
         for (index, len) in lines.line_lens().enumerate() {
-            // A line that goes on takes its index, too.
-            let len = len + 10;
+            let len = len + number_bytes(len) + overhead;
             if !self.has_room(bytes + len) {
                 if start < index {
                     self.open.lines(lines, start, index);
@@ -253,6 +254,11 @@ impl Encoder {
             self.open.pieces(&pieces[start..], false);
         }
     }
+}
+
+/// Returns how many bytes a number takes.
+fn number_bytes(number: usize) -> usize {
+    (number.max(1).ilog2() / 7 + 1) as usize
 }
 
 fn message_bytes(message: &Message) -> usize {

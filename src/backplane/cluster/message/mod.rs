@@ -314,3 +314,6 @@ fn put_messages<'a>(out: &mut Vec<u8>, parts: impl IntoIterator<Item = Part<'a>>
 fn messages(fields: Fields<'_>) -> Result<Runs, Malformed> {
     runs::decode(fields)
 }
+
+#[cfg(test)]
+mod tests;

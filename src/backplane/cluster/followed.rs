@@ -414,9 +414,13 @@ impl Followed {
     }
 
     /// Repeats requests that were not answered, and asks for what did not come.
-    pub(super) fn keep_deadlines(&mut self, now: Instant, wire: &mut Wire) {
+    pub(super) fn keep_deadlines(&mut self, now: Instant, is_connected: bool, wire: &mut Wire) {
         if self.answer_by.is_some_and(|by| by <= now) {
             self.answer_viewers();
+        }
+        if !is_connected {
+            // Everything is asked for again once it is.
+            return;
         }
         match &self.phase {
             Phase::Joining(join) if join.request.due <= now => {

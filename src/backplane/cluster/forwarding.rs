@@ -44,14 +44,16 @@ struct Forwards {
     has_more: bool,
     /// When all is sent again.
     due: Instant,
+    /// Since when no home is known.
+    homeless_since: Instant,
 }
 
 /// A run that is not acknowledged.
 #[derive(Debug)]
 struct Sent {
     run: u64,
-    /// The encoded message without its envelope's varying part is cheap to make again, so only the
-    /// messages are kept.
+    /// The messages. They are encoded for each sending: the oldest unacknowledged run, which every
+    /// message names, changes.
     runs: crate::backplane::Runs,
     bytes: usize,
     /// What the engine gave, with the last of the runs that were made of it.
@@ -79,6 +81,7 @@ impl Forwarding {
             is_taking: false,
             has_more: false,
             due: Instant::now(),
+            homeless_since: Instant::now(),
         });
         forwards.has_more = true;
         forwards.take()
@@ -182,7 +185,7 @@ impl Forwarding {
     pub(super) fn not_home(&mut self, channel: &ChannelName, node: &NodeId) -> Forward {
         match self.channels.get_mut(channel) {
             Some(forwards) if forwards.home.as_ref() == Some(node) => {
-                forwards.home = None;
+                forwards.lose_home();
                 Forward::FindHome
             }
             _ => Forward::Nothing,
@@ -194,11 +197,27 @@ impl Forwarding {
         let mut homeless = Vec::new();
         for (channel, forwards) in &mut self.channels {
             if forwards.home.as_ref() == Some(node) {
-                forwards.home = None;
+                forwards.lose_home();
                 homeless.push(channel.clone());
             }
         }
         homeless
+    }
+
+    /// Returns the channels with messages and without a home, and since when that is so.
+    pub(super) fn homeless(&self) -> Vec<(ChannelName, Instant)> {
+        let homeless = self.channels.iter().filter(|(_, forwards)| {
+            forwards.home.is_none() && (forwards.has_more || !forwards.sent.is_empty())
+        });
+        homeless
+            .map(|(channel, forwards)| (channel.clone(), forwards.homeless_since))
+            .collect()
+    }
+
+    /// Returns whether messages of a channel are being taken from the engine.
+    pub(super) fn is_taking(&self, channel: &ChannelName) -> bool {
+        let forwards = self.channels.get(channel);
+        forwards.is_some_and(|forwards| forwards.is_taking)
     }
 
     /// Ends the forwarding of a channel, whose home is here now. Returns what was not acknowledged,
@@ -230,6 +249,11 @@ impl Forwarding {
 }
 
 impl Forwards {
+    fn lose_home(&mut self) {
+        self.home = None;
+        self.homeless_since = Instant::now();
+    }
+
     fn take(&mut self) -> Forward {
         if self.home.is_none() {
             return Forward::FindHome;

@@ -125,6 +125,15 @@ impl Mirrors {
         }
     }
 
+    /// Takes notice that a node which was asked is not the home of a channel.
+    pub(super) fn not_home(&mut self, name: &ChannelName, node: &NodeId, wire: &mut Wire) {
+        if let Some(channel) = self.channels.get_mut(name)
+            && channel.home() == Some(node)
+        {
+            channel.home_gone(wire);
+        }
+    }
+
     /// Goes on without a node that is gone.
     pub(super) fn node_gone(&mut self, node: &NodeId, wire: &mut Wire) {
         for channel in self.channels.values_mut() {
@@ -210,11 +219,12 @@ impl Mirrors {
         &mut self,
         now: Instant,
         node: &Node,
+        is_connected: bool,
         wire: &mut Wire,
     ) -> Vec<Subscribing> {
         let mut unwatched = Vec::new();
         for (name, channel) in &mut self.channels {
-            channel.keep_deadlines(now, wire);
+            channel.keep_deadlines(now, is_connected, wire);
             if channel
                 .unwatched_since
                 .is_none_or(|since| since + LINGER > now)

@@ -35,19 +35,26 @@
 pub(crate) mod block;
 pub(crate) mod broker;
 mod builder;
+mod clock;
 mod counters;
 pub(crate) mod envelope;
 pub(crate) mod fields;
 mod followed;
 mod forwarding;
+mod home_duties;
+mod inbound;
 mod inbox;
+mod lease;
 pub(crate) mod message;
 mod mirrors;
 pub(crate) mod names;
 #[cfg(feature = "nats")]
 pub(crate) mod nats;
+mod node_task;
 mod numbered;
+mod operations;
 mod outgoing;
+mod peers;
 pub(crate) mod runs;
 #[cfg(test)]
 mod samples;

@@ -3,8 +3,6 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-use tokio::time::Instant;
-
 use super::block::{self, BlockHeader};
 use super::broker::Topic;
 use super::message::{Answered, ClusterMessage, Forwarded, Head, PublishRefusal, Request};
@@ -24,10 +22,8 @@ pub(super) struct Numbered {
     pub(super) token: Token,
     pub(super) epoch: String,
     pub(super) term: u64,
-    /// The revision of the record at the broker that says so. `None` while there is none.
-    pub(super) revision: Option<u64>,
-    /// Until when the record counts although it was not found again.
-    pub(super) verify_by: Option<Instant>,
+    /// Whether the channel goes on here under an epoch that no other node is told of.
+    pub(super) is_stale: bool,
     /// Whether the blocks go to other nodes.
     pub(super) is_exported: bool,
     /// The runs that are expected next, by the node that forwards them.
@@ -57,15 +53,15 @@ pub(super) struct Answering {
 }
 
 impl Numbered {
-    pub(super) fn new(home: Home, term: u64, revision: Option<u64>) -> Self {
+    /// `term` is `None` for a home without a lease.
+    pub(super) fn new(home: Home, term: Option<u64>) -> Self {
         let channel = home.channel();
         Self {
             token: Token::of_channel(channel),
             epoch: home.numbering().0,
             home: Arc::new(home),
-            term,
-            revision,
-            verify_by: None,
+            term: term.unwrap_or(0),
+            is_stale: term.is_none(),
             is_exported: false,
             expected: HashMap::new(),
             waiting: VecDeque::new(),
@@ -74,14 +70,9 @@ impl Numbered {
         }
     }
 
-    /// Returns whether the channel goes on here under an epoch that no record names.
-    pub(super) fn is_stale(&self) -> bool {
-        self.revision.is_none()
-    }
-
     /// Says whether the channel's blocks are wanted elsewhere.
     pub(super) fn set_exported(&mut self, exported: bool) {
-        let exported = exported && !self.is_stale();
+        let exported = exported && !self.is_stale;
         if exported != self.is_exported {
             self.is_exported = exported;
             self.home.set_exported(exported);
@@ -90,8 +81,7 @@ impl Numbered {
 
     /// Goes on under an epoch of its own, because the lease has run out.
     pub(super) fn become_stale(&mut self) {
-        self.revision = None;
-        self.verify_by = None;
+        self.is_stale = true;
         self.is_exported = false;
         self.expected.clear();
         self.waiting.clear();

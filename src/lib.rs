@@ -304,6 +304,8 @@ mod outbox;
 #[allow(unreachable_pub)]
 mod protocol;
 mod reason;
+#[cfg(feature = "redis")]
+mod redis_client;
 #[cfg(feature = "server")]
 pub mod server;
 mod stats;

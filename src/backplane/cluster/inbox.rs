@@ -182,8 +182,7 @@ impl Queue {
         self.bytes += payload.len() + MESSAGE_OVERHEAD;
         self.messages.push_back((topic, payload));
         let mut dropped = 0;
-        while (self.bytes > max_bytes || self.messages.len() > max_messages)
-            && self.pop().is_some()
+        while (self.bytes > max_bytes || self.messages.len() > max_messages) && self.pop().is_some()
         {
             dropped += 1;
         }

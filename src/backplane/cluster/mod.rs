@@ -55,6 +55,8 @@ mod numbered;
 mod operations;
 mod outgoing;
 mod peers;
+#[cfg(feature = "redis")]
+pub(crate) mod redis;
 pub(crate) mod runs;
 #[cfg(test)]
 mod samples;

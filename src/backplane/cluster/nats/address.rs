@@ -190,8 +190,20 @@ mod tests {
 
     #[test]
     fn an_address_that_cannot_be_used_is_refused() {
-        for urls in ["", "http://a", "ws://a", "nats://", "nats://a,", "nats://:p@a", "nats://a:x"] {
-            assert_eq!(NatsAddress::parse(urls).unwrap_err(), NatsAddressError::Url, "{urls}");
+        for urls in [
+            "",
+            "http://a",
+            "ws://a",
+            "nats://",
+            "nats://a,",
+            "nats://:p@a",
+            "nats://a:x",
+        ] {
+            assert_eq!(
+                NatsAddress::parse(urls).unwrap_err(),
+                NatsAddressError::Url,
+                "{urls}"
+            );
         }
         let different = NatsAddress::parse("nats://u:p@a,nats://t@b");
         assert_eq!(different.unwrap_err(), NatsAddressError::Credentials);

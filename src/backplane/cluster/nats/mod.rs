@@ -143,7 +143,10 @@ impl Nats {
     ) -> Result<Appended, BrokerError> {
         self.check_storing()?;
         let subject = self.link.names.stored(token);
-        match self.put(Store::Blocks, subject.clone(), payload, expected).await? {
+        match self
+            .put(Store::Blocks, subject.clone(), payload, expected)
+            .await?
+        {
             Put::Stored(position) => Ok(Appended::Stored(position)),
             Put::Conflict | Put::NoStream => {
                 let last = self.last(Store::Blocks, &subject).await?;
@@ -201,17 +204,13 @@ impl Nats {
 }
 
 /// Bounds a call that reads, which may consist of several requests.
-async fn reading<T>(
-    call: impl Future<Output = Result<T, BrokerError>>,
-) -> Result<T, BrokerError> {
+async fn reading<T>(call: impl Future<Output = Result<T, BrokerError>>) -> Result<T, BrokerError> {
     let answer = timeout(CALL_TIMEOUT, call).await;
     answer.unwrap_or(Err(BrokerError::TimedOut))
 }
 
 /// Bounds a call that changes something.
-async fn changing<T>(
-    call: impl Future<Output = Result<T, BrokerError>>,
-) -> Result<T, BrokerError> {
+async fn changing<T>(call: impl Future<Output = Result<T, BrokerError>>) -> Result<T, BrokerError> {
     let answer = timeout(CALL_TIMEOUT, call).await;
     answer.unwrap_or(Err(BrokerError::Unknown))
 }

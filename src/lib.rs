@@ -285,6 +285,7 @@
 
 pub mod access;
 pub mod backplane;
+mod bounded_queue;
 pub mod bridge;
 mod callback;
 mod channel;
@@ -308,6 +309,7 @@ mod reason;
 pub mod server;
 mod stats;
 mod sync;
+mod unsent;
 mod wake;
 
 pub use access::{Admission, LocalAddress, PeerAddress};

@@ -12,8 +12,8 @@ use tokio::time::{Instant, MissedTickBehavior};
 use super::names::Names;
 use super::outgoing::{Batch, Outgoing};
 use super::{Port, RedisBridgeError};
+use crate::bounded_queue::BoundedQueue;
 use crate::bridge::BridgeDrop;
-use crate::bridge::bounded_queue::BoundedQueue;
 
 /// The most bytes that wait to be imported.
 const MAX_WAITING_BYTES: usize = 8 * 1024 * 1024;

@@ -8,10 +8,13 @@
 //! `relay::Relay` (feature `relay`) takes the channels from another Outrace server. A program can
 //! bring its own [`Backplane`].
 
+#[cfg(feature = "relay")]
+mod counters;
 mod node;
 #[cfg(feature = "relay")]
 pub mod relay;
 mod seam;
+mod stats;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -21,12 +24,22 @@ use crate::stats::ChannelStats;
 
 pub use node::{Mirror, MirrorLimit, Node, NumberedRun};
 pub use seam::{Seam, Step};
+pub use stats::{BackplaneStats, Report};
+
+#[cfg(feature = "relay")]
+pub(crate) use counters::Counters;
 
 /// Where a hub's channels come from. Given to
 /// [`HubBuilder::backplane`](crate::HubBuilder::backplane).
 pub trait Backplane: Send + 'static {
     /// Returns the list of the channels that can be had. By default there is none.
     fn directory(&self) -> Option<Arc<dyn Directory>> {
+        None
+    }
+
+    /// Returns what tells the counters of this backplane, for [`Hub::stats`](crate::Hub::stats),
+    /// `/metrics` and `/healthz`. By default there are none.
+    fn report(&self) -> Option<Arc<dyn Report>> {
         None
     }
 

@@ -6,9 +6,9 @@ use super::callbacks::Callbacks;
 use super::slots::Slots;
 use super::start_once::StartOnce;
 use crate::access::Gate;
+use crate::backplane::{Backplane, Node, Report};
 #[cfg(feature = "server")]
-use crate::backplane::Directory;
-use crate::backplane::{Backplane, Node};
+use crate::backplane::{BackplaneStats, Directory};
 use crate::bridge::{Bridge, Port};
 use crate::channel::{Channel, HubShared, Overflow, Registry, start_ticker};
 use crate::config::Config;
@@ -28,6 +28,8 @@ pub(crate) struct Engine {
     stopping: AtomicBool,
     backplane: StartOnce<Box<dyn Backplane>>,
     bridge: StartOnce<Box<dyn Bridge>>,
+    /// The counters of the backplane.
+    pub(super) report: Option<Arc<dyn Report>>,
     #[cfg(feature = "server")]
     directory: Option<Arc<dyn Directory>>,
 }
@@ -54,6 +56,7 @@ impl Engine {
             next_client: AtomicU64::new(1),
             slots: Slots::new(),
             stopping: AtomicBool::new(false),
+            report: backplane.as_ref().and_then(|backplane| backplane.report()),
             #[cfg(feature = "server")]
             directory: backplane
                 .as_ref()
@@ -99,6 +102,12 @@ impl Engine {
     #[cfg(feature = "server")]
     pub(crate) fn directory(&self) -> Option<&dyn Directory> {
         self.directory.as_deref()
+    }
+
+    /// Returns the counters of the backplane.
+    #[cfg(feature = "server")]
+    pub(crate) fn backplane_stats(&self) -> Option<BackplaneStats> {
+        self.report.as_ref().map(|report| report.stats())
     }
 
     /// Returns whether the hub's channels are mirrors.

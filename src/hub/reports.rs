@@ -48,6 +48,7 @@ impl Hub {
             queues,
             engine.shared.history_bytes(),
         );
+        stats.backplane = engine.report.as_ref().map(|report| report.stats());
         stats.bridge = engine.shared.exports.as_ref().map(Exports::stats);
         stats
     }

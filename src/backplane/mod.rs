@@ -8,6 +8,7 @@
 //! `relay::Relay` (feature `relay`) takes the channels from another Outrace server. A program can
 //! bring its own [`Backplane`].
 
+mod control;
 #[cfg(feature = "relay")]
 mod counters;
 mod node;
@@ -22,6 +23,8 @@ use std::sync::Arc;
 
 use crate::stats::ChannelStats;
 
+pub(crate) use control::ProcessSlot;
+pub use control::{ForwardedOrder, ListedProcess, LocalProcesses, OrderError};
 pub use node::{Mirror, MirrorLimit, Node, NumberedRun};
 pub use seam::{Seam, Step};
 pub use stats::{BackplaneStats, Report};
@@ -56,4 +59,27 @@ pub trait Directory: Send + Sync + 'static {
     /// Returns the channels as their home counts them, with the home's
     /// [`node`](ChannelStats::node).
     fn channels(&self) -> Pin<Box<dyn Future<Output = Vec<ChannelStats>> + Send + '_>>;
+
+    /// Returns the processes that other nodes supervise, with their [`node`](ListedProcess::node).
+    /// By default there are none.
+    fn processes(&self) -> Pin<Box<dyn Future<Output = Vec<ListedProcess>> + Send + '_>> {
+        Box::pin(async { Vec::new() })
+    }
+
+    /// Gives an order to the node that has the process. Returns whether that node accepted it. The
+    /// rights of the one who gives it were checked here.
+    ///
+    /// By default there is no such process.
+    ///
+    /// # Errors
+    /// See [`OrderError`]. The future has to complete within about 10 s.
+    ///
+    /// # Cancel safety
+    /// The order may have been given if the future is dropped.
+    fn order(
+        &self,
+        order: ForwardedOrder,
+    ) -> Pin<Box<dyn Future<Output = Result<bool, OrderError>> + Send + '_>> {
+        Box::pin(async { Err(OrderError::NoSuchProcess(order.process_id)) })
+    }
 }

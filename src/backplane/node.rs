@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::{ForwardedOrder, ListedProcess, OrderError, ProcessSlot};
 use crate::channel::{HubShared, Interest, Registry, Run, mirror};
 use crate::encode::Timestamp;
 use crate::message::{ChannelName, Lines, Message};
@@ -12,6 +13,7 @@ pub struct Node {
     shared: Arc<HubShared>,
     registry: Arc<Registry>,
     everyone: Arc<crate::channel::Channel>,
+    processes: ProcessSlot,
 }
 
 /// There are as many channels as allowed.
@@ -24,11 +26,13 @@ impl Node {
         shared: Arc<HubShared>,
         registry: Arc<Registry>,
         everyone: Arc<crate::channel::Channel>,
+        processes: ProcessSlot,
     ) -> Self {
         Self {
             shared,
             registry,
             everyone,
+            processes,
         }
     }
 
@@ -73,6 +77,20 @@ impl Node {
     /// [`Directory`]: super::Directory
     pub fn list_changed(&self) {
         self.shared.listing.change();
+    }
+
+    /// Returns the processes that a supervisor runs beside this hub, for the lists of other nodes.
+    pub fn processes(&self) -> Vec<ListedProcess> {
+        self.processes.list()
+    }
+
+    /// Gives an order of another node to a process beside this hub. Returns whether it was
+    /// accepted.
+    ///
+    /// # Errors
+    /// If there is no such process here, or if it may not be controlled.
+    pub fn carry_out(&self, order: &ForwardedOrder) -> Result<bool, OrderError> {
+        self.processes.order(order)
     }
 
     /// Sends a message to every client of the hub, as [`Hub::broadcast`](crate::Hub::broadcast)

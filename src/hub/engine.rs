@@ -6,7 +6,7 @@ use super::callbacks::Callbacks;
 use super::slots::Slots;
 use super::start_once::StartOnce;
 use crate::access::Gate;
-use crate::backplane::{Backplane, Node, Report};
+use crate::backplane::{Backplane, Node, ProcessSlot, Report};
 #[cfg(feature = "server")]
 use crate::backplane::{BackplaneStats, Directory};
 use crate::bridge::{Bridge, Port};
@@ -28,6 +28,8 @@ pub(crate) struct Engine {
     stopping: AtomicBool,
     backplane: StartOnce<Box<dyn Backplane>>,
     bridge: StartOnce<Box<dyn Bridge>>,
+    /// The processes that other nodes may give orders to.
+    pub(super) processes: ProcessSlot,
     /// The counters of the backplane.
     pub(super) report: Option<Arc<dyn Report>>,
     #[cfg(feature = "server")]
@@ -56,6 +58,7 @@ impl Engine {
             next_client: AtomicU64::new(1),
             slots: Slots::new(),
             stopping: AtomicBool::new(false),
+            processes: ProcessSlot::default(),
             report: backplane.as_ref().and_then(|backplane| backplane.report()),
             #[cfg(feature = "server")]
             directory: backplane
@@ -90,7 +93,8 @@ impl Engine {
         };
         self.backplane.start(|backplane| {
             let (shared, registry, everyone) = parts();
-            backplane.run(Node::new(shared, registry, everyone))
+            let processes = self.processes.clone();
+            backplane.run(Node::new(shared, registry, everyone, processes))
         });
         self.bridge.start(|bridge| {
             let (shared, registry, everyone) = parts();

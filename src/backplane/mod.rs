@@ -26,6 +26,8 @@ pub use node::{HomeLimit, Mirror, MirrorLimit, Node};
 pub use runs::{Broadcast, Exported, LocalRuns, NumberedRun, Part, Runs, SealedBlock};
 pub use seam::{Seam, Step};
 
+pub use crate::stats::SharingStats;
+
 /// Where a hub's channels come from. Given to
 /// [`HubBuilder::backplane`](crate::HubBuilder::backplane).
 pub trait Backplane: Send + 'static {

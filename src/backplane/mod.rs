@@ -39,6 +39,8 @@ pub use stats::{BackplaneStats, Report};
 #[cfg(feature = "relay")]
 pub(crate) use counters::Counters;
 
+pub use crate::stats::SharingStats;
+
 /// Where a hub's channels come from. Given to
 /// [`HubBuilder::backplane`](crate::HubBuilder::backplane).
 pub trait Backplane: Send + 'static {

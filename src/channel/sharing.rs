@@ -9,6 +9,7 @@ use super::interest::Interest;
 use super::pending::PendingBudget;
 use crate::bounded_queue::BoundedQueue;
 use crate::message::{ChannelName, Message};
+use crate::stats::SharingStats;
 use crate::sync::{AtomicBool, AtomicU64, Ordering};
 use crate::unsent::{Pending, Unsent};
 
@@ -126,14 +127,20 @@ impl Sharing {
         self.exports.take()
     }
 
-    /// Returns the number of messages that were to be exported and were dropped.
-    pub(crate) fn skipped(&self) -> u64 {
-        self.skipped.load(Ordering::Relaxed)
+    /// Returns the counters.
+    pub(crate) fn stats(&self) -> SharingStats {
+        let (pending, pending_bytes) = self.budget.held();
+        SharingStats {
+            connected: self.is_connected(),
+            skipped: self.skipped.load(Ordering::Relaxed),
+            pending,
+            pending_bytes,
+        }
     }
 
     /// Returns whether other nodes can be reached. Relaxed: for reports, and for a wait that is told
     /// of changes.
-    pub(crate) fn is_connected(&self) -> bool {
+    fn is_connected(&self) -> bool {
         self.is_connected.load(Ordering::Relaxed)
     }
 
@@ -201,6 +208,6 @@ mod tests {
             taken += sealed.block.len() as u64;
         }
         assert_eq!((next, taken), (Some(sealed + 1), 14));
-        assert_eq!(taken + sharing.skipped(), sealed);
+        assert_eq!(taken + sharing.stats().skipped, sealed);
     }
 }

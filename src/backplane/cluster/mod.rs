@@ -37,6 +37,8 @@ pub(crate) mod broker;
 mod builder;
 mod clock;
 mod counters;
+#[cfg(test)]
+mod broker_tests;
 pub(crate) mod envelope;
 pub(crate) mod fields;
 mod followed;

@@ -8,6 +8,7 @@
 pub(crate) mod block;
 pub(crate) mod envelope;
 pub(crate) mod fields;
+pub(crate) mod lease;
 pub(crate) mod message;
 pub(crate) mod names;
 pub(crate) mod runs;

@@ -32,6 +32,8 @@ pub(super) struct LaneOrders {
     pub(super) give: HashSet<ChannelName>,
     /// Channels whose subscribers have changed.
     pub(super) changed: HashSet<ChannelName>,
+    /// No server has the channels of this lane, so that nothing is to be waited for.
+    pub(super) answers: bool,
     /// The lane has no channels and ends.
     pub(super) ends: bool,
 }
@@ -235,6 +237,12 @@ impl Lane {
             requests.push(channel.unsubscribe_request());
             channel.disconnected();
             self.router.tell(|reports| reports.given.push(channel));
+        }
+        if orders.answers {
+            let waiting = self.channels.values_mut();
+            waiting
+                .filter(|channel| channel.answer_by.is_some())
+                .for_each(RelayedChannel::answer);
         }
         self.note(changed);
         self.ends = orders.ends;

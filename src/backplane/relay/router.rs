@@ -168,10 +168,15 @@ impl Router {
     }
 
     /// Gives a channel to the lane that has it from the right server.
-    fn place(&mut self, channel: RelayedChannel, present: Option<usize>) {
+    fn place(&mut self, mut channel: RelayedChannel, present: Option<usize>) {
         let lane = match self.route(channel.name(), present) {
             Some(upstream) => self.lane_of(upstream),
-            None => WAITING_LANE,
+            None => {
+                if self.is_listed_through() {
+                    channel.answer();
+                }
+                WAITING_LANE
+            }
         };
         self.places
             .insert(channel.name().clone(), Place::OnLane(lane));
@@ -197,12 +202,24 @@ impl Router {
                 (self.route(name, present) != present).then(|| (name.clone(), lane))
             })
             .collect();
+        if self.is_listed_through() {
+            // Those that stay in the waiting lane.
+            self.tell(WAITING_LANE, |orders| orders.answers = true);
+        }
         for (name, lane) in moving {
             self.places.insert(name.clone(), Place::Moving(lane));
             self.tell(lane, |orders| {
                 orders.give.insert(name);
             });
         }
+    }
+
+    /// Returns whether a channel that no server lists does not exist yet: there is nothing to wait
+    /// for.
+    fn is_listed_through(&self) -> bool {
+        self.upstreams
+            .iter()
+            .all(|upstream| upstream.is_listed_through())
     }
 
     /// Returns the server to take a channel from. `present` is the one that it comes from now.

@@ -71,7 +71,8 @@ pub(super) struct Upstream {
     link: watch::Sender<LinkState>,
     channels: Cache<ChannelStats>,
     processes: Cache<ListedProcess>,
-    listed: Mutex<HashMap<ChannelName, Listed>>,
+    /// `None` before the first list.
+    listed: Mutex<Option<HashMap<ChannelName, Listed>>>,
 }
 
 impl Upstream {
@@ -118,7 +119,12 @@ impl Upstream {
 
     /// Returns how the server lists a channel.
     pub(super) fn listed(&self, channel: &ChannelName) -> Option<Listed> {
-        lock(&self.listed).get(channel).cloned()
+        lock(&self.listed).as_ref()?.get(channel).cloned()
+    }
+
+    /// Returns whether a channel that is not in the list is surely not at the server.
+    pub(super) fn is_listed_through(&self) -> bool {
+        self.is_up() && lock(&self.listed).is_some()
     }
 
     /// Returns the channels of the server. Those of the last list are lost if it is gone.
@@ -155,7 +161,7 @@ impl Upstream {
                 (channel.channel.clone(), listed)
             })
             .collect();
-        *lock(&self.listed) = listed;
+        *lock(&self.listed) = Some(listed);
         channels
     }
 

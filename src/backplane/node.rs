@@ -23,6 +23,7 @@ pub struct Node {
     registry: Arc<Registry>,
     everyone: Arc<crate::channel::Channel>,
     processes: ProcessSlot,
+    id: Arc<str>,
 }
 
 /// There are as many channels as allowed.
@@ -44,13 +45,20 @@ impl Node {
         registry: Arc<Registry>,
         everyone: Arc<crate::channel::Channel>,
         processes: ProcessSlot,
+        id: Arc<str>,
     ) -> Self {
         Self {
             shared,
             registry,
             everyone,
             processes,
+            id,
         }
+    }
+
+    /// Returns the id of this node: random letters and digits, new with each hub.
+    pub fn id(&self) -> &str {
+        &self.id
     }
 
     fn interest(&self) -> &Interest {

@@ -285,6 +285,7 @@
 
 pub mod access;
 pub mod backplane;
+mod bounded_queue;
 pub mod bridge;
 mod callback;
 mod channel;
@@ -310,6 +311,7 @@ mod redis_client;
 pub mod server;
 mod stats;
 mod sync;
+mod unsent;
 mod wake;
 
 pub use access::{Admission, LocalAddress, PeerAddress};

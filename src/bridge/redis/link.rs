@@ -11,8 +11,8 @@ use tokio::time::{Instant, MissedTickBehavior};
 use super::names::Names;
 use super::outgoing::{Batch, Outgoing};
 use super::{Port, RedisBridgeError};
+use crate::bounded_queue::BoundedQueue;
 use crate::bridge::BridgeDrop;
-use crate::bridge::bounded_queue::BoundedQueue;
 use crate::redis_client::{self, PING_INTERVAL};
 
 /// The most bytes that wait to be imported.

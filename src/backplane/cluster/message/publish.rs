@@ -15,6 +15,9 @@ pub(crate) struct Forwarded {
     /// The number of the run among those that the sender forwards to the channel, from 1. The home
     /// takes them in this order, each once.
     pub(crate) run: u64,
+    /// The number of the oldest run that no home has acknowledged. A home that does not know the
+    /// sender yet begins with it.
+    pub(crate) oldest: u64,
     /// For whom the sender forwards them.
     pub(crate) asker: Asker,
     /// The messages.
@@ -60,6 +63,7 @@ impl Forwarded {
     pub(super) fn put(&self, out: &mut Vec<u8>) -> Kind {
         put_channel(out, &self.channel);
         put_number(out, self.run);
+        put_number(out, self.oldest);
         self.asker.put(out);
         put_messages(out, self.runs.parts());
         Kind::Publish
@@ -69,6 +73,7 @@ impl Forwarded {
         Ok(Self {
             channel: channel(&mut fields)?,
             run: fields.number()?,
+            oldest: fields.number()?,
             asker: Asker::read(&mut fields)?,
             runs: messages(fields)?,
         })

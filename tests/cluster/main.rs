@@ -1,0 +1,6 @@
+//! Several hubs in one process, joined over a real broker.
+//!
+//! Each test runs with NATS and with Redis. One whose broker is not installed is skipped.
+
+mod kit;
+mod mirrors;

@@ -15,6 +15,7 @@ use crate::failure::{Failure, advice, plain};
 use crate::flags::{
     Access, AccessOptions, DEFAULT_ADDRESS, DEFAULT_PORT, JoinOptions, ServerOptions,
 };
+use crate::page::Page;
 use crate::signals::{EndSignal, Signals};
 
 /// How many ports are tried from the default one on.
@@ -25,6 +26,8 @@ pub(crate) struct Server {
     stop: oneshot::Sender<()>,
     serving: JoinHandle<io::Result<()>>,
     reloading: Option<JoinHandle<()>>,
+    /// Waits for the program that opens the page.
+    opening: Option<JoinHandle<()>>,
 }
 
 impl Server {
@@ -89,8 +92,10 @@ impl Server {
             )?),
             false => None,
         };
+        let address = listener.local_addr().map_err(failed)?;
+        let base = options.base_path.as_str();
+        let page = Page::new(has_tls, address, base);
         if !quiet {
-            let address = listener.local_addr().map_err(failed)?;
             let scheme = if has_tls { "wss" } else { "ws" };
             let names: Vec<_> = channels.iter().map(ChannelName::as_str).collect();
             let channels = match names.len() {
@@ -98,8 +103,8 @@ impl Server {
                 1 => format!(", channel {}", names[0]),
                 _ => format!(", channels {}", names.join(" ")),
             };
-            let base = options.base_path.as_str();
-            notice!("listening on {scheme}://{address}{base}/ws{channels}");
+            // At the end of the line, where every terminal finds the address to click on.
+            notice!("listening on {scheme}://{address}{base}/ws{channels}, page {page}");
         }
         hub.start();
         let (stop, stopped) = oneshot::channel::<()>();
@@ -115,11 +120,16 @@ impl Server {
                 let _ = stopped.await;
             },
         ));
+        let opening = match options.open {
+            true => page.open().await,
+            false => None,
+        };
         Ok(Self {
             hub,
             stop,
             serving,
             reloading,
+            opening,
         })
     }
 
@@ -132,8 +142,8 @@ impl Server {
     /// and is returned.
     pub(crate) async fn shut_down(self, signals: &mut Signals) -> Option<EndSignal> {
         let _ = self.stop.send(());
-        if let Some(reloading) = &self.reloading {
-            reloading.abort();
+        for task in [&self.reloading, &self.opening].into_iter().flatten() {
+            task.abort();
         }
         tokio::select! {
             // Biased, so that a signal that has already come is seen first.

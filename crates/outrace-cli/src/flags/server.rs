@@ -28,6 +28,10 @@ pub(crate) struct ServerOptions {
     #[arg(long, value_name = "HOST:PORT", value_parser = address)]
     pub(crate) listen: Option<String>,
 
+    /// Open the page in a browser
+    #[arg(long)]
+    pub(crate) open: bool,
+
     /// The path under which clients reach this server behind a proxy, such as /logs. It is served
     /// there and at the root, so the proxy may pass the path on or remove it
     #[arg(long, value_name = "PATH", default_value_t)]

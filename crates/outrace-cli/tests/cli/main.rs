@@ -10,8 +10,10 @@
 mod access;
 mod bad_days;
 mod descriptors;
+mod first_minute;
 mod load;
 mod lossless;
+mod mistakes;
 mod output;
 mod ownership;
 mod pipe;

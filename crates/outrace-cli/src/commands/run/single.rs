@@ -42,6 +42,7 @@ impl Run {
 
         self.go_on_without_reader(&server.hub);
         let input = self.ownership.input(&id, true);
+        let words = (program, arguments);
         let mut program = Program::new(program).args(arguments).stdin(input);
         for (name, value) in variables {
             program = program.env(name, value);
@@ -73,7 +74,7 @@ impl Run {
             Ok(process) => process,
             Err(error) => {
                 server.shut_down(&mut signals).await;
-                return Err(not_started(&error));
+                return Err(not_started(&error, words.0, words.1));
             }
         };
         let keyboard = KeyboardSlot::default();
@@ -241,8 +242,12 @@ pub(super) fn spawn_error_text(error: &SpawnError) -> String {
     }
 }
 
-fn not_started(error: &SpawnError) -> Failure {
+fn not_started(error: &SpawnError, program: &OsStr, arguments: &[OsString]) -> Failure {
+    let has_spaces = program.to_string_lossy().contains(' ');
     let advice = match error {
+        SpawnError::NotFound { .. } if has_spaces && arguments.is_empty() => {
+            "; to run a command with arguments, leave out the quotes around it"
+        }
         SpawnError::NotFound { .. } => "; check its name, or give its path",
         SpawnError::TooManyOpenFiles { source, .. } => advice(source),
         _ => "",

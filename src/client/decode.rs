@@ -8,9 +8,10 @@ use std::collections::VecDeque;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use crate::event::LineDetail;
 use crate::message::{ChannelName, Status};
 
-use super::event::{Event, LineDetail};
+use super::event::Event;
 use super::tracked_channel::TrackedChannel;
 
 /// A message of the server. Its `data` is parsed when the type is known.

@@ -69,7 +69,9 @@ mod watcher;
 pub use backoff::Backoff;
 pub use builder::WatcherBuilder;
 pub use error::{ListError, WatchError};
-pub use event::{DisconnectReason, Event, LineDetail};
+pub use event::{DisconnectReason, Event};
+
+pub use crate::event::LineDetail;
 pub use lister::ChannelLister;
 pub use watcher::Watcher;
 

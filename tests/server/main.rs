@@ -5,6 +5,7 @@
 
 mod access;
 mod actions;
+mod any_server;
 mod client;
 mod detail;
 mod discovery;
@@ -13,6 +14,7 @@ mod hostile;
 mod jwt;
 mod lifecycle;
 mod limits;
+mod log_channel;
 mod message_size;
 mod metrics;
 mod mounted;

@@ -8,9 +8,11 @@
 //! `relay::Relay` (feature `relay`) takes the channels from another Outrace server. A program can
 //! bring its own [`Backplane`].
 
+mod home;
 mod node;
 #[cfg(feature = "relay")]
 pub mod relay;
+mod runs;
 mod seam;
 
 use std::future::Future;
@@ -19,7 +21,9 @@ use std::sync::Arc;
 
 use crate::stats::ChannelStats;
 
-pub use node::{Mirror, MirrorLimit, Node, NumberedRun};
+pub use home::{Home, HomeHistory, Numbering, Wanted};
+pub use node::{HomeLimit, Mirror, MirrorLimit, Node};
+pub use runs::{Broadcast, Exported, LocalRuns, NumberedRun, Part, Runs, SealedBlock};
 pub use seam::{Seam, Step};
 
 /// Where a hub's channels come from. Given to
@@ -28,6 +32,15 @@ pub trait Backplane: Send + 'static {
     /// Returns the list of the channels that can be had. By default there is none.
     fn directory(&self) -> Option<Arc<dyn Directory>> {
         None
+    }
+
+    /// Returns whether the hub's channels can have their home here. Otherwise all of them are
+    /// mirrors, and what is published to them locally is refused.
+    ///
+    /// Where it is true, what is published locally waits until the backplane makes the channel a
+    /// [`Home`] or takes the messages to the home elsewhere.
+    fn shares(&self) -> bool {
+        false
     }
 
     /// Feeds the hub's mirrors. The future runs in a task of the hub from the hub's start on, and

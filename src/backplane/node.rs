@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use super::{Exported, Home, LocalRuns, NumberedRun, Numbering};
 use crate::channel::{HubShared, Interest, Registry, Run, mirror};
-use crate::encode::Timestamp;
-use crate::message::{ChannelName, Lines, Message};
+use crate::message::{ChannelName, Message};
+use crate::stats::ChannelStats;
 
 /// A hub whose channels are mirrors: which of them have subscribers, and the way to feed them.
 #[derive(Clone, Debug)]
@@ -18,6 +19,14 @@ pub struct Node {
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 #[error("there are as many channels as allowed")]
 pub struct MirrorLimit;
+
+/// There are as many channels as allowed, so that none more can become a home.
+#[derive(Debug, thiserror::Error)]
+#[error("there are as many channels as allowed")]
+pub struct HomeLimit {
+    /// The messages that were to be published first.
+    pub first: Vec<LocalRuns>,
+}
 
 impl Node {
     pub(crate) fn new(
@@ -68,6 +77,98 @@ impl Node {
             .map_err(|_| MirrorLimit)
     }
 
+    /// Waits until some channels have messages that were published here and have no home here, and
+    /// returns their names. For a backplane that [shares](super::Backplane::shares).
+    ///
+    /// A name is a hint to call [`Node::take_pending`] or [`Node::home`]. It comes once, whatever was
+    /// published since, and again when more is published later.
+    ///
+    /// # Cancel safety
+    /// This method is cancel safe. No name is lost if the future is dropped.
+    pub async fn pending(&self) -> Vec<ChannelName> {
+        std::future::pending().await
+    }
+
+    /// Takes the oldest messages that were published here to a channel whose home is elsewhere:
+    /// about `most_bytes` bytes at most, and at least one message. Returns `None` when none wait, or
+    /// when the channel's home is here.
+    ///
+    /// Messages that are taken by later calls were published later.
+    ///
+    /// # Cancel safety
+    /// Messages are not lost if the future is dropped: they are the first to be taken again.
+    pub async fn take_pending(
+        &self,
+        _channel: &ChannelName,
+        _most_bytes: usize,
+    ) -> Option<LocalRuns> {
+        None
+    }
+
+    /// Gives back messages that the home did not accept. They are the first to be taken again. What
+    /// was taken in several calls is given back in the reverse order.
+    ///
+    /// If the channel's home is here by now, they are numbered at once.
+    pub fn give_back(&self, _channel: &ChannelName, _runs: LocalRuns) {}
+
+    /// Makes a channel a home: from this call on this hub numbers its messages. `first`, in its
+    /// order, and then all messages that wait are numbered before anything that is published later.
+    ///
+    /// Subscriptions that waited for a home are answered. What a [`Mirror`] of the channel is told
+    /// while it is a home has no effect. There must be one home at a time for each channel.
+    ///
+    /// # Errors
+    /// When the channel does not exist and there are as many others as allowed. `first` is given
+    /// back in the error.
+    pub fn home(
+        &self,
+        _channel: &ChannelName,
+        _numbering: Numbering,
+        first: Vec<LocalRuns>,
+    ) -> Result<Home, HomeLimit> {
+        Err(HomeLimit { first })
+    }
+
+    /// Waits for what this hub has for other nodes, and returns it, the oldest first. For a
+    /// backplane that [shares](super::Backplane::shares).
+    ///
+    /// At most 8 MiB wait to be taken. Beyond that the oldest are dropped whole and counted.
+    ///
+    /// # Cancel safety
+    /// This method is cancel safe. Dropping the future takes nothing.
+    pub async fn exported(&self) -> Exported {
+        std::future::pending().await
+    }
+
+    /// Returns what this hub has for other nodes already, if there is anything.
+    pub fn try_exported(&self) -> Option<Exported> {
+        None
+    }
+
+    /// Says whether other nodes can be reached. A hub that shuts down does not wait for messages
+    /// that cannot leave.
+    pub fn set_connected(&self, _connected: bool) {}
+
+    /// Returns the channels whose home is here and that have subscribers, a history or a status.
+    pub fn homes(&self) -> Vec<ChannelStats> {
+        Vec::new()
+    }
+
+    /// Returns the counters of a channel if its home is here and it has subscribers, a history or a
+    /// status.
+    pub fn home_stats(&self, _channel: &ChannelName) -> Option<ChannelStats> {
+        None
+    }
+
+    /// Waits until [`Node::home_stats`] of some channels has another status, or begins or ends to
+    /// exist, and returns their names. Counters alone are no change.
+    ///
+    /// # Cancel safety
+    /// This method is cancel safe. A change is not lost if the future is dropped.
+    pub async fn home_changes(&self) -> Vec<ChannelName> {
+        std::future::pending().await
+    }
+
     /// Tells those who wait for a new list of channels that the [`Directory`] has one.
     ///
     /// [`Directory`]: super::Directory
@@ -76,7 +177,7 @@ impl Node {
     }
 
     /// Sends a message to every client of the hub, as [`Hub::broadcast`](crate::Hub::broadcast)
-    /// does.
+    /// does. It is not exported.
     pub fn broadcast(&self, message: Message) {
         self.everyone.publish(Run::Message(Box::new(message)));
     }
@@ -127,58 +228,14 @@ impl Mirror {
         self.0.has_room().await;
     }
 
+    /// Returns the epoch and the number of the last message that was published or skipped, as far as
+    /// the hub has got.
+    pub fn numbering(&self) -> (String, u64) {
+        (String::new(), 0)
+    }
+
     /// Returns the number of subscribers that the channel has now.
     pub fn subscribers(&self) -> usize {
         self.0.listeners()
-    }
-}
-
-/// Consecutive messages of one channel, with the number and the time that their home gave them.
-#[derive(Debug)]
-pub struct NumberedRun(mirror::NumberedRun);
-
-impl NumberedRun {
-    /// Creates a run of lines. The first one has number `first_seq`. `unix_ms` is the time in
-    /// milliseconds since 1970-01-01T00:00:00Z.
-    ///
-    /// # Panics
-    /// Panics when there is no line, or when `first_seq` is 0.
-    pub fn lines(first_seq: u64, unix_ms: i64, lines: Lines) -> Self {
-        assert!(!lines.is_empty(), "a run of lines has a line");
-        Self::new(first_seq, unix_ms, Run::Lines(lines))
-    }
-
-    /// Creates a run of one message of any type.
-    ///
-    /// # Panics
-    /// Panics when `seq` is 0.
-    pub fn message(seq: u64, unix_ms: i64, message: Message) -> Self {
-        Self::new(seq, unix_ms, Run::Message(Box::new(message)))
-    }
-
-    fn new(first_seq: u64, unix_ms: i64, run: Run) -> Self {
-        assert!(first_seq > 0, "messages are numbered from 1");
-        let timestamp = Timestamp::from_unix_millis(unix_ms);
-        Self(mirror::NumberedRun::new(first_seq, timestamp, run))
-    }
-
-    /// Returns the number of the first message.
-    pub fn first_seq(&self) -> u64 {
-        self.0.first_seq()
-    }
-
-    /// Returns the number of the last message.
-    pub fn last_seq(&self) -> u64 {
-        self.0.last_seq()
-    }
-
-    /// Returns the size of the messages in bytes, without their encoding.
-    pub fn bytes(&self) -> usize {
-        self.0.bytes()
-    }
-
-    /// Drops the messages up to number `last_seq`. Returns `None` if none is left.
-    pub fn after(self, last_seq: u64) -> Option<Self> {
-        self.0.after(last_seq).map(Self)
     }
 }

@@ -12,6 +12,7 @@ use super::block::{Block, Run};
 use super::client::Client;
 use super::mirror::Renumbering;
 use super::overflow_row::OverflowRow;
+use super::reading::Reading;
 use super::seal::SealToken;
 use super::subscription::Subscription;
 use crate::protocol::Range;
@@ -42,6 +43,8 @@ pub(crate) enum Entry {
     Synced(bool),
     /// A client's ping, which is answered once its subscription to a mirror is active.
     Ping(Arc<Client>),
+    /// A reader wants kept messages.
+    Read(Box<Reading>),
     /// The unfinished line is to be shown.
     Partial,
     /// The history may hold blocks that are too old.

@@ -87,12 +87,21 @@ pub(crate) struct NumberedRun {
 
 impl NumberedRun {
     /// Creates a run of messages that begins with number `first_seq`. It must not be empty.
-    pub(crate) fn new(first_seq: u64, timestamp: Timestamp, run: Run) -> Self {
+    pub(crate) fn new(first_seq: u64, timestamp: Timestamp, runs: Vec<Run>) -> Self {
         Self {
             first_seq,
             timestamp,
-            runs: vec![run],
+            runs,
         }
+    }
+
+    pub(crate) fn runs(&self) -> &[Run] {
+        &self.runs
+    }
+
+    /// Returns the time in milliseconds since 1970-01-01T00:00:00Z.
+    pub(crate) fn unix_ms(&self) -> i64 {
+        self.timestamp.unix_millis()
     }
 
     pub(crate) fn first_seq(&self) -> u64 {

@@ -33,6 +33,7 @@ mod pass;
 mod pins;
 mod profile;
 mod publisher;
+mod reading;
 mod recorder;
 mod recover;
 mod registry;
@@ -67,6 +68,7 @@ pub(crate) use block::Run;
 pub(crate) use client::ClientKind;
 pub(crate) use interest::Interest;
 pub(crate) use profile::Overflow;
+pub(crate) use reading::{Kept, Wanted};
 pub(crate) use registry::{ChannelLimit, Registry};
 pub(crate) use shared::HubShared;
 #[cfg(feature = "server")]

@@ -129,6 +129,7 @@ impl SealPass {
                 sealer.apply(&mut self.changes);
                 sealer.show_partial(&mut self.tally);
             }
+            Some(Entry::Read(reading)) => sealer.read(*reading),
             Some(Entry::Trim) => sealer.trim(),
             Some(Entry::Forget) => sealer.forget(),
         }

@@ -12,6 +12,7 @@ use super::delivery::Delivery;
 use super::history::{ByteChange, History};
 use super::ingest::Entry;
 use super::mirror::Renumbering;
+use super::reading::Reading;
 use super::replay::{Past, Replay};
 use super::seal::SealToken;
 use super::subscribers::MembershipChange;
@@ -108,6 +109,15 @@ impl<'a> Sealer<'a> {
     pub(super) fn trim(&self) {
         let shared = &self.channel.shared;
         self.change_history(|history| history.trim(shared.keep, shared.clock.now()));
+    }
+
+    /// Answers a reader.
+    pub(super) fn read(&self, reading: Reading) {
+        self.trim();
+        let channel = self.channel;
+        let history = self.history();
+        let keep = channel.shared.keep;
+        reading.answer(history.as_deref(), keep, channel.epoch(), channel.seq());
     }
 
     /// Drops the history.

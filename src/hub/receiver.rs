@@ -126,6 +126,38 @@ impl Hub {
             .map_err(|_| SubscribeError::ChannelLimit)?;
         Ok(receiver)
     }
+
+    /// Returns the last messages of a channel that the history keeps, at most `messages` of them,
+    /// the oldest first. Everything that was published before this call is seen.
+    ///
+    /// There are none if the channel does not exist, its name is not valid, or the hub keeps no
+    /// [history](crate::HubBuilder::history). [`Hub::subscribe`] with [`From::Tail`] goes on live
+    /// without a seam.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let hub = outrace::Hub::builder().history(1000).build()?;
+    /// hub.send_process_output("web", "listening on :3000")?;
+    /// let past: Vec<outrace::Event> = hub.history("process:web", 100);
+    /// assert_eq!(past[0].text(), Some("listening on :3000"));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn history(&self, channel: &str, messages: u64) -> Vec<Event> {
+        let engine = self.engine();
+        let Some(found) = engine.registry.find(channel) else {
+            return Vec::new();
+        };
+        let Some(name) = found.name().filter(|_| messages > 0) else {
+            return Vec::new();
+        };
+        let mut events = Vec::new();
+        for mut frames in found.past(messages) {
+            let frames = std::iter::from_fn(|| next_frame(&mut frames));
+            events.extend(frames.map(|frame| Event::of(name.clone(), frame)));
+        }
+        events
+    }
 }
 
 fn options(from: From) -> SubscribeOptions {

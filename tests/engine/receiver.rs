@@ -69,6 +69,67 @@ async fn a_receiver_begins_where_it_asked_to_and_goes_on_live_without_a_seam() {
     .await;
 }
 
+#[test]
+fn a_history_is_read_without_a_runtime_and_has_everything_published_before() {
+    let hub = Hub::builder().history(100).build().unwrap();
+    assert_eq!(hub.history(C, 10), []);
+    for round in 0..50_u64 {
+        hub.send_process_output("web", format!("{round}")).unwrap();
+        hub.send_process_lines("web", Lines::split("a\nb\n"))
+            .unwrap();
+        hub.send_process_status("web", Status::Running, 0).unwrap();
+        let past = hub.history(C, 4);
+        let numbers: Vec<_> = past.iter().filter_map(Event::seq).collect();
+        assert_eq!(numbers, (4 * round + 1..=4 * round + 4).collect::<Vec<_>>());
+        assert_eq!(past[0].text(), Some(&*round.to_string()));
+        assert_eq!(past[2].text(), Some("b"));
+        assert!(matches!(
+            &past[3],
+            Event::Status {
+                status: Status::Running,
+                ..
+            }
+        ));
+        assert!(past.iter().all(|event| event.channel().as_str() == C));
+    }
+    assert_eq!(hub.history(C, u64::MAX).len(), 100);
+    assert_eq!(hub.history(C, 0), []);
+    assert_eq!(hub.history("no spaces", 10), []);
+    let none = Hub::new();
+    none.send_process_output("web", "line").unwrap();
+    assert_eq!(none.history(C, 10), []);
+}
+
+#[test]
+fn histories_are_read_by_many_threads_while_others_publish() {
+    let hub = Hub::builder().history(1000).build().unwrap();
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                for n in 0..2000 {
+                    hub.send_process_output("web", n.to_string()).unwrap();
+                }
+            });
+            scope.spawn(|| {
+                let mut last = 0;
+                for _ in 0..200 {
+                    let numbers = hub
+                        .history(C, 50)
+                        .into_iter()
+                        .filter_map(|event| event.seq());
+                    let numbers: Vec<_> = numbers.collect();
+                    assert!(numbers.is_sorted_by(|a, b| a < b));
+                    let newest = numbers.last().copied().unwrap_or(0);
+                    assert!(newest >= last);
+                    last = newest;
+                }
+            });
+        }
+    });
+    let past = hub.history(C, 1);
+    assert_eq!(past[0].seq(), Some(4000));
+}
+
 #[tokio::test]
 async fn a_receiver_that_lags_is_told_of_each_skipped_message_and_nobody_waits_for_it() {
     bounded(async {

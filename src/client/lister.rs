@@ -154,7 +154,7 @@ impl ChannelLister {
 
     fn request(&self, after: Option<HeaderValue>) -> Result<Request<Empty<Bytes>>, ListError> {
         let uri = self.endpoint.uri();
-        let mut request = Request::get(list_path(uri.path(), uri.query()))
+        let mut request = Request::get(beside(uri.path(), uri.query(), "api/channels"))
             .body(Empty::new())
             .map_err(|error| ListError::Connection(error.into()))?;
         let headers = request.headers_mut();
@@ -228,13 +228,13 @@ fn invalid_response(error: impl Into<super::error::BoxError>) -> ListError {
     ListError::InvalidResponse(error.into())
 }
 
-/// Returns the path of the list beside the WebSocket's path. The query is kept, because it may hold
+/// Returns the path of a route beside the WebSocket's path. The query is kept, because it may hold
 /// the token.
-fn list_path(path: &str, query: Option<&str>) -> String {
+pub(super) fn beside(path: &str, query: Option<&str>, route: &str) -> String {
     let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
     match query {
-        Some(query) => format!("{folder}/api/channels?{query}"),
-        None => format!("{folder}/api/channels"),
+        Some(query) => format!("{folder}/{route}?{query}"),
+        None => format!("{folder}/{route}"),
     }
 }
 
@@ -247,10 +247,10 @@ mod tests {
 
     #[test]
     fn the_list_stands_beside_the_websocket() {
-        assert_eq!(list_path("/ws", None), "/api/channels");
-        assert_eq!(list_path("/", None), "/api/channels");
+        assert_eq!(beside("/ws", None, "api/channels"), "/api/channels");
+        assert_eq!(beside("/", None, "api/channels"), "/api/channels");
         assert_eq!(
-            list_path("/live/ws", Some("token=x/y")),
+            beside("/live/ws", Some("token=x/y"), "api/channels"),
             "/live/api/channels?token=x/y"
         );
     }

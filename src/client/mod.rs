@@ -1,4 +1,5 @@
-//! A client that watches channels and reconnects when the connection is lost.
+//! Clients of a server: a [`Watcher`] receives, and a [`Publisher`] publishes. Both connect again when
+//! the connection is lost.
 //!
 //! A [`Watcher`] is built with a server's address and the channels to watch. It returns one
 //! [`Event`] at a time:
@@ -62,6 +63,7 @@ mod event;
 mod link;
 mod lister;
 mod live_socket;
+mod publisher;
 mod tls;
 mod tracked_channel;
 mod watcher;
@@ -73,6 +75,7 @@ pub use event::{DisconnectReason, Event};
 
 pub use crate::event::LineDetail;
 pub use lister::ChannelLister;
+pub use publisher::{PublishError, PublishStats, Publisher, PublisherBuilder};
 pub use watcher::Watcher;
 
 #[cfg(feature = "relay")]

@@ -2,10 +2,14 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use crate::own;
+
 /// Calls a callback of the application. Returns `None` and logs an error if it panics.
 ///
 /// `name` is the callback's name in the log.
 pub(crate) fn catch_callback<T>(name: &'static str, call: impl FnOnce() -> T) -> Option<T> {
+    // What the application logs is no work of the engine.
+    let _applications = own::suspend();
     match catch_unwind(AssertUnwindSafe(call)) {
         Ok(returned) => Some(returned),
         Err(_) => {

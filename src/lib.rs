@@ -236,6 +236,8 @@
 //! | `client` | a client that reconnects and resumes, in [`client`] |
 //! | `relay` | a hub whose channels are another server's, in [`backplane`]; enables `client` |
 //! | `redis` | the bridge to nodes of go-ws over Redis, in [`bridge`] |
+//! | `tracing` | a layer that publishes the events of `tracing`, in [`tracing`](mod@tracing) |
+//! | `log` | a logger that publishes the records of `log`, in [`log`](mod@log) |
 //! | `jwt` | JSON Web Tokens as credentials, in [`access::Jwt`] |
 //! | `tls` | TLS for the accept loop (with `server`) and for the client (with `client`) |
 //!
@@ -298,10 +300,12 @@ mod descriptor_limit;
 #[allow(unreachable_pub)]
 mod encode;
 mod error;
+mod event;
 mod histogram;
 mod hub;
 mod message;
 mod outbox;
+mod own;
 #[allow(unreachable_pub)]
 mod protocol;
 mod reason;
@@ -316,10 +320,11 @@ mod wake;
 
 pub use access::{Admission, LocalAddress, PeerAddress};
 pub use channel::{Client, ClientId, Lossless, Publisher};
-pub use connection::UpgradeBody;
+pub use connection::{Accept, UpgradeBody};
 pub use error::ConfigError;
+pub use event::{Event, From, LineDetail};
 pub use histogram::{Bucket, Distribution};
-pub use hub::{Hub, HubBuilder, Reply};
+pub use hub::{Hub, HubBuilder, LineWriter, Receiver, Reply, SubscribeError};
 pub use message::{
     Action, ActionError, Actions, ChannelName, Data, Lines, Message, MessageType, NameError,
     OutputStream, ProcessEvent, ProcessId, ProcessOrder, Status, StatusReport,
@@ -334,6 +339,15 @@ pub mod internals;
 
 #[cfg(feature = "process")]
 pub mod process;
+
+#[cfg(any(feature = "tracing", feature = "log"))]
+mod record;
+
+#[cfg(feature = "log")]
+pub mod log;
+
+#[cfg(feature = "tracing")]
+pub mod tracing;
 
 #[cfg(feature = "client")]
 pub mod client;

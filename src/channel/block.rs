@@ -12,7 +12,7 @@ use super::joining::JoiningBuilder;
 use super::open_piece::OpenPiece;
 use crate::encode::{
     BatchBuilder, DetailBuilder, Encoding, Envelope, EventsBuilder, Frames, FramesBuilder,
-    LineDetail, TextBuilder, Timestamp,
+    LineDetail, LocalBuilder, TextBuilder, Timestamp,
 };
 use crate::message::{Lines, Message};
 use crate::sync::{AtomicUsize, Ordering};
@@ -138,7 +138,7 @@ pub(crate) struct Encoded {
 struct Encodings {
     json: OnceLock<Encoded>,
     /// Made for the few blocks that have one of these.
-    others: OnceLock<Box<[OnceLock<Encoded>; 5]>>,
+    others: OnceLock<Box<[OnceLock<Encoded>; 6]>>,
 }
 
 impl Encodings {
@@ -152,6 +152,7 @@ impl Encodings {
             Encoding::Events => &others()[2],
             Encoding::Detail => &others()[3],
             Encoding::DetailBatch => &others()[4],
+            Encoding::Local => &others()[5],
         }
     }
 }
@@ -349,6 +350,10 @@ impl Block {
                 let builder = DetailBuilder::new(envelope, timestamp, first_seq, count, bytes);
                 self.build(messages, builder)
             }
+            Encoding::Local => {
+                let builder = LocalBuilder::new(timestamp, first_seq, count, bytes);
+                self.build(messages, builder)
+            }
             Encoding::Text => {
                 let builder = JoiningBuilder::new(TextBuilder::new(count, bytes), self.after);
                 self.build(messages, builder)
@@ -440,6 +445,28 @@ fn piece_detail(continued: bool) -> LineDetail {
 }
 
 impl Build for DetailBuilder<'_> {
+    fn line(&mut self, line: &[u8]) {
+        self.push_line(line, LineDetail::default());
+    }
+
+    fn message(&mut self, message: &Message) {
+        self.push_message(message, LineDetail::default());
+    }
+
+    fn lines(&mut self, lines: &Lines, wanted: Range<usize>) {
+        for_each_detailed(lines, wanted, |line, detail| self.push_line(line, detail));
+    }
+
+    fn piece(&mut self, message: &Message, continued: bool) {
+        self.push_message(message, piece_detail(continued));
+    }
+
+    fn build(self) -> Frames {
+        self.finish()
+    }
+}
+
+impl Build for LocalBuilder<'_> {
     fn line(&mut self, line: &[u8]) {
         self.push_line(line, LineDetail::default());
     }

@@ -33,7 +33,13 @@ pub(crate) enum ClientKind {
     /// WebSocket frames.
     WebSocket,
     /// One channel's text or events: an HTTP stream.
+    #[cfg_attr(
+        not(feature = "server"),
+        allow(dead_code, reason = "only the server has HTTP streams")
+    )]
     Http,
+    /// The messages of one channel, for a receiver in the same process.
+    Local,
 }
 
 /// One connected client: its identity, its subscriptions, and the counters of its messages.
@@ -133,8 +139,8 @@ impl Client {
     /// [`HubBuilder::max_outgoing_message`](crate::HubBuilder::max_outgoing_message).
     ///
     /// Returns false when the message was not accepted. That is the case when there was no room,
-    /// which counts as skipped; when the client is gone; and for a stream over HTTP, which carries
-    /// the lines of one channel and nothing else.
+    /// which counts as skipped; when the client is gone; and for a stream over HTTP or a
+    /// [`Receiver`](crate::Receiver), which carry the messages of one channel and nothing else.
     ///
     /// Never waits, and may be called from any thread. The messages of one caller keep their order.
     /// A message that a channel sends meanwhile may stand between them.
@@ -152,7 +158,7 @@ impl Client {
         let Some(totals) = self.totals.upgrade() else {
             return false;
         };
-        if self.kind == ClientKind::Http {
+        if self.kind != ClientKind::WebSocket {
             return false;
         }
         let offered = if self.outbox.is_full() {

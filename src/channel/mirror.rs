@@ -7,7 +7,9 @@
 
 use std::sync::Arc;
 
-use super::block::Block;
+use bytes::Bytes;
+
+use super::block::{Block, Style};
 use super::client::Client;
 use super::ingest::Entry;
 use super::registry::{ChannelLimit, Registry};
@@ -15,7 +17,7 @@ use super::role::Role;
 use super::seal::{SealToken, SealerCell};
 use super::subscription::Subscription;
 use super::{Channel, Run};
-use crate::encode::Timestamp;
+use crate::encode::{Encoding, Timestamp};
 use crate::message::ChannelName;
 use crate::sync::{AtomicBool, AtomicUsize, Ordering};
 
@@ -105,6 +107,16 @@ impl NumberedRun {
             timestamp,
             runs,
         }
+    }
+
+    /// Encodes the messages.
+    pub(super) fn encode(self, encoding: Encoding, style: &Style) -> Bytes {
+        let messages = self.messages();
+        let mut block = Block::with_capacity(self.runs.len());
+        self.runs.into_iter().for_each(|run| block.push(run));
+        block.seal(self.first_seq, self.timestamp, 0);
+        let frames = block.encode(encoding, style, 0..messages);
+        frames.slice(0..frames.len())
     }
 
     pub(crate) fn runs(&self) -> &[Run] {

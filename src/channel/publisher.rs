@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use serde::Serialize;
 
 use super::registry::{ChannelLimit, Registry};
 use super::{Channel, Run};
-use crate::message::{ChannelName, Lines, Message, Status};
+use crate::message::{ChannelName, Lines, Message, MessageType, Status};
 
 /// Publishes to one channel. Made by [`Hub::publisher`](crate::Hub::publisher).
 ///
@@ -150,6 +151,36 @@ impl Publisher {
     /// Publishes a message of any type.
     pub fn send(&self, message: Message) -> usize {
         self.channel.publish(Run::Message(Box::new(message)))
+    }
+
+    /// Publishes a message of a type of the application's own, with a value as its JSON data.
+    /// Returns the number of subscribers.
+    ///
+    /// Nothing is serialized while [`is_watched`](Self::is_watched) is false: the message is then
+    /// only counted.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let hub = outrace::Hub::new();
+    /// let deploys = hub.publisher("deploys")?;
+    /// // {"type":"deploy","channel":"deploys","data":{"revision":7},"timestamp":…}
+    /// deploys.send_json("deploy", &serde_json::json!({"revision": 7}))?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// Returns serde_json's error when the value does not serialize to JSON. Nothing is published
+    /// then.
+    pub fn send_json(
+        &self,
+        message_type: impl Into<MessageType>,
+        value: &(impl Serialize + ?Sized),
+    ) -> Result<usize, serde_json::Error> {
+        if !self.channel.is_wanted() {
+            self.channel.count_unwatched(1);
+            return Ok(0);
+        }
+        Ok(self.send(Message::new(message_type.into()).with_json(value)?))
     }
 
     /// Publishes a `process_status` message. The exit code is 0 for a status other than an exit.

@@ -5,13 +5,15 @@
 
 use std::sync::Arc;
 
-use tokio::sync::oneshot;
+use bytes::Bytes;
+use tokio::sync::oneshot::{self, error::TryRecvError};
 
 use super::block::Block;
 use super::history::{History, Keep};
 use super::ingest::Entry;
 use super::mirror::NumberedRun;
 use super::{Channel, Run};
+use crate::encode::Encoding;
 
 /// The messages that are asked for of those that a channel keeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,6 +73,32 @@ impl Channel {
             runs: Vec::new(),
             next: None,
         })
+    }
+}
+
+impl Channel {
+    /// Returns the last kept messages, at most this many, as frames of [`Encoding::Local`]. All
+    /// that was published before this call is seen.
+    ///
+    /// Takes no longer than a seal: it waits only for a thread that seals the channel right now.
+    pub(crate) fn past(self: &Arc<Self>, messages: u64) -> Vec<Bytes> {
+        let (answer, mut answered) = oneshot::channel();
+        self.push(Entry::Read(Box::new(Reading {
+            wanted: Wanted::Tail(messages),
+            most_bytes: usize::MAX,
+            answer,
+        })));
+        let runs = loop {
+            self.seal();
+            match answered.try_recv() {
+                Ok(kept) => break kept.runs,
+                // An entry is dropped without an answer only when handling it panicked.
+                Err(TryRecvError::Closed) => break Vec::new(),
+                Err(TryRecvError::Empty) => std::thread::yield_now(),
+            }
+        };
+        let encode = |run: NumberedRun| run.encode(Encoding::Local, &self.profile.style);
+        runs.into_iter().map(encode).collect()
     }
 }
 

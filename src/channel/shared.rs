@@ -103,6 +103,11 @@ impl HubShared {
         }
     }
 
+    /// Returns whether the task of the flush clock runs.
+    pub(crate) fn is_ticking(&self) -> bool {
+        self.ticker.is_running()
+    }
+
     /// Returns whether channels keep a history.
     pub(crate) fn keeps_history(&self) -> bool {
         self.keep.messages > 0

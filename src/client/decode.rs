@@ -8,10 +8,11 @@ use std::collections::VecDeque;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use crate::event::LineDetail;
 use crate::message::{ChannelName, Status};
 
 use super::envelope::Envelope;
-use super::event::{Event, LineDetail};
+use super::event::Event;
 use super::tracked_channel::TrackedChannel;
 
 /// The data of `process_status`.

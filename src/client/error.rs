@@ -8,7 +8,7 @@ use crate::message::NameError;
 /// An error of any type, as the source of a [`ListError`].
 pub(super) type BoxError = Box<dyn Error + Send + Sync>;
 
-/// The reason why a watcher or a lister cannot be built.
+/// The reason why a watcher, a lister or a publisher cannot be built.
 ///
 /// Failures after that are events: see [`Event::Disconnected`](super::Event::Disconnected).
 #[derive(Debug, thiserror::Error)]
@@ -37,6 +37,9 @@ pub enum WatchError {
     /// Neither the PEM nor the system holds a root certificate, so no server can be trusted.
     #[error("cannot connect over TLS: there is no certificate of an authority to trust")]
     NoRootCertificates,
+    /// There is no tokio runtime for the publisher's task.
+    #[error("there is no tokio runtime: build the publisher within one")]
+    NoRuntime,
     /// A channel's name is not valid.
     #[error(transparent)]
     InvalidChannel(#[from] NameError),

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::event::LineDetail;
 use crate::message::{ChannelName, Status};
 
 /// An event of a [`Watcher`](super::Watcher). Events come in the order in which the server sent
@@ -22,7 +23,8 @@ pub enum Event {
         seq: Option<u64>,
         /// When it was published, in RFC 3339. Empty if the server does not say.
         timestamp: String,
-        /// What the server tells of it beside its text.
+        /// What the server tells of it beside its text, with
+        /// [`detail`](super::WatcherBuilder::detail).
         detail: LineDetail,
     },
     /// The line that a process is still writing has changed. An empty text says that there is none
@@ -135,18 +137,6 @@ pub enum Event {
         /// The time until the next attempt. `None` if there will be none: this is the last event.
         retry_in: Option<Duration>,
     },
-}
-
-/// What a server tells of a line with [`detail`](super::WatcherBuilder::detail).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct LineDetail {
-    /// Whether the process wrote it to standard error. False if the server does not know.
-    pub is_stderr: bool,
-    /// Whether it is a piece of a longer line that goes on in the next line of its stream.
-    pub is_continued: bool,
-    /// Whether it was written before its file was followed.
-    pub is_past: bool,
 }
 
 /// The reason why there is no connection.

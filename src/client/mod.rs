@@ -1,4 +1,5 @@
-//! A client that watches channels and reconnects when the connection is lost.
+//! Clients of a server: a [`Watcher`] receives, and a [`Publisher`] publishes. Both connect again when
+//! the connection is lost.
 //!
 //! A [`Watcher`] is built with a server's address and the channels to watch. It returns one
 //! [`Event`] at a time:
@@ -65,6 +66,7 @@ mod exchange;
 mod link;
 mod lister;
 mod live_socket;
+mod publisher;
 mod tls;
 mod tracked_channel;
 mod watcher;
@@ -72,11 +74,14 @@ mod watcher;
 pub use backoff::Backoff;
 pub use builder::WatcherBuilder;
 pub use error::{ListError, WatchError};
-pub use event::{DisconnectReason, Event, LineDetail};
+pub use event::{DisconnectReason, Event};
 #[cfg(feature = "relay")]
 pub(crate) use exchange::HttpAnswer;
 pub use lister::ChannelLister;
+pub use publisher::{PublishError, PublishStats, Publisher, PublisherBuilder};
 pub use watcher::Watcher;
+
+pub use crate::event::LineDetail;
 
 #[cfg(feature = "relay")]
 pub(crate) use connect_options::ConnectOptions;

@@ -6,7 +6,8 @@
 //!
 //! | file | job |
 //! |---|---|
-//! | `accept` | `Hub::upgrade`: checks and answers the opening handshake |
+//! | `accept` | `Hub::upgrade`, `Hub::handshake`: checks and answers the opening handshake |
+//! | `body` | the body of an answer to a handshake |
 //! | `refusal` | the refusals of a handshake |
 //! | `task` | runs a connection |
 //! | `closing` | ends a connection: flush, close frame, linger |
@@ -18,6 +19,7 @@
 //! | `socket` | the byte stream |
 
 mod accept;
+mod body;
 mod closing;
 mod frames;
 mod heartbeat;
@@ -29,7 +31,8 @@ mod task;
 mod token_bucket;
 mod writer;
 
-pub use accept::UpgradeBody;
+pub use accept::Accept;
+pub use body::UpgradeBody;
 
 #[cfg(feature = "server")]
 pub(crate) use refusal::HandshakeRefusal;

@@ -1,12 +1,10 @@
 //! The refusals of a handshake, and the responses to them.
 
-use bytes::Bytes;
 use http::header::{
     ALLOW, CONNECTION, CONTENT_TYPE, HeaderValue, SEC_WEBSOCKET_VERSION, UPGRADE, WWW_AUTHENTICATE,
     X_CONTENT_TYPE_OPTIONS,
 };
 use http::{Response, StatusCode};
-use http_body_util::Full;
 
 use super::UpgradeBody;
 use crate::access::Denial;
@@ -37,6 +35,8 @@ pub(crate) enum HandshakeRefusal {
     Full(ConnectionLimit),
     /// The HTTP server that carries the hub does not support upgrades.
     NoUpgrade,
+    /// The authenticator has to wait, and the caller does not.
+    Waits,
 }
 
 impl HandshakeRefusal {
@@ -80,6 +80,10 @@ impl HandshakeRefusal {
                 StatusCode::INTERNAL_SERVER_ERROR,
                 "The server does not support upgrades.",
             ),
+            Self::Waits => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "The server cannot wait for its check of credentials.",
+            ),
         }
     }
 
@@ -91,7 +95,8 @@ impl HandshakeRefusal {
             | Self::NotAnUpgrade
             | Self::Version
             | Self::Key
-            | Self::NoUpgrade => RefusalReason::Handshake,
+            | Self::NoUpgrade
+            | Self::Waits => RefusalReason::Handshake,
             Self::Denied(denial) => denial.reason(),
             Self::Path(_) => RefusalReason::RelayLoop,
             Self::Stopping => RefusalReason::Stopping,
@@ -109,7 +114,7 @@ impl HandshakeRefusal {
     /// Counts the refusal and builds the response.
     pub(super) fn refuse(self, hub: &Engine) -> Response<UpgradeBody> {
         let (status, text) = self.count(hub);
-        let mut response = Response::new(Full::new(Bytes::from_static(text.as_bytes())));
+        let mut response = Response::new(UpgradeBody::from(text));
         *response.status_mut() = status;
         let headers = response.headers_mut();
         headers.insert(

@@ -1,6 +1,7 @@
 //! The byte stream of a connection: a TCP socket if the server hands over one, otherwise any
 //! stream.
 
+use std::any::Any;
 use std::fmt;
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
@@ -14,14 +15,14 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
 /// A stream that a connection can run over.
-pub(crate) trait ByteStream: AsyncRead + AsyncWrite + Send + Unpin {}
+pub(crate) trait ByteStream: AsyncRead + AsyncWrite + Send {}
 
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> ByteStream for T {}
+impl<T: AsyncRead + AsyncWrite + Send> ByteStream for T {}
 
 enum Io {
     /// Called directly, without the wrappers and buffers of the upgrade.
     Tcp(TcpStream),
-    Other(Box<dyn ByteStream>),
+    Other(Pin<Box<dyn ByteStream>>),
 }
 
 /// A stream, and the bytes that the HTTP server had read from it before the upgrade.
@@ -49,10 +50,20 @@ impl Socket {
         }
     }
 
+    /// Takes over a connection that a caller has accepted.
+    pub(crate) fn from_io(io: impl ByteStream + 'static) -> Self {
+        let mut io = Some(io);
+        let tcp = (&mut io as &mut dyn Any).downcast_mut::<Option<TcpStream>>();
+        match tcp.and_then(Option::take) {
+            Some(tcp) => Self::from_tcp(tcp, Bytes::new()),
+            None => Self::from_stream(io.expect("only a TCP stream was taken")),
+        }
+    }
+
     /// Wraps any stream.
     pub(crate) fn from_stream(stream: impl ByteStream + 'static) -> Self {
         Self {
-            io: Io::Other(Box::new(stream)),
+            io: Io::Other(Box::pin(stream)),
             read_ahead: Bytes::new(),
         }
     }
@@ -66,8 +77,11 @@ impl Socket {
 
     fn io(&mut self) -> Pin<&mut dyn ByteStream> {
         match &mut self.io {
-            Io::Tcp(tcp) => Pin::new(tcp),
-            Io::Other(stream) => Pin::new(stream),
+            Io::Tcp(tcp) => {
+                let tcp: Pin<&mut TcpStream> = Pin::new(tcp);
+                tcp
+            }
+            Io::Other(stream) => stream.as_mut(),
         }
     }
 
@@ -103,10 +117,10 @@ impl Socket {
                 slices => Pin::new(tcp).poll_write_vectored(cx, slices),
             },
             Io::Other(stream) => {
-                let written = ready!(Pin::new(&mut *stream).poll_write_vectored(cx, slices))?;
+                let written = ready!(stream.as_mut().poll_write_vectored(cx, slices))?;
                 // A stream with a buffer of its own, such as TLS, sends only when flushed. If it
                 // cannot send now, the next write or the shutdown flushes it.
-                let _ = Pin::new(stream).poll_flush(cx)?;
+                let _ = stream.as_mut().poll_flush(cx)?;
                 Poll::Ready(Ok(written))
             }
         }

@@ -15,6 +15,7 @@ use super::token_bucket::TokenBucket;
 use super::writer::{FlushOutcome, Writer};
 use crate::channel::{Client, OffersUnderway, Subscription};
 use crate::hub::{Engine, MessageOutcome};
+use crate::own;
 use crate::protocol::{self, ClientMessage};
 use crate::reason::CloseReason;
 
@@ -84,6 +85,7 @@ impl Drop for Connection {
 
 impl Connection {
     fn poll(&mut self, cx: &mut Context<'_>, mut timer: Pin<&mut Sleep>) -> Poll<CloseReason> {
+        let _own = own::begin();
         // First of all, so that whatever is pushed or asked after this line wakes the task.
         self.client.outbox.register(cx);
         if let (Phase::Open, Some(reason)) = (self.phase, self.client.outbox.close_asked()) {

@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::decimal::push_decimal;
 use super::escape::escape_into;
-use super::{Encoding, Timestamp, events, frame};
+use super::{Encoding, Timestamp, events, frame, local};
 use crate::message::ChannelName;
 
 /// Encodes the reply to a `subscribe` with options.
@@ -24,6 +24,9 @@ pub fn subscribed(
     lost: u64,
     timestamp: &Timestamp,
 ) -> Bytes {
+    if encoding == Encoding::Local {
+        return local::subscribed(epoch, seq, replayed, lost);
+    }
     let payload = message("subscribed", channel, timestamp, |out| {
         push_epoch(out, epoch);
         push_number(out, ",\"seq\":", seq);
@@ -53,6 +56,9 @@ pub fn gap(
     if encoding == Encoding::Text {
         let text = format!("… {} lines skipped …\n", to - from + 1);
         return [&[LINE_START], text.as_bytes()].concat().into();
+    }
+    if encoding == Encoding::Local {
+        return local::gap(from, to);
     }
     let payload = message("gap", channel, timestamp, |out| {
         push_span(out, from, to);
@@ -125,7 +131,8 @@ fn wrap(encoding: Encoding, event_type: &str, id: Option<(&str, u64)>, payload: 
         Encoding::Json | Encoding::Batch | Encoding::Detail | Encoding::DetailBatch => {
             frame::text_frame(payload)
         }
-        Encoding::Text => Bytes::new(),
+        // Both are complete without a payload.
+        Encoding::Text | Encoding::Local => Bytes::new(),
         Encoding::Events => {
             let mut out = Vec::with_capacity(payload.len() + 64);
             if let Some((epoch, seq)) = id {

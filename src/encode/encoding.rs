@@ -20,6 +20,8 @@ pub enum Encoding {
     Text,
     /// Server-Sent Events, for plain HTTP: [`EventsBuilder`](super::EventsBuilder).
     Events,
+    /// For a receiver in the same process: [`LocalBuilder`](super::LocalBuilder).
+    Local,
 }
 
 impl Encoding {

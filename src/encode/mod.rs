@@ -14,6 +14,7 @@ mod events;
 mod frame;
 mod frames;
 mod json;
+mod local;
 mod partial;
 #[cfg(test)]
 mod testing;
@@ -34,6 +35,7 @@ pub use events::EventsBuilder;
 pub use frame::{binary_frame, close_frame, ping_frame, text_frame};
 pub use frames::Frames;
 pub use json::{FramesBuilder, single};
+pub use local::{LocalBuilder, LocalFrame, next_frame};
 pub use partial::partial;
 pub use text::TextBuilder;
 pub use timestamp::Timestamp;

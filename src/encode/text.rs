@@ -48,12 +48,7 @@ impl TextBuilder {
 
     #[inline]
     fn push_text(&mut self, text: &[u8]) {
-        let out = &mut self.run.bytes;
-        if simdutf8::basic::from_utf8(text).is_ok() {
-            out.extend_from_slice(text);
-        } else {
-            push_lossy(out, text);
-        }
+        push_text(&mut self.run.bytes, text);
     }
 
     /// Appends one message. A text of type `process_output` is a line; any other message takes no
@@ -71,6 +66,16 @@ impl TextBuilder {
     /// Returns the frames, without copying them.
     pub fn finish(self) -> Frames {
         self.run.finish()
+    }
+}
+
+/// Appends text. Invalid UTF-8 becomes U+FFFD.
+#[inline]
+pub(super) fn push_text(out: &mut Vec<u8>, text: &[u8]) {
+    if simdutf8::basic::from_utf8(text).is_ok() {
+        out.extend_from_slice(text);
+    } else {
+        push_lossy(out, text);
     }
 }
 

@@ -5,7 +5,7 @@ use std::cell::Cell;
 use chrono::{DateTime, Datelike, Timelike};
 
 /// The length of the text in bytes: RFC 3339 in UTC with milliseconds.
-const TEXT: usize = 24;
+pub(super) const TEXT: usize = 24;
 /// The key before the text, at the end of a message.
 const KEY: &[u8] = b",\"timestamp\":\"";
 /// The length of the end of a message in bytes: key, text, quote and brace.

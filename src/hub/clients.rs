@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use tokio::runtime::Handle;
+
 use super::Engine;
 use crate::access::{Identity, PeerInfo};
 use crate::channel::{Client, ClientId, ClientKind, Subscription};
@@ -24,8 +26,12 @@ impl Engine {
     }
 
     /// Makes a client a member of the channel of all clients. Returns its membership.
+    ///
+    /// Must be called within a tokio runtime, unless the hub is started.
     pub(crate) fn register(&self, client: &Arc<Client>) -> Arc<Subscription> {
-        self.start();
+        if client.kind() != ClientKind::Local || Handle::try_current().is_ok() {
+            self.start();
+        }
         self.totals().count_connected();
         let membership = Arc::new(Subscription::new(
             Arc::clone(client),
@@ -63,14 +69,20 @@ impl Engine {
         }
     }
 
+    /// Unregisters a receiver within the process, which has no callbacks: counts the messages that
+    /// are discarded with it.
+    pub(super) fn end_local(&self, membership: &Arc<Subscription>, reason: CloseReason) {
+        self.leave_all(membership);
+        self.totals()
+            .count_discarded(membership.client.outbox.discard() as u64);
+        self.totals().count_closed(reason);
+    }
+
     /// Unregisters a client whose connection has ended: counts the messages that are discarded with
     /// it, and calls the disconnect callback.
     pub(crate) fn unregister(&self, membership: &Arc<Subscription>, reason: CloseReason) {
-        self.leave_all(membership);
+        self.end_local(membership, reason);
         let client = &membership.client;
-        self.totals()
-            .count_discarded(client.outbox.discard() as u64);
-        self.totals().count_closed(reason);
         tracing::debug!(client = %client.id(), %reason, "disconnected");
         self.callbacks.disconnected(client, reason);
     }

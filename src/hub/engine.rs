@@ -122,6 +122,11 @@ impl Engine {
         }
     }
 
+    /// Returns whether the flush timer runs.
+    pub(super) fn is_started(&self) -> bool {
+        self.shared.is_ticking()
+    }
+
     /// Returns the list of the channels that can be had from elsewhere.
     #[cfg(feature = "server")]
     pub(crate) fn directory(&self) -> Option<&dyn Directory> {

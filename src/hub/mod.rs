@@ -10,6 +10,8 @@
 //! | `actions` | executes an [`Action`] and makes its [`Reply`] |
 //! | `clients` | registers a client when it connects, and unregisters it when it leaves |
 //! | `subscriptions` | subscribes and unsubscribes clients |
+//! | `line_writer` | publishes what is written to it |
+//! | `receiver` | subscribes to a channel within the process |
 //! | `rights` | decides who may subscribe and publish |
 //! | `slots`, `addresses` | count connections, in all and for each address |
 //! | `reports` | counts and lists clients, channels and subscribers |
@@ -21,6 +23,8 @@ mod builder;
 mod callbacks;
 mod clients;
 mod engine;
+mod line_writer;
+mod receiver;
 mod reports;
 mod rights;
 mod shutdown;
@@ -44,6 +48,8 @@ use crate::message::{ChannelName, Lines, Message, NameError, ProcessEvent, Proce
 
 pub use actions::Reply;
 pub use builder::HubBuilder;
+pub use line_writer::LineWriter;
+pub use receiver::{Receiver, SubscribeError};
 
 pub(crate) use callbacks::MessageOutcome;
 pub(crate) use engine::Engine;

@@ -350,7 +350,15 @@ impl RequestKeys<'_> {
             message = message.with_process(id);
         }
         if let Some(&data) = self.request.0.get("data") {
-            message = message.with_raw_json(data.to_owned());
+            let line = match message.message_type() {
+                MessageType::ProcessOutput => serde_json::from_str::<String>(data.get()).ok(),
+                _ => None,
+            };
+            message = match line {
+                // A line, whichever way it came.
+                Some(line) => message.with_text(line),
+                None => message.with_raw_json(data.to_owned()),
+            };
         }
         Ok(message)
     }

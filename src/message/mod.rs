@@ -70,6 +70,20 @@ impl Message {
         }
     }
 
+    /// Makes a message of parts that were taken from one.
+    pub(crate) fn from_parts(
+        message_type: MessageType,
+        process_id: Option<ProcessId>,
+        data: Data,
+    ) -> Self {
+        Self {
+            message_type,
+            channel: None,
+            process_id,
+            data,
+        }
+    }
+
     /// Creates a `process_output` message with one line, without its terminator.
     pub fn output(line: impl Into<Bytes>) -> Self {
         Self::new(MessageType::ProcessOutput).with_text(line)

@@ -99,7 +99,6 @@ impl OutboxReader {
 
     /// Removes the first parcel in hand. It stays on the client's account until
     /// [`release`](Self::release).
-    #[cfg(any(test, fuzzing, feature = "internals", feature = "server"))]
     pub(crate) fn pop(&mut self) -> Option<Parcel> {
         self.taken.pop_front()
     }

@@ -1,6 +1,7 @@
 //! The HTTP server: the routes of a hub, and an accept loop.
 //!
-//! [`Hub::router`] is an axum router, to mount in an application or to serve by itself. [`serve`]
+//! [`mount`] adds the routes of a hub to an axum application, and [`Hub::routes`] chooses among them.
+//! [`Hub::router`] is an axum router of all routes but the page, to mount or to serve by itself. [`serve`]
 //! and [`serve_with`] serve it within the limits of [`ServeOptions`]; any other server for axum
 //! works too.
 
@@ -17,6 +18,7 @@ mod processes;
 mod proxy_header;
 mod refusal;
 mod reserve;
+mod routes;
 mod serve_options;
 mod silence;
 mod stream;
@@ -30,9 +32,7 @@ use axum::body::Body;
 use axum::extract::{OriginalUri, Request, State};
 use axum::http::header::{HeaderValue, X_CONTENT_TYPE_OPTIONS};
 use axum::http::{StatusCode, Uri};
-use axum::middleware::map_response;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{any, get, post};
 use axum::{Extension, Router};
 
 use crate::Hub;
@@ -41,6 +41,7 @@ pub use accept::{serve, serve_with};
 pub use base_path::{BasePath, BasePathError};
 #[cfg(feature = "process")]
 pub use processes::Processes;
+pub use routes::{Routes, mount};
 pub use serve_options::ServeOptions;
 #[cfg(feature = "tls")]
 pub use tls::{Tls, TlsError};
@@ -48,7 +49,8 @@ pub use tls::{Tls, TlsError};
 pub use viewer::viewer;
 
 impl Hub {
-    /// Returns the routes of a hub, to serve or to mount in an axum application:
+    /// Returns the routes of a hub, to serve or to mount in an axum application. [`Hub::routes`]
+    /// chooses among them, and [`server::mount`](mount) is the short way.
     ///
     /// | route | response |
     /// |---|---|
@@ -84,21 +86,7 @@ impl Hub {
     /// the network from loopback, and answers only to loopback names, to IP addresses and to the
     /// names of [`HubBuilder::allow_host`](crate::HubBuilder::allow_host).
     pub fn router(&self) -> Router {
-        let router = Router::new();
-        #[cfg(feature = "metrics")]
-        let router = router.route("/metrics", get(metrics::metrics));
-        router
-            .route("/ws", any(websocket))
-            .route("/api/actions", post(api::actions))
-            .route("/api/stats", get(api::stats))
-            .route("/api/channels", get(channel_list::list))
-            .route("/api/processes", get(processes::list))
-            .route("/api/channels/{channel}/stream", get(stream::text))
-            .route("/api/channels/{channel}/events", get(stream::events))
-            .route("/healthz", get(health))
-            .fallback(not_found)
-            .layer(map_response(no_sniffing))
-            .with_state(self.clone())
+        self.routes().viewer(false).build()
     }
 }
 

@@ -13,4 +13,5 @@ mod messages;
 mod order;
 mod overflow;
 mod properties;
+mod receiver;
 mod settings;

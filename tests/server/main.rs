@@ -5,6 +5,7 @@
 
 mod access;
 mod actions;
+mod any_server;
 mod client;
 mod detail;
 mod discovery;
@@ -13,16 +14,19 @@ mod hostile;
 mod jwt;
 mod lifecycle;
 mod limits;
+mod log_channel;
 mod message_size;
 mod metrics;
 mod mounted;
 mod own_log;
 mod partial;
 mod proxy_protocol;
+mod publisher;
 mod redis_bridge;
 mod relay;
 mod relay_control;
 mod relay_loops;
 mod relay_upstreams;
+mod routes;
 mod stalled;
 mod wire;

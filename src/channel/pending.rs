@@ -70,7 +70,8 @@ impl PendingBudget {
         };
         let (relaxed, counted) = (Ordering::Relaxed, &self.bytes);
         let has_room = counted.fetch_update(relaxed, relaxed, within).is_ok();
-        if !has_room && !(is_reserved(&run) && self.reserve()) {
+        let has_place = has_room || (is_reserved(&run) && self.reserve());
+        if !has_place {
             return Err(run);
         }
         let messages = run.messages();

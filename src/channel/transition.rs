@@ -1,7 +1,5 @@
 //! The sealer's part of a change of role: what waits for a home, and what a home sends to others.
 
-use std::collections::VecDeque;
-
 use super::Run;
 use super::block::Block;
 use super::mirror::Renumbering;
@@ -51,7 +49,8 @@ impl SealPass {
             }
             RoleChange::GiveBack(runs) => {
                 if role.home() > 0 {
-                    self.number_pending(sealer, runs.into());
+                    self.waited.extend(runs);
+                    self.number_waited(sealer);
                 } else {
                     sealer.pending(|pending| pending.give_back(runs));
                 }
@@ -83,9 +82,10 @@ impl SealPass {
         role.set_home(home);
         channel.note_listed();
         self.synced(sealer);
-        let mut runs = VecDeque::from(first);
-        runs.append(&mut sealer.pending(|pending| pending.take_all()));
-        self.number_pending(sealer, runs);
+        self.waited.extend(first);
+        self.waited
+            .append(&mut sealer.pending(|pending| pending.take_all()));
+        self.number_waited(sealer);
         sealer.answer_pings();
     }
 
@@ -100,12 +100,12 @@ impl SealPass {
     }
 
     /// Numbers and delivers what waited for a home, in blocks of the usual size.
-    fn number_pending(&mut self, sealer: &Sealer<'_>, mut runs: VecDeque<PendingRun>) {
+    fn number_waited(&mut self, sealer: &Sealer<'_>) {
         let channel = sealer.channel();
         let enough = channel.shared.enough_waiting;
-        while !runs.is_empty() {
-            let mut block = Block::with_capacity(runs.len().min(64));
-            while let Some(run) = runs.pop_front() {
+        while !self.waited.is_empty() {
+            let mut block = Block::with_capacity(self.waited.len().min(64));
+            while let Some(run) = self.waited.pop_front() {
                 run.release(|run| block.push(run));
                 if block.waiting().exceeds(enough) {
                     break;

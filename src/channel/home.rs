@@ -129,7 +129,7 @@ impl Drop for Home {
 }
 
 impl Channel {
-    fn change_role(self: &Arc<Self>, change: RoleChange) {
+    pub(super) fn change_role(self: &Arc<Self>, change: RoleChange) {
         self.push(Entry::Role(Box::new(change)));
         self.seal();
     }

@@ -242,7 +242,7 @@ mod tests {
             runs.push(run);
         }
         assert!(budget.admit(kilobyte()).is_err() && budget.admit(status()).is_err());
-        assert!(!budget.has_room(0, 1));
+        assert!(!budget.has_room(0, MAX_RESERVED));
         drop(runs.take(1024));
         runs.push(budget.admit(kilobyte()).expect("a line has gone"));
         drop(runs);

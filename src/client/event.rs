@@ -115,7 +115,8 @@ pub enum Event {
         to: u64,
     },
     /// The channels that fit the [patterns](super::WatcherBuilder::pattern) cannot be found: the
-    /// server does not list its channels. It is asked again.
+    /// server does not list its channels. It is asked again. Or more than 2,000 channels fit, of
+    /// which as many are watched.
     ListFailed {
         /// The reason.
         reason: String,

@@ -427,7 +427,7 @@ async fn a_page_or_a_404_in_place_of_a_server_is_one_sentence() {
             let address = page(status).await;
             for channel in ["process:a", "process:*"] {
                 let url = format!("http://{address}/docs");
-                let (code, _, stderr) = run(&["watch", "--no-retry", &url, channel]).await;
+                let (code, _, stderr) = run(&["watch", &url, channel]).await;
                 assert_eq!(code, Some(1), "{stderr}");
                 assert_eq!(
                     stderr,
@@ -491,7 +491,7 @@ async fn a_server_that_speaks_something_else_is_named_as_such() {
         ] {
             let address = serving(answer).await;
             let url = format!("{scheme}://{address}/a");
-            let (code, _, stderr) = run(&["watch", "--no-retry", &url, "process:a"]).await;
+            let (code, _, stderr) = run(&["watch", &url, "process:a"]).await;
             assert_eq!(code, Some(1), "{stderr}");
             let told = format!("cannot connect: {told}\n");
             assert!(stderr.ends_with(&told), "{scheme}: {stderr}");

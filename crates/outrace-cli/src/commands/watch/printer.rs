@@ -21,6 +21,8 @@ pub(super) struct Printer<'a, W: Write> {
     pub(super) json: bool,
     /// Whether the loss of the connection was reported.
     pub(super) is_away: bool,
+    /// Whether it was reported that the server takes no more subscriptions.
+    pub(super) is_full: bool,
 }
 
 /// A line of which the last piece is still to come.
@@ -80,6 +82,15 @@ impl<W: Write> Printer<'_, W> {
             }
             Event::Subscribed { channel, lost, .. } => self.skipped(channel.as_str(), lost)?,
             Event::ListFailed { reason } => notice!("cannot list the channels: {reason}"),
+            Event::Error { message } if message == "subscription limit exceeded" => {
+                // One refusal comes for each channel.
+                if !std::mem::replace(&mut self.is_full, true) {
+                    notice!(
+                        "there are more channels than the server lets one client watch: some are \
+                         not shown; a narrower pattern chooses fewer"
+                    );
+                }
+            }
             Event::Error { message } => notice!("the server says: {message}"),
             Event::Connected if self.is_away => {
                 self.is_away = false;
@@ -189,6 +200,7 @@ mod tests {
             prefix,
             json: false,
             is_away: false,
+            is_full: false,
         }
     }
 

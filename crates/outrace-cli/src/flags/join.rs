@@ -19,7 +19,7 @@ pub(crate) struct JoinOptions {
         long,
         value_name = "URL",
         env = "OUTRACE_JOIN",
-        conflicts_with = "redis_bridge"
+        conflicts_with_all = ["redis_bridge", "cluster"]
     )]
     join: Option<String>,
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use crate::backplane::BackplaneStats;
 use crate::bridge::BridgeStats;
 use crate::histogram::{Distribution, Histogram};
 use crate::message::{ChannelName, StatusReport};
@@ -82,6 +83,9 @@ pub struct Stats {
     /// The counters of the bridge, if the hub has one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bridge: Option<BridgeStats>,
+    /// The counters of the backplane, if the hub has one that counts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub backplane: Option<BackplaneStats>,
 }
 
 /// The bounds of `block_messages`.
@@ -335,6 +339,7 @@ impl Totals {
             write_seconds: self.write_times.distribution(NANOSECONDS_PER_SECOND),
             flush_seconds: self.flush_times.distribution(NANOSECONDS_PER_SECOND),
             bridge: None,
+            backplane: None,
         }
     }
 }

@@ -5,13 +5,17 @@
 //! them, and the subscribers of the mirror have the same options, history and gaps as those of the
 //! home.
 //!
-//! `relay::Relay` (feature `relay`) takes the channels from another Outrace server. A program can
-//! bring its own [`Backplane`].
+//! `relay::Relay` (feature `relay`) takes the channels from another Outrace server.
+//! `cluster::Cluster` (feature `nats` or `redis`) exchanges them with the other nodes of a cluster.
+//! A program can bring its own [`Backplane`].
 
+#[cfg(any(feature = "nats", feature = "redis"))]
+pub mod cluster;
 mod node;
 #[cfg(feature = "relay")]
 pub mod relay;
 mod seam;
+mod stats;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -21,12 +25,19 @@ use crate::stats::ChannelStats;
 
 pub use node::{Mirror, MirrorLimit, Node, NumberedRun};
 pub use seam::{Seam, Step};
+pub use stats::{BackplaneReport, BackplaneStats};
 
 /// Where a hub's channels come from. Given to
 /// [`HubBuilder::backplane`](crate::HubBuilder::backplane).
 pub trait Backplane: Send + 'static {
     /// Returns the list of the channels that can be had. By default there is none.
     fn directory(&self) -> Option<Arc<dyn Directory>> {
+        None
+    }
+
+    /// Returns the counters of the backplane, for
+    /// [`Stats::backplane`](crate::Stats::backplane). By default there are none.
+    fn report(&self) -> Option<Arc<dyn BackplaneReport>> {
         None
     }
 

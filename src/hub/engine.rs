@@ -8,7 +8,7 @@ use super::start_once::StartOnce;
 use crate::access::Gate;
 #[cfg(feature = "server")]
 use crate::backplane::Directory;
-use crate::backplane::{Backplane, Node};
+use crate::backplane::{Backplane, BackplaneReport, Node};
 use crate::bridge::{Bridge, Port};
 use crate::channel::{Channel, HubShared, Overflow, Registry, start_ticker};
 use crate::config::Config;
@@ -27,6 +27,7 @@ pub(crate) struct Engine {
     pub(super) slots: Slots,
     stopping: AtomicBool,
     backplane: StartOnce<Box<dyn Backplane>>,
+    pub(super) report: Option<Arc<dyn BackplaneReport>>,
     bridge: StartOnce<Box<dyn Bridge>>,
     #[cfg(feature = "server")]
     directory: Option<Arc<dyn Directory>>,
@@ -58,6 +59,7 @@ impl Engine {
             directory: backplane
                 .as_ref()
                 .and_then(|backplane| backplane.directory()),
+            report: backplane.as_ref().and_then(|backplane| backplane.report()),
             backplane: StartOnce::new(backplane),
             bridge: StartOnce::new(bridge),
         }

@@ -49,6 +49,7 @@ impl Hub {
             engine.shared.history_bytes(),
         );
         stats.bridge = engine.shared.exports.as_ref().map(Exports::stats);
+        stats.backplane = engine.report.as_ref().map(|report| report.stats());
         stats
     }
 

@@ -48,6 +48,7 @@
 
 mod client;
 mod clock;
+mod cluster_layout;
 mod error;
 mod measure;
 mod options;
@@ -62,6 +63,7 @@ mod wire;
 mod workload;
 mod workload_error;
 
+pub use cluster_layout::{BrokerKind, ClusterLayout, Placement};
 pub use error::{LoadError, MeasurementError};
 pub use options::{LoadMode, LoadOptions};
 pub use server::baseline::{BaselineError, BaselineOptions, serve_baseline};

@@ -2,6 +2,7 @@
 
 use crate::client::receiver::ReceiverError;
 use crate::server::affinity::AffinityError;
+use crate::server::cluster::ClusterError;
 use crate::server::process::ServerError;
 use crate::server::system::{System, UnsupportedWorkload};
 use crate::wire::http::HttpError;
@@ -22,6 +23,8 @@ pub(crate) enum RunError {
     Affinity(#[from] AffinityError),
     #[error(transparent)]
     Server(#[from] ServerError),
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
     #[error(transparent)]
     Target(#[from] TargetError),
     #[error(transparent)]

@@ -83,16 +83,12 @@ impl ClusterLayout {
         }
     }
 
-    /// Returns the node at which the lines of `channel` are published.
-    pub(crate) fn home_of(&self, channel: usize) -> usize {
-        channel % self.homes
-    }
-
     /// Returns the name of a node in reports.
     pub(crate) fn name_of(&self, node: usize) -> String {
         match (node < self.homes, self.homes) {
             (true, 1) => "home".to_owned(),
             (true, _) => format!("home {}", node + 1),
+            (false, 0) => format!("node {}", node + 1),
             (false, _) => format!("mirror {}", node + 1 - self.homes),
         }
     }

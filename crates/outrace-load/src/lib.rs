@@ -44,10 +44,12 @@
 //! - `client`: the clients and the threads that hold them.
 //! - `run`: one round, and rounds in turns.
 //! - `report`: tables and the page with plots.
+//! - `cluster`: what mirrors and the common list of channels cost the nodes of a cluster.
 //! - `suite`, `verify` and `soak`: the modes with workloads of their own.
 
 mod client;
 mod clock;
+mod cluster;
 mod cluster_layout;
 mod error;
 mod measure;
@@ -163,6 +165,11 @@ pub fn run(options: &LoadOptions, out: &mut dyn Write) -> Result<LoadReport, Loa
             drop(progress);
             present(options, suite, out)
         }
+        LoadMode::HomeCost => home_cost(options, out),
+        LoadMode::Directory {
+            channels,
+            changes_per_second,
+        } => directory(options, *channels, *changes_per_second, out),
         LoadMode::Verify => verify(options, out),
         LoadMode::Soak { duration } => soak(options, *duration, out),
     }
@@ -222,6 +229,45 @@ fn present(
         write_file(path, &html::page(&suite.comparisons, &rows))?;
     }
     Ok(verdict(&suite.comparisons))
+}
+
+fn home_cost(options: &LoadOptions, out: &mut dyn Write) -> Result<LoadReport, LoadError> {
+    options.workload.check()?;
+    let progress = Progress::new(options.show_progress);
+    let cost = cluster::home_cost::run(options, &progress)?;
+    drop(progress);
+    write_text(out, &cost.text())?;
+    let suite = Suite {
+        comparisons: cost.comparisons,
+        ..Suite::default()
+    };
+    write_json(options, &suite_json(&suite))?;
+    Ok(verdict(&suite.comparisons))
+}
+
+fn directory(
+    options: &LoadOptions,
+    channels: usize,
+    changes_per_second: u64,
+    out: &mut dyn Write,
+) -> Result<LoadReport, LoadError> {
+    options.workload.check()?;
+    let progress = Progress::new(options.show_progress);
+    let figures = cluster::directory::run(options, channels, changes_per_second, &progress)?;
+    drop(progress);
+    write_text(out, &figures.text())?;
+    let json = serde_json::json!({ "machine": machine::description(), "directory": figures });
+    write_json(options, &json)?;
+    let faults = figures.faults();
+    let failure = (!faults.is_empty()).then(|| RoundFailure {
+        workload: "the list of channels".to_owned(),
+        system: System::Cluster,
+        fault_count: faults.len() as u64,
+        faults,
+    });
+    Ok(LoadReport {
+        failures: failure.into_iter().collect(),
+    })
 }
 
 fn verify(options: &LoadOptions, out: &mut dyn Write) -> Result<LoadReport, LoadError> {

@@ -139,6 +139,7 @@ impl RoundMeasurements {
         Outcome {
             system,
             published: lines,
+            published_measured: last.published.saturating_sub(first.published),
             unsent,
             expected,
             received,
@@ -156,7 +157,11 @@ impl RoundMeasurements {
             server_cpu_ns_per_delivered: server_cpu_ns.and_then(|ns| per_delivered(ns as f64)),
             server_cores: server_cpu_ns.map(per_second),
             server_waited: has_usage.then(|| {
-                per_second(usage().map(|(last, first)| last.waited_ns_since(first)).sum())
+                per_second(
+                    usage()
+                        .map(|(last, first)| last.waited_ns_since(first))
+                        .sum(),
+                )
             }),
             generator_waited: per_second(last.generator.waited_ns_since(&first.generator)),
             generator_cores: per_second(last.generator.used_ns_since(&first.generator)),

@@ -17,8 +17,14 @@ pub(crate) struct BrokerStop {
 #[derive(Clone, Copy)]
 enum StopState {
     Before,
-    Stopped { since_ns: u64 },
-    Returned { stopped_ns: u64, at_ns: u64, lines: u64 },
+    Stopped {
+        since_ns: u64,
+    },
+    Returned {
+        stopped_ns: u64,
+        at_ns: u64,
+        lines: u64,
+    },
     CaughtUp(BrokerFault),
     /// The broker could not be signaled: it has ended.
     Gone,

@@ -1,6 +1,7 @@
 //! The reasons why a measurement fails.
 
 use crate::client::receiver::ReceiverError;
+use crate::cluster::directory::DirectoryError;
 use crate::server::affinity::AffinityError;
 use crate::server::cluster::ClusterError;
 use crate::server::process::ServerError;
@@ -31,6 +32,8 @@ pub(crate) enum RunError {
     Receiver(#[from] ReceiverError),
     #[error(transparent)]
     Feeder(#[from] FeederError),
+    #[error(transparent)]
+    Directory(DirectoryError),
     #[error("{0}")]
     Observer(ObserverError),
     /// The error of the receiver replaces this one.

@@ -60,7 +60,12 @@ pub(super) fn node_outcomes(
         .collect();
     if let (Some(last), Some(first)) = (&last.broker, &first.broker) {
         let cpu_ns = last.used_ns_since(first);
-        outcomes.push(without_clients("broker".to_owned(), cpu_ns, published, workload));
+        outcomes.push(without_clients(
+            "broker".to_owned(),
+            cpu_ns,
+            published,
+            workload,
+        ));
     }
     outcomes
 }

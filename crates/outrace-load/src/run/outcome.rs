@@ -11,6 +11,8 @@ pub(crate) struct Outcome {
     pub(crate) system: System,
     /// Lines fed in the whole run.
     pub(crate) published: u64,
+    /// Lines fed in the measured time.
+    pub(crate) published_measured: u64,
     /// Lines that were due and could not be fed in time.
     pub(crate) unsent: u64,
     /// Lines x steady clients of the whole run.

@@ -208,11 +208,7 @@ impl Round<'_> {
         })
     }
 
-    fn wait_for_joins(
-        &self,
-        server: &mut RunningServers,
-        began_ns: u64,
-    ) -> Result<(), RunError> {
+    fn wait_for_joins(&self, server: &mut RunningServers, began_ns: u64) -> Result<(), RunError> {
         let clients = self.workload.clients() as u64;
         while self.control.joined() < clients {
             std::thread::sleep(Duration::from_millis(1));
@@ -277,14 +273,16 @@ impl Round<'_> {
             }
             (RunningServers::Cluster(cluster), _) => {
                 let mut pipes = cluster.take_inputs();
-                Some(match (pipes.pop(), pipes.is_empty(), self.workload.channels) {
-                    (Some(pipe), true, 1) => LineSink::Lines(pipe),
-                    (Some(pipe), true, _) => LineSink::Framed(pipe),
-                    (last, ..) => {
-                        pipes.extend(last);
-                        LineSink::Spread(SpreadSink::new(pipes))
-                    }
-                })
+                Some(
+                    match (pipes.pop(), pipes.is_empty(), self.workload.channels) {
+                        (Some(pipe), true, 1) => LineSink::Lines(pipe),
+                        (Some(pipe), true, _) => LineSink::Framed(pipe),
+                        (last, ..) => {
+                            pipes.extend(last);
+                            LineSink::Spread(SpreadSink::new(pipes))
+                        }
+                    },
+                )
             }
             (RunningServers::Remote, _) => Some(LineSink::connect(&self.targets[0])?),
         };

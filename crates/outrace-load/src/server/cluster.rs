@@ -48,22 +48,30 @@ impl ClusterProcesses {
             broker,
             homes: layout.homes,
         };
-        for node in 0..layout.nodes {
-            let upstream = match &cluster.broker {
-                Some(broker) => Some(broker.url.clone()),
-                None => cluster.nodes.first().map(|home| home.target.url()),
-            };
-            let args = System::node_args(workload, node, upstream.as_deref());
-            let process =
-                ServerProcess::start(program, &args, workload.pin).map_err(|error| {
-                    ClusterError::Node {
-                        node: layout.name_of(node),
-                        error,
-                    }
-                })?;
-            cluster.nodes.push(process);
+        for _ in 0..layout.nodes {
+            cluster.add_node(program, workload)?;
         }
         Ok(cluster)
+    }
+
+    /// Starts one more node.
+    pub(crate) fn add_node(
+        &mut self,
+        program: &Program,
+        workload: &Workload,
+    ) -> Result<(), ClusterError> {
+        let node = self.nodes.len();
+        let upstream = match &self.broker {
+            Some(broker) => Some(broker.url.clone()),
+            None => self.nodes.first().map(|home| home.target.url()),
+        };
+        let args = System::node_args(workload, node, upstream.as_deref());
+        let process = ServerProcess::start(program, &args, workload.pin);
+        self.nodes.push(process.map_err(|error| ClusterError::Node {
+            node: workload.cluster.name_of(node),
+            error,
+        })?);
+        Ok(())
     }
 
     /// Waits until every node lists all channels of the workload.
@@ -108,7 +116,9 @@ impl ClusterProcesses {
 
     /// Fails if a node has ended.
     pub(crate) fn check_running(&mut self) -> Result<(), ServerError> {
-        self.nodes.iter_mut().try_for_each(ServerProcess::check_running)
+        self.nodes
+            .iter_mut()
+            .try_for_each(ServerProcess::check_running)
     }
 
     /// Waits until the homes end by themselves. The mirrors are ended when this is dropped.

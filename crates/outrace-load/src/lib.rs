@@ -45,6 +45,7 @@
 //! - `run`: one round, and rounds in turns.
 //! - `report`: tables and the page with plots.
 //! - `cluster`: what mirrors and the common list of channels cost the nodes of a cluster.
+//! - `simulate`: what larger clusters use, computed from measured costs.
 //! - `suite`, `verify` and `soak`: the modes with workloads of their own.
 
 mod client;
@@ -58,6 +59,7 @@ mod progress;
 mod report;
 mod run;
 mod server;
+mod simulate;
 mod soak;
 mod suite;
 mod verify;
@@ -170,6 +172,11 @@ pub fn run(options: &LoadOptions, out: &mut dyn Write) -> Result<LoadReport, Loa
             channels,
             changes_per_second,
         } => directory(options, *channels, *changes_per_second, out),
+        LoadMode::Simulate {
+            nodes,
+            node_cores,
+            costs,
+        } => simulate(options, *nodes, *node_cores, costs.as_deref(), out),
         LoadMode::Verify => verify(options, out),
         LoadMode::Soak { duration } => soak(options, *duration, out),
     }
@@ -268,6 +275,41 @@ fn directory(
     Ok(LoadReport {
         failures: failure.into_iter().collect(),
     })
+}
+
+fn simulate(
+    options: &LoadOptions,
+    nodes: usize,
+    node_cores: usize,
+    costs: Option<&Path>,
+    out: &mut dyn Write,
+) -> Result<LoadReport, LoadError> {
+    options.workload.check()?;
+    let costs = costs.map(read_costs).transpose()?;
+    let progress = Progress::new(options.show_progress);
+    let simulation = simulate::run(options, nodes.max(1), node_cores.max(1), costs, &progress)?;
+    drop(progress);
+    write_text(out, &simulation.text())?;
+    write_json(options, &simulation.json())?;
+    let mut small = Comparison::new(options.workload.clone());
+    small.outcomes.push(simulation.into_measured());
+    Ok(verdict(&[small]))
+}
+
+/// Reads the costs from the JSON of an earlier simulation.
+fn read_costs(path: &Path) -> Result<simulate::Costs, LoadError> {
+    #[derive(serde::Deserialize)]
+    struct Earlier {
+        costs: simulate::Costs,
+    }
+    let failed = |error| LoadError::Costs {
+        path: path.to_owned(),
+        error,
+    };
+    let text = std::fs::read(path).map_err(failed)?;
+    let earlier: Earlier =
+        serde_json::from_slice(&text).map_err(|error| failed(std::io::Error::other(error)))?;
+    Ok(earlier.costs)
 }
 
 fn verify(options: &LoadOptions, out: &mut dyn Write) -> Result<LoadReport, LoadError> {

@@ -73,6 +73,18 @@ pub enum LoadMode {
         /// The statuses that change.
         changes_per_second: u64,
     },
+    /// What a cluster or a tree of relays uses that is too large for this machine, computed from
+    /// costs that are measured first.
+    ///
+    /// It takes the viewers, the channels, the rate and the levels from the workload.
+    Simulate {
+        /// The nodes that have the viewers.
+        nodes: usize,
+        /// The cores of each node.
+        node_cores: usize,
+        /// A file with the costs: the JSON of an earlier simulation. Without it they are measured.
+        costs: Option<PathBuf>,
+    },
     /// Floods with clients of all kinds, which have to account for every line.
     ///
     /// It takes the measured time, the line length and the threads from the workload.

@@ -1,5 +1,6 @@
 //! The flags of `outrace load` for clusters.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
@@ -57,6 +58,25 @@ pub(crate) struct ClusterArgs {
     )]
     directory: Option<usize>,
 
+    /// Compute what so many nodes use, which share the viewers (-n) at the end of --relay-levels
+    /// levels. The costs are measured first, and a small case beside what is computed for it
+    #[arg(
+        long,
+        value_name = "NODES",
+        conflicts_with_all = [
+            "url", "against", "soak", "suite", "verify", "report", "cluster", "window",
+        ]
+    )]
+    simulate: Option<usize>,
+
+    /// With --simulate, the cores of each node
+    #[arg(long, value_name = "CORES", default_value_t = 4, requires = "simulate")]
+    node_cores: usize,
+
+    /// With --simulate, take the costs from the --json of an earlier simulation
+    #[arg(long, value_name = "FILE", requires = "simulate")]
+    costs: Option<PathBuf>,
+
     /// With --directory, the statuses that change in a second
     #[arg(long, value_name = "N", default_value_t = 100, requires = "directory")]
     status_changes: u64,
@@ -88,6 +108,13 @@ impl ClusterArgs {
 
     /// Returns the mode that these flags ask for, if they ask for one of their own.
     pub(super) fn mode(&self) -> Option<LoadMode> {
+        if let Some(nodes) = self.simulate {
+            return Some(LoadMode::Simulate {
+                nodes,
+                node_cores: self.node_cores,
+                costs: self.costs.clone(),
+            });
+        }
         match self.directory {
             Some(channels) => Some(LoadMode::Directory {
                 channels,

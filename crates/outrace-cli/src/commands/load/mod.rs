@@ -120,7 +120,7 @@ pub(crate) struct LoadArgs {
     )]
     against: Option<Against>,
 
-    /// With --against relay, the number of relays in a row
+    /// With --against relay or --simulate, the number of relays in a row
     #[arg(long, value_name = "N", default_value_t = 1)]
     relay_levels: usize,
 

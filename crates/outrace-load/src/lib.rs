@@ -259,6 +259,9 @@ fn directory(
     out: &mut dyn Write,
 ) -> Result<LoadReport, LoadError> {
     options.workload.check()?;
+    if options.workload.cluster.broker == BrokerKind::Relay {
+        return Err(WorkloadError::RelayWithoutBroker.into());
+    }
     let progress = Progress::new(options.show_progress);
     let figures = cluster::directory::run(options, channels, changes_per_second, &progress)?;
     drop(progress);

@@ -75,8 +75,11 @@ pub enum WorkloadError {
         /// The channels.
         channels: usize,
     },
-    /// Relays have one home and no broker.
-    #[error("relays have one home and no broker: leave out `homes`, `durable` and `broker_stop`")]
+    /// Relays have one home, no broker, and no list that they share.
+    #[error(
+        "relays have one home, no broker and no common list: leave out `homes`, `durable`, \
+         `broker_stop` and `directory`"
+    )]
     RelayWithoutBroker,
     /// The broker would not be back before the end.
     #[error("`broker_stop` must end within 0.7 of the measured `seconds`")]

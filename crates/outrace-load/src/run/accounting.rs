@@ -21,6 +21,8 @@ pub(super) struct UsageReading {
     /// Each server. A server that is no child has none.
     pub(super) servers: Vec<CpuUsage>,
     pub(super) broker: Option<CpuUsage>,
+    /// The totals of each node of a cluster.
+    pub(super) node_stats: Vec<ServerStats>,
     /// Lines fed so far.
     pub(super) published: u64,
     /// The resident memory of the server in bytes.

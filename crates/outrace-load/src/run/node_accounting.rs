@@ -33,13 +33,18 @@ pub(super) fn node_outcomes(
     let published = last.published.saturating_sub(first.published);
     let per = |ns: u64, lines: u64| (lines > 0).then(|| ns as f64 / lines as f64);
     let layout = &workload.cluster;
+    let (last_stats, first_stats) = (&last.node_stats, &first.node_stats);
     let mut outcomes: Vec<NodeOutcome> = tallies
         .iter()
         .zip(last.servers.iter().zip(&first.servers))
         .enumerate()
         .map(|(node, (tally, (last, first)))| {
             let cpu_ns = last.used_ns_since(first);
+            let writes = last_stats.get(node).zip(first_stats.get(node));
             let mut outcome = NodeOutcome {
+                writes_per_second: writes
+                    .and_then(|(last, first)| last.writes?.checked_sub(first.writes?))
+                    .map(|writes| writes as f64 / workload.seconds),
                 delivered: tally.delivered,
                 latency_us: tally.latency_us,
                 cpu_ns_per_delivered: per(cpu_ns, tally.delivered),
@@ -80,6 +85,7 @@ fn without_clients(name: String, cpu_ns: u64, published: u64, workload: &Workloa
         delivered: 0,
         cpu_ns,
         cores: cpu_ns as f64 / workload.seconds / 1e9,
+        writes_per_second: None,
         cpu_ns_per_delivered: None,
         cpu_ns_per_published: (published > 0).then(|| cpu_ns as f64 / published as f64),
         latency_us: None,

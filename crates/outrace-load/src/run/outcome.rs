@@ -74,6 +74,8 @@ pub(crate) struct NodeOutcome {
     pub(crate) delivered: u64,
     pub(crate) cpu_ns: u64,
     pub(crate) cores: f64,
+    /// Writes to the clients and relays of this node.
+    pub(crate) writes_per_second: Option<f64>,
     pub(crate) cpu_ns_per_delivered: Option<f64>,
     /// Per line that was published on any node within the measured time.
     pub(crate) cpu_ns_per_published: Option<f64>,

@@ -370,6 +370,10 @@ impl Round<'_> {
         UsageReading {
             servers: server.cpu_usage(),
             broker: server.broker_usage(),
+            node_stats: match self.system {
+                System::Cluster => self.targets.iter().map(|t| ServerStats::fetch(t)).collect(),
+                _ => Vec::new(),
+            },
             memory: resident_bytes(server),
             generator: CpuUsage::of_this_process(),
             published: self.control.published(),

@@ -145,6 +145,17 @@ impl Drop for BrokerProcess {
     }
 }
 
+/// Returns whether the program of a broker is on the PATH.
+pub(crate) fn is_installed(kind: BrokerKind) -> bool {
+    let program = match kind {
+        BrokerKind::Nats => "nats-server",
+        BrokerKind::Redis => "redis-server",
+        BrokerKind::Relay => return true,
+    };
+    let version = Command::new(program).arg("--version").output();
+    version.is_ok()
+}
+
 /// Returns the command of a NATS server whose streams are on files.
 fn nats(port: u16, folder: &Path) -> std::io::Result<Command> {
     let version = Command::new("nats-server").arg("--version").output()?;

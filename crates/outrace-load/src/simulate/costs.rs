@@ -1,6 +1,7 @@
 //! The costs of blocks, lines, viewers and hops, measured on this machine.
 
 use super::fit::fit;
+use super::model::MIN_FLUSHES_PER_SECOND;
 use crate::cluster_layout::{BrokerKind, ClusterLayout, Placement};
 use crate::options::LoadOptions;
 use crate::progress::Progress;
@@ -34,12 +35,14 @@ pub(crate) struct Costs {
     /// Nanoseconds of a mirror per line and per block, beside those of its viewers.
     pub(crate) hop_line_ns: f64,
     pub(crate) hop_block_ns: f64,
-    /// Nanoseconds of a home without viewers per line, and per line and mirror.
+    /// Nanoseconds of a home without viewers per line, per block, and per block and mirror.
     pub(crate) home_line_ns: f64,
-    pub(crate) link_line_ns: f64,
-    /// Nanoseconds of the broker per line, and per line and mirror.
+    pub(crate) home_block_ns: f64,
+    pub(crate) link_block_ns: f64,
+    /// Nanoseconds of the broker per line that comes or goes, per block, and per block and mirror.
     pub(crate) broker_line_ns: f64,
-    pub(crate) broker_link_line_ns: f64,
+    pub(crate) broker_block_ns: f64,
+    pub(crate) broker_link_block_ns: f64,
     /// Bytes of a line to a viewer.
     pub(crate) viewer_line_bytes: f64,
     /// Microseconds of latency of one server with few viewers, and those that a hop adds.
@@ -85,6 +88,7 @@ pub(super) fn measure(options: &LoadOptions, progress: &Progress) -> Result<Cost
     let mut hop = None;
     for (rate, mirrors) in [
         (RATES[0], MIRRORS[0]),
+        (RATES[0], MIRRORS[1]),
         (RATES[1], MIRRORS[0]),
         (RATES[1], MIRRORS[1]),
     ] {
@@ -97,19 +101,32 @@ pub(super) fn measure(options: &LoadOptions, progress: &Progress) -> Result<Cost
         let lines = rate as f64;
         let per_second = |node: &NodeOutcome| node.cores * 1e9;
         for node in &outcome.nodes {
-            let links = [lines, lines * mirrors as f64];
+            let links = mirrors as f64;
+            let is_home = node.name == "home";
+            let readers = if is_home {
+                links
+            } else {
+                MIRROR_VIEWERS as f64
+            };
+            let has_broker = settings.cluster.broker != BrokerKind::Relay;
+            let blocks = match node.writes_per_second {
+                // Blocks for a broker are no writes to clients.
+                Some(writes) if writes > 0.0 && !(is_home && has_broker) => writes / readers,
+                _ => MIN_FLUSHES_PER_SECOND,
+            };
             match node.name.as_str() {
                 "home" => {
-                    home.0.push(links);
+                    home.0.push([lines, blocks, blocks * links]);
                     home.1.push(per_second(node));
                 }
                 "broker" => {
-                    broker.0.push(links);
+                    broker
+                        .0
+                        .push([lines * (1.0 + links), blocks, blocks * links]);
                     broker.1.push(per_second(node));
                 }
                 _ => {
                     let viewers = MIRROR_VIEWERS as f64;
-                    let blocks = blocks_per_second(&outcome, MIRROR_VIEWERS * mirrors);
                     let viewing = viewers * (viewer_block_ns * blocks + viewer_line_ns * lines);
                     mirror.0.push([lines, blocks]);
                     mirror.1.push(per_second(node) - viewing);
@@ -120,8 +137,8 @@ pub(super) fn measure(options: &LoadOptions, progress: &Progress) -> Result<Cost
             }
         }
     }
-    let [home_line_ns, link_line_ns] = fit(&home.0, &home.1);
-    let [broker_line_ns, broker_link_line_ns] = fit(&broker.0, &broker.1);
+    let [home_line_ns, home_block_ns, link_block_ns] = fit(&home.0, &home.1);
+    let [broker_line_ns, broker_block_ns, broker_link_block_ns] = fit(&broker.0, &broker.1);
     let [hop_line_ns, hop_block_ns] = fit(&mirror.0, &mirror.1);
     let us = |latency: Option<LatencySummary>, of: fn(&LatencySummary) -> u64| {
         latency.as_ref().map_or(0.0, |latency| of(latency) as f64)
@@ -137,9 +154,11 @@ pub(super) fn measure(options: &LoadOptions, progress: &Progress) -> Result<Cost
         hop_line_ns,
         hop_block_ns,
         home_line_ns,
-        link_line_ns,
+        home_block_ns,
+        link_block_ns,
         broker_line_ns,
-        broker_link_line_ns,
+        broker_block_ns,
+        broker_link_block_ns,
         viewer_line_bytes,
         p50_us,
         p99_us,
@@ -193,15 +212,11 @@ pub(super) fn run(
 }
 
 /// Returns the writes to each viewer in a second: the blocks of its channel.
-///
-/// A cluster states the writes of its home only. Its mirrors flush like a server alone, so that the
-/// lines of a block are those that a viewer gets within one flush interval.
 fn blocks_per_second(outcome: &Outcome, viewers: usize) -> f64 {
     let bytes_per_second = outcome.megabytes_per_second * 1e6;
-    match outcome.bytes_per_write {
-        Some(bytes) if outcome.system == System::Engine => {
+    outcome
+        .bytes_per_write
+        .map_or(MIN_FLUSHES_PER_SECOND, |bytes| {
             bytes_per_second / bytes / viewers as f64
-        }
-        _ => super::model::MIN_FLUSHES_PER_SECOND,
-    }
+        })
 }

@@ -98,10 +98,10 @@ impl Simulation {
         format!(
             "outrace {} · {}\n\n\
              Costs of {} bytes a line, connected by {}, in ns of CPU:\n\
-             \x20 a line at its home {:.0}, and {:.0} for each mirror; at a mirror {:.0}, and {:.0} \
-             a block\n\
-             \x20 a block to a viewer {:.0}, and {:.0} for each of its lines; \
-             a line at the broker {:.0}, and {:.0} for each mirror\n\n\
+             \x20 home: {:.0} a line, {:.0} a block, {:.0} a block and mirror\n\
+             \x20 mirror: {:.0} a line, {:.0} a block; {:.0} a block and viewer, {:.0} a line and \
+             viewer\n\
+             \x20 broker: {:.0} a line in or out, {:.0} a block, {:.0} a block and mirror\n\n\
              Computed: {} lines/s on {} channels to {} viewers at {} nodes of {} cores, {} below \
              the home\n\n{}\n{}\
              Measured and computed: {} lines/s to {} mirrors with {} viewers each\n\n{}",
@@ -110,13 +110,15 @@ impl Simulation {
             costs.line_bytes,
             costs.broker,
             costs.home_line_ns,
-            costs.link_line_ns,
+            costs.home_block_ns,
+            costs.link_block_ns,
             costs.hop_line_ns,
             costs.hop_block_ns,
             costs.viewer_block_ns,
             costs.viewer_line_ns,
             costs.broker_line_ns,
-            costs.broker_link_line_ns,
+            costs.broker_block_ns,
+            costs.broker_link_block_ns,
             count(tree.lines_per_second),
             count(tree.channels as f64),
             count(tree.viewers as f64),

@@ -53,6 +53,7 @@ pub(crate) fn levels(costs: &Costs, tree: &Tree) -> Vec<Level> {
     let has_broker = costs.broker != BrokerKind::Relay;
     let lines = tree.lines_per_second;
     let link_bytes = lines * link_line_bytes(costs);
+    let channels = tree.channels as f64;
     let mut out = Vec::new();
     for level in 0..=depth {
         let nodes = width(level);
@@ -64,18 +65,26 @@ pub(crate) fn levels(costs: &Costs, tree: &Tree) -> Vec<Level> {
         };
         // A node has those channels that its viewers or the nodes below it watch.
         let share = match level == depth {
-            true => (viewers / tree.channels as f64).min(1.0),
+            true => (viewers / channels).min(1.0),
             false => 1.0,
         };
-        let flow = Flow::new(costs, lines * share, tree.channels as f64 * share, viewers);
+        let flow = Flow::new(costs, lines * share, channels * share, viewers);
         // The broker copies a block for each mirror. Without one, the home or the relay does.
         let own_links = if has_broker && level == 0 { 1.0 } else { links };
+        let own_ns = costs.home_block_ns + costs.link_block_ns * own_links;
+        let flushes = match has_broker && level == 0 {
+            true => MIN_FLUSHES_PER_SECOND,
+            false => flushes_per_second(own_ns * channels),
+        };
+        // The blocks of all channels to the nodes below.
+        let sent_blocks = (channels * flushes).min(lines);
+        let link_ns = costs.link_block_ns * sent_blocks;
         let carrying = match level {
-            0 => costs.home_line_ns * lines + costs.link_line_ns * lines * own_links,
+            0 => {
+                costs.home_line_ns * lines + costs.home_block_ns * sent_blocks + link_ns * own_links
+            }
             _ => {
-                costs.hop_line_ns * flow.lines
-                    + costs.hop_block_ns * flow.blocks
-                    + costs.link_line_ns * lines * links
+                costs.hop_line_ns * flow.lines + costs.hop_block_ns * flow.blocks + link_ns * links
             }
         };
         let spread_us = flow.spread_us(costs, tree.cores);
@@ -100,20 +109,22 @@ pub(crate) fn levels(costs: &Costs, tree: &Tree) -> Vec<Level> {
             p99_us: has_viewers.then(|| costs.p99_us + hops * costs.hop_p99_us + spread_us),
         });
         if level == 0 && has_broker {
-            out.push(broker(costs, lines, links));
+            out.push(broker(costs, lines, sent_blocks, links));
         }
     }
     out
 }
 
-fn broker(costs: &Costs, lines: f64, mirrors: f64) -> Level {
+fn broker(costs: &Costs, lines: f64, blocks: f64, mirrors: f64) -> Level {
     let link_bytes = lines * link_line_bytes(costs);
     Level {
         name: "broker".to_owned(),
         nodes: 1,
         viewers_each: 0.0,
         links_each: mirrors,
-        cores: lines * (costs.broker_line_ns + costs.broker_link_line_ns * mirrors) / 1e9,
+        cores: (costs.broker_line_ns * lines * (1.0 + mirrors)
+            + blocks * (costs.broker_block_ns + costs.broker_link_block_ns * mirrors))
+            / 1e9,
         in_bytes_per_second: link_bytes,
         out_bytes_per_second: link_bytes * mirrors,
         p50_us: None,
@@ -125,6 +136,12 @@ fn broker(costs: &Costs, lines: f64, mirrors: f64) -> Level {
 /// that can be compressed take less.
 fn link_line_bytes(costs: &Costs) -> f64 {
     costs.line_bytes as f64 + 8.0
+}
+
+/// Returns the flushes of a server whose flush of all channels takes `flush_ns`: as many as a tenth
+/// of a core allows, and at least one every 10 ms.
+fn flushes_per_second(flush_ns: f64) -> f64 {
+    (FLUSH_BUDGET_NS / flush_ns.max(1.0)).max(MIN_FLUSHES_PER_SECOND)
 }
 
 /// The lines and blocks that pass one node in a second.
@@ -142,9 +159,8 @@ impl Flow {
     fn new(costs: &Costs, lines: f64, channels: f64, viewers: f64) -> Flow {
         let per_channel = lines / channels.max(1.0);
         let watching = viewers / channels.max(1.0);
-        // A server flushes as often as a tenth of a core allows, and at least every 10 ms.
         let flush_ns = (costs.block_ns + costs.viewer_block_ns * watching) * channels.max(1.0);
-        let flushes = (FLUSH_BUDGET_NS / flush_ns.max(1.0)).max(MIN_FLUSHES_PER_SECOND);
+        let flushes = flushes_per_second(flush_ns);
         let blocks = flushes.min(per_channel);
         Flow {
             lines,
@@ -186,9 +202,11 @@ mod tests {
             hop_line_ns: 400.0,
             hop_block_ns: 8_000.0,
             home_line_ns: 350.0,
-            link_line_ns: 50.0,
+            home_block_ns: 5_000.0,
+            link_block_ns: 4_000.0,
             broker_line_ns: 10.0,
-            broker_link_line_ns: 10.0,
+            broker_block_ns: 5_000.0,
+            broker_link_block_ns: 5_000.0,
             viewer_line_bytes: 220.0,
             p50_us: 2_000.0,
             p99_us: 9_000.0,

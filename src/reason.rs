@@ -194,11 +194,14 @@ pub enum RefusalReason {
     /// A connection of a trusted proxy that did not begin with a header of the PROXY protocol, or
     /// not in time.
     ProxyHeader,
+    /// A message was published to a channel whose home is another node or not known yet, and too
+    /// many bytes wait for such channels. An action over HTTP gets 503.
+    PendingLimit,
 }
 
 impl RefusalReason {
     /// Every reason, in the order of the statistics.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 25] = [
         Self::Handshake,
         Self::Unauthorized,
         Self::Forbidden,
@@ -223,6 +226,7 @@ impl RefusalReason {
         Self::Tls,
         Self::Mirror,
         Self::ProxyHeader,
+        Self::PendingLimit,
     ];
 
     /// Returns the name in statistics and logs.
@@ -252,6 +256,7 @@ impl RefusalReason {
             Self::Tls => "TLS handshake",
             Self::Mirror => "published to a mirror",
             Self::ProxyHeader => "PROXY header",
+            Self::PendingLimit => "pending limit",
         }
     }
 

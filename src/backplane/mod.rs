@@ -11,9 +11,11 @@
 
 #[cfg(any(feature = "nats", feature = "redis"))]
 pub mod cluster;
+mod home;
 mod node;
 #[cfg(feature = "relay")]
 pub mod relay;
+mod runs;
 mod seam;
 mod stats;
 
@@ -23,7 +25,9 @@ use std::sync::Arc;
 
 use crate::stats::ChannelStats;
 
-pub use node::{Mirror, MirrorLimit, Node, NumberedRun};
+pub use home::{Home, HomeHistory, Numbering, Wanted};
+pub use node::{HomeLimit, Mirror, MirrorLimit, Node};
+pub use runs::{Broadcast, Exported, LocalRuns, NumberedRun, Part, Runs, SealedBlock};
 pub use seam::{Seam, Step};
 pub use stats::{BackplaneReport, BackplaneStats};
 
@@ -39,6 +43,15 @@ pub trait Backplane: Send + 'static {
     /// [`Stats::backplane`](crate::Stats::backplane). By default there are none.
     fn report(&self) -> Option<Arc<dyn BackplaneReport>> {
         None
+    }
+
+    /// Returns whether the hub's channels can have their home here. Otherwise all of them are
+    /// mirrors, and what is published to them locally is refused.
+    ///
+    /// Where it is true, what is published locally waits until the backplane makes the channel a
+    /// [`Home`] or takes the messages to the home elsewhere.
+    fn shares(&self) -> bool {
+        false
     }
 
     /// Feeds the hub's mirrors. The future runs in a task of the hub from the hub's start on, and

@@ -2,11 +2,18 @@
 
 use std::sync::Arc;
 
-use crate::channel::{HubShared, Interest, Registry, Run, mirror};
-use crate::encode::Timestamp;
-use crate::message::{ChannelName, Lines, Message};
+use super::{Exported, Home, LocalRuns, NumberedRun, Numbering};
+use crate::channel::{HubShared, Interest, Origin, Registry, Run, Sharing, home, mirror};
+use crate::message::{ChannelName, Message};
+use crate::stats::ChannelStats;
 
-/// A hub whose channels are mirrors: which of them have subscribers, and the way to feed them.
+/// A hub whose channels are mirrors or homes: which of them have subscribers, and the way to feed
+/// them.
+///
+/// # Panics
+/// The methods about homes and about messages for other nodes are for a backplane that
+/// [shares](super::Backplane::shares). With any other one they panic, except that
+/// [`Node::take_pending`] returns nothing and [`Node::homes`] lists nothing.
 #[derive(Clone, Debug)]
 pub struct Node {
     shared: Arc<HubShared>,
@@ -18,6 +25,14 @@ pub struct Node {
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 #[error("there are as many channels as allowed")]
 pub struct MirrorLimit;
+
+/// There are as many channels as allowed, so that none more can become a home.
+#[derive(Debug, thiserror::Error)]
+#[error("there are as many channels as allowed")]
+pub struct HomeLimit {
+    /// The messages that were to be published first.
+    pub first: LocalRuns,
+}
 
 impl Node {
     pub(crate) fn new(
@@ -35,6 +50,11 @@ impl Node {
     fn interest(&self) -> &Interest {
         let interest = self.shared.interest.as_ref();
         interest.expect("a hub with a backplane has mirrors")
+    }
+
+    fn sharing(&self) -> &Sharing {
+        let sharing = self.shared.sharing.as_ref();
+        sharing.expect("the hub's backplane shares its channels")
     }
 
     /// Waits until some channels got their first subscriber or lost their last one, and returns
@@ -68,6 +88,114 @@ impl Node {
             .map_err(|_| MirrorLimit)
     }
 
+    /// Waits until some channels have messages that were published here and have no home here, and
+    /// returns their names.
+    ///
+    /// A name is a hint to call [`Node::take_pending`] or [`Node::home`]. It comes once, whatever was
+    /// published since, and again when more is published later.
+    ///
+    /// # Cancel safety
+    /// This method is cancel safe. No name is lost if the future is dropped.
+    pub async fn pending(&self) -> Vec<ChannelName> {
+        self.sharing().pending.changes().await.into_iter().collect()
+    }
+
+    /// Takes the oldest messages that were published here to a channel whose home is elsewhere:
+    /// about `most_bytes` bytes at most, and at least one message. Returns `None` when none wait, or
+    /// when the channel's home is here.
+    ///
+    /// Messages that are taken by later calls were published later.
+    ///
+    /// # Cancel safety
+    /// Messages are not lost if the future is dropped: they are the first to be taken again.
+    pub async fn take_pending(
+        &self,
+        channel: &ChannelName,
+        most_bytes: usize,
+    ) -> Option<LocalRuns> {
+        let channel = self.registry.find(channel.as_str())?;
+        let taken = channel.take_pending(most_bytes).await;
+        (!taken.is_empty()).then_some(LocalRuns(taken))
+    }
+
+    /// Gives back messages that the home did not accept. They are the first to be taken again. What
+    /// was taken in several calls is given back in the reverse order.
+    ///
+    /// If the channel's home is here by now, they are numbered at once.
+    pub fn give_back(&self, channel: &ChannelName, runs: LocalRuns) {
+        // The messages were accepted once, so no limit refuses them now.
+        let channel = self.registry.pin(channel);
+        channel.give_back(runs.0);
+        self.registry.unpin(&channel);
+    }
+
+    /// Makes a channel a home: from this call on this hub numbers its messages. `first`, in its
+    /// order, and then all messages that wait are numbered before anything that is published later.
+    ///
+    /// Subscriptions that waited for a home are answered. What a [`Mirror`] of the channel is told
+    /// while it is a home has no effect. There must be one home at a time for each channel.
+    ///
+    /// # Errors
+    /// When the channel does not exist and there are as many others as allowed. `first` is given
+    /// back in the error.
+    pub fn home(
+        &self,
+        channel: &ChannelName,
+        numbering: Numbering,
+        first: Vec<LocalRuns>,
+    ) -> Result<Home, HomeLimit> {
+        let runs = first.into_iter().flat_map(|runs| runs.0).collect();
+        home::Home::new(Arc::clone(&self.registry), channel, numbering.into(), runs)
+            .map(Home::new)
+            .map_err(|runs| HomeLimit {
+                first: LocalRuns(runs),
+            })
+    }
+
+    /// Waits for what this hub has for other nodes, and returns it, the oldest first.
+    ///
+    /// At most 8 MiB wait to be taken. Beyond that the oldest are dropped whole and counted.
+    ///
+    /// # Cancel safety
+    /// This method is cancel safe. Dropping the future takes nothing.
+    pub async fn exported(&self) -> Exported {
+        Exported::new(self.sharing().exported().await)
+    }
+
+    /// Returns what this hub has for other nodes already, if there is anything.
+    pub fn try_exported(&self) -> Option<Exported> {
+        self.sharing().try_exported().map(Exported::new)
+    }
+
+    /// Says whether other nodes can be reached. A hub that shuts down does not wait for messages
+    /// that cannot leave.
+    pub fn set_connected(&self, connected: bool) {
+        self.sharing().set_connected(connected);
+    }
+
+    /// Returns the channels whose home is here and that have subscribers, a history or a status.
+    pub fn homes(&self) -> Vec<ChannelStats> {
+        let channels = self.registry.all();
+        let homes = channels.iter().filter(|channel| channel.is_home());
+        homes.filter_map(|channel| channel.report()).collect()
+    }
+
+    /// Returns the counters of a channel if its home is here and it has subscribers, a history or a
+    /// status.
+    pub fn home_stats(&self, channel: &ChannelName) -> Option<ChannelStats> {
+        let channel = self.registry.find(channel.as_str())?;
+        channel.is_home().then(|| channel.report()).flatten()
+    }
+
+    /// Waits until [`Node::home_stats`] of some channels has another status, or begins or ends to
+    /// exist, and returns their names. Counters alone are no change.
+    ///
+    /// # Cancel safety
+    /// This method is cancel safe. A change is not lost if the future is dropped.
+    pub async fn home_changes(&self) -> Vec<ChannelName> {
+        self.sharing().listed.changes().await.into_iter().collect()
+    }
+
     /// Tells those who wait for a new list of channels that the [`Directory`] has one.
     ///
     /// [`Directory`]: super::Directory
@@ -76,9 +204,14 @@ impl Node {
     }
 
     /// Sends a message to every client of the hub, as [`Hub::broadcast`](crate::Hub::broadcast)
-    /// does.
+    /// does. It is not exported.
     pub fn broadcast(&self, message: Message) {
-        self.everyone.publish(Run::Message(Box::new(message)));
+        if self.shared.sharing.is_some() {
+            let timestamp = HubShared::timestamp();
+            self.everyone.import(message, timestamp, Origin::Node);
+        } else {
+            self.everyone.publish(Run::Message(Box::new(message)));
+        }
     }
 }
 
@@ -127,58 +260,15 @@ impl Mirror {
         self.0.has_room().await;
     }
 
+    /// Returns the epoch and the number of the last message that was published or skipped, as far as
+    /// the hub has got.
+    pub fn numbering(&self) -> (String, u64) {
+        let (epoch, seq) = self.0.position();
+        (epoch.to_string(), seq)
+    }
+
     /// Returns the number of subscribers that the channel has now.
     pub fn subscribers(&self) -> usize {
         self.0.listeners()
-    }
-}
-
-/// Consecutive messages of one channel, with the number and the time that their home gave them.
-#[derive(Debug)]
-pub struct NumberedRun(mirror::NumberedRun);
-
-impl NumberedRun {
-    /// Creates a run of lines. The first one has number `first_seq`. `unix_ms` is the time in
-    /// milliseconds since 1970-01-01T00:00:00Z.
-    ///
-    /// # Panics
-    /// Panics when there is no line, or when `first_seq` is 0.
-    pub fn lines(first_seq: u64, unix_ms: i64, lines: Lines) -> Self {
-        assert!(!lines.is_empty(), "a run of lines has a line");
-        Self::new(first_seq, unix_ms, Run::Lines(lines))
-    }
-
-    /// Creates a run of one message of any type.
-    ///
-    /// # Panics
-    /// Panics when `seq` is 0.
-    pub fn message(seq: u64, unix_ms: i64, message: Message) -> Self {
-        Self::new(seq, unix_ms, Run::Message(Box::new(message)))
-    }
-
-    fn new(first_seq: u64, unix_ms: i64, run: Run) -> Self {
-        assert!(first_seq > 0, "messages are numbered from 1");
-        let timestamp = Timestamp::from_unix_millis(unix_ms);
-        Self(mirror::NumberedRun::new(first_seq, timestamp, run))
-    }
-
-    /// Returns the number of the first message.
-    pub fn first_seq(&self) -> u64 {
-        self.0.first_seq()
-    }
-
-    /// Returns the number of the last message.
-    pub fn last_seq(&self) -> u64 {
-        self.0.last_seq()
-    }
-
-    /// Returns the size of the messages in bytes, without their encoding.
-    pub fn bytes(&self) -> usize {
-        self.0.bytes()
-    }
-
-    /// Drops the messages up to number `last_seq`. Returns `None` if none is left.
-    pub fn after(self, last_seq: u64) -> Option<Self> {
-        self.0.after(last_seq).map(Self)
     }
 }

@@ -7,6 +7,7 @@ use std::sync::OnceLock;
 use bytes::Bytes;
 
 use super::epoch::Epoch;
+use super::ingest::Waiting;
 use super::joining::JoiningBuilder;
 use super::open_piece::OpenPiece;
 use crate::encode::{
@@ -51,7 +52,63 @@ impl Run {
     pub(crate) fn without_first(self, messages: usize) -> Self {
         match self {
             Self::Lines(lines) if messages > 0 => Self::Lines(lines.without_first(messages)),
+            Self::Pieces(mut pieces) if messages > 0 => {
+                pieces.drain(..messages);
+                Self::of_pieces(pieces)
+            }
             run => run,
+        }
+    }
+
+    /// Makes a run of the last pieces of a message, at least one.
+    fn of_pieces(mut pieces: Vec<Message>) -> Self {
+        match pieces.pop() {
+            // The last piece is not continued, as other messages are not.
+            Some(last) if pieces.is_empty() => Self::Message(Box::new(last)),
+            last => {
+                pieces.extend(last);
+                Self::Pieces(pieces)
+            }
+        }
+    }
+
+    /// Returns how many of some messages, by their indexes, fit into `room` bytes. The pieces of
+    /// one message fit together or not at all, whatever the end of the range.
+    pub(super) fn fitting(&self, wanted: Range<usize>, room: usize) -> usize {
+        match self {
+            Self::Lines(lines) => {
+                let mut bytes = 0;
+                let lens = lines.line_lens().skip(wanted.start).take(wanted.len());
+                lens.take_while(|len| {
+                    bytes += len;
+                    bytes <= room
+                })
+                .count()
+            }
+            Self::Pieces(pieces) => {
+                let rest = &pieces[wanted.start..];
+                let bytes: usize = rest.iter().map(Message::size_hint).sum();
+                if bytes <= room { rest.len() } else { 0 }
+            }
+            run => usize::from(run.bytes() <= room),
+        }
+    }
+
+    /// Returns how many messages it has at least if it is not cut any further.
+    pub(super) fn least(&self) -> usize {
+        match self {
+            Self::Pieces(pieces) => pieces.len(),
+            _ => 1,
+        }
+    }
+
+    /// Copies some of the messages, by their indexes. A range within the pieces of a message must
+    /// end with the last one.
+    pub(super) fn part(&self, wanted: Range<usize>) -> Self {
+        match self {
+            Self::Lines(lines) => Self::Lines(lines.part(wanted)),
+            Self::Pieces(pieces) => Self::of_pieces(pieces[wanted].to_vec()),
+            run => run.clone(),
         }
     }
 }
@@ -167,6 +224,10 @@ impl Block {
         &self.runs
     }
 
+    pub(super) fn into_runs(self) -> Vec<Run> {
+        self.runs
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.messages
     }
@@ -174,6 +235,13 @@ impl Block {
     /// Returns the size of the raw messages in bytes.
     pub(crate) fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    pub(super) fn waiting(&self) -> Waiting {
+        Waiting {
+            messages: self.messages,
+            bytes: self.bytes,
+        }
     }
 
     pub(crate) fn is_empty(&self) -> bool {

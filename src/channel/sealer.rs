@@ -12,6 +12,8 @@ use super::delivery::Delivery;
 use super::history::{ByteChange, History};
 use super::ingest::Entry;
 use super::mirror::Renumbering;
+use super::pending::PendingRuns;
+use super::reading::Reading;
 use super::replay::{Past, Replay};
 use super::seal::SealToken;
 use super::subscribers::MembershipChange;
@@ -79,7 +81,11 @@ impl<'a> Sealer<'a> {
     /// Does nothing while there are subscribers: their numbering has no hole that they were not
     /// told of.
     pub(super) fn number_unwatched(&self, changes: &mut Vec<MembershipChange>) {
-        if !self.channel.numbering.has_unnumbered() || self.channel.mirror.is_some() {
+        let channel = self.channel;
+        if !channel.numbering.has_unnumbered()
+            || channel.is_mirror()
+            || channel.export_to().is_some()
+        {
             return;
         }
         self.apply(changes);
@@ -108,6 +114,15 @@ impl<'a> Sealer<'a> {
     pub(super) fn trim(&self) {
         let shared = &self.channel.shared;
         self.change_history(|history| history.trim(shared.keep, shared.clock.now()));
+    }
+
+    /// Answers a reader.
+    pub(super) fn read(&self, reading: Reading) {
+        self.trim();
+        let channel = self.channel;
+        let history = self.history();
+        let keep = channel.shared.keep;
+        reading.answer(history.as_deref(), keep, channel.epoch(), channel.seq());
     }
 
     /// Drops the history.
@@ -180,12 +195,12 @@ impl<'a> Sealer<'a> {
         let (channel, token) = (self.channel, &self.token);
         let last = channel.seq();
         self.forget();
-        channel
-            .profile
-            .style
-            .epoch
-            .replace(renumbering.epoch, token);
-        self.advance_to(renumbering.seq);
+        let advance = || self.advance_to(renumbering.seq);
+        let epoch = &channel.profile.style.epoch;
+        epoch.replace(renumbering.epoch, advance, token);
+        if let Some(role) = channel.role() {
+            role.use_epoch();
+        }
         for subscription in channel.subscribers.load().iter() {
             if let Some(tracked) = subscription.tracked() {
                 let undelivered = tracked.cursor(token).renumber(last);
@@ -328,8 +343,61 @@ impl<'a> Sealer<'a> {
         self.charge(change);
         // Also when it was empty before: it may have been held since for messages that were then
         // not kept.
-        if is_empty && self.channel.is_held() {
+        if is_empty && self.channel.is_held() && !self.has_pending() {
             self.channel.let_go();
+        }
+    }
+
+    /// Changes what waits for a home.
+    pub(super) fn pending<T>(&self, change: impl FnOnce(&mut PendingRuns) -> T) -> T {
+        match self.channel.role() {
+            Some(role) => change(&mut role.pending.open(&self.token)),
+            None => change(&mut PendingRuns::default()),
+        }
+    }
+
+    fn has_pending(&self) -> bool {
+        self.channel.role().is_some() && !self.pending(|pending| pending.is_empty())
+    }
+
+    /// Lets a channel go that was held for messages which waited for a home. A channel with a
+    /// history is let go when that is empty.
+    pub(super) fn let_go(&self) {
+        if self.channel.role().is_some()
+            && self.channel.is_held()
+            && self.history().is_none_or(|history| history.is_empty())
+            && !self.has_pending()
+        {
+            self.channel.let_go();
+        }
+    }
+
+    /// Has the blocks of a home sent to other nodes from now on, or not any more.
+    pub(super) fn export(&self, exported: bool) {
+        let channel = self.channel;
+        if !channel
+            .role()
+            .is_some_and(|role| role.set_exported(exported))
+        {
+            return;
+        }
+        if exported {
+            // Before the text is read: a text that is set later has it shown again.
+            channel.watch_partial();
+            if channel.partial.text().is_some_and(|text| !text.is_empty()) {
+                self.export_partial();
+            }
+        } else {
+            channel.unwatch_partial();
+        }
+    }
+
+    /// Sends the unfinished line to other nodes if they want the channel.
+    pub(super) fn export_partial(&self) {
+        if let (Some(sharing), Some(name)) = (self.channel.export_to(), self.channel.name())
+            && let Some(text) = self.channel.partial.text()
+        {
+            sharing.export_partial(name, text);
         }
     }
 
@@ -343,7 +411,9 @@ impl<'a> Sealer<'a> {
             .kept_bytes
             .fetch_add(change as usize, Ordering::Relaxed);
         if before == 0 && self.channel.name().is_some() {
-            self.channel.shared.listing.change();
+            self.channel.note_listed();
+        } else if before.wrapping_add_signed(change) == 0 {
+            self.channel.note_unlisted();
         }
         if let Some(held) = self.channel.shared.charge_history(change)
             && let Some(owner) = self.channel.owner()

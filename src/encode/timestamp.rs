@@ -67,6 +67,12 @@ impl Timestamp {
         str::from_utf8(&self.tail[KEY.len()..KEY.len() + TEXT]).expect("digits and punctuation")
     }
 
+    /// Returns the moment in milliseconds since 1970-01-01T00:00:00Z.
+    pub fn unix_millis(&self) -> i64 {
+        let time = DateTime::parse_from_rfc3339(self.as_str());
+        time.expect("the text is RFC 3339").timestamp_millis()
+    }
+
     /// Returns the end of a message: `,"timestamp":"…"}`.
     #[inline]
     pub(super) fn tail(&self) -> &[u8; TAIL] {

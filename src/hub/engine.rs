@@ -103,10 +103,10 @@ impl Engine {
         self.directory.as_deref()
     }
 
-    /// Returns whether the hub's channels are mirrors.
+    /// Returns whether all of the hub's channels are mirrors.
     #[cfg(feature = "server")]
-    pub(crate) fn has_mirrors(&self) -> bool {
-        self.shared.interest.is_some()
+    pub(crate) fn has_only_mirrors(&self) -> bool {
+        self.shared.interest.is_some() && self.shared.sharing.is_none()
     }
 
     /// Seals the waiting messages of every channel.

@@ -224,18 +224,51 @@ impl Lines {
                 shared
             }
         };
-        let (start, end) = (lines.start as u32, lines.end as u32);
-        let continued = self.continued.iter();
-        let continued = continued
-            .filter(|&&index| start <= index && index < end)
-            .map(|index| index - start)
-            .collect();
         Self {
             stream: self.stream,
             past: self.past,
-            continued,
+            continued: self.continued_within(lines.clone()),
             ..Self::from_parts(text, self.spans[lines].to_vec())
         }
+    }
+
+    /// Copies some of the lines by their indexes. A shared text is not copied. The lines keep their
+    /// stream, their past and their pieces.
+    ///
+    /// # Panics
+    /// Panics when the range ends after the last line.
+    pub(crate) fn part(&self, lines: Range<usize>) -> Self {
+        match &self.text {
+            Text::Shared(_) => self.clone().slice(lines),
+            // Lines that were pushed lie one behind the other.
+            Text::Owned(text) => {
+                let spans = &self.spans[lines.clone()];
+                let base = spans.first().map_or(0, |span| span.0);
+                let end = spans.last().map_or(0, |span| span.1);
+                let mut part = Self {
+                    text: Text::Owned(text[base as usize..end as usize].to_vec()),
+                    bytes: 0,
+                    longest: 0,
+                    spans: spans.iter().map(|&(a, b)| (a - base, b - base)).collect(),
+                    stream: self.stream,
+                    past: self.past,
+                    continued: self.continued_within(lines),
+                };
+                part.bytes = part.line_lens().sum();
+                part.longest = part.line_lens().max().unwrap_or(0);
+                part
+            }
+        }
+    }
+
+    /// Returns the indexes of the continued lines among some lines, counted from the first of them.
+    fn continued_within(&self, lines: Range<usize>) -> Vec<u32> {
+        let (start, end) = (lines.start as u32, lines.end as u32);
+        let continued = self.continued.iter();
+        continued
+            .filter(|&&index| start <= index && index < end)
+            .map(|index| index - start)
+            .collect()
     }
 
     /// Cuts the lines that are longer than `cut` allows. `cut` returns the length of the first

@@ -59,7 +59,7 @@ pub(super) async fn actions(
             "Forbidden",
         );
     }
-    if engine.has_mirrors() && actions.iter().any(names_channel) {
+    if engine.has_only_mirrors() && actions.iter().any(names_channel) {
         return refuse(
             &hub,
             RefusalReason::Mirror,

@@ -4,9 +4,22 @@ use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::path::PathBuf;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use crate::backplane::{Backplane, Node};
+use super::broker::{Broker, BrokerSettings, Storing};
+use super::clock::LeaseClock;
+use super::counters::Counters;
+use super::names::{NodeId, Prefix};
+#[cfg(feature = "nats")]
+use super::nats::{Nats, NatsAddress, NatsAddressError};
+use super::node_task::NodeTask;
+use super::outgoing::Outgoing;
+use super::peers::{ClusterDirectory, Peers};
+#[cfg(feature = "redis")]
+use super::redis::RedisBroker;
+use super::wire::Wire;
+use crate::backplane::{Backplane, BackplaneReport, Directory, Node};
 
 /// The prefix of all subjects and keys, unless another one is set.
 const DEFAULT_PREFIX: &str = "outrace";
@@ -20,9 +33,13 @@ const MIN_DURABLE: Duration = Duration::from_secs(60);
 const MAX_DURABLE: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// Makes a hub a node of a cluster. Given to
-/// [`HubBuilder::backplane`](crate::HubBuilder::backplane). See the [module](self).
+/// [`HubBuilder::backplane`](crate::HubBuilder::backplane). See the [module](super).
 pub struct Cluster {
-    pub(super) settings: Settings,
+    id: NodeId,
+    broker: BrokerAddress,
+    settings: Settings,
+    directory: Arc<ClusterDirectory>,
+    counters: Arc<Counters>,
 }
 
 /// The settings of a [`Cluster`].
@@ -34,7 +51,6 @@ pub struct ClusterBuilder {
     prefix: String,
     durable: Option<Duration>,
     credentials_file: Option<PathBuf>,
-    root_certificates: Option<Vec<u8>>,
     lease: Duration,
 }
 
@@ -65,9 +81,6 @@ pub enum ClusterError {
     /// The credentials cannot be read, or the broker has no use for such a file.
     #[error("the credentials cannot be used: {0}")]
     Credentials(String),
-    /// The root certificates cannot be read.
-    #[error("the root certificates cannot be used: {0}")]
-    RootCertificates(String),
     /// The broker cannot be reached, or refuses the node.
     #[error("the broker cannot be used: {0}")]
     Broker(String),
@@ -76,25 +89,20 @@ pub enum ClusterError {
     NotDurable(String),
 }
 
-/// What a URL's scheme names.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum BrokerKind {
-    Nats,
-    Redis,
+/// Where the broker is.
+enum BrokerAddress {
+    #[cfg(feature = "nats")]
+    Nats(NatsAddress),
+    #[cfg(feature = "redis")]
+    Redis(String),
 }
 
 /// The checked settings.
 #[derive(Clone)]
-#[allow(dead_code, reason = "the node's task reads them")]
-pub(super) struct Settings {
-    pub(super) kind: BrokerKind,
-    pub(super) url: String,
-    pub(super) node: String,
-    pub(super) prefix: String,
-    pub(super) durable: Option<Duration>,
-    pub(super) credentials_file: Option<PathBuf>,
-    pub(super) root_certificates: Option<Vec<u8>>,
-    pub(super) lease: Duration,
+struct Settings {
+    prefix: Prefix,
+    durable: Option<Duration>,
+    lease: Duration,
 }
 
 impl Cluster {
@@ -113,20 +121,68 @@ impl Cluster {
             prefix: DEFAULT_PREFIX.to_owned(),
             durable: None,
             credentials_file: None,
-            root_certificates: None,
             lease: Duration::from_secs(10),
         }
     }
 
+    /// Begins to connect. Must be called within a tokio runtime.
+    fn open(&self) -> Result<Arc<dyn Broker>, ClusterError> {
+        let mut settings = BrokerSettings::new(self.settings.prefix.clone(), self.id.clone());
+        settings.session_ttl = self.settings.lease;
+        settings.storing = self.settings.durable.map(|age| Storing { max_age: Some(age) });
+        Ok(match &self.broker {
+            #[cfg(feature = "nats")]
+            BrokerAddress::Nats(address) => Arc::new(Nats::open(address.clone(), settings)),
+            #[cfg(feature = "redis")]
+            BrokerAddress::Redis(url) => {
+                let broker = RedisBroker::open(url, settings);
+                Arc::new(broker.map_err(|error| ClusterError::Url(error.to_string()))?)
+            }
+        })
+    }
+
     /// Returns the name of this node.
-    pub fn node(&self) -> &str {
-        &self.settings.node
+    pub fn node(&self) -> String {
+        self.id.name()
     }
 }
 
 impl Backplane for Cluster {
-    fn run(self: Box<Self>, _node: Node) -> Pin<Box<dyn Future<Output = ()> + Send>> {
-        Box::pin(std::future::pending())
+    fn directory(&self) -> Option<Arc<dyn Directory>> {
+        let directory: Arc<dyn Directory> = Arc::<ClusterDirectory>::clone(&self.directory);
+        Some(directory)
+    }
+
+    fn report(&self) -> Option<Arc<dyn BackplaneReport>> {
+        let report: Arc<dyn BackplaneReport> = Arc::<Counters>::clone(&self.counters);
+        Some(report)
+    }
+
+    fn shares(&self) -> bool {
+        true
+    }
+
+    fn run(self: Box<Self>, node: Node) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        Box::pin(async move {
+            let broker = match self.open() {
+                Ok(broker) => broker,
+                Err(error) => {
+                    tracing::error!(%error, "the broker cannot be used");
+                    return;
+                }
+            };
+            self.directory.begin(node.clone(), self.id.name());
+            let wire = Wire::new(
+                self.id,
+                Arc::new(Outgoing::default()),
+                self.counters,
+                node.max_message(),
+                node.history() as u64,
+            );
+            let peers = Peers::new(self.directory, self.settings.lease);
+            let clock = LeaseClock::new(self.settings.lease);
+            NodeTask::new(node, broker, wire, clock, peers).run().await;
+        })
     }
 }
 
@@ -169,12 +225,6 @@ impl ClusterBuilder {
         self
     }
 
-    /// Trusts the root certificates in this PEM instead of the system's. Needs the feature `tls`.
-    pub fn root_certificates(mut self, pem: impl Into<Vec<u8>>) -> Self {
-        self.root_certificates = Some(pem.into());
-        self
-    }
-
     /// Sets how long a lease holds. For tests: 10 s otherwise.
     #[doc(hidden)]
     pub fn lease(mut self, lease: Duration) -> Self {
@@ -187,80 +237,92 @@ impl ClusterBuilder {
     /// # Errors
     /// Returns an error if a setting cannot be used, or needs a feature that is not compiled in.
     pub fn build(self) -> Result<Cluster, ClusterError> {
-        let kind = broker_kind(&self.url)?;
-        if !is_name(&self.prefix, MAX_PREFIX, "_-") {
-            return Err(ClusterError::Prefix);
-        }
+        let prefix = Prefix::parse(&self.prefix).map_err(|_| ClusterError::Prefix)?;
         let node = self.node.unwrap_or_else(default_node);
-        if !is_name(&node, MAX_NODE, "_.-") {
-            return Err(ClusterError::Node);
-        }
+        let id = NodeId::start(&node).map_err(|_| ClusterError::Node)?;
         let durable = self.durable;
         if durable.is_some_and(|age| !(MIN_DURABLE..=MAX_DURABLE).contains(&age)) {
             return Err(ClusterError::Durable);
         }
-        if let Some(path) = &self.credentials_file {
-            if kind != BrokerKind::Nats {
-                let reason = "Redis takes its user and password from the URL";
-                return Err(ClusterError::Credentials(reason.to_owned()));
-            }
-            std::fs::File::open(path).map_err(|error| {
-                ClusterError::Credentials(format!("{}: {error}", path.display()))
-            })?;
-        }
         Ok(Cluster {
+            id,
+            broker: address(&self.url, self.credentials_file)?,
             settings: Settings {
-                kind,
-                url: self.url,
-                node,
-                prefix: self.prefix,
+                prefix,
                 durable,
-                credentials_file: self.credentials_file,
-                root_certificates: self.root_certificates,
                 lease: self.lease,
             },
+            directory: Arc::new(ClusterDirectory::default()),
+            counters: Arc::new(Counters::new()),
         })
     }
 }
 
-/// Picks the broker by the URL's scheme.
-fn broker_kind(url: &str) -> Result<BrokerKind, ClusterError> {
-    let Some((scheme, rest)) = url.split_once("://") else {
-        let reason = "it begins with nats://, tls://, redis://, rediss:// or unix://";
-        return Err(ClusterError::Url(reason.to_owned()));
-    };
-    if rest.is_empty() {
-        return Err(ClusterError::Url("it names no address".to_owned()));
-    }
-    let (kind, has_broker, feature) = match scheme {
-        "nats" | "tls" => (BrokerKind::Nats, cfg!(feature = "nats"), "nats"),
-        "redis" | "rediss" | "unix" => (BrokerKind::Redis, cfg!(feature = "redis"), "redis"),
-        _ => {
-            let reason = "the scheme is none of nats, tls, redis, rediss and unix";
-            return Err(ClusterError::Url(reason.to_owned()));
+/// Picks the broker by the URL's scheme, and checks the rest of it.
+fn address(url: &str, credentials: Option<PathBuf>) -> Result<BrokerAddress, ClusterError> {
+    match broker_kind(url)? {
+        #[cfg(feature = "nats")]
+        BrokerKind::Nats => {
+            let refused = |error: NatsAddressError| ClusterError::Url(error.to_string());
+            let mut address = NatsAddress::parse(url).map_err(refused)?;
+            if let Some(path) = credentials {
+                std::fs::File::open(&path).map_err(|error| {
+                    ClusterError::Credentials(format!("{}: {error}", path.display()))
+                })?;
+                address = address
+                    .with_credentials_file(path)
+                    .map_err(|error| ClusterError::Credentials(error.to_string()))?;
+            }
+            Ok(BrokerAddress::Nats(address))
         }
-    };
-    let missing = if !has_broker {
-        Some(feature)
-    } else if matches!(scheme, "tls" | "rediss") && !cfg!(feature = "tls") {
-        Some("tls")
-    } else {
-        None
-    };
-    match missing {
-        Some(feature) => Err(ClusterError::Feature {
-            scheme: scheme.to_owned(),
-            feature,
-        }),
-        None => Ok(kind),
+        #[cfg(feature = "redis")]
+        BrokerKind::Redis if credentials.is_some() => {
+            let reason = "Redis takes its user and password from the URL";
+            Err(ClusterError::Credentials(reason.to_owned()))
+        }
+        #[cfg(feature = "redis")]
+        BrokerKind::Redis => {
+            RedisBroker::check(url).map_err(|error| ClusterError::Url(error.to_string()))?;
+            Ok(BrokerAddress::Redis(url.to_owned()))
+        }
     }
 }
 
-fn is_name(name: &str, max_bytes: usize, marks: &str) -> bool {
-    (1..=max_bytes).contains(&name.len())
-        && name
-            .chars()
-            .all(|c| c.is_ascii_alphanumeric() || marks.contains(c))
+/// What a URL's scheme names, among the brokers that are compiled in.
+#[derive(Clone, Copy)]
+enum BrokerKind {
+    #[cfg(feature = "nats")]
+    Nats,
+    #[cfg(feature = "redis")]
+    Redis,
+}
+
+fn broker_kind(url: &str) -> Result<BrokerKind, ClusterError> {
+    let refused = |reason: &str| Err(ClusterError::Url(reason.to_owned()));
+    let Some((scheme, rest)) = url.split_once("://") else {
+        return refused("it begins with nats://, tls://, redis://, rediss:// or unix://");
+    };
+    if rest.is_empty() {
+        return refused("it names no address");
+    }
+    let missing = |feature| {
+        Err(ClusterError::Feature {
+            scheme: scheme.to_owned(),
+            feature,
+        })
+    };
+    match scheme {
+        "tls" | "rediss" if !cfg!(feature = "tls") => missing("tls"),
+        #[cfg(feature = "nats")]
+        "nats" | "tls" => Ok(BrokerKind::Nats),
+        #[cfg(not(feature = "nats"))]
+        "nats" | "tls" => missing("nats"),
+        #[cfg(feature = "redis")]
+        "redis" | "rediss" | "unix" => Ok(BrokerKind::Redis),
+        #[cfg(not(feature = "redis"))]
+        "redis" | "rediss" | "unix" => missing("redis"),
+        _ => refused("the scheme is none of nats, tls, redis, rediss and unix"),
+    }
 }
 
 /// Returns the host's name and a random part.
@@ -286,7 +348,7 @@ fn default_node() -> String {
 impl fmt::Debug for Cluster {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Cluster")
-            .field("node", &self.settings.node)
+            .field("node", &self.id)
             .field("prefix", &self.settings.prefix)
             .finish_non_exhaustive()
     }
@@ -337,7 +399,7 @@ mod tests {
     #[test]
     fn nodes_without_a_name_have_different_names() {
         let (one, other) = (default_node(), default_node());
-        assert!(is_name(&one, MAX_NODE, "_.-"), "{one}");
+        assert!(NodeId::start(&one).is_ok(), "{one}");
         assert_ne!(one, other);
     }
 

@@ -29,6 +29,37 @@
 //! A home that cannot renew its lease goes on for its own viewers under a new epoch. Another node
 //! that publishes to the channel becomes its home then.
 
+// Until the node's task uses all of them.
+#![allow(dead_code, unused_imports)]
+
+pub(crate) mod block;
+pub(crate) mod broker;
 mod builder;
+mod clock;
+mod counters;
+pub(crate) mod envelope;
+pub(crate) mod fields;
+mod followed;
+mod forwarding;
+mod home_duties;
+mod inbound;
+mod inbox;
+mod lease;
+pub(crate) mod message;
+mod mirrors;
+pub(crate) mod names;
+#[cfg(feature = "nats")]
+pub(crate) mod nats;
+mod node_task;
+mod numbered;
+mod operations;
+mod outgoing;
+mod peers;
+#[cfg(feature = "redis")]
+pub(crate) mod redis;
+pub(crate) mod runs;
+#[cfg(test)]
+mod samples;
+mod wire;
 
 pub use builder::{Cluster, ClusterBuilder, ClusterError};

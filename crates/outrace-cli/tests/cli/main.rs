@@ -9,6 +9,7 @@
 
 mod access;
 mod bad_days;
+mod cluster;
 mod descriptors;
 mod load;
 mod lossless;

@@ -83,7 +83,7 @@ pub struct Stats {
     /// The counters of the bridge, if the hub has one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bridge: Option<BridgeStats>,
-    /// The counters of the backplane, if the hub has one that counts.
+    /// The counters of the backplane, if the hub has one that tells them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub backplane: Option<BackplaneStats>,
 }

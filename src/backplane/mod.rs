@@ -11,6 +11,9 @@
 
 #[cfg(any(feature = "nats", feature = "redis"))]
 pub mod cluster;
+mod control;
+#[cfg(feature = "relay")]
+mod counters;
 mod home;
 mod node;
 #[cfg(feature = "relay")]
@@ -25,23 +28,22 @@ use std::sync::Arc;
 
 use crate::stats::ChannelStats;
 
+pub(crate) use control::ProcessSlot;
+pub use control::{ForwardedOrder, ListedProcess, LocalProcesses, OrderError};
 pub use home::{Home, HomeHistory, Numbering, Wanted};
 pub use node::{HomeLimit, Mirror, MirrorLimit, Node};
 pub use runs::{Broadcast, Exported, LocalRuns, NumberedRun, Part, Runs, SealedBlock};
 pub use seam::{Seam, Step};
-pub use stats::{BackplaneReport, BackplaneStats};
+pub use stats::{BackplaneStats, Report};
+
+#[cfg(feature = "relay")]
+pub(crate) use counters::Counters;
 
 /// Where a hub's channels come from. Given to
 /// [`HubBuilder::backplane`](crate::HubBuilder::backplane).
 pub trait Backplane: Send + 'static {
     /// Returns the list of the channels that can be had. By default there is none.
     fn directory(&self) -> Option<Arc<dyn Directory>> {
-        None
-    }
-
-    /// Returns the counters of the backplane, for
-    /// [`Stats::backplane`](crate::Stats::backplane). By default there are none.
-    fn report(&self) -> Option<Arc<dyn BackplaneReport>> {
         None
     }
 
@@ -52,6 +54,12 @@ pub trait Backplane: Send + 'static {
     /// [`Home`] or takes the messages to the home elsewhere.
     fn shares(&self) -> bool {
         false
+    }
+
+    /// Returns what tells the counters of this backplane, for [`Hub::stats`](crate::Hub::stats),
+    /// `/metrics` and `/healthz`. By default there are none.
+    fn report(&self) -> Option<Arc<dyn Report>> {
+        None
     }
 
     /// Feeds the hub's mirrors. The future runs in a task of the hub from the hub's start on, and
@@ -67,4 +75,27 @@ pub trait Directory: Send + Sync + 'static {
     /// Returns the channels as their home counts them, with the home's
     /// [`node`](ChannelStats::node).
     fn channels(&self) -> Pin<Box<dyn Future<Output = Vec<ChannelStats>> + Send + '_>>;
+
+    /// Returns the processes that other nodes supervise, with their [`node`](ListedProcess::node).
+    /// By default there are none.
+    fn processes(&self) -> Pin<Box<dyn Future<Output = Vec<ListedProcess>> + Send + '_>> {
+        Box::pin(async { Vec::new() })
+    }
+
+    /// Gives an order to the node that has the process. Returns whether that node accepted it. The
+    /// rights of the one who gives it were checked here.
+    ///
+    /// By default there is no such process.
+    ///
+    /// # Errors
+    /// See [`OrderError`]. The future has to complete within about 10 s.
+    ///
+    /// # Cancel safety
+    /// The order may have been given if the future is dropped.
+    fn order(
+        &self,
+        order: ForwardedOrder,
+    ) -> Pin<Box<dyn Future<Output = Result<bool, OrderError>> + Send + '_>> {
+        Box::pin(async { Err(OrderError::NoSuchProcess(order.process_id)) })
+    }
 }

@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use super::{Exported, Home, LocalRuns, NumberedRun, Numbering};
+use super::{
+    Exported, ForwardedOrder, Home, ListedProcess, LocalRuns, NumberedRun, Numbering, OrderError,
+    ProcessSlot,
+};
 use crate::channel::{HubShared, Interest, Origin, Registry, Run, Sharing, home, mirror};
 use crate::message::{ChannelName, Message};
 use crate::stats::ChannelStats;
@@ -19,6 +22,7 @@ pub struct Node {
     shared: Arc<HubShared>,
     registry: Arc<Registry>,
     everyone: Arc<crate::channel::Channel>,
+    processes: ProcessSlot,
 }
 
 /// There are as many channels as allowed.
@@ -39,11 +43,13 @@ impl Node {
         shared: Arc<HubShared>,
         registry: Arc<Registry>,
         everyone: Arc<crate::channel::Channel>,
+        processes: ProcessSlot,
     ) -> Self {
         Self {
             shared,
             registry,
             everyone,
+            processes,
         }
     }
 
@@ -76,6 +82,12 @@ impl Node {
     /// Returns how many messages of each channel the hub keeps.
     pub fn history(&self) -> usize {
         self.shared.config.history
+    }
+
+    /// Returns how many bytes a message may have with its envelope and escapes.
+    #[cfg(any(feature = "nats", feature = "redis"))]
+    pub(crate) fn max_message(&self) -> usize {
+        self.shared.config.max_outgoing_message
     }
 
     /// Creates the handle that feeds a channel. There must be one at a time for each channel.
@@ -201,6 +213,20 @@ impl Node {
     /// [`Directory`]: super::Directory
     pub fn list_changed(&self) {
         self.shared.listing.change();
+    }
+
+    /// Returns the processes that a supervisor runs beside this hub, for the lists of other nodes.
+    pub fn processes(&self) -> Vec<ListedProcess> {
+        self.processes.list()
+    }
+
+    /// Gives an order of another node to a process beside this hub. Returns whether it was
+    /// accepted.
+    ///
+    /// # Errors
+    /// If there is no such process here, or if it may not be controlled.
+    pub fn carry_out(&self, order: &ForwardedOrder) -> Result<bool, OrderError> {
+        self.processes.order(order)
     }
 
     /// Sends a message to every client of the hub, as [`Hub::broadcast`](crate::Hub::broadcast)

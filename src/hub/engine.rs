@@ -6,9 +6,9 @@ use super::callbacks::Callbacks;
 use super::slots::Slots;
 use super::start_once::StartOnce;
 use crate::access::Gate;
+use crate::backplane::{Backplane, Node, ProcessSlot, Report};
 #[cfg(feature = "server")]
-use crate::backplane::Directory;
-use crate::backplane::{Backplane, BackplaneReport, Node};
+use crate::backplane::{BackplaneStats, Directory};
 use crate::bridge::{Bridge, Port};
 use crate::channel::{Channel, HubShared, Overflow, Registry, start_ticker};
 use crate::config::Config;
@@ -27,8 +27,11 @@ pub(crate) struct Engine {
     pub(super) slots: Slots,
     stopping: AtomicBool,
     backplane: StartOnce<Box<dyn Backplane>>,
-    pub(super) report: Option<Arc<dyn BackplaneReport>>,
     bridge: StartOnce<Box<dyn Bridge>>,
+    /// The processes that other nodes may give orders to.
+    pub(super) processes: ProcessSlot,
+    /// The counters of the backplane.
+    pub(super) report: Option<Arc<dyn Report>>,
     #[cfg(feature = "server")]
     directory: Option<Arc<dyn Directory>>,
 }
@@ -55,11 +58,12 @@ impl Engine {
             next_client: AtomicU64::new(1),
             slots: Slots::new(),
             stopping: AtomicBool::new(false),
+            processes: ProcessSlot::default(),
+            report: backplane.as_ref().and_then(|backplane| backplane.report()),
             #[cfg(feature = "server")]
             directory: backplane
                 .as_ref()
                 .and_then(|backplane| backplane.directory()),
-            report: backplane.as_ref().and_then(|backplane| backplane.report()),
             backplane: StartOnce::new(backplane),
             bridge: StartOnce::new(bridge),
         }
@@ -89,7 +93,8 @@ impl Engine {
         };
         self.backplane.start(|backplane| {
             let (shared, registry, everyone) = parts();
-            backplane.run(Node::new(shared, registry, everyone))
+            let processes = self.processes.clone();
+            backplane.run(Node::new(shared, registry, everyone, processes))
         });
         self.bridge.start(|bridge| {
             let (shared, registry, everyone) = parts();
@@ -101,6 +106,12 @@ impl Engine {
     #[cfg(feature = "server")]
     pub(crate) fn directory(&self) -> Option<&dyn Directory> {
         self.directory.as_deref()
+    }
+
+    /// Returns the counters of the backplane.
+    #[cfg(feature = "server")]
+    pub(crate) fn backplane_stats(&self) -> Option<BackplaneStats> {
+        self.report.as_ref().map(|report| report.stats())
     }
 
     /// Returns whether all of the hub's channels are mirrors.

@@ -19,7 +19,7 @@ use super::peers::{ClusterDirectory, Peers};
 #[cfg(feature = "redis")]
 use super::redis::RedisBroker;
 use super::wire::Wire;
-use crate::backplane::{Backplane, BackplaneReport, Directory, Node};
+use crate::backplane::{Backplane, Directory, Node, Report};
 
 /// The prefix of all subjects and keys, unless another one is set.
 const DEFAULT_PREFIX: &str = "outrace";
@@ -129,7 +129,10 @@ impl Cluster {
     fn open(&self) -> Result<Arc<dyn Broker>, ClusterError> {
         let mut settings = BrokerSettings::new(self.settings.prefix.clone(), self.id.clone());
         settings.session_ttl = self.settings.lease;
-        settings.storing = self.settings.durable.map(|age| Storing { max_age: Some(age) });
+        settings.storing = self
+            .settings
+            .durable
+            .map(|age| Storing { max_age: Some(age) });
         Ok(match &self.broker {
             #[cfg(feature = "nats")]
             BrokerAddress::Nats(address) => Arc::new(Nats::open(address.clone(), settings)),
@@ -153,8 +156,8 @@ impl Backplane for Cluster {
         Some(directory)
     }
 
-    fn report(&self) -> Option<Arc<dyn BackplaneReport>> {
-        let report: Arc<dyn BackplaneReport> = Arc::<Counters>::clone(&self.counters);
+    fn report(&self) -> Option<Arc<dyn Report>> {
+        let report: Arc<dyn Report> = Arc::<Counters>::clone(&self.counters);
         Some(report)
     }
 

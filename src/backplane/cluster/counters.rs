@@ -1,14 +1,9 @@
 //! What a node of a cluster counts.
 
-use crate::backplane::{BackplaneReport, BackplaneStats};
-use crate::histogram::Histogram;
-use crate::sync::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::time::Instant;
 
-/// The bounds of the lag, in microseconds.
-static LAGS: [u64; 10] = [
-    500, 1_000, 2_500, 5_000, 10_000, 25_000, 100_000, 500_000, 2_000_000, 10_000_000,
-];
-const MICROSECONDS_PER_SECOND: f64 = 1e6;
+use crate::backplane::{BackplaneStats, Report};
+use crate::sync::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 /// A number that only grows. Every access is Relaxed: it is a tally that orders nothing.
 #[derive(Debug, Default)]
@@ -38,14 +33,6 @@ impl Level {
         self.0.store(level, Ordering::Relaxed);
     }
 
-    pub(super) fn add(&self, more: usize) {
-        self.0.fetch_add(more, Ordering::Relaxed);
-    }
-
-    pub(super) fn subtract(&self, less: usize) {
-        self.0.fetch_sub(less, Ordering::Relaxed);
-    }
-
     pub(super) fn read(&self) -> usize {
         self.0.load(Ordering::Relaxed)
     }
@@ -54,7 +41,11 @@ impl Level {
 /// The counters of a node. [`BackplaneStats`] says what each of them means.
 #[derive(Debug)]
 pub(super) struct Counters {
+    created: Instant,
     connected: AtomicBool,
+    /// When another node or the broker was heard last, in milliseconds after `created`, plus one.
+    /// 0 is never. Relaxed: it orders nothing.
+    heard: AtomicU64,
     pub(super) reconnects: Tally,
     pub(super) nodes: Level,
     pub(super) homes: Level,
@@ -69,14 +60,15 @@ pub(super) struct Counters {
     pub(super) damaged: Tally,
     pub(super) overrun: Tally,
     pub(super) forwarded: Tally,
-    pub(super) waiting_bytes: Level,
-    lag: Histogram<10>,
+    pub(super) unacknowledged_bytes: Level,
 }
 
 impl Counters {
     pub(super) fn new() -> Self {
         Self {
+            created: Instant::now(),
             connected: AtomicBool::default(),
+            heard: AtomicU64::default(),
             reconnects: Tally::default(),
             nodes: Level::default(),
             homes: Level::default(),
@@ -91,8 +83,7 @@ impl Counters {
             damaged: Tally::default(),
             overrun: Tally::default(),
             forwarded: Tally::default(),
-            waiting_bytes: Level::default(),
-            lag: Histogram::new(&LAGS),
+            unacknowledged_bytes: Level::default(),
         }
     }
 
@@ -100,35 +91,39 @@ impl Counters {
         self.connected.store(connected, Ordering::Relaxed);
     }
 
-    /// Counts a block that was sealed at its home at `sealed_ms` and is delivered here at `now_ms`,
-    /// both in milliseconds since 1970-01-01T00:00:00Z.
-    pub(super) fn count_lag(&self, sealed_ms: i64, now_ms: i64) {
-        let milliseconds = u64::try_from(now_ms.saturating_sub(sealed_ms)).unwrap_or(0);
-        self.lag.count(milliseconds.saturating_mul(1000));
+    /// Notes a sign of life of the broker.
+    pub(super) fn hear(&self) {
+        self.heard.store(self.milliseconds() + 1, Ordering::Relaxed);
+    }
+
+    fn milliseconds(&self) -> u64 {
+        u64::try_from(self.created.elapsed().as_millis()).unwrap_or(u64::MAX - 1)
     }
 }
 
-impl BackplaneReport for Counters {
+impl Report for Counters {
     fn stats(&self) -> BackplaneStats {
+        let heard = self.heard.load(Ordering::Relaxed).checked_sub(1);
         BackplaneStats {
-            connected: self.connected.load(Ordering::Relaxed),
+            kind: "cluster",
+            links: 1,
+            connected: usize::from(self.connected.load(Ordering::Relaxed)),
+            stale_channels: self.stale.read(),
+            latest_age_ms: heard.map(|heard| self.milliseconds().saturating_sub(heard)),
             reconnects: self.reconnects.read(),
-            nodes: self.nodes.read(),
-            homes: self.homes.read(),
-            stale: self.stale.read(),
-            mirrors: self.mirrors.read(),
-            lease_changes: self.lease_changes.read(),
-            exported: self.exported.read(),
-            imported: self.imported.read(),
             skipped: self.skipped.read(),
             repaired: self.repaired.read(),
             lost: self.lost.read(),
             damaged: self.damaged.read(),
-            overrun: self.overrun.read(),
+            lease_changes: self.lease_changes.read(),
+            nodes: self.nodes.read(),
+            homes: self.homes.read(),
+            mirrors: self.mirrors.read(),
+            exported: self.exported.read(),
+            imported: self.imported.read(),
             forwarded: self.forwarded.read(),
-            refused: 0,
-            waiting_bytes: self.waiting_bytes.read(),
-            lag_seconds: Some(self.lag.distribution(MICROSECONDS_PER_SECOND)),
+            overrun: self.overrun.read(),
+            unacknowledged_bytes: self.unacknowledged_bytes.read(),
         }
     }
 }

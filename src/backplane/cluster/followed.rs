@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use super::block::{Block, BlockHeader};
 use super::message::{Answered, Head, Requested};
 use super::names::NodeId;
-use super::wire::{Wire, unix_ms};
+use super::wire::Wire;
 use crate::backplane::{Mirror, NumberedRun, Seam, Step};
 use crate::message::ChannelName;
 
@@ -136,7 +136,9 @@ impl Followed {
 
     /// Returns the last term that is known.
     pub(super) fn term(&self) -> u64 {
-        self.numbering.as_ref().map_or(0, |numbering| numbering.term)
+        self.numbering
+            .as_ref()
+            .map_or(0, |numbering| numbering.term)
     }
 
     /// Asks `home` for what the mirror does not have.
@@ -180,7 +182,6 @@ impl Followed {
         let Some(run) = block.numbered() else {
             return;
         };
-        wire.counters.count_lag(header.unix_ms, unix_ms());
         match (&mut self.phase, &mut self.numbering) {
             (Phase::Joining(join), _) => join.hold(Part { header, run }),
             (Phase::Live, Some(numbering)) if numbering.epoch == header.epoch => {

@@ -73,16 +73,19 @@ pub(super) enum Forward {
 impl Forwarding {
     /// Takes notice that the engine has messages of a channel whose home is not here.
     pub(super) fn pending(&mut self, channel: &ChannelName) -> Forward {
-        let forwards = self.channels.entry(channel.clone()).or_insert_with(|| Forwards {
-            home: None,
-            next_run: 1,
-            sent: VecDeque::new(),
-            sent_bytes: 0,
-            is_taking: false,
-            has_more: false,
-            due: Instant::now(),
-            homeless_since: Instant::now(),
-        });
+        let forwards = self
+            .channels
+            .entry(channel.clone())
+            .or_insert_with(|| Forwards {
+                home: None,
+                next_run: 1,
+                sent: VecDeque::new(),
+                sent_bytes: 0,
+                is_taking: false,
+                has_more: false,
+                due: Instant::now(),
+                homeless_since: Instant::now(),
+            });
         forwards.has_more = true;
         forwards.take()
     }
@@ -237,7 +240,7 @@ impl Forwarding {
                 forwards.send_all(channel, wire);
             }
         }
-        wire.counters.waiting_bytes.set(waiting);
+        wire.counters.unacknowledged_bytes.set(waiting);
     }
 
     /// Sends everything again at the next deadline, because the connection was lost meanwhile.

@@ -6,9 +6,9 @@ use std::time::SystemTime;
 
 use tokio::time::Instant;
 
+use super::broker::Topic;
 use super::lease::HomeState;
 use super::message::{ClusterMessage, DirectoryNews, Forwarded, ListedChannel, Request};
-use super::broker::Topic;
 use super::names::NodeId;
 use super::node_task::{MAX_HOMELESS, NodeTask};
 use super::numbered::{Answering, Numbered};
@@ -54,9 +54,7 @@ impl NodeTask {
             }
             Err(HomeLimit { first }) => {
                 tracing::warn!(%channel, "there are as many channels as allowed");
-                for local in first.into_iter().rev() {
-                    self.node.give_back(channel, local);
-                }
+                self.node.give_back(channel, first);
                 let mut effects = Vec::new();
                 self.leases.release(channel, &mut effects);
                 self.carry_out(effects);

@@ -10,6 +10,7 @@ use crate::message::ChannelName;
 impl NodeTask {
     /// Takes a message of the broker.
     pub(super) async fn message(&mut self, topic: Topic, payload: &[u8]) {
+        self.wire.counters.hear();
         if let Topic::Blocks(token) = topic {
             return self.block_message(&token, payload).await;
         }

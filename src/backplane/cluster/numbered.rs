@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use super::block::{self, BlockHeader};
 use super::broker::Topic;
-use super::message::{Answered, ClusterMessage, Forwarded, Head, PublishRefusal, Request};
 use super::message::Requested;
+use super::message::{Answered, ClusterMessage, Forwarded, Head, PublishRefusal, Request};
 use super::names::{NodeId, Token};
 use super::wire::Wire;
 use crate::backplane::{Home, Runs, SealedBlock, Wanted};
@@ -230,9 +230,11 @@ impl Answering {
             Requested::Tail(messages) => Some(Wanted::Tail(*messages)),
             Requested::After { epoch: of, seq } if *of == epoch => Some(Wanted::After(*seq)),
             Requested::After { .. } => Some(Wanted::After(0)),
-            Requested::Range { epoch: of, from, to } if *of == epoch => {
-                Some(Wanted::Range(*from, *to))
-            }
+            Requested::Range {
+                epoch: of,
+                from,
+                to,
+            } if *of == epoch => Some(Wanted::Range(*from, *to)),
             Requested::Range { .. } => None,
         };
         let most_bytes = usize::try_from(request.max_bytes).unwrap_or(usize::MAX);

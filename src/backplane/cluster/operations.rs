@@ -31,12 +31,7 @@ pub(super) enum Done {
 }
 
 /// Makes a call for a lease.
-pub(super) async fn call(
-    broker: Arc<dyn Broker>,
-    id: u64,
-    key: LeaseKey,
-    call: StoreCall,
-) -> Done {
+pub(super) async fn call(broker: Arc<dyn Broker>, id: u64, key: LeaseKey, call: StoreCall) -> Done {
     let key = match key {
         LeaseKey::Session(node) => Key::Session(node),
         LeaseKey::Home(channel) => Key::Home(Token::of_channel(&channel)),
@@ -56,12 +51,6 @@ pub(super) async fn call(
             Ok(found) => StoreReply::Found(found),
             Err(error) => failed(&key, &error),
         },
-        StoreCall::Remove(revision) => {
-            if let Err(error) = broker.remove(&key, revision).await {
-                failed(&key, &error);
-            }
-            return Done::Over;
-        }
     };
     Done::Replied(id, reply)
 }

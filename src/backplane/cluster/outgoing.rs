@@ -131,7 +131,7 @@ impl Outgoing {
                 match sent {
                     Ok(()) => counters.exported.add(messages),
                     Err(error) => {
-                        counters.skipped.add(messages);
+                        counters.skipped.add(u64::from(messages > 0));
                         tracing::debug!(?topic, %error, "not sent");
                     }
                 }

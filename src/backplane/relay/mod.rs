@@ -36,7 +36,7 @@ use std::time::Duration;
 
 use self::directory::UpstreamDirectory;
 use self::upstream::UpstreamTask;
-use super::{Backplane, Directory, Node};
+use super::{Backplane, Counters, Directory, Node, Report};
 use crate::client::{Backoff, Endpoint, WatchError};
 
 /// Takes the channels of a hub from another Outrace server. See the [module](self).
@@ -46,6 +46,7 @@ pub struct Relay {
     directory: Arc<UpstreamDirectory>,
     backoff: Backoff,
     idle_timeout: Duration,
+    counters: Arc<Counters>,
 }
 
 /// Builds a [`Relay`].
@@ -117,6 +118,7 @@ impl RelayBuilder {
             endpoint,
             backoff: self.backoff,
             idle_timeout: self.idle_timeout,
+            counters: Arc::new(Counters::new("relay", 1)),
         })
     }
 }
@@ -133,15 +135,22 @@ impl Backplane for Relay {
         Some(directory)
     }
 
+    fn report(&self) -> Option<Arc<dyn Report>> {
+        let counters: Arc<dyn Report> = Arc::<Counters>::clone(&self.counters);
+        Some(counters)
+    }
+
     fn run(self: Box<Self>, node: Node) -> Pin<Box<dyn Future<Output = ()> + Send>> {
         let Self {
             endpoint,
             directory,
             backoff,
             idle_timeout,
+            counters,
         } = *self;
         Box::pin(async move {
-            let upstream = UpstreamTask::new(node.clone(), endpoint, backoff, idle_timeout);
+            let upstream =
+                UpstreamTask::new(node.clone(), endpoint, backoff, idle_timeout, counters);
             tokio::join!(upstream.run(), directory.follow(&node));
         })
     }

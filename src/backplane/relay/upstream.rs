@@ -3,13 +3,14 @@
 
 use std::collections::HashMap;
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::channel::RelayedChannel;
 use super::decode::{Received, decode};
-use crate::backplane::Node;
+use crate::backplane::{Counters, Node};
 use crate::client::{Backoff, Endpoint, Link};
 use crate::message::ChannelName;
 
@@ -25,6 +26,7 @@ pub(super) struct UpstreamTask {
     endpoint: Endpoint,
     backoff: Backoff,
     idle_timeout: Duration,
+    counters: Arc<Counters>,
     channels: HashMap<ChannelName, RelayedChannel>,
     /// When a channel is next due. It may be early, and is found again when it has passed: a scan
     /// of all channels for each frame would cost more than the frame.
@@ -37,12 +39,14 @@ impl UpstreamTask {
         endpoint: Endpoint,
         backoff: Backoff,
         idle_timeout: Duration,
+        counters: Arc<Counters>,
     ) -> Self {
         Self {
             node,
             endpoint,
             backoff,
             idle_timeout,
+            counters,
             channels: HashMap::new(),
             deadline: Instant::now() + NEVER,
         }
@@ -54,7 +58,9 @@ impl UpstreamTask {
             let mut link = self.connect().await;
             self.backoff.reset();
             tracing::info!(upstream = self.endpoint.shown_url(), "connected");
+            self.counters.count_connected();
             self.serve(&mut link).await;
+            self.counters.count_disconnected();
             if !link.is_good() {
                 self.pause().await;
             }
@@ -111,7 +117,10 @@ impl UpstreamTask {
             }
             tokio::select! {
                 frame = link.frame() => match frame {
-                    Ok(()) => self.read(link, &mut requests).await,
+                    Ok(()) => {
+                        self.counters.hear();
+                        self.read(link, &mut requests).await;
+                    }
                     Err(reason) => break reason,
                 },
                 changed = node.changes() => self.note(changed, &mut requests),

@@ -44,6 +44,16 @@ pub(crate) struct RedisBroker {
 pub(crate) struct RedisUrlError(String);
 
 impl RedisBroker {
+    /// Checks a URL without connecting.
+    ///
+    /// # Errors
+    /// Returns an error if the URL cannot be used.
+    pub(crate) fn check(url: &str) -> Result<(), RedisUrlError> {
+        let client = redis_client::client(url);
+        client.map_err(|error| RedisUrlError(error.to_string()))?;
+        Ok(())
+    }
+
     /// Begins to connect. Runs on the runtime that it is called in. The URL is as that of the
     /// bridge: `redis://[USER:PASSWORD@]HOST[:PORT]`, `rediss://…` for TLS, or `unix:///PATH`.
     ///

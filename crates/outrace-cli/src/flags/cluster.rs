@@ -9,7 +9,6 @@ use outrace::backplane::cluster::{Cluster, ClusterError};
 
 use super::values::duration;
 use crate::failure::Failure;
-use crate::files::read;
 
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Cluster options")]
@@ -33,11 +32,6 @@ pub(crate) struct ClusterOptions {
     /// Authenticate at NATS with this file of credentials (.creds)
     #[arg(long, value_name = "FILE", requires = "cluster")]
     cluster_credentials: Option<PathBuf>,
-
-    /// For tls:// and rediss://, trust the certificate authorities in this PEM file instead of the
-    /// system's
-    #[arg(long, value_name = "FILE", requires = "cluster")]
-    cluster_ca: Option<PathBuf>,
 
     /// The name of this node, which no other node of the cluster may have: 1 to 64 of A-Z a-z 0-9
     /// _ . - [default: the host's name and a random part]
@@ -74,9 +68,6 @@ impl ClusterOptions {
         if let Some(path) = &self.cluster_credentials {
             cluster = cluster.credentials_file(path);
         }
-        if let Some(path) = &self.cluster_ca {
-            cluster = cluster.root_certificates(read(path)?);
-        }
         if let Some(node) = &self.node {
             cluster = cluster.node(node);
         }
@@ -95,7 +86,6 @@ fn unusable(error: &ClusterError) -> Failure {
         ClusterError::Node => "--node",
         ClusterError::Durable | ClusterError::NotDurable(_) => "--durable",
         ClusterError::Credentials(_) => "--cluster-credentials",
-        ClusterError::RootCertificates(_) => "--cluster-ca",
         _ => "--cluster",
     };
     Failure::usage(format!("{option}: {error}"))

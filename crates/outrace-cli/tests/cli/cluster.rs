@@ -220,7 +220,10 @@ async fn options_that_make_no_node_are_refused_in_one_sentence_without_the_passw
             "missing.creds",
         ),
         (&["--cluster", nats, "--node", "a b"], "--node"),
-        (&["--cluster", nats, "--cluster-prefix", "a.b"], "--cluster-prefix"),
+        (
+            &["--cluster", nats, "--cluster-prefix", "a.b"],
+            "--cluster-prefix",
+        ),
         (&["--cluster", nats, "--durable=1s"], "--durable"),
         (&["--cluster", nats, "--join", "ws://host/ws"], "--join"),
         (&["--node", "a"], "--cluster"),
@@ -237,7 +240,10 @@ async fn options_that_make_no_node_are_refused_in_one_sentence_without_the_passw
 
 #[tokio::test(flavor = "multi_thread")]
 async fn storing_in_a_broker_that_keeps_nothing_is_refused() {
-    for kind in [BrokerKind::NatsWithoutJetStream, BrokerKind::RedisWithoutAof] {
+    for kind in [
+        BrokerKind::NatsWithoutJetStream,
+        BrokerKind::RedisWithoutAof,
+    ] {
         bounded(async {
             let Some(broker) = BrokerServer::start(kind).await else {
                 return;

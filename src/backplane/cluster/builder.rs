@@ -174,7 +174,7 @@ impl Backplane for Cluster {
                     return;
                 }
             };
-            self.directory.begin(node.clone(), self.id.name());
+            let orders = self.directory.begin(node.clone(), self.id.name());
             let wire = Wire::new(
                 self.id,
                 Arc::new(Outgoing::default()),
@@ -184,7 +184,8 @@ impl Backplane for Cluster {
             );
             let peers = Peers::new(self.directory, self.settings.lease);
             let clock = LeaseClock::new(self.settings.lease);
-            NodeTask::new(node, broker, wire, clock, peers).run().await;
+            let task = NodeTask::new(node, broker, wire, clock, peers);
+            task.run(orders).await;
         })
     }
 }
@@ -255,7 +256,7 @@ impl ClusterBuilder {
                 durable,
                 lease: self.lease,
             },
-            directory: Arc::new(ClusterDirectory::default()),
+            directory: Arc::new(ClusterDirectory::new()),
             counters: Arc::new(Counters::new()),
         })
     }

@@ -150,9 +150,42 @@ impl NodeTask {
                 Some(done) = self.operations.join_next() => self.done(done),
                 _ = tick.tick() => self.tick(),
                 () = sleep_until(lease_due) => self.lease_tick(),
+                () = node.is_leaving() => break,
             }
             self.finish_resigning();
         }
+        self.leave().await;
+        // The channels stay as they are until the hub drops this.
+        std::future::pending().await
+    }
+
+    /// Leaves the channels to the other nodes, and tells them that this node ends.
+    async fn leave(&mut self) {
+        while let Some(exported) = self.node.try_exported() {
+            self.export(exported);
+        }
+        self.wire.outgoing.is_empty().await;
+        self.heartbeat();
+        let (node, broker) = (self.node.clone(), Arc::clone(&self.broker));
+        let left = async {
+            let mut effects = Vec::new();
+            for channel in self.homes.keys() {
+                self.leases.release(channel, &mut effects);
+            }
+            let mut releases = JoinSet::new();
+            for effect in effects {
+                if let Effect::Call { id, key, call } = effect {
+                    releases.spawn(operations::call(Arc::clone(&self.broker), id, key, call));
+                }
+            }
+            while releases.join_next().await.is_some() {}
+            self.wire.send(Topic::Directory, &ClusterMessage::Bye);
+            self.wire.outgoing.is_empty().await;
+        };
+        // A broker that hangs does not hold the hub up for long: each call has a limit.
+        left.await;
+        broker.close().await;
+        node.has_left();
     }
 
     fn done(&mut self, done: Result<Done, tokio::task::JoinError>) {

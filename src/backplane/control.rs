@@ -3,7 +3,12 @@
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
+use http::HeaderName;
+
 use crate::message::{ProcessId, ProcessOrder, Status};
+
+/// The header that names the users whom a forwarded order comes from.
+pub(crate) const ON_BEHALF_OF: HeaderName = HeaderName::from_static("outrace-for");
 
 /// An order for a process that another node supervises.
 #[derive(Clone, Debug, PartialEq, Eq)]

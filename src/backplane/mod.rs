@@ -16,6 +16,7 @@ mod control;
 mod counters;
 mod home;
 mod node;
+mod path;
 #[cfg(feature = "relay")]
 pub mod relay;
 mod runs;
@@ -28,16 +29,20 @@ use std::sync::Arc;
 
 use crate::stats::ChannelStats;
 
-pub(crate) use control::ProcessSlot;
 pub use control::{ForwardedOrder, ListedProcess, LocalProcesses, OrderError};
+pub(crate) use control::{ON_BEHALF_OF, ProcessSlot};
 pub use home::{Home, HomeHistory, Numbering, Wanted};
 pub use node::{HomeLimit, Mirror, MirrorLimit, Node};
+pub(crate) use path::PATH_HEADER;
+pub use path::{PathError, RelayPath};
 pub use runs::{Broadcast, Exported, LocalRuns, NumberedRun, Part, Runs, SealedBlock};
 pub use seam::{Seam, Step};
 pub use stats::{BackplaneStats, Report};
 
 #[cfg(feature = "relay")]
 pub(crate) use counters::Counters;
+
+pub use crate::stats::SharingStats;
 
 /// Where a hub's channels come from. Given to
 /// [`HubBuilder::backplane`](crate::HubBuilder::backplane).
@@ -80,6 +85,19 @@ pub trait Directory: Send + Sync + 'static {
     /// By default there are none.
     fn processes(&self) -> Pin<Box<dyn Future<Output = Vec<ListedProcess>> + Send + '_>> {
         Box::pin(async { Vec::new() })
+    }
+
+    /// Returns whether the servers that this one takes its channels from may be reached by a path of
+    /// relays, at whose end this node is. They are asked in turn. By default there are none.
+    ///
+    /// # Errors
+    /// If the path leads back to one of its nodes, or is too long.
+    fn check_path(
+        &self,
+        path: RelayPath,
+    ) -> Pin<Box<dyn Future<Output = Result<(), PathError>> + Send + '_>> {
+        let _ = path;
+        Box::pin(async { Ok(()) })
     }
 
     /// Gives an order to the node that has the process. Returns whether that node accepted it. The

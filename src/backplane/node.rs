@@ -23,6 +23,7 @@ pub struct Node {
     registry: Arc<Registry>,
     everyone: Arc<crate::channel::Channel>,
     processes: ProcessSlot,
+    id: Arc<str>,
 }
 
 /// There are as many channels as allowed.
@@ -44,13 +45,20 @@ impl Node {
         registry: Arc<Registry>,
         everyone: Arc<crate::channel::Channel>,
         processes: ProcessSlot,
+        id: Arc<str>,
     ) -> Self {
         Self {
             shared,
             registry,
             everyone,
             processes,
+            id,
         }
+    }
+
+    /// Returns the id of this node: random letters and digits, new with each hub.
+    pub fn id(&self) -> &str {
+        &self.id
     }
 
     fn interest(&self) -> &Interest {
@@ -177,6 +185,22 @@ impl Node {
     /// Returns what this hub has for other nodes already, if there is anything.
     pub fn try_exported(&self) -> Option<Exported> {
         self.sharing().try_exported().map(Exported::new)
+    }
+
+    /// Waits until the hub shuts down. Its channels are to be left to other nodes then, before
+    /// [`Node::has_left`] is called. What was published before is exported by then, unless that
+    /// took too long.
+    ///
+    /// # Cancel safety
+    /// This method is cancel safe.
+    pub async fn is_leaving(&self) {
+        self.sharing().is_leaving().await;
+    }
+
+    /// Says that the other nodes were told that this one ends. The hub that shuts down waits for
+    /// it, at most 2 s.
+    pub fn has_left(&self) {
+        self.sharing().has_left();
     }
 
     /// Says whether other nodes can be reached. A hub that shuts down does not wait for messages

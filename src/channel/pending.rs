@@ -90,10 +90,13 @@ impl PendingBudget {
         reserved.fetch_update(relaxed, relaxed, room).is_ok()
     }
 
-    /// Returns whether there is room for messages of so many bytes, or will not be more of it.
-    pub(crate) fn has_room(&self, bytes: usize) -> bool {
+    /// Returns whether there is room for messages of so many bytes, and for so many statuses and
+    /// errors. What has room when nothing else waits has room.
+    pub(crate) fn has_room(&self, bytes: usize, reserved: usize) -> bool {
         let held = self.bytes.load(Ordering::Relaxed);
-        held == 0 || held + bytes <= MAX_PENDING_BYTES
+        let fits = |more: usize| held == 0 || held + more <= MAX_PENDING_BYTES;
+        let has_reserve = self.reserved.load(Ordering::Relaxed) + reserved <= MAX_RESERVED;
+        fits(bytes) && (has_reserve || fits(bytes + reserved * RUN_OVERHEAD))
     }
 
     /// Returns the messages that wait, and the bytes that they take.
@@ -229,7 +232,7 @@ mod tests {
             lines += 1;
         }
         assert_eq!(lines, MAX_PENDING_BYTES / cost(&kilobyte()));
-        assert!(!budget.has_room(1024));
+        assert!(!budget.has_room(1024, 0) && budget.has_room(0, 1));
         for _ in 0..MAX_RESERVED {
             runs.push(budget.admit(status()).expect("it has a reserve"));
         }
@@ -237,7 +240,8 @@ mod tests {
         while let Ok(run) = budget.admit(status()) {
             runs.push(run);
         }
-        assert!(budget.admit(line("no")).is_err() && budget.admit(status()).is_err());
+        assert!(budget.admit(kilobyte()).is_err() && budget.admit(status()).is_err());
+        assert!(!budget.has_room(0, 1));
         drop(runs.take(1024));
         runs.push(budget.admit(kilobyte()).expect("a line has gone"));
         drop(runs);

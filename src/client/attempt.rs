@@ -32,6 +32,9 @@ pub(super) struct AttemptFailure {
     pub(super) reason: DisconnectReason,
     /// Whether no server listens at the address. One that does later has no channels yet.
     pub(super) is_absent: bool,
+    /// Whether the server refuses because it would close a loop of relays.
+    #[cfg(feature = "relay")]
+    pub(super) is_loop: bool,
 }
 
 /// Connects to the first of these addresses that has a WebSocket.
@@ -56,9 +59,17 @@ pub(super) async fn establish(
 
 impl From<String> for AttemptFailure {
     fn from(text: String) -> Self {
+        Self::new(DisconnectReason::ConnectFailed(text))
+    }
+}
+
+impl AttemptFailure {
+    fn new(reason: DisconnectReason) -> Self {
         Self {
-            reason: DisconnectReason::ConnectFailed(text),
+            reason,
             is_absent: false,
+            #[cfg(feature = "relay")]
+            is_loop: false,
         }
     }
 }
@@ -66,9 +77,22 @@ impl From<String> for AttemptFailure {
 impl From<Error> for AttemptFailure {
     fn from(error: Error) -> Self {
         let is_absent = matches!(&error, Error::Io(error) if is_refused(error));
+        #[cfg(feature = "relay")]
+        let is_loop = matches!(
+            &error,
+            Error::Http(response) if response.status() == StatusCode::LOOP_DETECTED
+        );
+        // The other side does not speak HTTP. A server of this crate always does.
+        let is_foreign = matches!(&error, Error::Protocol(ProtocolError::HttparseError(_)));
+        let text = describe(error);
         Self {
-            reason: DisconnectReason::ConnectFailed(describe(error)),
             is_absent,
+            #[cfg(feature = "relay")]
+            is_loop,
+            ..Self::new(match is_foreign {
+                true => DisconnectReason::NoWebSocket(text),
+                false => DisconnectReason::ConnectFailed(text),
+            })
         }
     }
 }
@@ -123,7 +147,9 @@ async fn try_each(
         }
     }
     let answers = answers.join(", ");
-    Err(format!("there is no WebSocket: the server answers {answers}").into())
+    Err(AttemptFailure::new(DisconnectReason::NoWebSocket(format!(
+        "there is no WebSocket: the server answers {answers}"
+    ))))
 }
 
 /// Returns whether an answer to a handshake means that the address has no WebSocket. Another one

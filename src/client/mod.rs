@@ -52,12 +52,15 @@
 mod attempt;
 mod backoff;
 mod builder;
+mod connect_options;
 mod decode;
 mod dial;
 mod discovery;
 mod endpoint;
+mod envelope;
 mod error;
 mod event;
+mod exchange;
 #[cfg(feature = "relay")]
 mod link;
 mod lister;
@@ -70,10 +73,16 @@ pub use backoff::Backoff;
 pub use builder::WatcherBuilder;
 pub use error::{ListError, WatchError};
 pub use event::{DisconnectReason, Event, LineDetail};
+#[cfg(feature = "relay")]
+pub(crate) use exchange::HttpAnswer;
 pub use lister::ChannelLister;
 pub use watcher::Watcher;
 
 #[cfg(feature = "relay")]
+pub(crate) use connect_options::ConnectOptions;
+#[cfg(feature = "relay")]
 pub(crate) use endpoint::Endpoint;
 #[cfg(feature = "relay")]
-pub(crate) use link::Link;
+pub(crate) use envelope::Envelope;
+#[cfg(feature = "relay")]
+pub(crate) use link::{Link, LinkFailure};

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::Hub;
 use crate::bridge::Exports;
-use crate::channel::Client;
+use crate::channel::{Client, Sharing};
 use crate::stats::{ChannelStats, Queues, Stats};
 
 impl Hub {
@@ -50,6 +50,7 @@ impl Hub {
         );
         stats.bridge = engine.shared.exports.as_ref().map(Exports::stats);
         stats.backplane = engine.report.as_ref().map(|report| report.stats());
+        stats.sharing = engine.shared.sharing.as_ref().map(Sharing::stats);
         stats
     }
 

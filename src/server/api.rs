@@ -67,6 +67,14 @@ pub(super) async fn actions(
             "The channels here are those of another server: publish there.",
         );
     }
+    if !engine.has_room_for_homes(&actions) {
+        return refuse(
+            &hub,
+            RefusalReason::PendingLimit,
+            StatusCode::SERVICE_UNAVAILABLE,
+            "Too many messages wait for the servers that number their channels. Try again later.",
+        );
+    }
     let forwarded =
         match processes::check(processes.as_deref(), engine.directory().is_some(), &actions) {
             Ok(forwarded) => forwarded,

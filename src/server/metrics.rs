@@ -15,7 +15,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::{Registry, Unit};
 
 use super::refusal::AdmittedPeer;
-use crate::backplane::BackplaneStats;
+use crate::backplane::{BackplaneStats, SharingStats};
 use crate::bridge::{BridgeDrop, BridgeStats};
 use crate::{CloseReason, Distribution, Hub, PauseReason, RefusalReason, Stats};
 
@@ -153,6 +153,9 @@ impl Collector for StatsCollector {
         if let Some(backplane) = &stats.backplane {
             backplane_counters(out, backplane)?;
         }
+        if let Some(sharing) = &stats.sharing {
+            sharing_counters(out, sharing)?;
+        }
         let blocks = &stats.block_messages;
         histogram(
             out,
@@ -187,6 +190,22 @@ impl Collector for StatsCollector {
             &stats.flush_seconds,
         )
     }
+}
+
+fn sharing_counters(out: &mut DescriptorEncoder<'_>, sharing: &SharingStats) -> fmt::Result {
+    let help = "Whether other nodes of the cluster can be reached: 1 or 0.";
+    gauge(
+        out,
+        "backplane_connected",
+        help,
+        u8::from(sharing.connected),
+    )?;
+    let help = "Messages for other nodes that were dropped, and that these can ask for again.";
+    counter(out, "backplane_skipped_messages", help, sharing.skipped)?;
+    let help = "Messages that wait for the home of their channel.";
+    gauge(out, "backplane_pending_messages", help, sharing.pending)?;
+    let help = "Memory of the messages that wait for the home of their channel.";
+    gauge(out, "backplane_pending_bytes", help, sharing.pending_bytes)
 }
 
 fn bridge_counters(out: &mut DescriptorEncoder<'_>, bridge: &BridgeStats) -> fmt::Result {

@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::refusal::AdmittedPeer;
 use crate::Hub;
 use crate::access::Identity;
-use crate::backplane::{Directory, ForwardedOrder, ListedProcess, OrderError};
+use crate::backplane::{Directory, ForwardedOrder, ListedProcess, ON_BEHALF_OF, OrderError};
 use crate::channel::{Client, ClientKind};
 use crate::hub::Reply;
 use crate::message::{Action, ChannelName, ProcessId, ProcessOrder, Status};
@@ -20,8 +20,6 @@ pub use supervised::Processes;
 #[cfg(not(feature = "process"))]
 pub(super) use unsupervised::Processes;
 
-/// Names the users that a forwarded order comes from.
-pub(crate) const ON_BEHALF_OF: &str = "outrace-for";
 /// The longest such list that is passed on, in bytes. The order is not refused for its length.
 const MAX_ON_BEHALF_OF_BYTES: usize = 512;
 

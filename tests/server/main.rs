@@ -21,5 +21,8 @@ mod partial;
 mod proxy_protocol;
 mod redis_bridge;
 mod relay;
+mod relay_control;
+mod relay_loops;
+mod relay_upstreams;
 mod stalled;
 mod wire;

@@ -62,7 +62,7 @@ impl Server {
             .map_err(failed)?
             .collect();
         options.access.check_exposure(listen, &addresses)?;
-        let hub = options.hub(&access, join)?;
+        let hub = options.hub(&access, join).await?;
         let bounds = options.access.apply_to_server(options.server()?, &access);
         let listener = match options.listen {
             Some(_) => TcpListener::bind(&addresses[..]).await,

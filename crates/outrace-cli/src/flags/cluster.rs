@@ -60,7 +60,9 @@ impl ClusterOptions {
     }
 
     /// Makes the hub a node of the cluster, if one is given.
-    pub(super) fn apply(&self, hub: HubBuilder) -> Result<HubBuilder, Failure> {
+    ///
+    /// A broker that does not answer is told in the log. The node connects when it comes.
+    pub(super) async fn apply(&self, hub: HubBuilder) -> Result<HubBuilder, Failure> {
         let Some(url) = &self.cluster else {
             return Ok(hub);
         };
@@ -75,6 +77,16 @@ impl ClusterOptions {
             cluster = cluster.durable(age);
         }
         let cluster = cluster.build().map_err(|error| unusable(&error))?;
+        match cluster.check().await {
+            Ok(true) => {}
+            Ok(false) => tracing::warn!(
+                "the broker keeps nothing on disk: when it restarts, channels find new homes"
+            ),
+            Err(error @ ClusterError::NotDurable(_)) => return Err(unusable(&error)),
+            Err(error) => {
+                tracing::warn!("{error}; this node starts without it and tries again");
+            }
+        }
         Ok(hub.backplane(cluster))
     }
 }

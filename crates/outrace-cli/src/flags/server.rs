@@ -107,7 +107,11 @@ pub(crate) struct LosslessOption {
 
 impl ServerOptions {
     /// Builds the hub. It takes its channels from another server if `join` says so.
-    pub(crate) fn hub(&self, access: &Access, join: Option<&JoinOptions>) -> Result<Hub, Failure> {
+    pub(crate) async fn hub(
+        &self,
+        access: &Access,
+        join: Option<&JoinOptions>,
+    ) -> Result<Hub, Failure> {
         let (history, history_bytes) = match self.cluster.is_given() {
             true => CLUSTER_HISTORY,
             false => HISTORY,
@@ -127,7 +131,7 @@ impl ServerOptions {
         if let Some(join) = join {
             hub = join.apply(hub)?;
         }
-        let hub = self.cluster.apply(hub)?;
+        let hub = self.cluster.apply(hub).await?;
         let hub = self.bridge.apply(hub)?;
         self.limits.apply(hub).build().map_err(out_of_range)
     }

@@ -117,7 +117,7 @@ async fn what_is_published_over_http_on_one_node_reaches_the_viewers_of_the_home
         let action = r#"{"action":"ws.send_process_output","process_id":"web","output":"by b"}"#;
         assert_eq!(act(b.address(), action).status, 200);
         while watcher.printed().await != "by b\n" {}
-        listed(&a, |web| web["node"].is_null()).await;
+        listed(&a, |web| web["node"] == "a").await;
     })
     .await;
 }

@@ -30,12 +30,12 @@ use std::sync::Arc;
 use crate::stats::ChannelStats;
 
 pub use control::{ForwardedOrder, ListedProcess, LocalProcesses, OrderError};
+pub(crate) use control::{ON_BEHALF_OF, ProcessSlot};
 pub use home::{Home, HomeHistory, Numbering, Wanted};
 pub use node::{HomeLimit, Mirror, MirrorLimit, Node};
-pub use runs::{Broadcast, Exported, LocalRuns, NumberedRun, Part, Runs, SealedBlock};
-pub(crate) use control::{ON_BEHALF_OF, ProcessSlot};
 pub(crate) use path::PATH_HEADER;
 pub use path::{PathError, RelayPath};
+pub use runs::{Broadcast, Exported, LocalRuns, NumberedRun, Part, Runs, SealedBlock};
 pub use seam::{Seam, Step};
 pub use stats::{BackplaneStats, Report};
 

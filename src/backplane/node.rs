@@ -187,6 +187,22 @@ impl Node {
         self.sharing().try_exported().map(Exported::new)
     }
 
+    /// Waits until the hub shuts down. Its channels are to be left to other nodes then, before
+    /// [`Node::has_left`] is called. What was published before is exported by then, unless that
+    /// took too long.
+    ///
+    /// # Cancel safety
+    /// This method is cancel safe.
+    pub async fn is_leaving(&self) {
+        self.sharing().is_leaving().await;
+    }
+
+    /// Says that the other nodes were told that this one ends. The hub that shuts down waits for
+    /// it, at most 2 s.
+    pub fn has_left(&self) {
+        self.sharing().has_left();
+    }
+
     /// Says whether other nodes can be reached. A hub that shuts down does not wait for messages
     /// that cannot leave.
     pub fn set_connected(&self, connected: bool) {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use tokio::sync::watch;
 
 use super::block::Block;
 use super::interest::Interest;
@@ -33,6 +34,15 @@ pub(crate) struct Sharing {
     /// Messages that were to be exported and found no room.
     skipped: AtomicU64,
     homes: AtomicU64,
+    leaving: watch::Sender<Leaving>,
+}
+
+/// How far a hub that shuts down has left the other nodes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Leaving {
+    No,
+    Asked,
+    Done,
 }
 
 /// What is sent to other nodes.
@@ -63,6 +73,7 @@ impl Default for Sharing {
             is_connected: AtomicBool::new(false),
             skipped: AtomicU64::new(0),
             homes: AtomicU64::new(0),
+            leaving: watch::Sender::new(Leaving::No),
         }
     }
 }
@@ -150,6 +161,35 @@ impl Sharing {
             self.unsent.wake();
             self.budget.wake();
         }
+    }
+
+    /// Asks the backplane to leave the other nodes, and waits until it has. Returns at once while
+    /// other nodes cannot be reached.
+    ///
+    /// # Cancel safety
+    /// Dropping the future ends the wait. The backplane leaves all the same.
+    pub(crate) async fn leave(&self) {
+        self.leaving.send_replace(Leaving::Asked);
+        if self.is_connected() {
+            let mut leaving = self.leaving.subscribe();
+            // It fails only without a sender, and `self` is the sender.
+            let _ = leaving.wait_for(|state| *state == Leaving::Done).await;
+        }
+    }
+
+    /// Waits until the backplane is to leave.
+    ///
+    /// # Cancel safety
+    /// Dropping the future ends the wait and nothing else.
+    pub(crate) async fn is_leaving(&self) {
+        let mut leaving = self.leaving.subscribe();
+        // As above.
+        let _ = leaving.wait_for(|state| *state != Leaving::No).await;
+    }
+
+    /// Says that the backplane has left.
+    pub(crate) fn has_left(&self) {
+        self.leaving.send_replace(Leaving::Done);
     }
 
     /// Waits until nothing waits for a home or for being sent. Returns at once while other nodes

@@ -50,6 +50,10 @@ impl Hub {
         let limit = engine.config().flush_timeout.min(MAX_EXPORT_TIME);
         // What does not get through in time is lost.
         let _ = tokio::time::timeout(limit, async { tokio::join!(to_bridge, to_nodes) }).await;
+        if let Some(sharing) = &shared.sharing {
+            // What takes longer is found out by the other nodes.
+            let _ = tokio::time::timeout(limit, sharing.leave()).await;
+        }
         let (begun, spread) = (Instant::now(), engine.config().shutdown_spread);
         let clients = engine.everyone.clients();
         let mut asked = 0;

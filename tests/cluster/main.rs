@@ -2,5 +2,9 @@
 //!
 //! Each test runs with NATS and with Redis. One whose broker is not installed is skipped.
 
+mod broker_faults;
+mod directory;
+mod failover;
+mod forwarding;
 mod kit;
 mod mirrors;

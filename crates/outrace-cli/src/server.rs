@@ -30,42 +30,32 @@ pub(crate) struct Server {
     opening: Option<JoinHandle<()>>,
 }
 
+/// What a server prints on standard error when it listens.
+#[derive(Clone, Copy)]
+pub(crate) struct Announcement<'a> {
+    /// The channels that are named after the address.
+    pub(crate) channels: &'a [ChannelName],
+    /// Whether nothing is printed.
+    pub(crate) quiet: bool,
+}
+
+/// Leaves the router of a server as it is.
+pub(crate) fn unchanged(_: &Hub, router: Router) -> Result<Router, Failure> {
+    Ok(router)
+}
+
 impl Server {
-    /// Listens, and prints the address and `channels` on standard error unless `quiet`.
+    /// Listens, and announces the server.
+    ///
+    /// `join` is given where the channels may come from another server. `finish` gets the router
+    /// once the server listens, and returns the one that is served.
     pub(crate) async fn start(
         options: &ServerOptions,
-        channels: &[ChannelName],
-        quiet: bool,
-    ) -> Result<Self, Failure> {
-        Self::start_with(options, channels, quiet, |_, router| Ok(router)).await
-    }
-
-    /// Like [`start`](Self::start), for a server that may take its channels from another one.
-    pub(crate) async fn start_joined(
-        options: &ServerOptions,
-        join: &JoinOptions,
-        quiet: bool,
-    ) -> Result<Self, Failure> {
-        Self::start_whole(options, Some(join), &[], quiet, |_, router| Ok(router)).await
-    }
-
-    /// Like [`start`](Self::start), but passes the router to `finish` once the server listens.
-    pub(crate) async fn start_with(
-        options: &ServerOptions,
-        channels: &[ChannelName],
-        quiet: bool,
-        finish: impl FnOnce(&Hub, Router) -> Result<Router, Failure>,
-    ) -> Result<Self, Failure> {
-        Self::start_whole(options, None, channels, quiet, finish).await
-    }
-
-    async fn start_whole(
-        options: &ServerOptions,
         join: Option<&JoinOptions>,
-        channels: &[ChannelName],
-        quiet: bool,
+        announcement: Announcement<'_>,
         finish: impl FnOnce(&Hub, Router) -> Result<Router, Failure>,
     ) -> Result<Self, Failure> {
+        let Announcement { channels, quiet } = announcement;
         options.start_logging()?;
         let access = options.access.open()?;
         let listen = options.listen.as_deref().unwrap_or(DEFAULT_ADDRESS);
@@ -75,7 +65,7 @@ impl Server {
             .map_err(failed)?
             .collect();
         options.access.check_exposure(listen, &addresses)?;
-        let hub = options.hub(&access, join)?;
+        let hub = options.hub(&access, join).await?;
         let bounds = options.access.apply_to_server(options.server()?, &access);
         let listener = match options.listen {
             Some(_) => TcpListener::bind(&addresses[..]).await,

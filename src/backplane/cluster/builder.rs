@@ -126,7 +126,7 @@ impl Cluster {
     }
 
     /// Begins to connect. Must be called within a tokio runtime.
-    fn open(&self) -> Result<Arc<dyn Broker>, ClusterError> {
+    pub(super) fn open(&self) -> Result<Arc<dyn Broker>, ClusterError> {
         let mut settings = BrokerSettings::new(self.settings.prefix.clone(), self.id.clone());
         settings.session_ttl = self.settings.lease;
         settings.storing = self
@@ -142,6 +142,11 @@ impl Cluster {
                 Arc::new(broker.map_err(|error| ClusterError::Url(error.to_string()))?)
             }
         })
+    }
+
+    /// Returns whether the broker is to store messages.
+    pub(super) fn is_durable(&self) -> bool {
+        self.settings.durable.is_some()
     }
 
     /// Returns the name of this node.
@@ -174,7 +179,7 @@ impl Backplane for Cluster {
                     return;
                 }
             };
-            self.directory.begin(node.clone(), self.id.name());
+            let orders = self.directory.begin(node.clone(), self.id.name());
             let wire = Wire::new(
                 self.id,
                 Arc::new(Outgoing::default()),
@@ -184,7 +189,8 @@ impl Backplane for Cluster {
             );
             let peers = Peers::new(self.directory, self.settings.lease);
             let clock = LeaseClock::new(self.settings.lease);
-            NodeTask::new(node, broker, wire, clock, peers).run().await;
+            let task = NodeTask::new(node, broker, wire, clock, peers);
+            task.run(orders).await;
         })
     }
 }
@@ -255,7 +261,7 @@ impl ClusterBuilder {
                 durable,
                 lease: self.lease,
             },
-            directory: Arc::new(ClusterDirectory::default()),
+            directory: Arc::new(ClusterDirectory::new()),
             counters: Arc::new(Counters::new()),
         })
     }

@@ -178,10 +178,20 @@ impl Followed {
         if header.term < self.term() {
             return;
         }
+        let is_waiting = matches!(self.phase, Phase::Waiting);
         self.note_term(&header, wire);
         let Some(run) = block.numbered() else {
             return;
         };
+        if is_waiting && let Some(numbering) = &mut self.numbering {
+            // What a home that is gone sent before, or one that will answer.
+            if numbering.epoch == header.epoch {
+                let mut steps = Vec::new();
+                numbering.seam.offer(run, &mut steps);
+                self.carry_out(steps, wire);
+                return;
+            }
+        }
         match (&mut self.phase, &mut self.numbering) {
             (Phase::Joining(join), _) => join.hold(Part { header, run }),
             (Phase::Live, Some(numbering)) if numbering.epoch == header.epoch => {

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::broker::Topic;
 use super::lease::HomeState;
-use super::message::{ClusterMessage, DirectoryNews, Forwarded, ListedChannel, Request};
+use super::message::{ClusterMessage, Forwarded, ListedChannel, Request};
 use super::names::NodeId;
 use super::node_task::{MAX_HOMELESS, NodeTask};
 use super::numbered::{Answering, Numbered};
@@ -21,8 +21,7 @@ impl NodeTask {
     pub(super) fn become_home(&mut self, channel: &ChannelName, term: u64) {
         if let Some(home) = self.homes.get_mut(channel) {
             // It went on here without a lease, or its term is another one now.
-            home.term = term;
-            home.is_stale = false;
+            home.resume(term);
             self.update_export(channel);
             return;
         }
@@ -32,10 +31,8 @@ impl NodeTask {
             self.ready.insert(channel.clone(), term);
             return;
         }
-        let numbering = Numbering::Continue {
-            epoch: new_epoch(),
-            seq: 0,
-        };
+        let epoch = new_epoch();
+        let numbering = Numbering::Continue { epoch, seq: 0 };
         self.begin_home(channel, numbering, Some(term));
     }
 
@@ -221,24 +218,28 @@ impl NodeTask {
 
     /// Tells the other nodes of channels that are listed here, or not any more.
     pub(super) fn homes_changed(&mut self, channels: Vec<ChannelName>) {
-        let (mut changed, mut removed) = (Vec::new(), Vec::new());
-        for channel in channels {
-            match self.node.home_stats(&channel) {
-                Some(stats) => changed.push(ListedChannel::from(&stats)),
-                None => removed.push(channel),
-            }
+        let listed: Vec<_> = channels
+            .into_iter()
+            .map(|channel| {
+                let stats = self.node.home_stats(&channel);
+                (channel, stats.as_ref().map(ListedChannel::from))
+            })
+            .collect();
+        for message in self.peers.own_changed(listed) {
+            self.wire.send(Topic::Directory, &message);
         }
-        let news = DirectoryNews::delta(self.peers.own_seq_mut(), changed, removed);
-        for message in news {
+    }
+
+    /// Tells the other nodes what the channels that are listed here count by now.
+    pub(super) fn tell_figures(&mut self) {
+        for message in self.peers.own_compared(&self.node.homes()) {
             self.wire.send(Topic::Directory, &message);
         }
     }
 
     /// Sends a node all channels that are listed here.
     pub(super) fn send_snapshot(&mut self, to: &NodeId) {
-        let homes = self.node.homes();
-        let listed = homes.iter().map(ListedChannel::from).collect();
-        for message in DirectoryNews::snapshot(self.peers.own_seq(), listed) {
+        for message in self.peers.own_snapshot() {
             self.wire.tell(to, &message);
         }
     }
@@ -253,6 +254,10 @@ impl NodeTask {
         for channel in self.forwarding.node_gone(node) {
             self.want_home(&channel);
         }
+        let mut effects = Vec::new();
+        let now = self.clock.now();
+        self.leases.suspect(node, now, &mut effects);
+        self.carry_out(effects);
         self.node.list_changed();
     }
 }

@@ -2,9 +2,11 @@
 
 use super::block::{self, BlockError};
 use super::broker::Topic;
-use super::message::ClusterMessage;
+use super::directory::Applied;
+use super::message::{ClusterMessage, DirectoryNews, News};
 use super::names::{NodeId, Token};
 use super::node_task::NodeTask;
+use super::orders;
 use crate::message::ChannelName;
 
 impl NodeTask {
@@ -67,7 +69,7 @@ impl NodeTask {
     fn from_node(&mut self, from: &NodeId, message: ClusterMessage) {
         match message {
             ClusterMessage::Interest(news) => {
-                for channel in self.peers.interest(from, &news) {
+                for channel in self.peers.interest(from, news) {
                     self.update_export(&channel);
                 }
             }
@@ -86,14 +88,16 @@ impl NodeTask {
                 self.mirrors.heads(from, &heartbeat.heads, &mut self.wire);
             }
             ClusterMessage::Directory(news) => {
-                let listed = self.peers.directory(from, news);
-                if listed.wants_snapshot {
-                    self.wire.tell(from, &ClusterMessage::DirectoryWanted);
+                // A part of a snapshot that is not the last changes no list yet.
+                let channels = listed_channels(&news);
+                match self.peers.directory(from, news) {
+                    Applied::Missed => self.wire.tell(from, &ClusterMessage::DirectoryWanted),
+                    Applied::Partly | Applied::Current { changed: false } => {}
+                    Applied::Current { changed: true } => self.node.list_changed(),
                 }
-                for channel in &listed.homes {
+                for channel in &channels {
                     self.mirrors.home_known(channel, from, &mut self.wire);
                 }
-                self.node.list_changed();
             }
             ClusterMessage::DirectoryWanted => self.send_snapshot(from),
             ClusterMessage::Request(request) => self.request(from, request),
@@ -122,10 +126,12 @@ impl NodeTask {
                     self.node_gone(from);
                 }
             }
-            // Sent where blocks are, or not to this node.
-            ClusterMessage::Partial { .. }
-            | ClusterMessage::Order(_)
-            | ClusterMessage::Ordered(_) => {}
+            ClusterMessage::Order(order) => {
+                orders::carry_out(&self.node, from, order, &self.wire);
+            }
+            ClusterMessage::Ordered(ordered) => self.orders.ordered(from, ordered),
+            // Sent where blocks are.
+            ClusterMessage::Partial { .. } => {}
         }
     }
 
@@ -145,7 +151,6 @@ impl NodeTask {
 
     /// Takes notice that a node which was asked is not the home of a channel.
     fn not_home(&mut self, from: &NodeId, channel: &ChannelName, home: Option<NodeId>) {
-        self.peers.is_not_home(from, channel);
         self.mirrors.not_home(channel, from, &mut self.wire);
         if let Some(home) = home
             && home != self.wire.me
@@ -159,4 +164,16 @@ impl NodeTask {
             self.want_home(channel);
         }
     }
+}
+
+/// Returns the channels whose home news name.
+fn listed_channels(news: &DirectoryNews) -> Vec<ChannelName> {
+    let (News::Snapshot { channels, .. }
+    | News::Delta {
+        changed: channels, ..
+    }) = &news.news;
+    channels
+        .iter()
+        .map(|listed| listed.channel.clone())
+        .collect()
 }

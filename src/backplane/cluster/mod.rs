@@ -34,11 +34,13 @@
 
 pub(crate) mod block;
 pub(crate) mod broker;
-mod builder;
-mod clock;
-mod counters;
 #[cfg(test)]
 mod broker_tests;
+mod builder;
+mod check;
+mod clock;
+mod counters;
+mod directory;
 pub(crate) mod envelope;
 pub(crate) mod fields;
 mod followed;
@@ -46,6 +48,7 @@ mod forwarding;
 mod home_duties;
 mod inbound;
 mod inbox;
+mod interest;
 mod lease;
 pub(crate) mod message;
 mod mirrors;
@@ -55,6 +58,7 @@ pub(crate) mod nats;
 mod node_task;
 mod numbered;
 mod operations;
+mod orders;
 mod outgoing;
 mod peers;
 #[cfg(feature = "redis")]

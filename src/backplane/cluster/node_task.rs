@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
@@ -19,7 +20,8 @@ use super::mirrors::{Mirrors, Subscribing};
 use super::names::NodeId;
 use super::numbered::Homes;
 use super::operations::{self, Done};
-use super::peers::Peers;
+use super::orders::Orders;
+use super::peers::{Peers, PlacedOrder};
 use super::wire::Wire;
 use crate::backplane::{Exported, Home, Node};
 use crate::message::ChannelName;
@@ -30,6 +32,8 @@ const TICK: Duration = Duration::from_millis(100);
 const HEARTBEAT: Duration = Duration::from_secs(1);
 /// The time between two renewals of the interest in channels.
 const INTEREST_RENEWAL: Duration = Duration::from_secs(10);
+/// The time between two lists of what the channels here count.
+const FIGURES: Duration = Duration::from_secs(5);
 /// How long homes are silent after the connection came back, so that mirrors are subscribed again.
 const SILENCE: Duration = Duration::from_millis(250);
 /// How long messages wait for a home while the broker is gone, before the channel goes on here.
@@ -48,6 +52,7 @@ pub(super) struct NodeTask {
     pub(super) mirrors: Mirrors,
     pub(super) forwarding: Forwarding,
     pub(super) peers: Peers,
+    pub(super) orders: Orders,
     /// The channels whose home this node ceases to be, once what uses them has ended.
     pub(super) resigning: Vec<Arc<Home>>,
     /// The channels whose home this node may be once messages that are being taken are there.
@@ -58,6 +63,7 @@ pub(super) struct NodeTask {
     heartbeat_at: Instant,
     renewal_at: Instant,
     find_homes_at: Instant,
+    figures_at: Instant,
 }
 
 impl NodeTask {
@@ -79,6 +85,7 @@ impl NodeTask {
             mirrors: Mirrors::default(),
             forwarding: Forwarding::default(),
             peers,
+            orders: Orders::default(),
             resigning: Vec::new(),
             ready: HashMap::new(),
             operations: JoinSet::new(),
@@ -87,11 +94,12 @@ impl NodeTask {
             heartbeat_at: now + HEARTBEAT,
             renewal_at: now + INTEREST_RENEWAL,
             find_homes_at: now,
+            figures_at: now + FIGURES,
         }
     }
 
     /// Runs until the hub drops it.
-    pub(super) async fn run(mut self) {
+    pub(super) async fn run(mut self, mut orders: mpsc::Receiver<PlacedOrder>) {
         let (outgoing, counters) = (Arc::clone(&self.wire.outgoing), &self.wire.counters);
         let (counters, broker) = (Arc::clone(counters), Arc::clone(&self.broker));
         self.operations.spawn({
@@ -138,12 +146,46 @@ impl NodeTask {
                 }
                 exported = exported => self.export(exported),
                 changed = node.home_changes() => self.homes_changed(changed),
+                Some(placed) = orders.recv() => self.orders.place(placed, &self.wire),
                 Some(done) = self.operations.join_next() => self.done(done),
                 _ = tick.tick() => self.tick(),
                 () = sleep_until(lease_due) => self.lease_tick(),
+                () = node.is_leaving() => break,
             }
             self.finish_resigning();
         }
+        self.leave().await;
+        // The channels stay as they are until the hub drops this.
+        std::future::pending().await
+    }
+
+    /// Leaves the channels to the other nodes, and tells them that this node ends.
+    async fn leave(&mut self) {
+        while let Some(exported) = self.node.try_exported() {
+            self.export(exported);
+        }
+        self.wire.outgoing.is_empty().await;
+        self.heartbeat();
+        let (node, broker) = (self.node.clone(), Arc::clone(&self.broker));
+        let left = async {
+            let mut effects = Vec::new();
+            for channel in self.homes.keys() {
+                self.leases.release(channel, &mut effects);
+            }
+            let mut releases = JoinSet::new();
+            for effect in effects {
+                if let Effect::Call { id, key, call } = effect {
+                    releases.spawn(operations::call(Arc::clone(&self.broker), id, key, call));
+                }
+            }
+            while releases.join_next().await.is_some() {}
+            self.wire.send(Topic::Directory, &ClusterMessage::Bye);
+            self.wire.outgoing.is_empty().await;
+        };
+        // A broker that hangs does not hold the hub up for long: each call has a limit.
+        left.await;
+        broker.close().await;
+        node.has_left();
     }
 
     fn done(&mut self, done: Result<Done, tokio::task::JoinError>) {
@@ -330,7 +372,7 @@ impl NodeTask {
                 let channel = block.channel();
                 // Not a moment longer than the lease holds.
                 if self.leases.term(channel, self.clock.now()).is_some()
-                    && let Some(home) = self.homes.get(channel)
+                    && let Some(home) = self.homes.get_mut(channel)
                 {
                     home.export(&block, &self.wire);
                 }
@@ -366,7 +408,12 @@ impl NodeTask {
         for gone in self.peers.expire(now) {
             self.node_gone(&gone);
         }
+        self.orders.expire(now);
         self.update_exports();
+        if now >= self.figures_at {
+            self.figures_at = now + FIGURES;
+            self.tell_figures();
+        }
         if now >= self.find_homes_at {
             self.find_homes_at = now + FIND_HOME_AGAIN;
             self.find_homes(now);

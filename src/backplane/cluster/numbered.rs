@@ -90,6 +90,13 @@ impl Numbered {
         self.epoch = self.home.numbering().0;
     }
 
+    /// Numbers for other nodes too, in a term.
+    pub(super) fn resume(&mut self, term: u64) {
+        self.term = term;
+        self.is_stale = false;
+        self.epoch = self.home.numbering().0;
+    }
+
     /// Returns the last number, for the other nodes.
     pub(super) fn head(&self) -> Option<Head> {
         if !self.is_exported {
@@ -117,7 +124,11 @@ impl Numbered {
     }
 
     /// Sends a block to whoever wants it.
-    pub(super) fn export(&self, block: &SealedBlock, wire: &Wire) {
+    pub(super) fn export(&mut self, block: &SealedBlock, wire: &Wire) {
+        if block.epoch() != self.epoch {
+            // The epoch may have begun after it was asked for.
+            self.epoch = self.home.numbering().0;
+        }
         if !self.is_exported || block.epoch() != self.epoch {
             // Of an epoch that is not shared.
             return;

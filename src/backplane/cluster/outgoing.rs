@@ -33,6 +33,8 @@ pub(super) struct Outgoing {
 struct Queues {
     control: Queue,
     blocks: Queue,
+    /// The messages in both queues, and the one that is being handed to the broker.
+    unsent: usize,
 }
 
 #[derive(Debug, Default)]
@@ -69,6 +71,7 @@ impl Outgoing {
         if queues.control.bytes + payload.len() > MAX_CONTROL_BYTES {
             return;
         }
+        queues.unsent += 1;
         queues.control.push(Outbound {
             topic,
             payload,
@@ -80,11 +83,14 @@ impl Outgoing {
 
     /// Queues a block of this many messages, or a partial line.
     pub(super) fn send_block(&self, topic: Topic, payload: Bytes, messages: u64) {
-        lock(&self.queues).blocks.push(Outbound {
+        let mut queues = lock(&self.queues);
+        queues.unsent += 1;
+        queues.blocks.push(Outbound {
             topic,
             payload,
             messages,
         });
+        drop(queues);
         self.has_message.notify_one();
     }
 
@@ -104,6 +110,14 @@ impl Outgoing {
     pub(super) async fn has_answer_room(&self) {
         self.until(|queues| queues.control.bytes < MAX_ANSWER_BYTES)
             .await;
+    }
+
+    /// Waits until everything was handed to the broker.
+    ///
+    /// # Cancel safety
+    /// Dropping the future ends the wait and nothing else.
+    pub(super) async fn is_empty(&self) {
+        self.until(|queues| queues.unsent == 0).await;
     }
 
     async fn until(&self, holds: impl Fn(&Queues) -> bool) {
@@ -135,6 +149,7 @@ impl Outgoing {
                         tracing::debug!(?topic, %error, "not sent");
                     }
                 }
+                lock(&self.queues).unsent -= 1;
                 self.was_sent.notify_waiters();
             }
         }

@@ -5,7 +5,7 @@
 
 use crate::failure::Failure;
 use crate::flags::ServerOptions;
-use crate::server::Server;
+use crate::server::{Announcement, Server, unchanged};
 use crate::signals::Signals;
 use outrace::{Hub, Publisher, Status};
 use std::collections::HashMap;
@@ -26,7 +26,16 @@ pub(crate) fn run(args: &EngineServerArgs) -> Result<(), Failure> {
         .build()
         .map_err(failed)?;
     runtime.block_on(async {
-        let server = Server::start(&args.server, &[], false).await?;
+        let server = Server::start(
+            &args.server,
+            None,
+            Announcement {
+                channels: &[],
+                quiet: false,
+            },
+            unchanged,
+        )
+        .await?;
         let hub = server.hub.clone();
         // Reading blocks, and publishing never does. They have a thread of their own beside those
         // that write to clients.

@@ -21,7 +21,7 @@ pub(crate) struct JoinOptions {
         value_name = "URL",
         env = "OUTRACE_JOIN",
         value_delimiter = ' ',
-        conflicts_with = "redis_bridge"
+        conflicts_with_all = ["redis_bridge", "cluster"]
     )]
     join: Vec<String>,
 

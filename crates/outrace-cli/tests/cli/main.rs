@@ -9,6 +9,7 @@
 
 mod access;
 mod bad_days;
+mod cluster;
 mod descriptors;
 mod first_minute;
 mod load;

@@ -15,7 +15,7 @@ use crate::console::notice;
 use crate::exit::Exit;
 use crate::failure::{Failure, advice, plain};
 use crate::output::{Output, OutputSink};
-use crate::server::Server;
+use crate::server::{Announcement, Server, unchanged};
 use crate::signals::{EndSignal, Request, SECOND_SIGNAL_GRACE, Signals};
 use crate::suspend::suspend;
 
@@ -35,8 +35,11 @@ impl Run {
         self.ownership.check(std::iter::once(&id))?;
         let mut signals = Signals::listen_to_all()?;
         let channel = ChannelName::process(&id);
-        let server =
-            Server::start(&self.server, std::slice::from_ref(&channel), self.quiet).await?;
+        let announcement = Announcement {
+            channels: std::slice::from_ref(&channel),
+            quiet: self.quiet,
+        };
+        let server = Server::start(&self.server, None, announcement, unchanged).await?;
         signals.hangup_reloads(server.reloads())?;
         let descendants = Descendants::own(self.grace);
 

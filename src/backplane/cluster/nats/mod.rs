@@ -1,7 +1,11 @@
 //! NATS with JetStream as the broker of a cluster (feature `nats`).
 //!
 //! Messages go over plain subjects. Records and stored blocks are in streams with file storage,
-//! which the first call that needs one creates. Nothing here asks for a server newer than 2.9.
+//! which the first call that needs one creates, with one replica. A stream that an operator made
+//! with more keeps them. Nothing here asks for a server newer than 2.9.
+//!
+//! A user of NATS needs the rights to publish to `PREFIX.1.>`, `$KV.PREFIX_sessions.>`,
+//! `$KV.PREFIX_homes.>` and `$JS.API.>`, and to subscribe to `PREFIX.1.>` and `_INBOX.PREFIX.>`.
 
 mod address;
 mod jetstream;

@@ -290,7 +290,7 @@ pub(crate) trait Broker: Send + Sync + 'static {
     fn counters(&self) -> BrokerCounters;
 
     /// Sends what waits to be sent, for [`CALL_TIMEOUT`] at most, and ends the connection. Every
-    /// later call is [`BrokerError::Unreachable`], and [`Broker::next`] returns what has arrived and
+    /// later call is [`BrokerError::Unreachable`]. [`Broker::next`] returns what has arrived, and
     /// then waits for ever.
     fn close(&self) -> Call<'_, ()>;
 }

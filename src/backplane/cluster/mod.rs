@@ -6,8 +6,10 @@
 #![allow(dead_code, unused_imports)]
 
 pub(crate) mod block;
+pub(crate) mod directory;
 pub(crate) mod envelope;
 pub(crate) mod fields;
+pub(crate) mod interest;
 pub(crate) mod lease;
 pub(crate) mod message;
 pub(crate) mod names;

@@ -288,7 +288,8 @@ impl Followed {
             && numbering.epoch == header.epoch
             && numbering.is_asked(id)
         {
-            let repaired = run.last_seq() - run.first_seq().max(numbering.seam.last() + 1) + 1;
+            let missing = run.first_seq().max(numbering.seam.last() + 1);
+            let repaired = (run.last_seq() + 1).saturating_sub(missing);
             wire.counters.repaired.add(repaired);
             numbering.seam.offer(run, &mut steps);
         }

@@ -101,7 +101,11 @@ impl NodeTask {
             }
             ClusterMessage::DirectoryWanted => self.send_snapshot(from),
             ClusterMessage::Request(request) => self.request(from, request),
-            ClusterMessage::Answer { id, block } => self.answer(id, &block),
+            ClusterMessage::Answer { id, blocks } => {
+                for block in blocks {
+                    self.answer(id, &block);
+                }
+            }
             ClusterMessage::Answered(answered) => {
                 if let Some(channel) = self.wire.close_request(answered.id) {
                     self.heard(&channel, from, answered.term);

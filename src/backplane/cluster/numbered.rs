@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use super::block::{self, BlockHeader};
 use super::broker::Topic;
-use super::message::Requested;
 use super::message::{Answered, ClusterMessage, Forwarded, Head, PublishRefusal, Request};
+use super::message::{MAX_ANSWER_BYTES, Requested};
 use super::names::{NodeId, Token};
 use super::wire::Wire;
 use crate::backplane::{Home, Runs, SealedBlock, Wanted};
@@ -255,6 +255,8 @@ impl Answering {
         // The home may have another numbering by now. Its messages are not the ones asked for.
         let is_asked = wanted.is_some() && history.epoch == epoch;
         let topic = Topic::Node(asker);
+        let mut part = Vec::new();
+        let mut part_bytes = 0;
         for run in history.runs.iter().filter(|_| is_asked) {
             let header = BlockHeader {
                 home: me.clone(),
@@ -265,11 +267,24 @@ impl Answering {
                 unix_ms: run.unix_ms(),
             };
             for block in block::encode(&header, run.parts()) {
-                let id = request.id;
-                outgoing.has_answer_room().await;
-                let part = ClusterMessage::Answer { id, block };
-                outgoing.send(topic.clone(), part.encode(&me));
+                part_bytes += block.len();
+                part.push(block);
+                if part_bytes >= MAX_ANSWER_BYTES {
+                    let blocks = std::mem::take(&mut part);
+                    part_bytes = 0;
+                    outgoing.has_answer_room().await;
+                    let id = request.id;
+                    let answer = ClusterMessage::Answer { id, blocks };
+                    outgoing.send(topic.clone(), answer.encode(&me));
+                }
             }
+        }
+        if !part.is_empty() {
+            let answer = ClusterMessage::Answer {
+                id: request.id,
+                blocks: part,
+            };
+            outgoing.send(topic.clone(), answer.encode(&me));
         }
         let answered = Answered {
             id: request.id,

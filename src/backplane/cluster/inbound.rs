@@ -59,7 +59,7 @@ impl NodeTask {
         }
     }
 
-    fn heard(&mut self, channel: &ChannelName, home: &NodeId, term: u64) {
+    pub(super) fn heard(&mut self, channel: &ChannelName, home: &NodeId, term: u64) {
         let mut effects = Vec::new();
         let now = self.clock.now();
         self.leases.heard(channel, home, term, now, &mut effects);

@@ -40,6 +40,8 @@ mod builder;
 mod clock;
 mod counters;
 mod directory;
+mod durable;
+mod durable_duties;
 pub(crate) mod envelope;
 pub(crate) mod fields;
 mod followed;

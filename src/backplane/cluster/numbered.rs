@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::block::{self, BlockHeader};
 use super::broker::Topic;
+use super::durable::Storing;
 use super::message::{Answered, ClusterMessage, Forwarded, Head, PublishRefusal, Request};
 use super::message::{MAX_ANSWER_BYTES, Requested};
 use super::names::{NodeId, Token};
@@ -26,6 +27,8 @@ pub(super) struct Numbered {
     pub(super) is_stale: bool,
     /// Whether the blocks go to other nodes.
     pub(super) is_exported: bool,
+    /// The way to the store, if the broker stores the blocks.
+    pub(super) storing: Option<Storing>,
     /// The runs that are expected next, by the node that forwards them.
     expected: HashMap<NodeId, u64>,
     /// Forwarded messages that wait for room.
@@ -63,6 +66,7 @@ impl Numbered {
             term: term.unwrap_or(0),
             is_stale: term.is_none(),
             is_exported: false,
+            storing: None,
             expected: HashMap::new(),
             waiting: VecDeque::new(),
             waiting_bytes: 0,
@@ -83,6 +87,7 @@ impl Numbered {
     pub(super) fn become_stale(&mut self) {
         self.is_stale = true;
         self.is_exported = false;
+        self.storing = None;
         self.expected.clear();
         self.waiting.clear();
         self.waiting_bytes = 0;
@@ -138,6 +143,11 @@ impl Numbered {
         for payload in block::encode(&header, block.parts()) {
             // The first payload counts for all.
             let counted = std::mem::take(&mut messages);
+            if let Some(storing) = &mut self.storing {
+                let dropped = storing.push(payload, counted);
+                wire.counters.skipped.add(dropped);
+                continue;
+            }
             wire.send_block(Topic::Blocks(self.token.clone()), payload, counted);
         }
     }

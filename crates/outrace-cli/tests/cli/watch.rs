@@ -520,3 +520,32 @@ async fn without_an_address_the_server_at_the_usual_port_is_meant() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn more_channels_than_the_server_lets_one_client_watch_are_told_once() {
+    bounded(async {
+        let hub = Hub::builder()
+            .history(10)
+            .max_subscriptions(2)
+            .build()
+            .unwrap();
+        for id in ["a", "b", "c", "d"] {
+            hub.send_process_output(id, id).unwrap();
+        }
+        let mut watcher = Outrace::start(&["watch", &serve(&hub).await, "process:*", "-n", "1"]);
+        let mut lines = [watcher.printed().await, watcher.printed().await];
+        lines.sort();
+        assert_eq!(lines, ["process:a: a\n", "process:b: b\n"]);
+        let told = watcher.complaint().await;
+        assert!(
+            told.contains("more channels than the server lets"),
+            "{told}"
+        );
+        hub.send_error("the next word");
+        assert_eq!(
+            watcher.complaint().await,
+            "outrace: the server says: the next word"
+        );
+    })
+    .await;
+}

@@ -8,6 +8,9 @@ use outrace::client::{Event, LineDetail};
 use super::screen::Screen;
 use crate::console::notice;
 
+/// What a server answers to a subscription beyond its limit.
+const LIMIT: &str = "subscription limit exceeded";
+
 /// Prints the events of a watcher.
 pub(super) struct Printer<'a, W: Write> {
     pub(super) out: BufWriter<W>,
@@ -82,14 +85,14 @@ impl<W: Write> Printer<'_, W> {
             }
             Event::Subscribed { channel, lost, .. } => self.skipped(channel.as_str(), lost)?,
             Event::ListFailed { reason } => notice!("cannot list the channels: {reason}"),
-            Event::Error { message } if message == "subscription limit exceeded" => {
-                // One refusal comes for each channel.
-                if !std::mem::replace(&mut self.is_full, true) {
-                    notice!(
-                        "there are more channels than the server lets one client watch: some are \
-                         not shown; a narrower pattern chooses fewer"
-                    );
-                }
+            // One refusal comes for each channel.
+            Event::Error { message } if message == LIMIT && self.is_full => {}
+            Event::Error { message } if message == LIMIT => {
+                self.is_full = true;
+                notice!(
+                    "there are more channels than the server lets one client watch: some are not \
+                     shown; a narrower pattern chooses fewer"
+                );
             }
             Event::Error { message } => notice!("the server says: {message}"),
             Event::Connected if self.is_away => {

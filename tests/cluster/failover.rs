@@ -61,7 +61,7 @@ async fn another_node_becomes_home_and_viewers_are_told(broker: BrokerServer) {
         (present.began_after, present.received, present.skipped),
         (0, 100, 0)
     );
-    assert_eq!(b.backplane().homes, 1);
+    b.is_home(1).await;
     let expected: Vec<_> = (1..=200).map(|number: u64| number.to_string()).collect();
     assert_eq!(numberings.lines(), expected);
 }

@@ -4,6 +4,7 @@
 
 mod broker_faults;
 mod directory;
+mod durable;
 mod failover;
 mod forwarding;
 mod kit;

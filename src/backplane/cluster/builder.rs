@@ -179,6 +179,7 @@ impl Backplane for Cluster {
                     return;
                 }
             };
+            let is_durable = self.settings.durable.is_some();
             let orders = self.directory.begin(node.clone(), self.id.name());
             let wire = Wire::new(
                 self.id,
@@ -189,7 +190,7 @@ impl Backplane for Cluster {
             );
             let peers = Peers::new(self.directory, self.settings.lease);
             let clock = LeaseClock::new(self.settings.lease);
-            let task = NodeTask::new(node, broker, wire, clock, peers);
+            let task = NodeTask::new(node, broker, wire, clock, peers, is_durable);
             task.run(orders).await;
         })
     }

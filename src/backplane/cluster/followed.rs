@@ -141,6 +141,42 @@ impl Followed {
             .map_or(0, |numbering| numbering.term)
     }
 
+    /// Returns the name of the numbering, once it is known.
+    pub(super) fn epoch(&self) -> Option<&str> {
+        self.numbering
+            .as_ref()
+            .map(|numbering| numbering.epoch.as_str())
+    }
+
+    /// Takes what the store has of a channel without a home.
+    pub(super) fn load(&mut self, last: &BlockHeader, past: Vec<Block>, wire: &mut Wire) {
+        if !matches!(self.phase, Phase::Waiting) || self.numbering.is_some() {
+            return;
+        }
+        let first = past.first().map(|block| block.header.first_seq);
+        let base = first.map_or(last.last_seq(), |first| first - 1);
+        self.mirror.set_synced(false);
+        self.mirror.renumber(&last.epoch, base);
+        let numbering = self.numbering.insert(Numbering {
+            epoch: last.epoch.clone(),
+            term: last.term,
+            home: last.home.clone(),
+            seam: Seam::new(base),
+            delivered: base,
+            range: None,
+            head: None,
+        });
+        let mut steps = Vec::new();
+        for run in past.into_iter().filter_map(Block::numbered) {
+            numbering.seam.offer(run, &mut steps);
+        }
+        steps.retain(|step| !matches!(step, Step::Ask(..)));
+        numbering.seam.give_up(&mut steps);
+        numbering.seam.lost(last.last_seq(), &mut steps);
+        self.carry_out(steps, wire);
+        self.answer_viewers();
+    }
+
     /// Asks `home` for what the mirror does not have.
     pub(super) fn join(&mut self, home: &NodeId, wire: &mut Wire) {
         self.join_again(home, 1, wire);
@@ -288,7 +324,8 @@ impl Followed {
             && numbering.epoch == header.epoch
             && numbering.is_asked(id)
         {
-            let repaired = run.last_seq() - run.first_seq().max(numbering.seam.last() + 1) + 1;
+            let missing = run.first_seq().max(numbering.seam.last() + 1);
+            let repaired = (run.last_seq() + 1).saturating_sub(missing);
             wire.counters.repaired.add(repaired);
             numbering.seam.offer(run, &mut steps);
         }

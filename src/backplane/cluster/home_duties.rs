@@ -19,7 +19,9 @@ use crate::message::ChannelName;
 impl NodeTask {
     /// Numbers a channel from now on, or again in a term.
     pub(super) fn become_home(&mut self, channel: &ChannelName, term: u64) {
-        if let Some(home) = self.homes.get_mut(channel) {
+        if !self.is_durable
+            && let Some(home) = self.homes.get_mut(channel)
+        {
             // It went on here without a lease, or its term is another one now.
             home.resume(term);
             self.update_export(channel);
@@ -31,13 +33,21 @@ impl NodeTask {
             self.ready.insert(channel.clone(), term);
             return;
         }
+        if self.is_durable {
+            return self.open_term(channel, term);
+        }
         let epoch = new_epoch();
         let numbering = Numbering::Continue { epoch, seq: 0 };
         self.begin_home(channel, numbering, Some(term));
     }
 
     /// Makes the channel a home, in a term or without a lease.
-    fn begin_home(&mut self, channel: &ChannelName, numbering: Numbering, term: Option<u64>) {
+    pub(super) fn begin_home(
+        &mut self,
+        channel: &ChannelName,
+        numbering: Numbering,
+        term: Option<u64>,
+    ) {
         let first = self.forwarding.end(channel);
         match self.node.home(channel, numbering, first) {
             Ok(home) => {
@@ -45,6 +55,7 @@ impl NodeTask {
                 tracing::debug!(%channel, epoch = home.epoch, term, "became the home");
                 self.homes.insert(channel.clone(), home);
                 self.wire.counters.lease_changes.add(1);
+                self.count();
                 let ended = self.mirrors.end(channel, &self.wire);
                 self.subscribe(ended);
                 self.update_export(channel);
@@ -81,6 +92,7 @@ impl NodeTask {
             tracing::debug!(%channel, %node, "another node is the home");
             self.wire.counters.lease_changes.add(1);
             self.resigning.push(numbered.home);
+            self.count();
         }
         let next = self.forwarding.set_home(channel, node, &self.wire);
         self.forward(channel, next);
@@ -202,7 +214,7 @@ impl NodeTask {
 
     /// Has a channel's blocks sent if another node wants them.
     pub(super) fn update_export(&mut self, channel: &ChannelName) {
-        let is_wanted = self.peers.is_wanted(channel);
+        let is_wanted = self.is_durable || self.peers.is_wanted(channel);
         if let Some(home) = self.homes.get_mut(channel) {
             home.set_exported(is_wanted);
         }
@@ -210,9 +222,9 @@ impl NodeTask {
 
     /// As [`NodeTask::update_export`], for all channels.
     pub(super) fn update_exports(&mut self) {
-        let peers = &self.peers;
+        let (peers, is_durable) = (&self.peers, self.is_durable);
         for (channel, home) in &mut self.homes {
-            home.set_exported(peers.is_wanted(channel));
+            home.set_exported(is_durable || peers.is_wanted(channel));
         }
     }
 
@@ -263,7 +275,7 @@ impl NodeTask {
 }
 
 /// Returns the name of a new numbering, which no other one has.
-fn new_epoch() -> String {
+pub(super) fn new_epoch() -> String {
     // The keys of a `RandomState` are random, so the hash of anything is.
     let random = RandomState::new().hash_one(SystemTime::now());
     format!("{random:016x}")

@@ -59,7 +59,7 @@ impl NodeTask {
         }
     }
 
-    fn heard(&mut self, channel: &ChannelName, home: &NodeId, term: u64) {
+    pub(super) fn heard(&mut self, channel: &ChannelName, home: &NodeId, term: u64) {
         let mut effects = Vec::new();
         let now = self.clock.now();
         self.leases.heard(channel, home, term, now, &mut effects);
@@ -101,7 +101,11 @@ impl NodeTask {
             }
             ClusterMessage::DirectoryWanted => self.send_snapshot(from),
             ClusterMessage::Request(request) => self.request(from, request),
-            ClusterMessage::Answer { id, block } => self.answer(id, &block),
+            ClusterMessage::Answer { id, blocks } => {
+                for block in blocks {
+                    self.answer(id, &block);
+                }
+            }
             ClusterMessage::Answered(answered) => {
                 if let Some(channel) = self.wire.close_request(answered.id) {
                     self.heard(&channel, from, answered.term);

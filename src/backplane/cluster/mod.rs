@@ -41,6 +41,8 @@ mod check;
 mod clock;
 mod counters;
 mod directory;
+mod durable;
+mod durable_duties;
 pub(crate) mod envelope;
 pub(crate) mod fields;
 mod followed;

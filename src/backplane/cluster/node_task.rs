@@ -53,6 +53,8 @@ pub(super) struct NodeTask {
     pub(super) forwarding: Forwarding,
     pub(super) peers: Peers,
     pub(super) orders: Orders,
+    /// Whether the broker stores the blocks.
+    pub(super) is_durable: bool,
     /// The channels whose home this node ceases to be, once what uses them has ended.
     pub(super) resigning: Vec<Arc<Home>>,
     /// The channels whose home this node may be once messages that are being taken are there.
@@ -73,6 +75,7 @@ impl NodeTask {
         wire: Wire,
         clock: LeaseClock,
         peers: Peers,
+        is_durable: bool,
     ) -> Self {
         let now = Instant::now();
         Self {
@@ -86,6 +89,7 @@ impl NodeTask {
             forwarding: Forwarding::default(),
             peers,
             orders: Orders::default(),
+            is_durable,
             resigning: Vec::new(),
             ready: HashMap::new(),
             operations: JoinSet::new(),
@@ -216,6 +220,22 @@ impl NodeTask {
                     self.become_home(&channel, term);
                 }
             }
+            Done::Opened {
+                channel,
+                term,
+                opening,
+            } => self.opened(&channel, term, opening),
+            Done::Appended {
+                channel,
+                term,
+                outcome,
+            } => self.appended(&channel, term, outcome),
+            Done::Loaded(channel, Some((last, past))) => {
+                if let Some(followed) = self.mirrors.get_mut(&channel) {
+                    followed.load(&last, past, &mut self.wire);
+                }
+            }
+            Done::Loaded(_, None) => {}
             Done::Accepted { channel, from, run } => self.accepted(&channel, &from, run),
         }
     }
@@ -318,6 +338,10 @@ impl NodeTask {
         let home = self.known_home(channel);
         self.mirrors
             .subscribed(channel, home.as_ref(), &mut self.wire);
+        if home.is_none() && self.is_durable {
+            let (stored, channel) = (self.stored(channel), channel.clone());
+            self.begin(async move { Done::Loaded(channel, stored.load().await) });
+        }
     }
 
     /// Returns the home of a channel, as far as it is known and not gone.
@@ -375,6 +399,8 @@ impl NodeTask {
                     && let Some(home) = self.homes.get_mut(channel)
                 {
                     home.export(&block, &self.wire);
+                    let channel = channel.clone();
+                    self.append(&channel);
                 }
             }
             Exported::Partial { channel, text } => {
@@ -409,6 +435,12 @@ impl NodeTask {
             self.node_gone(&gone);
         }
         self.orders.expire(now);
+        if self.is_durable {
+            let homes: Vec<_> = self.homes.keys().cloned().collect();
+            for channel in homes {
+                self.append(&channel);
+            }
+        }
         self.update_exports();
         if now >= self.figures_at {
             self.figures_at = now + FIGURES;
@@ -448,7 +480,7 @@ impl NodeTask {
         }
     }
 
-    fn count(&self) {
+    pub(super) fn count(&self) {
         let counters = &self.wire.counters;
         let broker = self.broker.counters();
         counters.reconnects.set(broker.reconnects);

@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use super::block::{self, BlockHeader};
 use super::broker::Topic;
-use super::message::Requested;
+use super::durable::Storing;
 use super::message::{Answered, ClusterMessage, Forwarded, Head, PublishRefusal, Request};
+use super::message::{MAX_ANSWER_BYTES, Requested};
 use super::names::{NodeId, Token};
 use super::wire::Wire;
 use crate::backplane::{Home, Runs, SealedBlock, Wanted};
@@ -26,6 +27,8 @@ pub(super) struct Numbered {
     pub(super) is_stale: bool,
     /// Whether the blocks go to other nodes.
     pub(super) is_exported: bool,
+    /// The way to the store, if the broker stores the blocks.
+    pub(super) storing: Option<Storing>,
     /// The runs that are expected next, by the node that forwards them.
     expected: HashMap<NodeId, u64>,
     /// Forwarded messages that wait for room.
@@ -63,6 +66,7 @@ impl Numbered {
             term: term.unwrap_or(0),
             is_stale: term.is_none(),
             is_exported: false,
+            storing: None,
             expected: HashMap::new(),
             waiting: VecDeque::new(),
             waiting_bytes: 0,
@@ -83,6 +87,7 @@ impl Numbered {
     pub(super) fn become_stale(&mut self) {
         self.is_stale = true;
         self.is_exported = false;
+        self.storing = None;
         self.expected.clear();
         self.waiting.clear();
         self.waiting_bytes = 0;
@@ -138,6 +143,11 @@ impl Numbered {
         for payload in block::encode(&header, block.parts()) {
             // The first payload counts for all.
             let counted = std::mem::take(&mut messages);
+            if let Some(storing) = &mut self.storing {
+                let dropped = storing.push(payload, counted);
+                wire.counters.skipped.add(dropped);
+                continue;
+            }
             wire.send_block(Topic::Blocks(self.token.clone()), payload, counted);
         }
     }
@@ -255,6 +265,8 @@ impl Answering {
         // The home may have another numbering by now. Its messages are not the ones asked for.
         let is_asked = wanted.is_some() && history.epoch == epoch;
         let topic = Topic::Node(asker);
+        let mut part = Vec::new();
+        let mut part_bytes = 0;
         for run in history.runs.iter().filter(|_| is_asked) {
             let header = BlockHeader {
                 home: me.clone(),
@@ -265,11 +277,24 @@ impl Answering {
                 unix_ms: run.unix_ms(),
             };
             for block in block::encode(&header, run.parts()) {
-                let id = request.id;
-                outgoing.has_answer_room().await;
-                let part = ClusterMessage::Answer { id, block };
-                outgoing.send(topic.clone(), part.encode(&me));
+                part_bytes += block.len();
+                part.push(block);
+                if part_bytes >= MAX_ANSWER_BYTES {
+                    let blocks = std::mem::take(&mut part);
+                    part_bytes = 0;
+                    outgoing.has_answer_room().await;
+                    let id = request.id;
+                    let answer = ClusterMessage::Answer { id, blocks };
+                    outgoing.send(topic.clone(), answer.encode(&me));
+                }
             }
+        }
+        if !part.is_empty() {
+            let answer = ClusterMessage::Answer {
+                id: request.id,
+                blocks: part,
+            };
+            outgoing.send(topic.clone(), answer.encode(&me));
         }
         let answered = Answered {
             id: request.id,

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
+use super::block::{Block, BlockHeader};
 use super::broker::{Broker, BrokerError, Created, Key, Replaced, Topic};
+use super::durable::{Opening, Outcome};
 use super::lease::{LeaseKey, StoreCall, StoreReply};
 use super::names::{NodeId, Token};
 use super::numbered::Accept;
@@ -26,6 +28,20 @@ pub(super) enum Done {
         from: NodeId,
         run: u64,
     },
+    /// A term was opened in the store, or could not be.
+    Opened {
+        channel: ChannelName,
+        term: u64,
+        opening: Option<Opening>,
+    },
+    /// The broker stored a block, or did not.
+    Appended {
+        channel: ChannelName,
+        term: u64,
+        outcome: Outcome,
+    },
+    /// The store has these last blocks of a channel.
+    Loaded(ChannelName, Option<(BlockHeader, Vec<Block>)>),
     /// Nothing is to be done about it.
     Over,
 }

@@ -261,7 +261,8 @@ pub(super) fn any_message() -> impl Strategy<Value = ClusterMessage> {
         directory().prop_map(M::Directory),
         Just(M::DirectoryWanted),
         requests().prop_map(M::Request),
-        (any::<u64>(), bytes()).prop_map(|(id, block)| M::Answer { id, block }),
+        (any::<u64>(), prop::collection::vec(bytes(), 0..4))
+            .prop_map(|(id, blocks)| M::Answer { id, blocks }),
         (any::<[u64; 4]>(), any::<bool>()).prop_map(|(numbers, is_cut)| {
             let [id, term, first_kept, last_seq] = numbers;
             M::Answered(Answered {
@@ -278,6 +279,7 @@ pub(super) fn any_message() -> impl Strategy<Value = ClusterMessage> {
             M::Publish(Forwarded {
                 channel,
                 run,
+                oldest: run / 2,
                 asker,
                 runs,
             })

@@ -27,6 +27,9 @@ use crate::message::{ChannelName, Message};
 /// The most bytes of a message that lists channels. A longer list is sent in several messages.
 pub(crate) const MAX_LIST_BYTES: usize = 64 * 1024;
 
+/// The bytes of blocks after which an answer is sent, and another part of it begins.
+pub(crate) const MAX_ANSWER_BYTES: usize = 128 * 1024;
+
 /// The kind of a payload, as in its envelope.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -70,12 +73,13 @@ pub(crate) enum ClusterMessage {
     DirectoryWanted,
     /// The sender wants messages of a channel again.
     Request(Request),
-    /// A part of the answer to a request: a whole payload with a block.
+    /// A part of the answer to a request: whole payloads with blocks. Many small ones travel
+    /// together, because a broker's client drops what comes in too many messages at once.
     Answer {
         /// The request.
         id: u64,
-        /// The payload.
-        block: Bytes,
+        /// The payloads.
+        blocks: Vec<Bytes>,
     },
     /// The end of the answer to a request.
     Answered(Answered),
@@ -167,9 +171,12 @@ impl ClusterMessage {
             Self::Directory(news) => news.put(out),
             Self::DirectoryWanted => Kind::DirectoryWanted,
             Self::Request(request) => request.put(out),
-            Self::Answer { id, block } => {
+            Self::Answer { id, blocks } => {
                 put_number(out, *id);
-                out.extend_from_slice(block);
+                put_number(out, blocks.len() as u64);
+                for block in blocks {
+                    put_bytes(out, block);
+                }
                 Kind::Answer
             }
             Self::Answered(answered) => answered.put(out),
@@ -217,8 +224,8 @@ impl ClusterMessage {
         let opened = envelope::open(payload)?;
         let read = || {
             let kind = Kind::of(opened.kind).ok_or_else(|| opened.newer())?;
-            // An answer holds a block with its envelope.
-            let body = opened.body(runs::max_bytes(max_message) + 1024)?;
+            // An answer holds blocks with their envelopes.
+            let body = opened.body(MAX_ANSWER_BYTES + runs::max_bytes(max_message) + 1024)?;
             Ok(Self::read(kind, Fields::new(&body))?)
         };
         match read() {
@@ -242,11 +249,10 @@ impl ClusterMessage {
             Kind::Directory => Self::Directory(DirectoryNews::read(&mut fields)?),
             Kind::DirectoryWanted => Self::DirectoryWanted,
             Kind::Request => Self::Request(Request::read(&mut fields)?),
-            Kind::Answer => {
-                let id = fields.number()?;
-                let block = Bytes::copy_from_slice(fields.rest());
-                return Ok(Self::Answer { id, block });
-            }
+            Kind::Answer => Self::Answer {
+                id: fields.number()?,
+                blocks: fields.list(|fields| Ok(Bytes::copy_from_slice(fields.bytes()?)))?,
+            },
             Kind::Answered => Self::Answered(Answered::read(&mut fields)?),
             Kind::NotHome => Self::NotHome {
                 id: fields.number()?,

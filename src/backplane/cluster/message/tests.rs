@@ -110,7 +110,10 @@ fn an_unknown_kind_and_a_later_version_are_newer_and_damage_is_not() {
 #[test]
 fn an_answer_carries_a_block_of_the_greatest_length() {
     let block = Bytes::from(vec![7; runs::max_bytes(MAX_MESSAGE)]);
-    let answer = ClusterMessage::Answer { id: 1, block };
+    let answer = ClusterMessage::Answer {
+        id: 1,
+        blocks: vec![block],
+    };
     let (_, decoded) = ClusterMessage::decode(&answer.encode(&sender()), MAX_MESSAGE).unwrap();
     assert_eq!(said(&decoded), said(&answer));
 }
@@ -129,6 +132,7 @@ fn forwarded_messages_are_split_so_that_each_part_fits() {
         let forwarded = ClusterMessage::Publish(Forwarded {
             channel: names(1).remove(0),
             run,
+            oldest: 1,
             asker: Asker::new(&"é".repeat(2000)),
             runs,
         });

@@ -12,6 +12,7 @@ mod bad_days;
 mod cluster;
 mod descriptors;
 mod load;
+mod load_cluster;
 mod lossless;
 mod output;
 mod ownership;

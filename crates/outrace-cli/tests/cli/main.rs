@@ -13,6 +13,7 @@ mod cluster;
 mod descriptors;
 mod first_minute;
 mod load;
+mod load_cluster;
 mod lossless;
 mod mistakes;
 mod output;

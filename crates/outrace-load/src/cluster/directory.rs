@@ -22,7 +22,7 @@ const BATCH: usize = 500;
 const STEP: Duration = Duration::from_millis(100);
 
 /// The longest time until a node knows all channels and their statuses.
-const TIMEOUT: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(120);
 
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
 

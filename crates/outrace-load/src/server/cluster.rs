@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// The longest time until every node knows the channels of the others.
-const KNOWN_TIMEOUT: Duration = Duration::from_secs(10);
+const KNOWN_TIMEOUT: Duration = Duration::from_secs(60);
 
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
@@ -21,7 +21,7 @@ const POLL_INTERVAL: Duration = Duration::from_millis(20);
 pub(crate) enum ClusterError {
     #[error(transparent)]
     Broker(#[from] BrokerError),
-    #[error("{node} did not know all channels within 10 s")]
+    #[error("{node} did not know all channels within 60 s")]
     NotKnown { node: String },
     #[error("{node}: {error}")]
     Node { node: String, error: ServerError },
@@ -76,14 +76,14 @@ impl ClusterProcesses {
 
     /// Waits until every node lists all channels of the workload.
     pub(crate) fn wait_until_known(&self, workload: &Workload) -> Result<(), ClusterError> {
-        if workload.channels > 1 {
-            // Channels of several homes come into being with their first line.
-            return Ok(());
-        }
         let deadline = Instant::now() + KNOWN_TIMEOUT;
-        let name = workload.channel_name(0);
+        let is_complete = |process: &ServerProcess| {
+            let known = fetch_skipped_by_channel(&process.target);
+            (0..workload.channels)
+                .all(|channel| known.contains_key(&workload.channel_name(channel)))
+        };
         for (node, process) in self.nodes.iter().enumerate() {
-            while !fetch_skipped_by_channel(&process.target).contains_key(&name) {
+            while !is_complete(process) {
                 if Instant::now() > deadline {
                     return Err(ClusterError::NotKnown {
                         node: workload.cluster.name_of(node),

@@ -131,6 +131,11 @@ impl System {
                 .chain(System::settings(workload))
                 .collect(),
         };
+        if is_home && workload.channels > 1 {
+            // Clients that join before a channel has a home would see its numbering change.
+            let own = format!("{node}:{}:{}", layout.homes, workload.channels);
+            args.extend(["--own-channels".to_owned(), own]);
+        }
         if layout.broker == BrokerKind::Relay {
             return args;
         }

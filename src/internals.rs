@@ -14,6 +14,8 @@ use crate::outbox::{Offered, Outbox, OutboxReader, QueueLimits, Used};
 use crate::protocol::Command;
 use crate::reason::CloseReason;
 
+#[cfg(any(feature = "nats", feature = "redis"))]
+pub use crate::backplane::cluster::recoded::{ClusterPayload, cluster_envelope, recode_records};
 pub use crate::encode::{
     BatchBuilder, DetailBuilder, Encoding, Envelope, EventsBuilder, Frames, FramesBuilder,
     LineDetail, TextBuilder, Timestamp, escape_into, escaped_prefix, single,

@@ -178,8 +178,9 @@ fn read_runs(opened: &Opened<'_>, max_message: usize, count: u64) -> Result<Runs
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::described::each;
     use super::super::envelope::tests::{sender, with_byte};
-    use super::super::samples::{each, runs, told};
+    use super::super::samples::{runs, told};
     use super::*;
     use crate::message::{Lines, Message, Status};
 

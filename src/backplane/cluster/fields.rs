@@ -82,6 +82,16 @@ impl<'a> Fields<'a> {
         Ok((value >> 1) as i64 ^ -((value & 1) as i64))
     }
 
+    /// Reads the number of one of a sequence, behind which there is always another one.
+    pub(crate) fn seq(&mut self) -> Result<u64, Malformed> {
+        let seq = self.number()?;
+        if seq < u64::MAX {
+            Ok(seq)
+        } else {
+            Err(Malformed)
+        }
+    }
+
     /// Reads a length in memory.
     pub(crate) fn size(&mut self) -> Result<usize, Malformed> {
         usize::try_from(self.number()?).map_err(|_| Malformed)

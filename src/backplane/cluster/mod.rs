@@ -40,6 +40,8 @@ mod builder;
 mod check;
 mod clock;
 mod counters;
+#[cfg(any(test, fuzzing, feature = "internals"))]
+mod described;
 mod directory;
 mod durable;
 mod durable_duties;
@@ -63,6 +65,8 @@ mod operations;
 mod orders;
 mod outgoing;
 mod peers;
+#[cfg(any(fuzzing, feature = "internals"))]
+pub(crate) mod recoded;
 #[cfg(feature = "redis")]
 pub(crate) mod redis;
 pub(crate) mod runs;

@@ -72,7 +72,7 @@ impl Heartbeat {
                     channel: channel(fields)?,
                     epoch: epoch(fields)?,
                     term: fields.number()?,
-                    last_seq: fields.number()?,
+                    last_seq: fields.seq()?,
                 })
             })?,
         })

@@ -72,8 +72,8 @@ impl Forwarded {
     pub(super) fn read(mut fields: Fields<'_>) -> Result<Self, Malformed> {
         Ok(Self {
             channel: channel(&mut fields)?,
-            run: fields.number()?,
-            oldest: fields.number()?,
+            run: fields.seq()?,
+            oldest: fields.seq()?,
             asker: Asker::read(&mut fields)?,
             runs: messages(fields)?,
         })

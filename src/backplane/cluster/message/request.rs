@@ -93,11 +93,11 @@ impl Request {
                 0 => Requested::Tail(fields.number()?),
                 1 => Requested::After {
                     epoch: epoch(fields)?,
-                    seq: fields.number()?,
+                    seq: fields.seq()?,
                 },
                 2 => {
                     let epoch = epoch(fields)?;
-                    let (from, to) = (fields.number()?, fields.number()?);
+                    let (from, to) = (fields.seq()?, fields.seq()?);
                     if from == 0 || from > to {
                         return Err(Malformed);
                     }
@@ -125,8 +125,8 @@ impl Answered {
             id: fields.number()?,
             epoch: epoch(fields)?,
             term: fields.number()?,
-            first_kept: fields.number()?,
-            last_seq: fields.number()?,
+            first_kept: fields.seq()?,
+            last_seq: fields.seq()?,
             is_cut: fields.flag()?,
         })
     }

@@ -108,6 +108,60 @@ fn an_unknown_kind_and_a_later_version_are_newer_and_damage_is_not() {
 }
 
 #[test]
+fn numbers_that_have_no_next_one_are_damage() {
+    let channel = || names(1).remove(0);
+    let of = |number| {
+        let head = Head {
+            channel: channel(),
+            epoch: "e".into(),
+            term: u64::MAX,
+            last_seq: number,
+        };
+        let wanted = Requested::Range {
+            epoch: "e".into(),
+            from: 1,
+            to: number,
+        };
+        [
+            ClusterMessage::Heartbeat(Heartbeat {
+                is_stale: false,
+                directory_seq: 1,
+                heads: vec![head],
+            }),
+            ClusterMessage::Answered(Answered {
+                id: 1,
+                epoch: "e".into(),
+                term: u64::MAX,
+                first_kept: 1,
+                last_seq: number,
+                is_cut: false,
+            }),
+            ClusterMessage::Request(Request {
+                id: 1,
+                channel: channel(),
+                max_bytes: u64::MAX,
+                wanted,
+            }),
+            ClusterMessage::Publish(Forwarded {
+                channel: channel(),
+                run: number,
+                oldest: number,
+                asker: Asker::default(),
+                runs: Runs::new(),
+            }),
+        ]
+    };
+    for message in of(u64::MAX) {
+        let decoded = ClusterMessage::decode(&message.encode(&sender()), MAX_MESSAGE);
+        assert!(decoded.is_err(), "{decoded:?}");
+    }
+    for message in of(u64::MAX - 1) {
+        let decoded = ClusterMessage::decode(&message.encode(&sender()), MAX_MESSAGE);
+        assert_eq!(said(&decoded.unwrap().1), said(&message));
+    }
+}
+
+#[test]
 fn an_answer_carries_a_block_of_the_greatest_length() {
     let block = Bytes::from(vec![7; runs::max_bytes(MAX_MESSAGE)]);
     let answer = ClusterMessage::Answer {

@@ -1,11 +1,14 @@
 //! A model of nodes whose clocks drift, and of a store that delays calls, loses requests and
 //! replies, and forgets everything.
 
+mod world;
+
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, HashMap, HashSet};
 
 use proptest::prelude::*;
 
+use self::world::{World, worlds};
 use super::*;
 
 const NODES: usize = 3;
@@ -14,60 +17,6 @@ const FAULTS_MS: u64 = 60_000;
 const END_MS: u64 = 110_000;
 const CALL_LIMIT_MS: u64 = 2_000;
 const TRY_MS: u64 = 97;
-
-/// A clock with a rate and an offset.
-#[derive(Clone, Copy, Debug)]
-struct Clock {
-    per_mille: u64,
-    offset_ms: u64,
-}
-
-impl Clock {
-    fn at(self, true_ms: u64) -> u64 {
-        self.offset_ms + true_ms * self.per_mille / 1000
-    }
-
-    /// Returns the first true time at which the clock shows this.
-    fn when(self, ms: u64) -> u64 {
-        (ms.saturating_sub(self.offset_ms) * 1000).div_ceil(self.per_mille)
-    }
-}
-
-#[derive(Clone, Debug)]
-struct World {
-    seed: u64,
-    clocks: Vec<Clock>,
-    walls: Vec<u64>,
-    store_per_mille: u64,
-    loses_data: bool,
-    /// Of 100 calls, those that suffer.
-    faults: u64,
-}
-
-fn worlds(loses_data: bool) -> impl Strategy<Value = World> {
-    let clock = (960..1041_u64, 0..1_000_000_u64).prop_map(|(per_mille, offset_ms)| Clock {
-        per_mille,
-        offset_ms,
-    });
-    (
-        any::<u64>(),
-        prop::collection::vec(clock, NODES),
-        // Wall clocks that are up to a minute apart.
-        prop::collection::vec(1_700_000_000_000..1_700_000_060_000_u64, NODES),
-        960..1041_u64,
-        0..60_u64,
-    )
-        .prop_map(
-            move |(seed, clocks, walls, store_per_mille, faults)| World {
-                seed,
-                clocks,
-                walls,
-                store_per_mille,
-                loses_data,
-                faults,
-            },
-        )
-}
 
 #[derive(Debug)]
 enum Event {

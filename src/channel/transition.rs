@@ -18,8 +18,8 @@ impl SealPass {
         let channel = sealer.channel();
         let Some(role) = channel.role() else { return };
         match change {
-            RoleChange::Home(home, numbering, first) => {
-                self.become_home(sealer, home, numbering, first);
+            RoleChange::Home(home, numbering, first, is_exported) => {
+                self.become_home(sealer, home, numbering, first, is_exported);
             }
             RoleChange::Resign(home) => {
                 if role.home() == home {
@@ -65,6 +65,7 @@ impl SealPass {
         home: u64,
         numbering: HomeNumbering,
         first: Vec<PendingRun>,
+        is_exported: bool,
     ) {
         let channel = sealer.channel();
         let Some(role) = channel.role() else { return };
@@ -81,6 +82,7 @@ impl SealPass {
             }
         }
         role.set_home(home);
+        sealer.export(is_exported);
         channel.note_listed();
         self.synced(sealer);
         let mut runs = VecDeque::from(first);

@@ -49,9 +49,17 @@ impl NodeTask {
         term: Option<u64>,
     ) {
         let first = self.forwarding.end(channel);
-        match self.node.home(channel, numbering, first) {
+        // From the first block on: it is stored, and whoever waits for the channel gets it at once.
+        let is_wanted = self.is_durable || self.peers.is_wanted(channel);
+        let is_exported = is_wanted && term.is_some();
+        let made = if is_exported {
+            self.node.exported_home(channel, numbering, first)
+        } else {
+            self.node.home(channel, numbering, first)
+        };
+        match made {
             Ok(home) => {
-                let home = Numbered::new(home, term);
+                let home = Numbered::new(home, term, is_exported);
                 tracing::debug!(%channel, epoch = home.epoch, term, "became the home");
                 self.homes.insert(channel.clone(), home);
                 self.wire.counters.lease_changes.add(1);

@@ -22,7 +22,7 @@ pub(crate) struct Home {
 }
 
 impl Home {
-    /// Makes a channel a home. `first` and then all that waits is numbered before what is published
+    /// Makes a channel a home, whose blocks are exported if so said. `first` and then all that waits is numbered before what is published
     /// later.
     ///
     /// # Errors
@@ -32,6 +32,7 @@ impl Home {
         name: &ChannelName,
         numbering: HomeNumbering,
         first: Vec<PendingRun>,
+        is_exported: bool,
     ) -> Result<Self, Vec<PendingRun>> {
         let channel = match registry.pin_bounded(name) {
             Ok(channel) => channel,
@@ -45,8 +46,8 @@ impl Home {
             number,
         };
         // What is published from now on need not be pushed: it comes after the change.
-        home.channel.set_pushed(false);
-        home.change(RoleChange::Home(number, numbering, first));
+        home.channel.set_pushed(is_exported);
+        home.change(RoleChange::Home(number, numbering, first, is_exported));
         Ok(home)
     }
 

@@ -16,8 +16,8 @@ impl SealPass {
         let channel = sealer.channel();
         let Some(role) = channel.role() else { return };
         match change {
-            RoleChange::Home(home, numbering, first) => {
-                self.become_home(sealer, home, numbering, first);
+            RoleChange::Home(home, numbering, first, is_exported) => {
+                self.become_home(sealer, home, numbering, first, is_exported);
             }
             RoleChange::Resign(home) => {
                 if role.home() == home {
@@ -64,6 +64,7 @@ impl SealPass {
         home: u64,
         numbering: HomeNumbering,
         first: Vec<PendingRun>,
+        is_exported: bool,
     ) {
         let channel = sealer.channel();
         let Some(role) = channel.role() else { return };
@@ -84,6 +85,7 @@ impl SealPass {
                 sealer.renumber(Renumbering { epoch, seq }, &mut self.tally);
             }
         }
+        sealer.export(is_exported);
         channel.note_listed();
         self.synced(sealer);
         self.number_waited(sealer);

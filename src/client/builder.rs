@@ -81,7 +81,8 @@ impl WatcherBuilder {
     /// [tail](Self::tail). A channel that appears later is watched from its first message. The
     /// server has to list its channels, as every server of this crate does. Otherwise
     /// [`Event::ListFailed`](super::Event::ListFailed) tells the reason. At most 2,000 channels are
-    /// watched, and no more than the server lets a client subscribe to: 1,024 by default.
+    /// watched ([`Event::PatternLimit`](super::Event::PatternLimit)), and no more than the server
+    /// lets a client subscribe to: 1,024 by default.
     ///
     /// ```
     /// # use outrace::client::Watcher;

@@ -149,16 +149,13 @@ impl Discovery {
         Ok(found)
     }
 
-    /// Returns a sentence once if more channels fit than are watched.
-    pub(super) fn excess(&mut self) -> Option<String> {
+    /// Returns the number of channels that are watched, once, if more than that fit.
+    pub(super) fn excess(&mut self) -> Option<usize> {
         if self.excess != Excess::Found {
             return None;
         }
         self.excess = Excess::Reported;
-        Some(format!(
-            "more than {MAX_CHANNELS} channels fit, of which that many are watched; \
-             a narrower pattern chooses fewer"
-        ))
+        Some(self.known.len())
     }
 
     /// Is ready with each list. Asks for the next one after an interval.

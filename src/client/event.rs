@@ -115,11 +115,16 @@ pub enum Event {
         to: u64,
     },
     /// The channels that fit the [patterns](super::WatcherBuilder::pattern) cannot be found: the
-    /// server does not list its channels. It is asked again. Or more than 2,000 channels fit, of
-    /// which as many are watched.
+    /// server does not list its channels. It is asked again.
     ListFailed {
         /// The reason.
         reason: String,
+    },
+    /// More channels fit the [patterns](super::WatcherBuilder::pattern) than are watched. It comes
+    /// once.
+    PatternLimit {
+        /// The number of channels that are watched by patterns.
+        watched: usize,
     },
     /// The server refused a request of this watcher, or reported an error to all its clients.
     Error {

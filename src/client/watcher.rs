@@ -286,8 +286,8 @@ impl Watcher {
             Ok(found) => {
                 let excess = discovery.excess();
                 found.into_iter().for_each(|channel| self.add(channel));
-                if let Some(reason) = excess {
-                    self.events.push_back(Event::ListFailed { reason });
+                if let Some(watched) = excess {
+                    self.events.push_back(Event::PatternLimit { watched });
                 }
             }
             Err(error) => self.events.push_back(Event::ListFailed {

@@ -7,7 +7,9 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use super::broker::{Broker, BrokerSettings, Storing};
+use tokio::time::timeout;
+
+use super::broker::{Broker, BrokerSettings, Incoming, Storing};
 use super::clock::LeaseClock;
 use super::counters::Counters;
 use super::names::{NodeId, Prefix};
@@ -29,6 +31,8 @@ const MAX_PREFIX: usize = 64;
 const MAX_NODE: usize = 64;
 /// The shortest time that messages can be stored for.
 const MIN_DURABLE: Duration = Duration::from_secs(60);
+/// How long [`Cluster::check`] waits for the broker.
+const CHECK_TIMEOUT: Duration = Duration::from_secs(5);
 /// The longest time that messages can be stored for.
 const MAX_DURABLE: Duration = Duration::from_secs(365 * 24 * 3600);
 
@@ -149,6 +153,23 @@ impl Cluster {
         self.settings.durable.is_some()
     }
 
+    /// Runs the node over a broker that is connected or connects by itself.
+    pub(super) async fn run_over(self, broker: Arc<dyn Broker>, node: Node) {
+        let is_durable = self.settings.durable.is_some();
+        let orders = self.directory.begin(node.clone(), self.id.name());
+        let wire = Wire::new(
+            self.id,
+            Arc::new(Outgoing::default()),
+            self.counters,
+            node.max_message(),
+            node.history() as u64,
+        );
+        let peers = Peers::new(self.directory, self.settings.lease);
+        let clock = LeaseClock::new(self.settings.lease);
+        let task = NodeTask::new(node, broker, wire, clock, peers, is_durable);
+        task.run(orders).await;
+    }
+
     /// Returns the name of this node.
     pub fn node(&self) -> String {
         self.id.name()
@@ -172,26 +193,10 @@ impl Backplane for Cluster {
 
     fn run(self: Box<Self>, node: Node) -> Pin<Box<dyn Future<Output = ()> + Send>> {
         Box::pin(async move {
-            let broker = match self.open() {
-                Ok(broker) => broker,
-                Err(error) => {
-                    tracing::error!(%error, "the broker cannot be used");
-                    return;
-                }
-            };
-            let is_durable = self.settings.durable.is_some();
-            let orders = self.directory.begin(node.clone(), self.id.name());
-            let wire = Wire::new(
-                self.id,
-                Arc::new(Outgoing::default()),
-                self.counters,
-                node.max_message(),
-                node.history() as u64,
-            );
-            let peers = Peers::new(self.directory, self.settings.lease);
-            let clock = LeaseClock::new(self.settings.lease);
-            let task = NodeTask::new(node, broker, wire, clock, peers, is_durable);
-            task.run(orders).await;
+            match self.open() {
+                Ok(broker) => self.run_over(broker, node).await,
+                Err(error) => tracing::error!(%error, "the broker cannot be used"),
+            }
         })
     }
 }

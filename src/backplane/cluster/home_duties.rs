@@ -49,9 +49,17 @@ impl NodeTask {
         term: Option<u64>,
     ) {
         let first = self.forwarding.end(channel);
-        match self.node.home(channel, numbering, first) {
+        // From the first block on: it is stored, and whoever waits for the channel gets it at once.
+        let is_wanted = self.is_durable || self.peers.is_wanted(channel);
+        let is_exported = is_wanted && term.is_some();
+        let made = if is_exported {
+            self.node.exported_home(channel, numbering, first)
+        } else {
+            self.node.home(channel, numbering, first)
+        };
+        match made {
             Ok(home) => {
-                let home = Numbered::new(home, term);
+                let home = Numbered::new(home, term, is_exported);
                 tracing::debug!(%channel, epoch = home.epoch, term, "became the home");
                 self.homes.insert(channel.clone(), home);
                 self.wire.counters.lease_changes.add(1);
@@ -94,6 +102,10 @@ impl NodeTask {
             self.resigning.push(numbered.home);
             self.count();
         }
+        if self.peers.is_gone(node) {
+            // Its session goes too, and the record is read again until then.
+            return;
+        }
         let next = self.forwarding.set_home(channel, node, &self.wire);
         self.forward(channel, next);
         self.mirrors.home_known(channel, node, &mut self.wire);
@@ -130,7 +142,7 @@ impl NodeTask {
                 continue;
             }
             let known = match self.leases.state(&channel) {
-                HomeState::Elsewhere { node, .. } if self.peers.is_alive(&node) => Some(node),
+                HomeState::Elsewhere { node, .. } if !self.peers.is_gone(&node) => Some(node),
                 _ => None,
             };
             if let Some(node) = known {

@@ -46,6 +46,8 @@ mod directory;
 mod durable;
 mod durable_duties;
 pub(crate) mod envelope;
+#[cfg(all(test, feature = "server", feature = "nats", feature = "redis"))]
+mod fault_tests;
 pub(crate) mod fields;
 mod followed;
 mod forwarding;

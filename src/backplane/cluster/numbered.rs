@@ -56,8 +56,9 @@ pub(super) struct Answering {
 }
 
 impl Numbered {
-    /// `term` is `None` for a home without a lease.
-    pub(super) fn new(home: Home, term: Option<u64>) -> Self {
+    /// `term` is `None` for a home without a lease. `is_exported` says whether its blocks are
+    /// exported already.
+    pub(super) fn new(home: Home, term: Option<u64>, is_exported: bool) -> Self {
         let channel = home.channel();
         Self {
             token: Token::of_channel(channel),
@@ -65,7 +66,7 @@ impl Numbered {
             home: Arc::new(home),
             term: term.unwrap_or(0),
             is_stale: term.is_none(),
-            is_exported: false,
+            is_exported,
             storing: None,
             expected: HashMap::new(),
             waiting: VecDeque::new(),

@@ -84,6 +84,10 @@ impl<W: Write> Printer<'_, W> {
                 self.skipped(channel.as_str(), lost)?;
             }
             Event::Subscribed { channel, lost, .. } => self.skipped(channel.as_str(), lost)?,
+            Event::PatternLimit { watched } => notice!(
+                "more than {watched} channels fit, of which that many are watched; a narrower pattern \
+                 chooses fewer"
+            ),
             Event::ListFailed { reason } => notice!("cannot list the channels: {reason}"),
             // One refusal comes for each channel.
             Event::Error { message } if message == LIMIT && self.is_full => {}

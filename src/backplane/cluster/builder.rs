@@ -7,9 +7,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use tokio::time::timeout;
-
-use super::broker::{Broker, BrokerSettings, Incoming, Storing};
+use super::broker::{Broker, BrokerSettings, Storing};
 use super::clock::LeaseClock;
 use super::counters::Counters;
 use super::names::{NodeId, Prefix};
@@ -31,8 +29,6 @@ const MAX_PREFIX: usize = 64;
 const MAX_NODE: usize = 64;
 /// The shortest time that messages can be stored for.
 const MIN_DURABLE: Duration = Duration::from_secs(60);
-/// How long [`Cluster::check`] waits for the broker.
-const CHECK_TIMEOUT: Duration = Duration::from_secs(5);
 /// The longest time that messages can be stored for.
 const MAX_DURABLE: Duration = Duration::from_secs(365 * 24 * 3600);
 
@@ -161,7 +157,7 @@ impl Cluster {
             self.id,
             Arc::new(Outgoing::default()),
             self.counters,
-            node.max_message(),
+            node.max_outgoing_message(),
             node.history() as u64,
         );
         let peers = Peers::new(self.directory, self.settings.lease);

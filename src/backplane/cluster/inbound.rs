@@ -17,7 +17,7 @@ impl NodeTask {
             return self.block_message(&token, payload).await;
         }
         match ClusterMessage::decode(payload, self.wire.max_message) {
-            Ok((from, message)) if from != self.wire.me => self.from_node(&from, message),
+            Ok((from, message)) if from != self.wire.me => self.take_message(&from, message),
             Ok(_) => {}
             Err(error) => {
                 self.wire.counters.damaged.add(1);
@@ -66,7 +66,7 @@ impl NodeTask {
         self.carry_out(effects);
     }
 
-    fn from_node(&mut self, from: &NodeId, message: ClusterMessage) {
+    fn take_message(&mut self, from: &NodeId, message: ClusterMessage) {
         match message {
             ClusterMessage::Interest(news) => {
                 for channel in self.peers.interest(from, news) {

@@ -42,16 +42,6 @@ impl Mirrors {
         self.channels.get_mut(channel)
     }
 
-    /// Returns the home that a channel is taken from.
-    pub(super) fn home(&self, channel: &ChannelName) -> Option<&NodeId> {
-        self.channels.get(channel)?.home()
-    }
-
-    /// Returns the last term of a channel that is known here.
-    pub(super) fn term(&self, channel: &ChannelName) -> u64 {
-        self.channels.get(channel).map_or(0, Followed::term)
-    }
-
     /// Takes notice of a channel whose subscribers have changed, and whose home is not here.
     /// `knows_home` says whether some node is known to be its home.
     pub(super) fn note(

@@ -228,12 +228,6 @@ impl Leases {
         }
     }
 
-    /// Forgets a channel that is neither published to nor watched here.
-    pub(crate) fn forget(&mut self, channel: &ChannelName, effects: &mut Vec<Effect>) {
-        self.release(channel, effects);
-        self.channels.remove(channel);
-    }
-
     /// Says that a node is gone, as far as its silence tells. The channels that it was home of, and
     /// that this node publishes to, get another home once the node's session has expired.
     ///

@@ -136,19 +136,6 @@ pub(crate) enum MessageError {
     },
 }
 
-impl MessageError {
-    /// Returns whether a later version of the program sent the message.
-    pub(crate) fn is_newer(&self) -> bool {
-        matches!(
-            self,
-            Self::Body {
-                reason: BodyError::Newer { .. },
-                ..
-            }
-        )
-    }
-}
-
 impl ClusterMessage {
     /// Encodes the message as one payload. The lists of channels in it must fit into one, and so
     /// must forwarded messages: see [`InterestNews::chunks`], [`Heartbeat::chunks`] and

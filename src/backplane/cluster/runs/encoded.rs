@@ -37,7 +37,7 @@ impl EncodedRuns {
         self.bytes() + bytes <= MAX_RUNS_BYTES
     }
 
-    pub(super) fn begin(&mut self, kind: u8, messages: usize) {
+    fn begin(&mut self, kind: u8, messages: usize) {
         self.runs += 1;
         self.messages += messages as u64;
         self.spans.push(kind);
@@ -81,6 +81,11 @@ impl EncodedRuns {
     }
 
     pub(super) fn message(&mut self, message: &Message) {
+        self.begin(MESSAGE, 1);
+        self.fields_of(message);
+    }
+
+    fn fields_of(&mut self, message: &Message) {
         let message_type = message.message_type().as_str();
         self.part(message_type.as_bytes());
         // Names are not empty.
@@ -115,7 +120,7 @@ impl EncodedRuns {
         self.spans.push(u8::from(goes_on));
         put_number(&mut self.spans, pieces.len() as u64);
         for piece in pieces {
-            self.message(piece);
+            self.fields_of(piece);
         }
     }
 }

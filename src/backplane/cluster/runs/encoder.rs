@@ -63,7 +63,6 @@ impl Encoder {
             Part::Lines(lines) => self.push_lines(lines),
             Part::Message(message) => {
                 self.make_room(message_bytes(message));
-                self.open.begin(MESSAGE, 1);
                 self.open.message(message);
             }
             Part::Pieces(pieces) => self.push_pieces(pieces),

@@ -27,7 +27,8 @@ pub struct HomeHistory {
     /// The name of the numbering.
     pub epoch: String,
     /// The number of the last message published. What is published later has a greater number, and
-    /// is [exported](super::Node::exported) if [`Home::set_exported`] was called before the request.
+    /// is [exported](super::Node::exported) if [`Home::set_exported`] was called before the
+    /// request.
     pub last: u64,
     /// The number of the oldest message that is kept. `None` when none is.
     pub first_kept: Option<u64>,
@@ -79,8 +80,8 @@ impl Home {
         name.expect("a home is made for a channel with a name")
     }
 
-    /// Says whether the channel's blocks are wanted elsewhere. From this call on every block that is
-    /// sealed is handed to [`Node::exported`](super::Node::exported), or none is.
+    /// Says whether the channel's blocks are wanted elsewhere. From this call on every block that
+    /// is sealed is handed to [`Node::exported`](super::Node::exported), or none is.
     ///
     /// A channel that has neither subscribers nor a history and is not exported only counts what is
     /// published to it.
@@ -101,8 +102,8 @@ impl Home {
         self.0.channel().listeners()
     }
 
-    /// Publishes messages that were published on another node. When it returns they have their place
-    /// in the channel's order. Waits while the channel has no room.
+    /// Publishes messages that were published on another node. When it returns they have their
+    /// place in the channel's order. Waits while the channel has no room.
     ///
     /// # Cancel safety
     /// If the future is dropped before it completes, none of the messages is published.
@@ -110,9 +111,9 @@ impl Home {
         self.0.publish(runs.0).await;
     }
 
-    /// Returns messages that the channel keeps, as of one place in its order: all that was published
-    /// before this call is in it. At most about `most_bytes` bytes of messages are returned, and at
-    /// least one run if there is any; [`HomeHistory::next`] says where to go on.
+    /// Returns messages that the channel keeps, as of one place in its order: all that was
+    /// published before this call is in it. At most about `most_bytes` bytes of messages are
+    /// returned, and at least one run if there is any; [`HomeHistory::next`] says where to go on.
     ///
     /// # Cancel safety
     /// This method is cancel safe: it changes nothing.

@@ -89,8 +89,8 @@ pub trait Directory: Send + Sync + 'static {
         Box::pin(async { Vec::new() })
     }
 
-    /// Returns whether the servers that this one takes its channels from may be reached by a path of
-    /// relays, at whose end this node is. They are asked in turn. By default there are none.
+    /// Returns whether the servers that this one takes its channels from may be reached by a path
+    /// of relays, at whose end this node is. They are asked in turn. By default there are none.
     ///
     /// # Errors
     /// If the path leads back to one of its nodes, or is too long.

@@ -111,8 +111,8 @@ impl Node {
     /// Waits until some channels have messages that were published here and have no home here, and
     /// returns their names.
     ///
-    /// A name is a hint to call [`Node::take_pending`] or [`Node::home`]. It comes once, whatever was
-    /// published since, and again when more is published later.
+    /// A name is a hint to call [`Node::take_pending`] or [`Node::home`]. It comes once, whatever
+    /// was published since, and again when more is published later.
     ///
     /// # Cancel safety
     /// This method is cancel safe. No name is lost if the future is dropped.
@@ -121,8 +121,8 @@ impl Node {
     }
 
     /// Takes the oldest messages that were published here to a channel whose home is elsewhere:
-    /// about `most_bytes` bytes at most, and at least one message. Returns `None` when none wait, or
-    /// when the channel's home is here.
+    /// about `most_bytes` bytes at most, and at least one message. Returns `None` when none wait,
+    /// or when the channel's home is here.
     ///
     /// Messages that are taken by later calls were published later.
     ///
@@ -335,8 +335,8 @@ impl Mirror {
         self.0.has_room().await;
     }
 
-    /// Returns the epoch and the number of the last message that was published or skipped, as far as
-    /// the hub has got.
+    /// Returns the epoch and the number of the last message that was published or skipped, as far
+    /// as the hub has got.
     pub fn numbering(&self) -> (String, u64) {
         let (epoch, seq) = self.0.position();
         (epoch.to_string(), seq)

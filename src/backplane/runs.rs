@@ -209,7 +209,8 @@ impl LocalRuns {
 
 /// What a hub has for other nodes. Made by [`Node::exported`](super::Node::exported).
 ///
-/// A hub that shuts down waits until each of these is dropped, so it is to be kept until it is sent.
+/// A hub that shuts down waits until each of these is dropped, so it is to be kept until it is
+/// sent.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Exported {
@@ -222,8 +223,8 @@ pub enum Exported {
         /// The text. Empty when there is no unfinished line any more.
         text: Bytes,
     },
-    /// A message to every client of every node. [`Node::broadcast`](super::Node::broadcast) delivers
-    /// it elsewhere.
+    /// A message to every client of every node. [`Node::broadcast`](super::Node::broadcast)
+    /// delivers it elsewhere.
     Broadcast(Broadcast),
 }
 

@@ -22,8 +22,8 @@ pub(crate) struct Home {
 }
 
 impl Home {
-    /// Makes a channel a home, whose blocks are exported if so said. `first` and then all that waits is numbered before what is published
-    /// later.
+    /// Makes a channel a home, whose blocks are exported if so said. `first` and then all that
+    /// waits is numbered before what is published later.
     ///
     /// # Errors
     /// Returns `first` when the channel does not exist and there are as many others as allowed.

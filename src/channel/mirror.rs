@@ -2,8 +2,8 @@
 //!
 //! A mirror has the outboxes, options, history and gaps of any other channel. Its blocks come with
 //! the number and the time that their source gave them. What is published to it locally waits for
-//! a home where the hub [shares](super::sharing) its channels. Elsewhere such messages are discarded
-//! and counted.
+//! a home where the hub [shares](super::sharing) its channels. Elsewhere such messages are
+//! discarded and counted.
 
 use std::sync::Arc;
 

@@ -149,8 +149,8 @@ impl Sharing {
         }
     }
 
-    /// Returns whether other nodes can be reached. Relaxed: for reports, and for a wait that is told
-    /// of changes.
+    /// Returns whether other nodes can be reached. Relaxed: for reports, and for a wait that is
+    /// told of changes.
     fn is_connected(&self) -> bool {
         self.is_connected.load(Ordering::Relaxed)
     }

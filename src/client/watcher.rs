@@ -313,8 +313,8 @@ impl Watcher {
             .config
             .retry_limit
             .is_none_or(|limit| self.failures <= limit);
-        // Waiting makes no WebSocket server of another one. A server that was there, or was not there
-        // yet, may be behind a proxy that answers for it now.
+        // Waiting makes no WebSocket server of another one. A server that was there, or was not
+        // there yet, may be behind a proxy that answers for it now.
         let is_wrong = !self.may_heal && matches!(reason, DisconnectReason::NoWebSocket(_));
         self.may_heal = true;
         let retry_in =

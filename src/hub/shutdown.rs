@@ -8,7 +8,8 @@ use crate::reason::CloseReason;
 /// The pause between two rounds of a shutdown that waits for connections to end.
 const ROUND_INTERVAL: Duration = Duration::from_millis(20);
 
-/// The longest wait of a shutdown for a bridge and for other nodes to get what was published before.
+/// The longest wait of a shutdown for a bridge and for other nodes to get what was published
+/// before.
 const MAX_EXPORT_TIME: Duration = Duration::from_secs(2);
 
 impl Hub {

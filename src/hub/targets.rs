@@ -12,8 +12,8 @@ use crate::reason::RefusalReason;
 pub(super) enum Target {
     /// A channel that has a subscriber or a publisher.
     Live(Arc<Channel>),
-    /// A channel with a history, a bridge or other nodes. The publisher keeps it alive until the message is
-    /// pushed.
+    /// A channel with a history, a bridge or other nodes. The publisher keeps it alive until the
+    /// message is pushed.
     Kept(Publisher),
 }
 
@@ -46,7 +46,8 @@ impl Engine {
     /// Returns the channel of this name, or `None` if a message to it has no effect.
     ///
     /// A message has no effect if the channel does not exist and either the hub has neither history
-    /// nor bridge nor other nodes, or there are as many channels as [`HubBuilder::max_channels`] allows.
+    /// nor bridge nor other nodes, or there are as many channels as [`HubBuilder::max_channels`]
+    /// allows.
     ///
     /// [`HubBuilder::max_channels`]: super::HubBuilder::max_channels
     pub(super) fn target(&self, name: &str) -> Result<Option<Target>, NameError> {

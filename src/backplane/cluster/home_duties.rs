@@ -72,7 +72,8 @@ impl NodeTask {
                 tracing::warn!(%channel, "there are as many channels as allowed");
                 self.node.give_back(channel, first);
                 let mut effects = Vec::new();
-                self.leases.release(channel, &mut effects);
+                let now = self.clock.now();
+                self.leases.release(channel, now, &mut effects);
                 self.carry_out(effects);
             }
         }

@@ -172,9 +172,9 @@ impl NodeTask {
         self.heartbeat();
         let (node, broker) = (self.node.clone(), Arc::clone(&self.broker));
         let left = async {
-            let mut effects = Vec::new();
+            let (now, mut effects) = (self.clock.now(), Vec::new());
             for channel in self.homes.keys() {
-                self.leases.release(channel, &mut effects);
+                self.leases.release(channel, now, &mut effects);
             }
             let mut releases = JoinSet::new();
             for effect in effects {

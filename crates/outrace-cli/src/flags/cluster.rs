@@ -13,10 +13,10 @@ use crate::failure::Failure;
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Cluster options")]
 pub(crate) struct ClusterOptions {
-    /// Be a node of the cluster at this broker: nats://HOST:PORT or redis://HOST:PORT, and tls:// or
-    /// rediss:// for TLS. All nodes show the channels of all nodes. A user and a password go before
-    /// the host, as in nats://user:password@host. Other users of this machine can see a command
-    /// line: prefer the environment for a password
+    /// Be a node of the cluster at this broker: nats://HOST:PORT or redis://HOST:PORT, and tls://
+    /// or rediss:// for TLS. All nodes show the channels of all nodes. A user and a password go
+    /// before the host, as in nats://user:password@host. Other users of this machine can see a
+    /// command line: prefer the environment for a password
     #[arg(
         long,
         value_name = "URL",

@@ -45,6 +45,11 @@ pub(super) struct ChannelLease {
     pub(super) state: HomeState,
     /// Whether this node publishes to the channel.
     is_wanted: bool,
+    /// Whether the record may still name this node, which no longer publishes to the channel. While
+    /// its session lasts, every other node would take it for the home.
+    gives_up: bool,
+    /// The revision in whose place a write of this node may still take effect, 0 for none.
+    unsettled: Option<u64>,
     epoch: String,
     /// The greatest term that is known.
     known_term: u64,
@@ -59,6 +64,8 @@ impl Default for ChannelLease {
         Self {
             state: HomeState::Unknown,
             is_wanted: false,
+            gives_up: false,
+            unsettled: None,
             epoch: String::new(),
             known_term: 0,
             revision: 0,
@@ -71,6 +78,7 @@ impl Default for ChannelLease {
 impl ChannelLease {
     pub(super) fn want(&mut self, epoch: &str) {
         self.is_wanted = true;
+        self.gives_up = false;
         epoch.clone_into(&mut self.epoch);
         if self.state == HomeState::Unknown {
             self.state = HomeState::Claiming;
@@ -81,26 +89,30 @@ impl ChannelLease {
         self.is_wanted
     }
 
-    /// Gives the channel up. Returns the record that takes the place of this node's, and the
-    /// revision of that one, if this node was home.
-    pub(super) fn release(&mut self, node: &NodeId) -> Option<(HomeRecord, u64)> {
+    /// Gives the channel up, so that [`ChannelLease::call`] returns what takes the place of this
+    /// node's record, until the broker has that.
+    pub(super) fn release(&mut self) {
         self.is_wanted = false;
-        let given_up = match self.state {
-            HomeState::Home { term } => Some(HomeRecord {
-                node: node.clone(),
-                generation: HomeRecord::GIVEN_UP,
-                least_term: term,
-                epoch: self.epoch.clone(),
-            }),
-            _ => None,
-        };
+        let was_home = matches!(self.state, HomeState::Home { .. });
+        self.gives_up = was_home || self.unsettled.is_some();
         if !matches!(self.state, HomeState::Elsewhere { .. }) {
             self.state = HomeState::Unknown;
         }
-        // The outcome of a claim that is under way is read when the channel is wanted again.
-        self.call = None;
-        self.step = Step::Read;
-        given_up.map(|record| (record, self.revision))
+        // The outcome of a write that is under way is waited for.
+        if self
+            .call
+            .as_ref()
+            .is_some_and(|call| call.written.is_none())
+        {
+            self.call = None;
+        }
+        self.step = if was_home {
+            Step::Replace {
+                revision: self.revision,
+            }
+        } else {
+            Step::Read
+        };
     }
 
     /// Takes note of a node that numbers the channel. Returns whether the record has to be read
@@ -129,6 +141,8 @@ impl ChannelLease {
         if was_home {
             self.state = HomeState::Stale;
         }
+        // No node takes a record of an earlier session for valid.
+        self.gives_up = false;
         was_home
     }
 
@@ -140,15 +154,21 @@ impl ChannelLease {
         session: &Session,
         now: Now,
     ) -> Option<(LeaseKey, StoreCall)> {
-        if self.call.is_some() || !self.is_wanted {
+        if self.call.is_some() || !(self.is_wanted || self.gives_up) {
             return None;
         }
         let step = std::mem::replace(&mut self.step, Step::Read);
         let home = LeaseKey::Home(channel.clone());
+        let (generation, least_term) = if self.is_wanted {
+            let next_term = self.known_term.saturating_add(1);
+            (session.generation(), now.unix_ms.max(next_term))
+        } else {
+            (HomeRecord::GIVEN_UP, self.known_term)
+        };
         let record = || HomeRecord {
             node: session.node().clone(),
-            generation: session.generation(),
-            least_term: now.unix_ms.max(self.known_term.saturating_add(1)),
+            generation,
+            least_term,
             epoch: self.epoch.clone(),
         };
         let (key, call, written) = match &step {
@@ -156,10 +176,12 @@ impl ChannelLease {
             Step::Check { home, .. } => (LeaseKey::Session(home.clone()), StoreCall::Read, None),
             Step::Create => {
                 let record = record();
+                self.unsettled = Some(0);
                 (home, StoreCall::Create(record.encode()), Some(record))
             }
             Step::Replace { revision } => {
                 let record = record();
+                self.unsettled = Some(*revision);
                 let call = StoreCall::Replace(record.encode(), *revision);
                 (home, call, Some(record))
             }
@@ -181,6 +203,13 @@ impl ChannelLease {
         let Some(call) = self.call.take_if(|call| call.id == id) else {
             return Next::Nothing;
         };
+        if call.written.is_some() && reply != StoreReply::Unknown {
+            // It took effect, or the record has another revision. So no earlier write can either.
+            self.unsettled = None;
+        }
+        if !self.is_wanted {
+            return self.go_on_giving_up(&call, reply, session.node());
+        }
         match (call.step, reply) {
             (Step::Read, StoreReply::Found(None)) => {
                 self.not_ours(channel, effects);
@@ -226,6 +255,44 @@ impl ChannelLease {
         }
     }
 
+    /// Takes the outcome of a call after the channel was given up.
+    fn go_on_giving_up(&mut self, call: &Call, reply: StoreReply, node: &NodeId) -> Next {
+        if !self.gives_up {
+            return Next::Nothing;
+        }
+        let next = match reply {
+            StoreReply::Written(revision) => {
+                let written = call.written.as_ref();
+                let is_claim = written.is_some_and(|record| !record.is_given_up());
+                is_claim.then_some(Step::Replace { revision })
+            }
+            // A claim that was believed lost may have come first.
+            StoreReply::Conflict => Some(Step::Read),
+            StoreReply::Unknown => {
+                self.step = Step::Read;
+                return Next::Retry;
+            }
+            StoreReply::Found(None) => self.unsettled.is_some().then_some(Step::Create),
+            StoreReply::Found(Some((value, revision))) => {
+                let record = HomeRecord::decode(&value).ok();
+                let is_own = record.is_some_and(|record| {
+                    self.known_term = self.known_term.max(record.term(revision));
+                    record.node == *node && !record.is_given_up()
+                });
+                // What takes the place of the record keeps a late claim from doing so.
+                let is_claimed = self.unsettled == Some(revision);
+                (is_own || is_claimed).then_some(Step::Replace { revision })
+            }
+        };
+        match next {
+            Some(step) => self.go_on(step),
+            None => {
+                self.gives_up = false;
+                Next::Nothing
+            }
+        }
+    }
+
     /// Takes note that the broker does not have this node's record. Where this node is home, the
     /// broker has lost its data.
     fn not_ours(&mut self, channel: &ChannelName, effects: &mut Vec<Effect>) {
@@ -257,7 +324,7 @@ impl ChannelLease {
         self.not_ours(channel, effects);
         let term = record.term(revision);
         self.known_term = self.known_term.max(term);
-        if record.generation == HomeRecord::GIVEN_UP {
+        if record.is_given_up() {
             return self.go_on(Step::Replace { revision });
         }
         self.go_on(Step::Check {

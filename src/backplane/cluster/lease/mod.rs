@@ -18,6 +18,8 @@ mod channel;
 #[cfg(test)]
 mod model;
 mod record;
+#[cfg(test)]
+mod release_tests;
 mod session;
 
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -214,17 +216,17 @@ impl Leases {
     }
 
     /// Says that this node no longer publishes to a channel. If it is home, it gives the record up.
-    pub(crate) fn release(&mut self, channel: &ChannelName, effects: &mut Vec<Effect>) {
+    /// The call for that is among the effects at once, and is repeated until its outcome is known.
+    pub(crate) fn release(&mut self, channel: &ChannelName, now: Now, effects: &mut Vec<Effect>) {
         let Some(lease) = self.channels.get_mut(channel) else {
             return;
         };
-        if let Some((record, revision)) = lease.release(&self.node) {
-            self.last_call += 1;
-            effects.push(Effect::Call {
-                id: self.last_call,
-                key: LeaseKey::Home(channel.clone()),
-                call: StoreCall::Replace(record.encode(), revision),
-            });
+        lease.release();
+        let id = self.last_call + 1;
+        if let Some((key, call)) = lease.call(id, channel, &self.session, now) {
+            self.last_call = id;
+            self.calls.insert(id, channel.clone());
+            effects.push(Effect::Call { id, key, call });
         }
     }
 

@@ -55,6 +55,11 @@ impl HomeRecord {
     /// would let the next home, whose clock is late, begin in a lower term.
     pub(crate) const GIVEN_UP: u64 = 0;
 
+    /// Returns whether no node is home by this record.
+    pub(crate) fn is_given_up(&self) -> bool {
+        self.generation == Self::GIVEN_UP
+    }
+
     /// Returns the term of the home that wrote this with a revision.
     pub(crate) fn term(&self, revision: u64) -> u64 {
         self.least_term.max(revision)

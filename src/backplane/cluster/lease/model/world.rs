@@ -7,7 +7,7 @@ use super::NODES;
 /// A clock with a rate and an offset.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Clock {
-    per_mille: u64,
+    pub(super) per_mille: u64,
     offset_ms: u64,
 }
 

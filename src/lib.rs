@@ -351,3 +351,8 @@ pub mod tracing;
 
 #[cfg(feature = "client")]
 pub mod client;
+
+/// Runs the examples of the page about go-ws as tests.
+#[cfg(all(doctest, feature = "server"))]
+#[doc = include_str!("../docs/from-go-ws.md")]
+struct FromGoWs;

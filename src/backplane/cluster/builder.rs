@@ -31,8 +31,6 @@ const MAX_PREFIX: usize = 64;
 const MAX_NODE: usize = 64;
 /// The shortest time that messages can be stored for.
 const MIN_DURABLE: Duration = Duration::from_secs(60);
-/// How long [`Cluster::check`] waits for the broker.
-const CHECK_TIMEOUT: Duration = Duration::from_secs(5);
 /// The longest time that messages can be stored for.
 const MAX_DURABLE: Duration = Duration::from_secs(365 * 24 * 3600);
 

@@ -320,10 +320,10 @@ pub use connection::{Accept, UpgradeBody};
 pub use error::ConfigError;
 pub use event::{Event, From, LineDetail};
 pub use histogram::{Bucket, Distribution};
-pub use hub::{Hub, HubBuilder, LineWriter, Receiver, Reply, SubscribeError};
+pub use hub::{Hub, HubBuilder, LineWriter, Receiver, Reply, SubscribeError, WeakHub};
 pub use message::{
-    Action, ActionError, Actions, ChannelName, Data, Lines, Message, MessageType, NameError,
-    OutputStream, ProcessEvent, ProcessId, ProcessOrder, Status, StatusReport,
+    Action, ActionError, Actions, ChannelName, Data, Lines, LinesIter, Message, MessageType,
+    NameError, OutputStream, ProcessEvent, ProcessId, ProcessOrder, Status, StatusReport,
 };
 pub use protocol::ClientMessage;
 pub use reason::{CloseReason, PauseReason, RefusalReason};

@@ -22,6 +22,7 @@ const AUTHENTICATOR_TIMEOUT: Duration = Duration::from_secs(10);
 /// The result of the application's callback for a request
 /// ([`HubBuilder::on_upgrade`](crate::HubBuilder::on_upgrade)).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Admission {
     /// Admits the request to the next check.
     Admit,

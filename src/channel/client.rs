@@ -153,8 +153,8 @@ impl Client {
         self.send(|| binary_frame(bytes))
     }
 
-    /// Sends a message to this client alone, as one that is published but without a number. It names
-    /// the channel of [`Message::in_channel`], if that was set. All else is as for
+    /// Sends a message to this client alone, as one that is published but without a number. It
+    /// names the channel of [`Message::in_channel`], if that was set. All else is as for
     /// [`Client::send_text`].
     ///
     /// ```

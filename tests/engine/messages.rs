@@ -14,6 +14,7 @@ fn echo() -> HubBuilder {
         let _sent = match message {
             ClientMessage::Text(text) => client.send_text(text),
             ClientMessage::Binary(bytes) => client.send_binary(bytes),
+            _ => false,
         };
     })
 }

@@ -10,7 +10,7 @@
 //! | axum | [`mount`](outrace::server::mount): one line |
 //! | hyper | [`Hub::upgrade`](outrace::Hub::upgrade): one line in the service |
 //! | warp | the same, beside `warp::service` |
-//! | poem | [`Hub::handshake_async`](outrace::Hub::handshake_async) and `serve_stream`: poem takes hyper's upgrade out of the request |
+//! | poem | `Hub::handshake_async` and `Hub::serve_stream`: poem takes hyper's upgrade away |
 //! | actix-web | the same, over a pipe: actix hands over no connection, only two streams of bytes |
 
 pub mod actix;

@@ -60,7 +60,7 @@ impl Credentials {
     ///
     /// let sessions = from_fn(|credentials| {
     ///     let user = credentials.cookie("session").and_then(user_of);
-    ///     async { user.map(Identity::new).ok_or(AuthError::Missing) }
+    ///     user.map(Identity::new).ok_or(AuthError::Missing)
     /// });
     /// # fn user_of(session: &str) -> Option<String> { None }
     /// # let _ = outrace::Hub::builder().authenticator(sessions);

@@ -36,8 +36,10 @@ pub(crate) struct Config {
     pub(crate) close_timeout: Duration,
     pub(crate) flush_timeout: Duration,
     pub(crate) shutdown_spread: Duration,
-    /// Whether all channels are mirrors of another node's.
+    /// Whether the numbers of the channels come from elsewhere.
     pub(crate) mirrors: bool,
+    /// Whether the numbers of each channel can come from here all the same.
+    pub(crate) shares: bool,
     /// Whether what is published goes to a bridge.
     pub(crate) bridged: bool,
 }
@@ -92,6 +94,7 @@ impl Default for Config {
             flush_timeout: Duration::from_secs(5),
             shutdown_spread: Duration::ZERO,
             mirrors: false,
+            shares: false,
             bridged: false,
         }
     }

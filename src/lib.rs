@@ -288,6 +288,7 @@
 
 pub mod access;
 pub mod backplane;
+mod bounded_queue;
 pub mod bridge;
 mod callback;
 mod channel;
@@ -309,10 +310,13 @@ mod own;
 #[allow(unreachable_pub)]
 mod protocol;
 mod reason;
+#[cfg(feature = "redis")]
+mod redis_client;
 #[cfg(feature = "server")]
 pub mod server;
 mod stats;
 mod sync;
+mod unsent;
 mod wake;
 
 pub use access::{Admission, LocalAddress, PeerAddress};

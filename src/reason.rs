@@ -194,11 +194,19 @@ pub enum RefusalReason {
     /// A connection of a trusted proxy that did not begin with a header of the PROXY protocol, or
     /// not in time.
     ProxyHeader,
+    /// A message was published to a channel whose home is another node or not known yet, and too
+    /// many bytes wait for such channels. An action over HTTP gets 503.
+    PendingLimit,
+    /// An order for a process of another node that cannot be reached (503), does not answer (504)
+    /// or answers wrongly (502).
+    NodeGone,
+    /// A handshake of a relay that would close a loop of relays, or make too long a row: 508.
+    RelayLoop,
 }
 
 impl RefusalReason {
     /// Every reason, in the order of the statistics.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 27] = [
         Self::Handshake,
         Self::Unauthorized,
         Self::Forbidden,
@@ -223,6 +231,9 @@ impl RefusalReason {
         Self::Tls,
         Self::Mirror,
         Self::ProxyHeader,
+        Self::PendingLimit,
+        Self::NodeGone,
+        Self::RelayLoop,
     ];
 
     /// Returns the name in statistics and logs.
@@ -252,6 +263,9 @@ impl RefusalReason {
             Self::Tls => "TLS handshake",
             Self::Mirror => "published to a mirror",
             Self::ProxyHeader => "PROXY header",
+            Self::PendingLimit => "pending limit",
+            Self::NodeGone => "node gone",
+            Self::RelayLoop => "loop of relays",
         }
     }
 

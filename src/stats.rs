@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use crate::backplane::BackplaneStats;
 use crate::bridge::BridgeStats;
 use crate::histogram::{Distribution, Histogram};
 use crate::message::{ChannelName, StatusReport};
@@ -82,6 +83,28 @@ pub struct Stats {
     /// The counters of the bridge, if the hub has one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bridge: Option<BridgeStats>,
+    /// The counters of the backplane, if the hub has one that tells them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub backplane: Option<BackplaneStats>,
+    /// The counters of the hub's part in a cluster, if its channels can have their home here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sharing: Option<SharingStats>,
+}
+
+/// The counters of a hub whose channels have their home here or on other nodes, in
+/// [`Stats::sharing`].
+#[derive(Debug, Clone, Serialize)]
+#[non_exhaustive]
+pub struct SharingStats {
+    /// Whether other nodes can be reached.
+    pub connected: bool,
+    /// Messages numbered here that other nodes wanted, and that were dropped because they were not
+    /// sent as fast as they were published. Other nodes can ask for them again.
+    pub skipped: u64,
+    /// Messages published here that wait for the home of their channel, or are on their way there.
+    pub pending: usize,
+    /// The memory that these messages take, in bytes.
+    pub pending_bytes: usize,
 }
 
 /// The bounds of `block_messages`.
@@ -335,6 +358,8 @@ impl Totals {
             write_seconds: self.write_times.distribution(NANOSECONDS_PER_SECOND),
             flush_seconds: self.flush_times.distribution(NANOSECONDS_PER_SECOND),
             bridge: None,
+            backplane: None,
+            sharing: None,
         }
     }
 }

@@ -2,17 +2,28 @@
 
 use std::sync::Arc;
 
-use super::{Exported, Home, LocalRuns, NumberedRun, Numbering};
-use crate::channel::{HubShared, Interest, Registry, Run, mirror};
+use super::{
+    Exported, ForwardedOrder, Home, ListedProcess, LocalRuns, NumberedRun, Numbering, OrderError,
+    ProcessSlot,
+};
+use crate::channel::{HubShared, Interest, Origin, Registry, Run, Sharing, home, mirror};
 use crate::message::{ChannelName, Message};
 use crate::stats::ChannelStats;
 
-/// A hub whose channels are mirrors: which of them have subscribers, and the way to feed them.
+/// A hub whose channels are mirrors or homes: which of them have subscribers, and the way to feed
+/// them.
+///
+/// # Panics
+/// The methods about homes and about messages for other nodes are for a backplane that
+/// [shares](super::Backplane::shares). With any other one they panic, except that
+/// [`Node::take_pending`] returns nothing and [`Node::homes`] lists nothing.
 #[derive(Clone, Debug)]
 pub struct Node {
     shared: Arc<HubShared>,
     registry: Arc<Registry>,
     everyone: Arc<crate::channel::Channel>,
+    processes: ProcessSlot,
+    id: Arc<str>,
 }
 
 /// There are as many channels as allowed.
@@ -25,7 +36,7 @@ pub struct MirrorLimit;
 #[error("there are as many channels as allowed")]
 pub struct HomeLimit {
     /// The messages that were to be published first.
-    pub first: Vec<LocalRuns>,
+    pub first: LocalRuns,
 }
 
 impl Node {
@@ -33,17 +44,31 @@ impl Node {
         shared: Arc<HubShared>,
         registry: Arc<Registry>,
         everyone: Arc<crate::channel::Channel>,
+        processes: ProcessSlot,
+        id: Arc<str>,
     ) -> Self {
         Self {
             shared,
             registry,
             everyone,
+            processes,
+            id,
         }
+    }
+
+    /// Returns the id of this node: random letters and digits, new with each hub.
+    pub fn id(&self) -> &str {
+        &self.id
     }
 
     fn interest(&self) -> &Interest {
         let interest = self.shared.interest.as_ref();
         interest.expect("a hub with a backplane has mirrors")
+    }
+
+    fn sharing(&self) -> &Sharing {
+        let sharing = self.shared.sharing.as_ref();
+        sharing.expect("the hub's backplane shares its channels")
     }
 
     /// Waits until some channels got their first subscriber or lost their last one, and returns
@@ -67,6 +92,12 @@ impl Node {
         self.shared.config.history
     }
 
+    /// Returns how many bytes a message may have with its envelope and escapes.
+    #[cfg(any(feature = "nats", feature = "redis"))]
+    pub(crate) fn max_message(&self) -> usize {
+        self.shared.config.max_outgoing_message
+    }
+
     /// Creates the handle that feeds a channel. There must be one at a time for each channel.
     ///
     /// # Errors
@@ -78,7 +109,7 @@ impl Node {
     }
 
     /// Waits until some channels have messages that were published here and have no home here, and
-    /// returns their names. For a backplane that [shares](super::Backplane::shares).
+    /// returns their names.
     ///
     /// A name is a hint to call [`Node::take_pending`] or [`Node::home`]. It comes once, whatever was
     /// published since, and again when more is published later.
@@ -86,7 +117,7 @@ impl Node {
     /// # Cancel safety
     /// This method is cancel safe. No name is lost if the future is dropped.
     pub async fn pending(&self) -> Vec<ChannelName> {
-        std::future::pending().await
+        self.sharing().pending.changes().await.into_iter().collect()
     }
 
     /// Takes the oldest messages that were published here to a channel whose home is elsewhere:
@@ -99,17 +130,24 @@ impl Node {
     /// Messages are not lost if the future is dropped: they are the first to be taken again.
     pub async fn take_pending(
         &self,
-        _channel: &ChannelName,
-        _most_bytes: usize,
+        channel: &ChannelName,
+        most_bytes: usize,
     ) -> Option<LocalRuns> {
-        None
+        let channel = self.registry.find(channel.as_str())?;
+        let taken = channel.take_pending(most_bytes).await;
+        (!taken.is_empty()).then_some(LocalRuns(taken))
     }
 
     /// Gives back messages that the home did not accept. They are the first to be taken again. What
     /// was taken in several calls is given back in the reverse order.
     ///
     /// If the channel's home is here by now, they are numbered at once.
-    pub fn give_back(&self, _channel: &ChannelName, _runs: LocalRuns) {}
+    pub fn give_back(&self, channel: &ChannelName, runs: LocalRuns) {
+        // The messages were accepted once, so no limit refuses them now.
+        let channel = self.registry.pin(channel);
+        channel.give_back(runs.0);
+        self.registry.unpin(&channel);
+    }
 
     /// Makes a channel a home: from this call on this hub numbers its messages. `first`, in its
     /// order, and then all messages that wait are numbered before anything that is published later.
@@ -122,42 +160,67 @@ impl Node {
     /// back in the error.
     pub fn home(
         &self,
-        _channel: &ChannelName,
-        _numbering: Numbering,
+        channel: &ChannelName,
+        numbering: Numbering,
         first: Vec<LocalRuns>,
     ) -> Result<Home, HomeLimit> {
-        Err(HomeLimit { first })
+        let runs = first.into_iter().flat_map(|runs| runs.0).collect();
+        home::Home::new(Arc::clone(&self.registry), channel, numbering.into(), runs)
+            .map(Home::new)
+            .map_err(|runs| HomeLimit {
+                first: LocalRuns(runs),
+            })
     }
 
-    /// Waits for what this hub has for other nodes, and returns it, the oldest first. For a
-    /// backplane that [shares](super::Backplane::shares).
+    /// Waits for what this hub has for other nodes, and returns it, the oldest first.
     ///
     /// At most 8 MiB wait to be taken. Beyond that the oldest are dropped whole and counted.
     ///
     /// # Cancel safety
     /// This method is cancel safe. Dropping the future takes nothing.
     pub async fn exported(&self) -> Exported {
-        std::future::pending().await
+        Exported::new(self.sharing().exported().await)
     }
 
     /// Returns what this hub has for other nodes already, if there is anything.
     pub fn try_exported(&self) -> Option<Exported> {
-        None
+        self.sharing().try_exported().map(Exported::new)
+    }
+
+    /// Waits until the hub shuts down. Its channels are to be left to other nodes then, before
+    /// [`Node::has_left`] is called. What was published before is exported by then, unless that
+    /// took too long.
+    ///
+    /// # Cancel safety
+    /// This method is cancel safe.
+    pub async fn is_leaving(&self) {
+        self.sharing().is_leaving().await;
+    }
+
+    /// Says that the other nodes were told that this one ends. The hub that shuts down waits for
+    /// it, at most 2 s.
+    pub fn has_left(&self) {
+        self.sharing().has_left();
     }
 
     /// Says whether other nodes can be reached. A hub that shuts down does not wait for messages
     /// that cannot leave.
-    pub fn set_connected(&self, _connected: bool) {}
+    pub fn set_connected(&self, connected: bool) {
+        self.sharing().set_connected(connected);
+    }
 
     /// Returns the channels whose home is here and that have subscribers, a history or a status.
     pub fn homes(&self) -> Vec<ChannelStats> {
-        Vec::new()
+        let channels = self.registry.all();
+        let homes = channels.iter().filter(|channel| channel.is_home());
+        homes.filter_map(|channel| channel.report()).collect()
     }
 
     /// Returns the counters of a channel if its home is here and it has subscribers, a history or a
     /// status.
-    pub fn home_stats(&self, _channel: &ChannelName) -> Option<ChannelStats> {
-        None
+    pub fn home_stats(&self, channel: &ChannelName) -> Option<ChannelStats> {
+        let channel = self.registry.find(channel.as_str())?;
+        channel.is_home().then(|| channel.report()).flatten()
     }
 
     /// Waits until [`Node::home_stats`] of some channels has another status, or begins or ends to
@@ -166,7 +229,7 @@ impl Node {
     /// # Cancel safety
     /// This method is cancel safe. A change is not lost if the future is dropped.
     pub async fn home_changes(&self) -> Vec<ChannelName> {
-        std::future::pending().await
+        self.sharing().listed.changes().await.into_iter().collect()
     }
 
     /// Tells those who wait for a new list of channels that the [`Directory`] has one.
@@ -176,10 +239,29 @@ impl Node {
         self.shared.listing.change();
     }
 
+    /// Returns the processes that a supervisor runs beside this hub, for the lists of other nodes.
+    pub fn processes(&self) -> Vec<ListedProcess> {
+        self.processes.list()
+    }
+
+    /// Gives an order of another node to a process beside this hub. Returns whether it was
+    /// accepted.
+    ///
+    /// # Errors
+    /// If there is no such process here, or if it may not be controlled.
+    pub fn carry_out(&self, order: &ForwardedOrder) -> Result<bool, OrderError> {
+        self.processes.order(order)
+    }
+
     /// Sends a message to every client of the hub, as [`Hub::broadcast`](crate::Hub::broadcast)
     /// does. It is not exported.
     pub fn broadcast(&self, message: Message) {
-        self.everyone.publish(Run::Message(Box::new(message)));
+        if self.shared.sharing.is_some() {
+            let timestamp = HubShared::timestamp();
+            self.everyone.import(message, timestamp, Origin::Node);
+        } else {
+            self.everyone.publish(Run::Message(Box::new(message)));
+        }
     }
 }
 
@@ -231,7 +313,8 @@ impl Mirror {
     /// Returns the epoch and the number of the last message that was published or skipped, as far as
     /// the hub has got.
     pub fn numbering(&self) -> (String, u64) {
-        (String::new(), 0)
+        let (epoch, seq) = self.0.position();
+        (epoch.to_string(), seq)
     }
 
     /// Returns the number of subscribers that the channel has now.

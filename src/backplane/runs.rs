@@ -2,9 +2,10 @@
 
 use bytes::Bytes;
 
-use crate::channel::{Run, mirror};
+use crate::channel::{Export, PendingRun, Run, SealedExport, mirror};
 use crate::encode::Timestamp;
 use crate::message::{ChannelName, Lines, Message};
+use crate::unsent::Pending;
 
 /// Messages of one channel in their order, without numbers.
 ///
@@ -187,24 +188,22 @@ impl NumberedRun {
 /// They count towards the bound on such messages until this value is dropped, so it is to be kept
 /// until the home has acknowledged them. A hub that shuts down waits for them until then.
 #[derive(Debug)]
-pub struct LocalRuns {
-    pub(super) runs: Vec<Run>,
-}
+pub struct LocalRuns(pub(super) Vec<PendingRun>);
 
 impl LocalRuns {
     /// Returns the messages, as they were published.
     pub fn parts(&self) -> impl Iterator<Item = Part<'_>> {
-        self.runs.iter().map(Part::of)
+        self.0.iter().map(|run| Part::of(run.run()))
     }
 
     /// Returns the number of messages.
     pub fn messages(&self) -> usize {
-        self.runs.iter().map(Run::messages).sum()
+        self.0.iter().map(|run| run.run().messages()).sum()
     }
 
     /// Returns the size of the messages in bytes, without their encoding.
     pub fn bytes(&self) -> usize {
-        self.runs.iter().map(Run::bytes).sum()
+        self.0.iter().map(|run| run.run().bytes()).sum()
     }
 }
 
@@ -228,10 +227,24 @@ pub enum Exported {
     Broadcast(Broadcast),
 }
 
+impl Exported {
+    pub(super) fn new(export: Export) -> Self {
+        match export {
+            Export::Block(sealed) => Self::Block(SealedBlock(sealed)),
+            Export::Partial { channel, text } => Self::Partial { channel, text },
+            Export::Broadcast { message, unsent } => Self::Broadcast(Broadcast {
+                message,
+                _unsent: unsent,
+            }),
+        }
+    }
+}
+
 /// A message to every client of every node.
 #[derive(Debug)]
 pub struct Broadcast {
     message: Message,
+    _unsent: Pending,
 }
 
 impl Broadcast {
@@ -242,51 +255,49 @@ impl Broadcast {
 }
 
 /// Messages that a home numbered at one time.
+///
+/// They share the memory of the channel's history.
 #[derive(Debug)]
-pub struct SealedBlock {
-    channel: ChannelName,
-    epoch: std::sync::Arc<String>,
-    run: NumberedRun,
-}
+pub struct SealedBlock(SealedExport);
 
 impl SealedBlock {
     /// Returns the channel.
     pub fn channel(&self) -> &ChannelName {
-        &self.channel
+        &self.0.channel
     }
 
     /// Returns the name of the numbering.
     pub fn epoch(&self) -> &str {
-        &self.epoch
+        &self.0.epoch
     }
 
     /// Returns the number of the first message.
     pub fn first_seq(&self) -> u64 {
-        self.run.first_seq()
+        self.0.block.first_seq()
     }
 
     /// Returns the number of the last message.
     pub fn last_seq(&self) -> u64 {
-        self.run.last_seq()
+        self.0.block.last_seq()
     }
 
     /// Returns the time of the messages, in milliseconds since 1970-01-01T00:00:00Z.
     pub fn unix_ms(&self) -> i64 {
-        self.run.unix_ms()
+        self.0.block.timestamp().unix_millis()
     }
 
     /// Returns the number of messages.
     pub fn messages(&self) -> usize {
-        self.parts().map(|part| part.messages()).sum()
+        self.0.block.len()
     }
 
     /// Returns the size of the messages in bytes, without their encoding.
     pub fn bytes(&self) -> usize {
-        self.run.bytes()
+        self.0.block.bytes()
     }
 
     /// Returns the messages, as they were published.
     pub fn parts(&self) -> impl Iterator<Item = Part<'_>> {
-        self.run.parts()
+        self.0.block.runs().iter().map(Part::of)
     }
 }

@@ -2,14 +2,12 @@
 
 use std::sync::Arc;
 
-use tokio::sync::Notify;
-
-use super::bounded_queue::BoundedQueue;
 use super::counters::{BridgeDrop, BridgeStats, Counters};
+use crate::bounded_queue::BoundedQueue;
 use crate::channel::Run;
 use crate::encode::Timestamp;
 use crate::message::{ChannelName, Message, MessageType, ProcessId};
-use crate::sync::{AtomicUsize, Ordering};
+use crate::unsent::{Pending, Unsent};
 
 /// The most bytes that wait for the bridge's task.
 const MAX_WAITING_BYTES: usize = 8 * 1024 * 1024;
@@ -22,32 +20,6 @@ pub(crate) struct Exports {
     queue: BoundedQueue<Published>,
     pub(super) counters: Counters,
     unsent: Arc<Unsent>,
-}
-
-/// Counts what the bridge has not sent or dropped yet.
-#[derive(Debug, Default)]
-struct Unsent {
-    blocks: AtomicUsize,
-    sent: Notify,
-}
-
-/// Marks messages as not sent yet, until its last clone is dropped. A hub that shuts down waits
-/// for them.
-#[derive(Clone, Debug)]
-pub struct Pending {
-    _mark: Arc<PendingMark>,
-}
-
-#[derive(Debug)]
-struct PendingMark(Arc<Unsent>);
-
-impl Drop for PendingMark {
-    fn drop(&mut self) {
-        // Relaxed: a tally. The wait for it looks again after each notification.
-        if self.0.blocks.fetch_sub(1, Ordering::Relaxed) == 1 {
-            self.0.sent.notify_waiters();
-        }
-    }
 }
 
 /// Messages that were published to one channel, or to all clients, in their order.
@@ -85,16 +57,13 @@ impl Exports {
             .iter()
             .map(|run| run.bytes() + run.messages() * MESSAGE_OVERHEAD)
             .sum();
-        self.unsent.blocks.fetch_add(1, Ordering::Relaxed);
         let published = Published {
             channel: channel.cloned(),
             timestamp,
             runs,
             taken_runs: 0,
             taken_messages: 0,
-            pending: Pending {
-                _mark: Arc::new(PendingMark(Arc::clone(&self.unsent))),
-            },
+            pending: self.unsent.mark(),
         };
         self.queue.push(published, bytes, |oldest| {
             let messages = oldest.runs.iter().map(Run::messages).sum::<usize>() as u64;
@@ -113,19 +82,13 @@ impl Exports {
 
     /// Waits until everything is sent or dropped. Returns at once while the other side is gone.
     pub(crate) async fn sent(&self) {
-        loop {
-            let sent = self.unsent.sent.notified();
-            if self.unsent.blocks.load(Ordering::Relaxed) == 0 || !self.counters.is_connected() {
-                return;
-            }
-            sent.await;
-        }
+        self.unsent.sent(|| self.counters.is_connected()).await;
     }
 
     pub(super) fn set_connected(&self, connected: bool) {
         self.counters.set_connected(connected);
         if !connected {
-            self.unsent.sent.notify_waiters();
+            self.unsent.wake();
         }
     }
 

@@ -7,7 +7,6 @@
 //! `redis::RedisBridge` (feature `redis`) speaks to nodes of go-ws. A program can bring its own
 //! [`Bridge`].
 
-mod bounded_queue;
 mod counters;
 mod exports;
 mod port;
@@ -17,8 +16,9 @@ pub mod redis;
 use std::future::Future;
 use std::pin::Pin;
 
+pub use crate::unsent::Pending;
 pub use counters::{BridgeDrop, BridgeStats};
-pub use exports::{Pending, Published};
+pub use exports::Published;
 pub use port::Port;
 
 pub(crate) use exports::Exports;

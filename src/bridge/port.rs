@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::counters::BridgeDrop;
 use super::exports::{Exports, Published};
-use crate::channel::{Channel, HubShared, Publisher, Registry};
+use crate::channel::{Channel, HubShared, Origin, Publisher, Registry};
 use crate::encode::Timestamp;
 use crate::message::{ChannelName, Message};
 use crate::reason::RefusalReason;
@@ -60,16 +60,18 @@ impl Port {
         let timestamp = unix_ms.map_or_else(HubShared::timestamp, Timestamp::from_unix_millis);
         self.exports().counters.count_imported();
         let Some(name) = channel else {
-            return self.everyone.import(message, timestamp);
+            return self.everyone.import(message, timestamp, Origin::Bridge);
         };
-        if !self.shared.keeps_history() {
+        if !self.shared.keeps_history() && self.shared.sharing.is_none() {
             if let Some(channel) = self.registry.find(name.as_str()) {
-                channel.import(message, timestamp);
+                channel.import(message, timestamp, Origin::Bridge);
             }
             return;
         }
         match Publisher::bounded(Arc::clone(&self.registry), name) {
-            Ok(publisher) => publisher.target().import(message, timestamp),
+            Ok(publisher) => publisher
+                .target()
+                .import(message, timestamp, Origin::Bridge),
             Err(_) => self
                 .shared
                 .totals

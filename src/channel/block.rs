@@ -7,6 +7,7 @@ use std::sync::OnceLock;
 use bytes::Bytes;
 
 use super::epoch::Epoch;
+use super::ingest::Waiting;
 use super::joining::JoiningBuilder;
 use super::open_piece::OpenPiece;
 use crate::encode::{
@@ -224,6 +225,10 @@ impl Block {
         &self.runs
     }
 
+    pub(super) fn into_runs(self) -> Vec<Run> {
+        self.runs
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.messages
     }
@@ -231,6 +236,13 @@ impl Block {
     /// Returns the size of the raw messages in bytes.
     pub(crate) fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    pub(super) fn waiting(&self) -> Waiting {
+        Waiting {
+            messages: self.messages,
+            bytes: self.bytes,
+        }
     }
 
     pub(crate) fn is_empty(&self) -> bool {

@@ -13,6 +13,7 @@ use super::client::Client;
 use super::mirror::Renumbering;
 use super::overflow_row::OverflowRow;
 use super::reading::Reading;
+use super::role::RoleChange;
 use super::seal::SealToken;
 use super::subscription::Subscription;
 use crate::protocol::Range;
@@ -31,8 +32,12 @@ pub(crate) enum Entry {
     Resume(Arc<Subscription>),
     /// A subscriber that wants a range of messages again.
     Refetch(Arc<Subscription>, Range),
-    /// Messages of a bridge, which have their time but no number yet.
-    Imported(Box<Block>),
+    /// Messages of a bridge or of another node, which have their time but no number yet.
+    Imported(Box<Block>, Origin),
+    /// Messages that were published on another node, to be numbered here.
+    Forwarded(Box<Block>),
+    /// The channel's home is here or elsewhere from now on.
+    Role(Box<RoleChange>),
     /// Messages of a mirror, which have their numbers and their time.
     Numbered(Box<Block>),
     /// A mirror's numbering starts again.
@@ -65,7 +70,7 @@ impl Entry {
     fn is_reserved(&self) -> bool {
         match self {
             Self::Run(Run::Message(message)) => message.is_reserved(),
-            Self::Imported(block) => block.has_reserved(),
+            Self::Imported(block, _) | Self::Forwarded(block) => block.has_reserved(),
             _ => false,
         }
     }
@@ -76,13 +81,22 @@ impl Entry {
                 messages: run.messages(),
                 bytes: run.bytes(),
             },
-            Self::Imported(block) => Waiting {
+            Self::Imported(block, _) | Self::Forwarded(block) => Waiting {
                 messages: block.len(),
                 bytes: block.bytes(),
             },
             _ => Waiting::default(),
         }
     }
+}
+
+/// Where messages were published that are imported.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// In another system. Other nodes have not seen them.
+    Bridge,
+    /// On another node.
+    Node,
 }
 
 /// An amount of waiting data, in messages and raw bytes.
@@ -181,13 +195,28 @@ impl Ingest {
                 }
             }
         };
+        self.enter(entry);
+        Pushed::Accepted(waiting)
+    }
+
+    /// Pushes messages if there is room for them, and returns them if there is none.
+    pub(crate) fn try_push(&self, entry: Entry, bound: Waiting) -> Result<Pushed, Entry> {
+        match self.admit(&entry, entry.weight(), bound) {
+            Some(waiting) => {
+                self.enter(entry);
+                Ok(Pushed::Accepted(waiting))
+            }
+            None => Err(entry),
+        }
+    }
+
+    fn enter(&self, entry: Entry) {
         // One note for all messages that found no room since the last entry, at their place.
         let overflowed = self.overflow.end(None);
         if overflowed > 0 {
             self.queue.push(Entry::Overflowed(overflowed));
         }
         self.queue.push(entry);
-        Pushed::Accepted(waiting)
     }
 
     /// Claims room for messages. Returns all that waits then, or `None` when there is no room.

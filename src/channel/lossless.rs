@@ -31,6 +31,10 @@ const MAX_ESCAPED_BYTES: usize = 6;
 /// policy, until its queue has drained to half. So a client that does not read delays the publisher
 /// for at most the limit, once for each time it stalls.
 ///
+/// Where the channel's home is another server or not known yet, lines wait for it within a bound.
+/// The publisher waits for room there in the same way: for at most the limit, once for each time
+/// that the home is not reached. After that the lines that find no room are counted as refused.
+///
 /// Publishers that do not wait, on this channel or on others with the same subscribers, may take
 /// the room that was found. A subscriber that still replays the history is waited for like one
 /// without room.
@@ -64,6 +68,9 @@ struct Stalls {
     /// Subscribers that had no room at the last look. Locked only by publishers that wait.
     blocked: Mutex<HashMap<ClientId, Stall>>,
     given_up: AtomicBool,
+    /// Room among what waits for the channel's home was waited for in vain. Relaxed: it saves a
+    /// wait, and orders nothing.
+    is_homeless: AtomicBool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -156,6 +163,7 @@ impl Lossless {
     /// Waits until every subscriber has room for a piece, or has been waited for long enough. The
     /// room is not reserved for the caller.
     async fn room(&self, piece: Waiting) {
+        self.room_for_home(piece).await;
         let channel = self.publisher.target();
         loop {
             let mut freed = pin!(channel.shared.room.notified());
@@ -171,6 +179,40 @@ impl Lossless {
             let wait = until
                 .saturating_duration_since(now)
                 .min(MAX_ROOM_POLL_INTERVAL);
+            let _ = tokio::time::timeout(wait, freed).await;
+        }
+    }
+
+    /// Waits until there is room for a piece among what waits for the channel's home.
+    async fn room_for_home(&self, piece: Waiting) {
+        let channel = self.publisher.target();
+        let Some(sharing) = &channel.shared.sharing else {
+            return;
+        };
+        let end = Instant::now() + self.limit;
+        loop {
+            let freed = sharing.budget.freed();
+            if channel.is_mirror() && channel.ingest.waiting().messages > 0 {
+                // What is not sealed does not count there yet.
+                channel.seal();
+            }
+            if !channel.is_mirror() || sharing.budget.has_room(piece.bytes, 0) {
+                self.stalls.is_homeless.store(false, Ordering::Relaxed);
+                return;
+            }
+            // Acquire, paired with `give_up`.
+            if self.stalls.given_up.load(Ordering::Acquire)
+                || self.stalls.is_homeless.load(Ordering::Relaxed)
+            {
+                return;
+            }
+            let now = Instant::now();
+            if now >= end {
+                tracing::debug!("no longer waiting for the home of a channel");
+                self.stalls.is_homeless.store(true, Ordering::Relaxed);
+                return;
+            }
+            let wait = (end - now).min(MAX_ROOM_POLL_INTERVAL);
             let _ = tokio::time::timeout(wait, freed).await;
         }
     }

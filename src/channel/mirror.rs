@@ -1,8 +1,9 @@
 //! A channel whose messages were numbered elsewhere.
 //!
 //! A mirror has the outboxes, options, history and gaps of any other channel. Its blocks come with
-//! the number and the time that their source gave them. Nothing is published to it locally: such
-//! messages are discarded and counted.
+//! the number and the time that their source gave them. What is published to it locally waits for
+//! a home where the hub [shares](super::sharing) its channels. Elsewhere such messages are discarded
+//! and counted.
 
 use std::sync::Arc;
 
@@ -12,6 +13,7 @@ use super::block::{Block, Style};
 use super::client::Client;
 use super::ingest::Entry;
 use super::registry::{ChannelLimit, Registry};
+use super::role::Role;
 use super::seal::{SealToken, SealerCell};
 use super::subscription::Subscription;
 use super::{Channel, Run};
@@ -30,9 +32,19 @@ pub(super) struct MirrorState {
     waiting: SealerCell<Vec<Arc<Subscription>>>,
     /// The clients whose pings are answered once it has.
     pings: SealerCell<Vec<Arc<Client>>>,
+    /// `None` for a channel whose home is always elsewhere.
+    pub(super) role: Option<Role>,
 }
 
 impl MirrorState {
+    /// Creates the state of a channel that may become a home if `shares` is true.
+    pub(super) fn new(shares: bool) -> Self {
+        Self {
+            role: shares.then(Role::default),
+            ..Self::default()
+        }
+    }
+
     pub(super) fn is_synced(&self) -> bool {
         self.is_synced.load(Ordering::Relaxed)
     }
@@ -192,6 +204,11 @@ impl Mirror {
         })
     }
 
+    /// Returns the epoch and the number of the last message that was published or skipped.
+    pub(crate) fn position(&self) -> (Arc<String>, u64) {
+        self.channel.position()
+    }
+
     /// Returns the number of subscribers.
     pub(crate) fn listeners(&self) -> usize {
         self.channel.listeners()
@@ -212,9 +229,7 @@ impl Mirror {
                 self.channel.note_status(message);
             }
         }
-        if self.channel.keeps_history() {
-            self.channel.pins.hold();
-        }
+        self.channel.hold();
         let bytes = run.bytes();
         self.channel
             .push(Entry::Numbered(Box::new(run.into_block())));
@@ -244,7 +259,9 @@ impl Mirror {
 
     /// Shows the line that a process is still writing.
     pub(crate) fn show_partial(&self, text: &[u8]) {
-        self.channel.show_partial(text);
+        if self.channel.is_mirror() {
+            self.channel.show_partial(text);
+        }
     }
 
     /// Says whether the mirror has caught up with its source. Subscriptions with options are

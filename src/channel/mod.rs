@@ -18,6 +18,7 @@ mod clock;
 mod delivery;
 mod epoch;
 mod history;
+pub(crate) mod home;
 mod ingest;
 mod interest;
 mod joining;
@@ -30,6 +31,7 @@ mod overflow_row;
 mod pace;
 mod partial;
 mod pass;
+mod pending;
 mod pins;
 mod profile;
 mod publisher;
@@ -38,9 +40,11 @@ mod recorder;
 mod recover;
 mod registry;
 mod replay;
+mod role;
 mod seal;
 mod sealer;
 mod shared;
+mod sharing;
 mod size_bound;
 mod state;
 mod subscribers;
@@ -50,6 +54,7 @@ mod tally;
 mod testing;
 mod ticker;
 mod ticker_task;
+mod transition;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -63,14 +68,19 @@ use crate::sync::Ordering;
 pub use client::{Client, ClientId};
 pub use lossless::Lossless;
 pub use publisher::Publisher;
+pub use reading::Wanted;
 
 pub(crate) use block::Run;
 pub(crate) use client::ClientKind;
+pub(crate) use ingest::Origin;
 pub(crate) use interest::Interest;
+pub(crate) use pending::PendingRun;
 pub(crate) use profile::Overflow;
-pub(crate) use reading::{Kept, Wanted};
+pub(crate) use reading::Kept;
 pub(crate) use registry::{ChannelLimit, Registry};
+pub(crate) use role::HomeNumbering;
 pub(crate) use shared::HubShared;
+pub(crate) use sharing::{Export, SealedExport, Sharing};
 #[cfg(feature = "server")]
 pub(crate) use size_bound::is_publishable;
 pub(crate) use state::Channel;
@@ -128,14 +138,10 @@ impl Channel {
 
     /// Publishes a run whose messages fit.
     fn publish_fitting(self: &Arc<Self>, run: Run) -> usize {
-        let mut ends_process = false;
-        if let Run::Message(message) = &run {
-            self.note_status(message);
-            ends_process = message.ends_process();
-        }
+        let ends_process = self.note_run(&run);
         let listeners = self.listeners();
         let messages = run.messages();
-        if messages == 0 || (listeners == 0 && !self.is_kept_or_exported) {
+        if messages == 0 || (listeners == 0 && !self.is_always_pushed()) {
             self.count_unwatched(messages as u64);
             if ends_process {
                 self.show_partial(b"");
@@ -147,33 +153,39 @@ impl Channel {
             // Behind its last line and its status.
             self.show_partial(b"");
         }
-        if self.keeps_history() {
-            self.pins.hold();
-        }
+        self.hold();
         self.seal_pushed(pushed);
         listeners
     }
 
-    /// Publishes a message that came over a bridge with its timestamp. It is not exported again.
+    /// Returns the run with its long lines cut, or counts and drops a message that is too long and
+    /// can't be cut.
+    fn fit(&self, run: Run) -> Option<Run> {
+        if self.profile.size_bound.surely_holds(&run) {
+            return Some(run);
+        }
+        let fitting = self.profile.fit(run).ok();
+        if fitting.is_none() {
+            self.shared.recorder.refused(RefusalReason::MessageSize);
+        }
+        fitting
+    }
+
+    /// Publishes a message that came over a bridge or from another node with its timestamp. It is
+    /// not sent to where it came from.
     ///
     /// It is a block of its own, so that no other message pays for a timestamp that differs.
-    pub(crate) fn import(self: &Arc<Self>, message: Message, timestamp: Timestamp) {
-        let Ok(run) = self.profile.fit(Run::Message(Box::new(message))) else {
-            return self.shared.recorder.refused(RefusalReason::MessageSize);
+    pub(crate) fn import(self: &Arc<Self>, message: Message, timestamp: Timestamp, origin: Origin) {
+        let Some(run) = self.fit(Run::Message(Box::new(message))) else {
+            return;
         };
-        let mut ends_process = false;
-        if let Run::Message(message) = &run {
-            self.note_status(message);
-            ends_process = message.ends_process();
-        }
-        if self.listeners() > 0 || self.keeps_history() {
+        let ends_process = self.note_run(&run);
+        if self.listeners() > 0 || self.keeps_history() || self.is_wanted_elsewhere() {
             let mut block = Block::with_capacity(1);
             block.push(run);
             block.seal(0, timestamp, 0);
-            let pushed = self.push(Entry::Imported(Box::new(block)));
-            if self.keeps_history() {
-                self.pins.hold();
-            }
+            let pushed = self.push(Entry::Imported(Box::new(block), origin));
+            self.hold();
             self.seal_pushed(pushed);
         } else {
             self.count_unwatched(run.messages() as u64);
@@ -219,7 +231,7 @@ impl Channel {
         // AcqRel, after the push: a publisher that sees the new count pushes behind the join.
         let first = self.listeners.fetch_add(1, Ordering::AcqRel) == 0;
         if first && self.name().is_some() && !self.is_held() && self.status().is_none() {
-            self.shared.listing.change();
+            self.note_listed();
         }
         self.seal_soon();
         first
@@ -287,6 +299,11 @@ impl Channel {
 
     fn push(&self, entry: Entry) -> Pushed {
         self.ingest.push(entry, self.shared.most_waiting)
+    }
+
+    /// Pushes messages if there is room for them.
+    fn try_push(&self, entry: Entry) -> Result<Pushed, Entry> {
+        self.ingest.try_push(entry, self.shared.most_waiting)
     }
 
     /// Has the channel sealed: now if the pace allows it, else at the next tick.

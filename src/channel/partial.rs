@@ -95,6 +95,13 @@ impl PartialLine {
         }
     }
 
+    /// Returns the latest text. Returns `None` when there was never one.
+    pub(super) fn text(&self) -> Option<Bytes> {
+        lock(&self.latest)
+            .as_ref()
+            .map(|latest| latest.text.clone())
+    }
+
     /// Returns the frame of the latest text, and whether the text is empty. Returns `None` when
     /// there was never one.
     pub(super) fn frame(&self, envelope: &Envelope) -> Option<(Bytes, bool)> {

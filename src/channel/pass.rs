@@ -1,10 +1,12 @@
 //! One pass of the sealer over what waits: from the queue to blocks, and to the changes between
 //! them.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::block::Block;
-use super::ingest::{Entry, Waiting};
+use super::ingest::{Entry, Origin, Waiting};
+use super::pending::PendingRun;
 use super::sealer::Sealer;
 use super::shared::HubShared;
 use super::subscribers::MembershipChange;
@@ -27,6 +29,8 @@ pub(super) struct SealPass {
     /// flush's first pass.
     asked: u64,
     pub(super) delivering: Option<Delivering>,
+    /// What waited for a home and is being numbered.
+    pub(super) waited: VecDeque<PendingRun>,
 }
 
 /// A block that is being delivered.
@@ -50,6 +54,7 @@ impl SealPass {
             next: None,
             asked,
             delivering: None,
+            waited: VecDeque::new(),
         }
     }
 
@@ -107,32 +112,59 @@ impl SealPass {
             Some(Entry::Refetch(subscription, range)) => {
                 sealer.refetch(&subscription, range, &mut self.tally);
             }
-            Some(Entry::Imported(block)) => self.imported(sealer, *block),
-            Some(Entry::Numbered(block)) => self.mirrored(sealer, *block),
-            Some(Entry::Renumber(renumbering)) => {
-                sealer.apply(&mut self.changes);
-                sealer.renumber(*renumbering, &mut self.tally);
-            }
-            Some(Entry::SkipTo(seq)) => self.skip_to(sealer, seq),
-            Some(Entry::Synced(synced)) => {
-                for subscription in sealer.set_synced(synced) {
-                    self.join(sealer, subscription);
-                }
-                sealer.apply(&mut self.changes);
-                sealer.catch_up_all(&mut self.tally);
-                if synced {
-                    sealer.answer_pings();
+            Some(Entry::Imported(block, origin)) => self.imported(sealer, *block, origin),
+            Some(Entry::Forwarded(block)) => self.forwarded(sealer, *block),
+            Some(Entry::Role(change)) => self.change_role(sealer, *change),
+            Some(
+                entry @ (Entry::Numbered(_)
+                | Entry::Renumber(_)
+                | Entry::SkipTo(_)
+                | Entry::Synced(_)),
+            ) => {
+                // A home numbers its messages itself.
+                if sealer.channel().is_mirror() {
+                    self.follow(sealer, entry);
                 }
             }
             Some(Entry::Ping(client)) => sealer.answer_ping(client),
             Some(Entry::Partial) => {
                 sealer.apply(&mut self.changes);
                 sealer.show_partial(&mut self.tally);
+                sealer.export_partial();
             }
             Some(Entry::Read(reading)) => sealer.read(*reading),
             Some(Entry::Trim) => sealer.trim(),
             Some(Entry::Forget) => sealer.forget(),
         }
+    }
+
+    /// Does what the source of a mirror says.
+    fn follow(&mut self, sealer: &Sealer<'_>, entry: Entry) {
+        match entry {
+            Entry::Numbered(block) => self.mirrored(sealer, *block),
+            Entry::Renumber(renumbering) => {
+                sealer.apply(&mut self.changes);
+                sealer.renumber(*renumbering, &mut self.tally);
+            }
+            Entry::SkipTo(seq) => self.skip_to(sealer, seq),
+            Entry::Synced(true) => {
+                self.synced(sealer);
+                sealer.answer_pings();
+            }
+            Entry::Synced(false) => {
+                sealer.set_synced(false);
+            }
+            _ => {}
+        }
+    }
+
+    /// Has the subscriptions join that waited for a mirror's source or for a home.
+    pub(super) fn synced(&mut self, sealer: &Sealer<'_>) {
+        for subscription in sealer.set_synced(true) {
+            self.join(sealer, subscription);
+        }
+        sealer.apply(&mut self.changes);
+        sealer.catch_up_all(&mut self.tally);
     }
 
     /// Numbers the block in hand, keeps it if there is a history, and fans it out. Leaves an empty
@@ -145,11 +177,11 @@ impl SealPass {
         }
         let block = std::mem::replace(&mut self.block, Block::with_capacity(0));
         let channel = sealer.channel();
-        if channel.mirror.is_some() {
+        if channel.is_mirror() {
             // Its numbers belong to its source.
-            channel.refuse_local(block.len() as u64);
-            return;
+            return self.set_aside(sealer, block, true);
         }
+        self.broadcast(sealer, &block);
         let timestamp = HubShared::timestamp();
         if let Some(exports) = &channel.shared.exports {
             exports.offer(channel.name(), timestamp, block.runs().to_vec());
@@ -158,18 +190,28 @@ impl SealPass {
     }
 
     /// Numbers and delivers messages of a bridge, with their own time.
-    fn imported(&mut self, sealer: &Sealer<'_>, block: Block) {
-        self.taken += Waiting {
-            messages: block.len(),
-            bytes: block.bytes(),
-        };
+    fn imported(&mut self, sealer: &Sealer<'_>, block: Block, origin: Origin) {
+        self.taken += block.waiting();
         let channel = sealer.channel();
-        if channel.mirror.is_some() {
-            channel.refuse_local(block.len() as u64);
-            return;
+        if channel.is_mirror() {
+            return self.set_aside(sealer, block, false);
+        }
+        if origin == Origin::Bridge {
+            self.broadcast(sealer, &block);
         }
         let timestamp = *block.timestamp();
         self.deliver_block(sealer, block, channel.seq() + 1, timestamp);
+    }
+
+    /// Numbers and delivers messages that were published on another node. The bridge of that node
+    /// has them already.
+    fn forwarded(&mut self, sealer: &Sealer<'_>, block: Block) {
+        self.taken += block.waiting();
+        let channel = sealer.channel();
+        if channel.is_mirror() {
+            return self.set_aside(sealer, block, false);
+        }
+        self.deliver_block(sealer, block, channel.seq() + 1, HubShared::timestamp());
     }
 
     fn join(&mut self, sealer: &Sealer<'_>, subscription: Arc<Subscription>) {
@@ -189,8 +231,9 @@ impl SealPass {
         // Anything else was had before.
     }
 
-    /// Numbers a block, keeps it if there is a history, and fans it out.
-    fn deliver_block(
+    /// Numbers a block, keeps it if there is a history, and fans it out. A home's block is also
+    /// handed to the backplane if other nodes want it.
+    pub(super) fn deliver_block(
         &mut self,
         sealer: &Sealer<'_>,
         mut block: Block,
@@ -209,15 +252,18 @@ impl SealPass {
         sealer.follow_up(&mut block);
         sealer.advance_to(block.last_seq());
         channel.shared.recorder.block(block.len());
-        if channel.keeps_history() {
-            channel.touch(now);
-            let block = Arc::new(block);
-            sealer.keep(&block, now);
-            self.fan_out(sealer, &block);
-            sealer.settle(&block);
-        } else {
-            self.fan_out(sealer, &block);
+        let exports = channel.export_to();
+        if !channel.keeps_history() && exports.is_none() {
+            return self.fan_out(sealer, &block);
         }
+        channel.touch(now);
+        let block = Arc::new(block);
+        sealer.keep(&block, now);
+        if let (Some(sharing), Some(name)) = (exports, channel.name()) {
+            sharing.export_block(name, channel.epoch(), &block);
+        }
+        self.fan_out(sealer, &block);
+        sealer.settle(&block);
     }
 
     /// Offers a block to every subscriber.
@@ -235,7 +281,7 @@ impl SealPass {
     fn skip_for_all(&mut self, sealer: &Sealer<'_>) {
         let channel = sealer.channel();
         let overflowed = std::mem::take(&mut self.overflowed);
-        if channel.mirror.is_some() {
+        if channel.is_mirror() {
             channel.refuse_local(overflowed);
         } else {
             channel.count_dropped(overflowed);
@@ -244,7 +290,7 @@ impl SealPass {
     }
 
     /// Skips the numbers up to `last` for all subscribers.
-    fn skip_to(&mut self, sealer: &Sealer<'_>, last: u64) {
+    pub(super) fn skip_to(&mut self, sealer: &Sealer<'_>, last: u64) {
         let channel = sealer.channel();
         let first = channel.seq() + 1;
         if last < first {
@@ -269,6 +315,7 @@ impl SealPass {
         let channel = sealer.channel();
         sealer.apply(&mut self.changes);
         channel.ingest.release(std::mem::take(&mut self.taken));
+        sealer.let_go();
         if self.overflowed > 0 {
             self.skip_for_all(sealer);
         }

@@ -15,9 +15,9 @@ use super::mirror::NumberedRun;
 use super::{Channel, Run};
 use crate::encode::Encoding;
 
-/// The messages that are asked for.
+/// The messages that are asked for of those that a channel keeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Wanted {
+pub enum Wanted {
     /// The last messages, at most this many.
     Tail(u64),
     /// The messages after this number.

@@ -12,6 +12,7 @@ use super::delivery::Delivery;
 use super::history::{ByteChange, History};
 use super::ingest::Entry;
 use super::mirror::Renumbering;
+use super::pending::PendingRuns;
 use super::reading::Reading;
 use super::replay::{Past, Replay};
 use super::seal::SealToken;
@@ -80,7 +81,11 @@ impl<'a> Sealer<'a> {
     /// Does nothing while there are subscribers: their numbering has no hole that they were not
     /// told of.
     pub(super) fn number_unwatched(&self, changes: &mut Vec<MembershipChange>) {
-        if !self.channel.numbering.has_unnumbered() || self.channel.mirror.is_some() {
+        let channel = self.channel;
+        if !channel.numbering.has_unnumbered()
+            || channel.is_mirror()
+            || channel.export_to().is_some()
+        {
             return;
         }
         self.apply(changes);
@@ -190,12 +195,12 @@ impl<'a> Sealer<'a> {
         let (channel, token) = (self.channel, &self.token);
         let last = channel.seq();
         self.forget();
-        channel
-            .profile
-            .style
-            .epoch
-            .replace(renumbering.epoch, token);
-        self.advance_to(renumbering.seq);
+        let advance = || self.advance_to(renumbering.seq);
+        let epoch = &channel.profile.style.epoch;
+        epoch.replace(renumbering.epoch, advance, token);
+        if let Some(role) = channel.role() {
+            role.use_epoch();
+        }
         for subscription in channel.subscribers.load().iter() {
             if let Some(tracked) = subscription.tracked() {
                 let undelivered = tracked.cursor(token).renumber(last);
@@ -338,7 +343,31 @@ impl<'a> Sealer<'a> {
         self.charge(change);
         // Also when it was empty before: it may have been held since for messages that were then
         // not kept.
-        if is_empty && self.channel.is_held() {
+        if is_empty && self.channel.is_held() && !self.has_pending() {
+            self.channel.let_go();
+        }
+    }
+
+    /// Changes what waits for a home.
+    pub(super) fn pending<T>(&self, change: impl FnOnce(&mut PendingRuns) -> T) -> T {
+        match self.channel.role() {
+            Some(role) => change(&mut role.pending.open(&self.token)),
+            None => change(&mut PendingRuns::default()),
+        }
+    }
+
+    fn has_pending(&self) -> bool {
+        self.channel.role().is_some() && !self.pending(|pending| pending.is_empty())
+    }
+
+    /// Lets a channel go that was held for messages which waited for a home. A channel with a
+    /// history is let go when that is empty.
+    pub(super) fn let_go(&self) {
+        if self.channel.role().is_some()
+            && self.channel.is_held()
+            && self.history().is_none_or(|history| history.is_empty())
+            && !self.has_pending()
+        {
             self.channel.let_go();
         }
     }
@@ -353,7 +382,9 @@ impl<'a> Sealer<'a> {
             .kept_bytes
             .fetch_add(change as usize, Ordering::Relaxed);
         if before == 0 && self.channel.name().is_some() {
-            self.channel.shared.listing.change();
+            self.channel.note_listed();
+        } else if before.wrapping_add_signed(change) == 0 {
+            self.channel.note_unlisted();
         }
         if let Some(held) = self.channel.shared.charge_history(change)
             && let Some(owner) = self.channel.owner()

@@ -13,6 +13,7 @@ use super::interest::Interest;
 use super::listing::Listing;
 use super::partial::PartialClock;
 use super::recorder::Recorder;
+use super::sharing::Sharing;
 use super::ticker::Ticker;
 use crate::bridge::Exports;
 use crate::config::Config;
@@ -44,6 +45,8 @@ pub(crate) struct HubShared {
     pub(crate) interest: Option<Interest>,
     /// Set when the hub has a bridge.
     pub(crate) exports: Option<Exports>,
+    /// Set when the home of each of the hub's channels can be here.
+    pub(crate) sharing: Option<Sharing>,
     epochs: AtomicU64,
     /// A channel with this much waiting is sealed by the publisher that filled it.
     pub(super) enough_waiting: Waiting,
@@ -94,6 +97,7 @@ impl HubShared {
             history_bytes: AtomicUsize::new(0),
             exports: config.bridged.then(Exports::default),
             interest: config.mirrors.then(Interest::default),
+            sharing: config.shares.then(Sharing::default),
             epochs: AtomicU64::new(RandomState::new().hash_one(SystemTime::now())),
             config,
         }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::{Arc, Mutex, Weak};
 
-use super::block::Style;
+use super::block::{Run, Style};
 use super::client::Client;
 use super::epoch::Epoch;
 use super::history::History;
@@ -20,8 +20,8 @@ use super::size_bound::SizeBound;
 use super::subscribers::Subscribers;
 use crate::encode::Envelope;
 use crate::message::{ChannelName, Message, StatusReport};
-use crate::reason::RefusalReason;
-use crate::sync::{AtomicU64, AtomicUsize, Ordering, lock};
+use crate::stats::ChannelStats;
+use crate::sync::{AtomicBool, AtomicU64, AtomicUsize, Ordering, lock};
 
 /// The most lines in one batch frame. By then the envelope's share of a line is about a byte, and
 /// the room of a queue is still used finely.
@@ -55,8 +55,11 @@ pub(crate) struct Channel {
     pub(super) partial: PartialLine,
     /// The last blocks, when the hub keeps them.
     pub(super) history: Option<SealerCell<History>>,
-    /// Whether messages matter without subscribers: there is a history or a bridge.
-    pub(super) is_kept_or_exported: bool,
+    /// Whether messages matter without subscribers here: there is a history, a bridge, or somebody
+    /// elsewhere who may want them. Relaxed, see `set_pushed`.
+    pub(super) always_pushed: AtomicBool,
+    /// Whether the registry keeps the channel for messages that were pushed.
+    holds_messages: bool,
     /// `None` for a channel that numbers its messages itself.
     pub(super) mirror: Option<MirrorState>,
     /// Bytes that the history holds.
@@ -83,8 +86,11 @@ impl Channel {
     ) -> Self {
         // The channel of all clients has neither latecomers nor options.
         let history = (name.is_some() && shared.keeps_history()).then(SealerCell::default);
-        let mirror = (name.is_some() && shared.interest.is_some()).then(MirrorState::default);
-        let is_kept_or_exported = history.is_some() || shared.exports.is_some();
+        let shares = shared.sharing.is_some();
+        let mirror =
+            (name.is_some() && shared.interest.is_some()).then(|| MirrorState::new(shares));
+        let always_pushed = history.is_some() || shared.exports.is_some() || shares;
+        let holds_messages = history.is_some() || (name.is_some() && shares);
         let envelope = Envelope::new(name.as_ref());
         let max_message = shared.config.max_outgoing_message;
         Self {
@@ -109,7 +115,8 @@ impl Channel {
             numbering: Numbering::default(),
             last_piece: LastPiece::default(),
             partial: PartialLine::default(),
-            is_kept_or_exported,
+            always_pushed: AtomicBool::new(always_pushed),
+            holds_messages,
             history,
             mirror,
             kept_bytes: AtomicUsize::new(0),
@@ -176,10 +183,27 @@ impl Channel {
             .is_some_and(|mirror| !mirror.is_synced())
     }
 
-    /// Counts messages that were published locally although the channel is a mirror.
-    pub(super) fn refuse_local(&self, messages: u64) {
-        let totals = &self.shared.totals;
-        totals.count_all_refused(RefusalReason::Mirror, messages);
+    /// Returns the epoch and the number of the last message sealed in it.
+    pub(crate) fn position(&self) -> (Arc<String>, u64) {
+        self.profile.style.epoch.with(|| self.seq())
+    }
+
+    /// Returns whether messages are pushed although the channel has no subscribers here.
+    #[inline]
+    pub(super) fn is_always_pushed(&self) -> bool {
+        self.always_pushed.load(Ordering::Relaxed)
+    }
+
+    /// Returns whether messages matter without subscribers and without other nodes.
+    pub(super) fn is_always_pushed_here(&self) -> bool {
+        self.keeps_history() || self.shared.exports.is_some()
+    }
+
+    /// Has the registry keep the channel for messages that were just pushed.
+    pub(super) fn hold(&self) {
+        if self.holds_messages {
+            self.pins.hold();
+        }
     }
 
     /// Returns whether the registry keeps the channel for its history.
@@ -206,7 +230,7 @@ impl Channel {
 
     /// Returns whether a message published now reaches a subscriber or a bridge, or is kept.
     pub(crate) fn is_wanted(&self) -> bool {
-        self.is_kept_or_exported || self.listeners() > 0
+        self.is_always_pushed() || self.listeners() > 0
     }
 
     /// Returns whether a message published now waits for the hub's next flush.
@@ -252,11 +276,62 @@ impl Channel {
     }
 
     pub(super) fn note_status(&self, message: &Message) {
-        if let Some(report) = message.status_report()
-            && lock(&self.status).replace(report).is_none()
-        {
-            self.shared.listing.change();
+        let Some(report) = message.status_report() else {
+            return;
+        };
+        if lock(&self.status).replace(report).is_none() {
+            self.note_listed();
+        } else {
+            self.note_unlisted();
         }
+    }
+
+    /// Tells those who wait for a channel to appear in the list of channels.
+    pub(super) fn note_listed(&self) {
+        self.shared.listing.change();
+        self.note_unlisted();
+    }
+
+    /// Tells other nodes that the list of channels may show something else for this channel.
+    pub(super) fn note_unlisted(&self) {
+        if let (Some(sharing), Some(name)) = (&self.shared.sharing, self.name()) {
+            sharing.listed.note(name);
+        }
+    }
+
+    /// Takes note of a run that is about to be published. Returns whether it ends the process.
+    #[inline]
+    pub(super) fn note_run(&self, run: &Run) -> bool {
+        match run {
+            Run::Message(message) => {
+                self.note_status(message);
+                message.ends_process()
+            }
+            _ => false,
+        }
+    }
+
+    /// Returns the channel's counters, or `None` if it has neither subscribers nor history nor
+    /// status.
+    pub(crate) fn report(&self) -> Option<ChannelStats> {
+        let status = self.status();
+        let (subscribers, kept_bytes) = (self.listeners(), self.kept_bytes());
+        if subscribers == 0 && kept_bytes == 0 && status.is_none() {
+            return None;
+        }
+        let (epoch, seq) = self.position();
+        Some(ChannelStats {
+            channel: self.name()?.clone(),
+            subscribers,
+            published: self.published(),
+            skipped: self.skipped(),
+            dropped: self.dropped(),
+            epoch: epoch.to_string(),
+            seq,
+            kept_bytes,
+            status,
+            node: None,
+        })
     }
 
     /// Returns the time of the last publication or replay, in nanoseconds since the hub began.

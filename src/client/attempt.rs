@@ -13,7 +13,8 @@ use super::endpoint::{ClientSocket, Endpoint};
 use super::error::ListError;
 use super::event::DisconnectReason;
 use super::lister::{ChannelList, ChannelLister};
-use super::live_socket::{describe, describe_io};
+use super::live_socket::describe;
+use super::tls::is_not_tls;
 
 /// The size of the largest message: a batch of the longest lines with every byte escaped.
 const MAX_MESSAGE_BYTES: usize = 64 << 20;
@@ -32,6 +33,9 @@ pub(super) struct AttemptFailure {
     pub(super) reason: DisconnectReason,
     /// Whether no server listens at the address. One that does later has no channels yet.
     pub(super) is_absent: bool,
+    /// Whether the server refuses because it would close a loop of relays.
+    #[cfg(feature = "relay")]
+    pub(super) is_loop: bool,
 }
 
 /// Connects to the first of these addresses that has a WebSocket.
@@ -56,9 +60,17 @@ pub(super) async fn establish(
 
 impl From<String> for AttemptFailure {
     fn from(text: String) -> Self {
+        Self::new(DisconnectReason::ConnectFailed(text))
+    }
+}
+
+impl AttemptFailure {
+    fn new(reason: DisconnectReason) -> Self {
         Self {
-            reason: DisconnectReason::ConnectFailed(text),
+            reason,
             is_absent: false,
+            #[cfg(feature = "relay")]
+            is_loop: false,
         }
     }
 }
@@ -66,9 +78,25 @@ impl From<String> for AttemptFailure {
 impl From<Error> for AttemptFailure {
     fn from(error: Error) -> Self {
         let is_absent = matches!(&error, Error::Io(error) if is_refused(error));
+        #[cfg(feature = "relay")]
+        let is_loop = matches!(
+            &error,
+            Error::Http(response) if response.status() == StatusCode::LOOP_DETECTED
+        );
+        // The other side does not speak HTTP, or not TLS. A server of this crate always does.
+        let is_foreign = match &error {
+            Error::Io(error) => is_not_tls(error),
+            error => matches!(error, Error::Protocol(ProtocolError::HttparseError(_))),
+        };
+        let text = describe(error);
         Self {
-            reason: DisconnectReason::ConnectFailed(describe(error)),
             is_absent,
+            #[cfg(feature = "relay")]
+            is_loop,
+            ..Self::new(match is_foreign {
+                true => DisconnectReason::NoWebSocket(text),
+                false => DisconnectReason::ConnectFailed(text),
+            })
         }
     }
 }
@@ -90,12 +118,9 @@ async fn try_each(
             false => None,
             true => match ChannelLister::new(endpoint.clone()).list(None).await {
                 Err(ListError::Connection(error)) => {
-                    return Err(AttemptFailure {
-                        is_absent: error.downcast_ref().is_some_and(is_refused),
-                        ..match error.downcast_ref() {
-                            Some(error) => describe_io(error).into(),
-                            None => error.to_string().into(),
-                        }
+                    return Err(match error.downcast::<io::Error>() {
+                        Ok(error) => Error::Io(*error).into(),
+                        Err(error) => error.to_string().into(),
                     });
                 }
                 listed => Some(listed),
@@ -123,7 +148,9 @@ async fn try_each(
         }
     }
     let answers = answers.join(", ");
-    Err(format!("there is no WebSocket: the server answers {answers}").into())
+    Err(AttemptFailure::new(DisconnectReason::NoWebSocket(format!(
+        "there is no WebSocket: the server answers {answers}"
+    ))))
 }
 
 /// Returns whether an answer to a handshake means that the address has no WebSocket. Another one

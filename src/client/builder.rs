@@ -7,7 +7,8 @@ use crate::access::Pattern;
 use crate::message::ChannelName;
 
 use super::backoff::Backoff;
-use super::endpoint::{Endpoint, without_query};
+use super::connect_options::ConnectOptions;
+use super::endpoint::without_query;
 use super::error::WatchError;
 use super::lister::ChannelLister;
 use super::tracked_channel::WatchOptions;
@@ -34,16 +35,12 @@ use super::watcher::{Watcher, WatcherConfig};
 #[derive(Clone)]
 #[must_use]
 pub struct WatcherBuilder {
-    url: String,
-    token: Option<String>,
-    root_certificates: Option<Vec<u8>>,
+    connect: ConnectOptions,
     channels: Vec<String>,
     patterns: Vec<String>,
-    backoff: Backoff,
     retry: bool,
     retry_limit: Option<u32>,
     raw: bool,
-    idle_timeout: Duration,
     options: WatchOptions,
 }
 
@@ -54,16 +51,12 @@ impl Watcher {
     /// it and at the root of the server.
     pub fn builder(url: &str) -> WatcherBuilder {
         WatcherBuilder {
-            url: url.to_owned(),
-            token: None,
-            root_certificates: None,
+            connect: ConnectOptions::new(url, Backoff::default(), Duration::from_secs(75)),
             channels: Vec::new(),
             patterns: Vec::new(),
-            backoff: Backoff::default(),
             retry: true,
             retry_limit: None,
             raw: false,
-            idle_timeout: Duration::from_secs(75),
             options: WatchOptions {
                 tail: None,
                 batch: true,
@@ -87,7 +80,8 @@ impl WatcherBuilder {
     /// A channel that exists already is watched from now on, or begins with the
     /// [tail](Self::tail). A channel that appears later is watched from its first message. The
     /// server has to list its channels, as every server of this crate does. Otherwise
-    /// [`Event::ListFailed`](super::Event::ListFailed) tells the reason.
+    /// [`Event::ListFailed`](super::Event::ListFailed) tells the reason. At most 2,000 channels are
+    /// watched, and no more than the server lets a client subscribe to: 1,024 by default.
     ///
     /// ```
     /// # use outrace::client::Watcher;
@@ -101,7 +95,7 @@ impl WatcherBuilder {
 
     /// Sends this token to the server, as `Authorization: Bearer …`.
     pub fn token(mut self, token: impl Into<String>) -> Self {
-        self.token = Some(token.into());
+        self.connect.token = Some(token.into());
         self
     }
 
@@ -109,18 +103,19 @@ impl WatcherBuilder {
     ///
     /// They apply to addresses with `wss://`, which need the feature `tls`.
     pub fn root_certificates(mut self, pem: impl Into<Vec<u8>>) -> Self {
-        self.root_certificates = Some(pem.into());
+        self.connect.root_certificates = Some(pem.into());
         self
     }
 
     /// Sets the delays between attempts to connect.
     pub fn backoff(mut self, backoff: Backoff) -> Self {
-        self.backoff = backoff;
+        self.connect.backoff = backoff;
         self
     }
 
     /// Sets whether the watcher connects again after a failure, also when the first attempt fails.
-    /// It does by default.
+    /// It does by default, unless the first attempt shows that there is
+    /// [no WebSocket server](super::DisconnectReason::NoWebSocket) at the address.
     pub fn retry(mut self, retry: bool) -> Self {
         self.retry = retry;
         self
@@ -182,7 +177,7 @@ impl WatcherBuilder {
     /// The watcher pings the server after 2/5 of that time, so that an idle server is not mistaken
     /// for a dead one. An attempt to connect fails after the same time, but after 10 s at most.
     pub fn idle_timeout(mut self, timeout: Duration) -> Self {
-        self.idle_timeout = timeout;
+        self.connect.idle_timeout = timeout;
         self
     }
 
@@ -192,7 +187,7 @@ impl WatcherBuilder {
     /// If the address, the token, a root certificate, the name of a channel or a pattern is not
     /// valid, or if the address needs TLS and this build has none.
     pub fn build(self) -> Result<Watcher, WatchError> {
-        let endpoint = self.endpoint()?;
+        let endpoint = self.connect.endpoint()?;
         let mut channels = Vec::new();
         for name in &self.channels {
             let name = ChannelName::parse(name)?;
@@ -210,10 +205,15 @@ impl WatcherBuilder {
             retry: self.retry,
             retry_limit: self.retry_limit,
             raw: self.raw,
-            idle_timeout: self.idle_timeout,
+            idle_timeout: self.connect.idle_timeout,
             options: self.options,
         };
-        Ok(Watcher::new(config, channels, patterns, self.backoff))
+        Ok(Watcher::new(
+            config,
+            channels,
+            patterns,
+            self.connect.backoff,
+        ))
     }
 
     /// Builds a lister that asks the same server for its channels, with the same token and root
@@ -223,22 +223,14 @@ impl WatcherBuilder {
     /// If the address, the token or a root certificate is not valid, or if the address needs TLS
     /// and this build has none.
     pub fn lister(&self) -> Result<ChannelLister, WatchError> {
-        Ok(ChannelLister::new(self.endpoint()?))
-    }
-
-    fn endpoint(&self) -> Result<Endpoint, WatchError> {
-        Endpoint::new(
-            &self.url,
-            self.token.as_deref(),
-            self.root_certificates.as_deref(),
-        )
+        Ok(ChannelLister::new(self.connect.endpoint()?))
     }
 }
 
 impl fmt::Debug for WatcherBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("WatcherBuilder")
-            .field("url", &without_query(&self.url))
+            .field("url", &without_query(&self.connect.url))
             .field("channels", &self.channels)
             .field("patterns", &self.patterns)
             .finish_non_exhaustive()

@@ -11,29 +11,9 @@ use serde_json::value::RawValue;
 use crate::event::LineDetail;
 use crate::message::{ChannelName, Status};
 
+use super::envelope::Envelope;
 use super::event::Event;
 use super::tracked_channel::TrackedChannel;
-
-/// A message of the server. Its `data` is parsed when the type is known.
-#[derive(Deserialize)]
-struct ServerMessage<'a> {
-    #[serde(rename = "type", borrow)]
-    kind: Cow<'a, str>,
-    #[serde(borrow, default)]
-    channel: Option<Cow<'a, str>>,
-    #[serde(borrow, default)]
-    data: Option<&'a RawValue>,
-    #[serde(default)]
-    seq: Option<u64>,
-    #[serde(borrow, default)]
-    timestamp: Option<Cow<'a, str>>,
-    #[serde(borrow, default)]
-    stream: Option<Cow<'a, str>>,
-    #[serde(default)]
-    continued: bool,
-    #[serde(default)]
-    past: bool,
-}
 
 /// The data of `process_status`.
 #[derive(Deserialize)]
@@ -69,7 +49,7 @@ fn decode_known(
     channels: &mut [TrackedChannel],
     events: &mut VecDeque<Event>,
 ) -> Option<()> {
-    let message: ServerMessage<'_> = serde_json::from_str(json).ok()?;
+    let message = Envelope::parse(json)?;
     if &*message.kind == "error" {
         events.push_back(Event::Error {
             message: serde_json::from_str(message.data?.get()).ok()?,
@@ -128,7 +108,7 @@ fn decode_known(
         }
         "process_output_batch" => {
             let lines: Vec<String> = serde_json::from_str(data).ok()?;
-            let told = message.seq.filter(|&seq| seq >= 1);
+            let told = message.seq();
             let first = tracked.and_then(|tracked| tracked.count(lines.len() as u64, told));
             let (timestamp, count) = (timestamp(), lines.len());
             events.extend(
@@ -154,7 +134,7 @@ fn decode_known(
         }
         kind => {
             // Every message of a channel takes a number, also one of unknown type.
-            let told = message.seq.filter(|&seq| seq >= 1);
+            let told = message.seq();
             let seq = tracked.as_mut().and_then(|tracked| tracked.count(1, told));
             let timestamp = timestamp();
             let event = match kind {

@@ -3,6 +3,8 @@
 use std::io;
 
 use http::Uri;
+#[cfg(feature = "relay")]
+use http::header::HeaderName;
 use http::header::{AUTHORIZATION, HOST, HeaderMap, HeaderValue};
 use http::uri::PathAndQuery;
 use tokio_tungstenite::tungstenite::Error;
@@ -97,12 +99,29 @@ impl Endpoint {
         without_query(&self.uri().to_string()).to_owned()
     }
 
-    /// Returns the host and the port of the address.
+    /// Returns the host and the port of the address, without a user in it.
     #[cfg(feature = "relay")]
     pub(crate) fn authority(&self) -> String {
+        let host = self.uri().host().unwrap_or_default();
+        match self.uri().port_u16() {
+            Some(port) => format!("{host}:{port}"),
+            None => host.to_owned(),
+        }
+    }
+
+    /// Adds a header to the handshake.
+    #[cfg(feature = "relay")]
+    pub(crate) fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.request.headers_mut().insert(name, value);
+        self
+    }
+
+    /// Returns the target of the WebSocket: its path and query.
+    #[cfg(feature = "relay")]
+    pub(crate) fn target(&self) -> &str {
         self.uri()
-            .authority()
-            .map_or_else(String::new, ToString::to_string)
+            .path_and_query()
+            .map_or("/", PathAndQuery::as_str)
     }
 
     /// Returns the headers that every request to this server needs: the host and the token.

@@ -115,7 +115,8 @@ pub enum Event {
         to: u64,
     },
     /// The channels that fit the [patterns](super::WatcherBuilder::pattern) cannot be found: the
-    /// server does not list its channels. It is asked again.
+    /// server does not list its channels. It is asked again. Or more than 2,000 channels fit, of
+    /// which as many are watched.
     ListFailed {
         /// The reason.
         reason: String,
@@ -145,6 +146,9 @@ pub enum Event {
 pub enum DisconnectReason {
     /// The connection could not be made.
     ConnectFailed(String),
+    /// Something answers at the address, but it is no WebSocket server: another path, a page, or
+    /// another protocol. A watcher that gets this answer to its first attempt does not try again.
+    NoWebSocket(String),
     /// The server closed the connection.
     Closed {
         /// The close code. It is 1005 if the server gave none.
@@ -176,7 +180,9 @@ impl DisconnectReason {
 impl fmt::Display for DisconnectReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::ConnectFailed(cause) => write!(f, "cannot connect: {cause}"),
+            Self::ConnectFailed(cause) | Self::NoWebSocket(cause) => {
+                write!(f, "cannot connect: {cause}")
+            }
             Self::Closed { code: 1001, .. } => f.write_str("the server is going away"),
             Self::Closed { code: 1005, .. } => f.write_str("the server closed the connection"),
             Self::Closed { code, reason } if reason.is_empty() => {

@@ -16,16 +16,26 @@ pub(crate) struct Link {
     unsent: VecDeque<String>,
 }
 
+/// The reason why there is no link.
+pub(crate) struct LinkFailure {
+    pub(crate) reason: DisconnectReason,
+    /// Whether the server refuses because it would close a loop of relays.
+    pub(crate) is_loop: bool,
+}
+
 impl Link {
     /// Connects. Fails after 10 s, or after `idle_timeout` if that is shorter.
     pub(crate) async fn open(
         endpoint: Endpoint,
         idle_timeout: Duration,
-    ) -> Result<Self, DisconnectReason> {
+    ) -> Result<Self, LinkFailure> {
         let limit = idle_timeout.min(MAX_CONNECT_TIMEOUT);
         let established = establish(vec![endpoint], false, limit)
             .await
-            .map_err(|failure| failure.reason)?;
+            .map_err(|failure| LinkFailure {
+                reason: failure.reason,
+                is_loop: failure.is_loop,
+            })?;
         Ok(Self {
             socket: LiveSocket::new(established.socket, idle_timeout),
             unsent: VecDeque::new(),

@@ -1,18 +1,11 @@
 //! Lists the channels of a server over HTTP.
 
-use std::error::Error as _;
 use std::fmt;
-use std::io;
-use std::pin::pin;
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::header::{ACCEPT, CONNECTION, ETAG, HeaderValue, IF_NONE_MATCH};
+use http::header::{HeaderValue, IF_NONE_MATCH};
 use http::{Request, StatusCode};
-use http_body_util::{BodyExt, Empty};
-use hyper::body::Incoming;
-use hyper::client::conn::http1::{SendRequest, handshake};
-use hyper_util::rt::TokioIo;
+use http_body_util::Full;
 use serde::Deserialize;
 use tokio::time::timeout;
 
@@ -20,11 +13,10 @@ use crate::message::ChannelName;
 
 use super::endpoint::Endpoint;
 use super::error::ListError;
+use super::exchange::invalid_response;
 
 /// The longest time for a response.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(10);
-/// The largest response: about a hundred thousand channels.
-const MAX_RESPONSE_BYTES: usize = 32 << 20;
 
 /// Asks a server for its channels, with `GET /api/channels` beside the WebSocket's path.
 ///
@@ -136,36 +128,19 @@ impl ChannelLister {
         &self,
         after: Option<HeaderValue>,
     ) -> Result<(Option<HeaderValue>, Vec<u8>), ListError> {
-        let request = self.request(after)?;
-        let stream = self
-            .endpoint
-            .connect()
-            .await
+        let mut request = Request::get(self.endpoint.beside("api/channels"))
+            .body(Full::default())
             .map_err(|error| ListError::Connection(error.into()))?;
-        let (sender, connection) = handshake(TokioIo::new(stream)).await.map_err(http_error)?;
-        let mut exchange = pin!(exchange(sender, request));
-        tokio::select! {
-            answer = &mut exchange => answer,
-            // The connection reports its errors to the exchange too, and what it has read is
-            // still there.
-            _ = connection => exchange.await,
-        }
-    }
-
-    fn request(&self, after: Option<HeaderValue>) -> Result<Request<Empty<Bytes>>, ListError> {
-        let uri = self.endpoint.uri();
-        let mut request = Request::get(beside(uri.path(), uri.query(), "api/channels"))
-            .body(Empty::new())
-            .map_err(|error| ListError::Connection(error.into()))?;
-        let headers = request.headers_mut();
-        headers.extend(self.endpoint.headers());
-        headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
-        headers.insert(CONNECTION, HeaderValue::from_static("close"));
         if let Some(version) = after {
+            let headers = request.headers_mut();
             headers.insert(IF_NONE_MATCH, version);
             headers.insert("prefer", HeaderValue::from_static(PREFER_WAIT));
         }
-        Ok(request)
+        let answer = self.endpoint.exchange(request).await?;
+        if answer.status != StatusCode::OK {
+            return Err(ListError::Status(answer.status.as_u16()));
+        }
+        Ok((answer.version, answer.body))
     }
 }
 
@@ -177,83 +152,12 @@ impl fmt::Debug for ChannelLister {
     }
 }
 
-/// Sends the request and reads the body of the response.
-async fn exchange(
-    mut sender: SendRequest<Empty<Bytes>>,
-    request: Request<Empty<Bytes>>,
-) -> Result<(Option<HeaderValue>, Vec<u8>), ListError> {
-    let response = sender.send_request(request).await.map_err(http_error)?;
-    if response.status() != StatusCode::OK {
-        return Err(ListError::Status(response.status().as_u16()));
-    }
-    let version = response.headers().get(ETAG).cloned();
-    Ok((version, read_body(response.into_body()).await?))
-}
-
-async fn read_body(mut body: Incoming) -> Result<Vec<u8>, ListError> {
-    let mut bytes = Vec::new();
-    while let Some(frame) = body.frame().await {
-        let data = match frame {
-            Ok(frame) => frame.into_data().unwrap_or_default(),
-            // Some servers end a TLS connection without a close notification. The JSON shows
-            // whether the body was complete.
-            Err(error) if is_unexpected_end(&error) => break,
-            Err(error) => return Err(http_error(error)),
-        };
-        if data.len() > MAX_RESPONSE_BYTES - bytes.len() {
-            return Err(invalid_response("the response is larger than 32 MiB"));
-        }
-        bytes.extend_from_slice(&data);
-    }
-    Ok(bytes)
-}
-
-fn is_unexpected_end(error: &hyper::Error) -> bool {
-    error
-        .source()
-        .and_then(|source| source.downcast_ref::<io::Error>())
-        .is_some_and(|error| error.kind() == io::ErrorKind::UnexpectedEof)
-}
-
-/// Tells a response that is not HTTP from a connection that failed.
-fn http_error(error: hyper::Error) -> ListError {
-    if error.is_parse() || error.is_incomplete_message() {
-        invalid_response(error)
-    } else {
-        ListError::Connection(error.into())
-    }
-}
-
-fn invalid_response(error: impl Into<super::error::BoxError>) -> ListError {
-    ListError::InvalidResponse(error.into())
-}
-
-/// Returns the path of a route beside the WebSocket's path. The query is kept, because it may hold
-/// the token.
-pub(super) fn beside(path: &str, query: Option<&str>, route: &str) -> String {
-    let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
-    match query {
-        Some(query) => format!("{folder}/{route}?{query}"),
-        None => format!("{folder}/{route}"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpListener;
 
     use super::*;
-
-    #[test]
-    fn the_list_stands_beside_the_websocket() {
-        assert_eq!(beside("/ws", None, "api/channels"), "/api/channels");
-        assert_eq!(beside("/", None, "api/channels"), "/api/channels");
-        assert_eq!(
-            beside("/live/ws", Some("token=x/y"), "api/channels"),
-            "/live/api/channels?token=x/y"
-        );
-    }
 
     /// Returns what a lister makes of a server that answers with `response` and ends the
     /// connection, and the request that it sent.

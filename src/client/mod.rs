@@ -53,12 +53,15 @@
 mod attempt;
 mod backoff;
 mod builder;
+mod connect_options;
 mod decode;
 mod dial;
 mod discovery;
 mod endpoint;
+mod envelope;
 mod error;
 mod event;
+mod exchange;
 #[cfg(feature = "relay")]
 mod link;
 mod lister;
@@ -72,13 +75,19 @@ pub use backoff::Backoff;
 pub use builder::WatcherBuilder;
 pub use error::{ListError, WatchError};
 pub use event::{DisconnectReason, Event};
-
-pub use crate::event::LineDetail;
+#[cfg(feature = "relay")]
+pub(crate) use exchange::HttpAnswer;
 pub use lister::ChannelLister;
 pub use publisher::{PublishError, PublishStats, Publisher, PublisherBuilder};
 pub use watcher::Watcher;
 
+pub use crate::event::LineDetail;
+
+#[cfg(feature = "relay")]
+pub(crate) use connect_options::ConnectOptions;
 #[cfg(feature = "relay")]
 pub(crate) use endpoint::Endpoint;
 #[cfg(feature = "relay")]
-pub(crate) use link::Link;
+pub(crate) use envelope::Envelope;
+#[cfg(feature = "relay")]
+pub(crate) use link::{Link, LinkFailure};

@@ -62,6 +62,8 @@ pub struct Watcher {
     /// The addresses that the next attempt tries: one, once the server was reached.
     endpoints: Vec<Endpoint>,
     backoff: Backoff,
+    /// Whether there was a connection, or a failure that heals by itself.
+    may_heal: bool,
     /// The number of attempts that failed in a row.
     failures: u32,
     /// The events of the last message. The next message is read when they are taken.
@@ -94,6 +96,7 @@ impl Watcher {
             config,
             channels: channels.into_iter().map(TrackedChannel::new).collect(),
             backoff,
+            may_heal: false,
             failures: 0,
             events: VecDeque::new(),
             unsent: VecDeque::new(),
@@ -280,7 +283,13 @@ impl Watcher {
             return;
         };
         match discovery.take(list, self.config.options.tail.is_some()) {
-            Ok(found) => found.into_iter().for_each(|channel| self.add(channel)),
+            Ok(found) => {
+                let excess = discovery.excess();
+                found.into_iter().for_each(|channel| self.add(channel));
+                if let Some(reason) = excess {
+                    self.events.push_back(Event::ListFailed { reason });
+                }
+            }
             Err(error) => self.events.push_back(Event::ListFailed {
                 reason: error.to_string(),
             }),
@@ -304,7 +313,12 @@ impl Watcher {
             .config
             .retry_limit
             .is_none_or(|limit| self.failures <= limit);
-        let retry_in = (self.config.retry && within_limit).then(|| self.backoff.next_delay());
+        // Waiting makes no WebSocket server of another one. A server that was there, or was not there
+        // yet, may be behind a proxy that answers for it now.
+        let is_wrong = !self.may_heal && matches!(reason, DisconnectReason::NoWebSocket(_));
+        self.may_heal = true;
+        let retry_in =
+            (self.config.retry && within_limit && !is_wrong).then(|| self.backoff.next_delay());
         self.state = match retry_in {
             Some(delay) => ConnectionState::Waiting(Box::pin(sleep(delay))),
             None => ConnectionState::Ended,

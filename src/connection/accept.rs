@@ -20,6 +20,7 @@ use super::refusal::HandshakeRefusal;
 use super::{Socket, UpgradeBody};
 use crate::Hub;
 use crate::access::{Identity, PeerAddress, PeerInfo, expired};
+use crate::backplane::PATH_HEADER;
 use crate::channel::{Client, ClientKind};
 use crate::hub::{ConnectionSlot, Engine};
 use crate::reason::RefusalReason;
@@ -38,8 +39,9 @@ impl Hub {
     /// A server that takes hyper's upgrade out of the request, or is not built on hyper, uses
     /// [`Hub::handshake`].
     ///
-    /// The method waits for nothing but the
-    /// [authenticator](crate::HubBuilder::authenticator), if there is one.
+    /// The method waits for the [authenticator](crate::HubBuilder::authenticator), if there is one.
+    /// For the handshake of a relay, a hub that is a relay itself asks its upstream servers whether
+    /// this would close a loop, for 3 s at most.
     ///
     /// # Panics
     /// Panics outside a tokio runtime with I/O and time enabled.
@@ -336,6 +338,13 @@ async fn check(hub: &Engine, head: &request::Parts) -> Result<Entry, HandshakeRe
         return Err(HandshakeRefusal::HttpVersion);
     }
     if !has_token(headers, &UPGRADE, "websocket") || !has_token(headers, &CONNECTION, "upgrade") {
+        // A relay further down asks whether its path may go on, and wants no connection.
+        if headers.contains_key(PATH_HEADER) {
+            hub.admit(head).await.map_err(HandshakeRefusal::Denied)?;
+            hub.check_path(headers)
+                .await
+                .map_err(HandshakeRefusal::Path)?;
+        }
         return Err(HandshakeRefusal::NotAnUpgrade);
     }
     if headers
@@ -353,6 +362,9 @@ async fn check(hub: &Engine, head: &request::Parts) -> Result<Entry, HandshakeRe
         return Err(HandshakeRefusal::Stopping);
     }
     let identity = hub.admit(head).await.map_err(HandshakeRefusal::Denied)?;
+    hub.check_path(headers)
+        .await
+        .map_err(HandshakeRefusal::Path)?;
     let accept_key =
         HeaderValue::from_str(&derive_accept_key(key)).expect("base64 is a valid header value");
     Ok(Entry {

@@ -8,6 +8,7 @@ use http::{Response, StatusCode};
 
 use super::UpgradeBody;
 use crate::access::Denial;
+use crate::backplane::PathError;
 use crate::hub::{ConnectionLimit, Engine};
 use crate::reason::RefusalReason;
 
@@ -26,6 +27,8 @@ pub(crate) enum HandshakeRefusal {
     Key,
     /// The gate refused the request.
     Denied(Denial),
+    /// A relay would close a loop of relays, or make too long a row.
+    Path(PathError),
     /// The hub is shutting down.
     Stopping,
     /// There are as many connections as this limit allows.
@@ -60,6 +63,7 @@ impl HandshakeRefusal {
                 "Sec-WebSocket-Key is missing or is not 16 bytes in base64.",
             ),
             Self::Denied(denial) => (denial.status(), denial.text()),
+            Self::Path(error) => (StatusCode::LOOP_DETECTED, error.text()),
             Self::Stopping => (
                 StatusCode::SERVICE_UNAVAILABLE,
                 "The server is shutting down.",
@@ -94,6 +98,7 @@ impl HandshakeRefusal {
             | Self::NoUpgrade
             | Self::Waits => RefusalReason::Handshake,
             Self::Denied(denial) => denial.reason(),
+            Self::Path(_) => RefusalReason::RelayLoop,
             Self::Stopping => RefusalReason::Stopping,
             Self::Full(ConnectionLimit::Total) => RefusalReason::ConnectionLimit,
             Self::Full(ConnectionLimit::Address) => RefusalReason::AddressLimit,

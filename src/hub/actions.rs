@@ -80,6 +80,45 @@ impl Engine {
     }
 }
 
+#[cfg(feature = "server")]
+impl Engine {
+    /// Returns whether there is room for what these actions publish to channels whose home is
+    /// elsewhere or not known yet. Another publisher may take it before they are executed.
+    pub(crate) fn has_room_for_homes(&self, actions: &[Action]) -> bool {
+        let Some(sharing) = &self.shared().sharing else {
+            return true;
+        };
+        let is_home = |channel: &str| {
+            let channel = self.registry.find(channel);
+            channel.is_some_and(|channel| channel.is_home())
+        };
+        let (mut bytes, mut reserved) = (0, 0);
+        for action in actions {
+            match action {
+                Action::SendChannel { channel, message } if !is_home(channel.as_str()) => {
+                    if message.is_reserved() {
+                        reserved += 1;
+                    } else {
+                        bytes += message.size_hint();
+                    }
+                }
+                Action::SendProcessOutput { process_id, output }
+                    if !is_home(&format!("process:{process_id}")) =>
+                {
+                    bytes += output.len();
+                }
+                Action::SendProcessStatus { process_id, .. }
+                    if !is_home(&format!("process:{process_id}")) =>
+                {
+                    reserved += 1;
+                }
+                _ => {}
+            }
+        }
+        (bytes, reserved) == (0, 0) || sharing.budget.has_room(bytes, reserved)
+    }
+}
+
 impl Hub {
     /// Executes an action.
     pub fn execute(&self, action: Action) -> Reply {

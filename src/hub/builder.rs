@@ -368,18 +368,23 @@ impl HubBuilder {
     }
 
     /// Takes the hub's channels from elsewhere. All of them are mirrors then: what is published to
-    /// them locally is discarded and counted.
+    /// them locally is discarded and counted. With a backplane that
+    /// [shares](Backplane::shares), each channel has its home here or on another node, and what is
+    /// published locally reaches it.
     ///
     /// The backplane runs from [`Hub::start`] or the first client on.
     pub fn backplane(mut self, backplane: impl Backplane) -> Self {
         self.config.mirrors = true;
+        self.config.shares = backplane.shares();
         self.backplane = Some(Box::new(backplane));
         self
     }
 
     /// Exchanges messages with another system: what is published to the hub goes there, and what
     /// comes from there is published here. With a [`backplane`](Self::backplane), whose channels
-    /// take nothing else, only messages to all clients are exchanged.
+    /// take nothing else, only messages to all clients are exchanged. With one that
+    /// [shares](Backplane::shares), the bridge exchanges what is published to this hub itself, and
+    /// what other nodes publish is theirs to exchange.
     ///
     /// The bridge runs from [`Hub::start`] or the first client on.
     pub fn bridge(mut self, bridge: impl Bridge) -> Self {

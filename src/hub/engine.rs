@@ -1,14 +1,17 @@
 //! The parts of a hub that its handles and its connections share.
 
+use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
+
+use http::HeaderMap;
 
 use super::callbacks::Callbacks;
 use super::slots::Slots;
 use super::start_once::StartOnce;
 use crate::access::Gate;
 #[cfg(feature = "server")]
-use crate::backplane::Directory;
-use crate::backplane::{Backplane, Node};
+use crate::backplane::BackplaneStats;
+use crate::backplane::{Backplane, Directory, Node, PathError, ProcessSlot, RelayPath, Report};
 use crate::bridge::{Bridge, Port};
 use crate::channel::{Channel, HubShared, Overflow, Registry, start_ticker};
 use crate::config::Config;
@@ -28,7 +31,12 @@ pub(crate) struct Engine {
     stopping: AtomicBool,
     backplane: StartOnce<Box<dyn Backplane>>,
     bridge: StartOnce<Box<dyn Bridge>>,
-    #[cfg(feature = "server")]
+    /// Names this node to others.
+    node_id: Arc<str>,
+    /// The processes that other nodes may give orders to.
+    pub(super) processes: ProcessSlot,
+    /// The counters of the backplane.
+    pub(super) report: Option<Arc<dyn Report>>,
     directory: Option<Arc<dyn Directory>>,
 }
 
@@ -54,7 +62,9 @@ impl Engine {
             next_client: AtomicU64::new(1),
             slots: Slots::new(),
             stopping: AtomicBool::new(false),
-            #[cfg(feature = "server")]
+            node_id: random_id().into(),
+            processes: ProcessSlot::default(),
+            report: backplane.as_ref().and_then(|backplane| backplane.report()),
             directory: backplane
                 .as_ref()
                 .and_then(|backplane| backplane.directory()),
@@ -87,12 +97,29 @@ impl Engine {
         };
         self.backplane.start(|backplane| {
             let (shared, registry, everyone) = parts();
-            backplane.run(Node::new(shared, registry, everyone))
+            let processes = self.processes.clone();
+            let id = Arc::clone(&self.node_id);
+            backplane.run(Node::new(shared, registry, everyone, processes, id))
         });
         self.bridge.start(|bridge| {
             let (shared, registry, everyone) = parts();
             bridge.run(Port::new(shared, registry, everyone))
         });
+    }
+
+    /// Returns whether a relay may connect that has come this way.
+    ///
+    /// # Errors
+    /// If the way leads back to one of its nodes, or is too long.
+    pub(crate) async fn check_path(&self, headers: &HeaderMap) -> Result<(), PathError> {
+        let Some(path) = RelayPath::of(headers) else {
+            return Ok(());
+        };
+        let path = path.through(&self.node_id)?;
+        match &self.directory {
+            Some(directory) => directory.check_path(path).await,
+            None => Ok(()),
+        }
     }
 
     /// Returns whether the flush timer runs.
@@ -106,10 +133,16 @@ impl Engine {
         self.directory.as_deref()
     }
 
-    /// Returns whether the hub's channels are mirrors.
+    /// Returns the counters of the backplane.
     #[cfg(feature = "server")]
-    pub(crate) fn has_mirrors(&self) -> bool {
-        self.shared.interest.is_some()
+    pub(crate) fn backplane_stats(&self) -> Option<BackplaneStats> {
+        self.report.as_ref().map(|report| report.stats())
+    }
+
+    /// Returns whether all of the hub's channels are mirrors.
+    #[cfg(feature = "server")]
+    pub(crate) fn has_only_mirrors(&self) -> bool {
+        self.shared.interest.is_some() && self.shared.sharing.is_none()
     }
 
     /// Seals the waiting messages of every channel.
@@ -134,4 +167,9 @@ impl Engine {
         // Requests that wait for another list of channels end.
         self.shared.listing.change();
     }
+}
+
+/// Returns 16 random hexadecimal digits. Every `RandomState` has keys of its own.
+fn random_id() -> String {
+    format!("{:016x}", RandomState::new().hash_one(0))
 }

@@ -43,6 +43,7 @@ use futures_core::Stream;
 use serde::Serialize;
 
 use crate::access::Gate;
+use crate::backplane::LocalProcesses;
 use crate::channel::{Publisher, Run};
 use crate::config::Config;
 use crate::message::{ChannelName, Lines, Message, NameError, ProcessEvent, ProcessId, Status};
@@ -112,6 +113,15 @@ impl Hub {
     /// Returns the parts that the hub's handles and connections share.
     pub(crate) fn engine(&self) -> &Arc<Engine> {
         &self.engine
+    }
+
+    /// Names the processes that a supervisor runs beside this hub. Other nodes of a
+    /// [backplane](HubBuilder::backplane) list them and give them orders. A hub without a backplane
+    /// has no use for it.
+    ///
+    /// Returns false if they were named before: those stay. `server::Processes::share` calls this.
+    pub fn share_processes(&self, processes: impl LocalProcesses) -> bool {
+        self.engine.processes.fill(Box::new(processes))
     }
 
     /// Starts the hub's flush timer in the current runtime.

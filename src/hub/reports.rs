@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::Hub;
 use crate::bridge::Exports;
-use crate::channel::{Channel, Client};
+use crate::channel::{Client, Sharing};
 use crate::stats::{ChannelStats, Queues, Stats};
 
 impl Hub {
@@ -49,6 +49,8 @@ impl Hub {
             engine.shared.history_bytes(),
         );
         stats.bridge = engine.shared.exports.as_ref().map(Exports::stats);
+        stats.backplane = engine.report.as_ref().map(|report| report.stats());
+        stats.sharing = engine.shared.sharing.as_ref().map(Sharing::stats);
         stats
     }
 
@@ -62,7 +64,7 @@ impl Hub {
         let channels = self.engine.registry.all();
         let mut reports: Vec<_> = channels
             .iter()
-            .filter_map(|channel| report(channel))
+            .filter_map(|channel| channel.report())
             .collect();
         reports.sort_unstable_by(|a, b| a.channel.as_str().cmp(b.channel.as_str()));
         reports.into_iter()
@@ -77,25 +79,4 @@ impl Hub {
             .unwrap_or_default()
             .into_iter()
     }
-}
-
-/// Returns a channel's counters, or `None` if it has neither subscribers nor history nor status.
-fn report(channel: &Channel) -> Option<ChannelStats> {
-    let status = channel.status();
-    let (subscribers, kept_bytes) = (channel.listeners(), channel.kept_bytes());
-    if subscribers == 0 && kept_bytes == 0 && status.is_none() {
-        return None;
-    }
-    Some(ChannelStats {
-        channel: channel.name()?.clone(),
-        subscribers,
-        published: channel.published(),
-        skipped: channel.skipped(),
-        dropped: channel.dropped(),
-        epoch: channel.epoch().to_string(),
-        seq: channel.seq(),
-        kept_bytes,
-        status,
-        node: None,
-    })
 }

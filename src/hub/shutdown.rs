@@ -8,7 +8,7 @@ use crate::reason::CloseReason;
 /// The pause between two rounds of a shutdown that waits for connections to end.
 const ROUND_INTERVAL: Duration = Duration::from_millis(20);
 
-/// The longest wait of a shutdown for a bridge to send what was published before.
+/// The longest wait of a shutdown for a bridge and for other nodes to get what was published before.
 const MAX_EXPORT_TIME: Duration = Duration::from_secs(2);
 
 impl Hub {
@@ -36,10 +36,23 @@ impl Hub {
             channel.sealed().await;
         }
         engine.everyone.sealed().await;
-        if let Some(exports) = &engine.shared.exports {
-            let limit = engine.config().flush_timeout.min(MAX_EXPORT_TIME);
-            // What does not get through in time is lost.
-            let _ = tokio::time::timeout(limit, exports.sent()).await;
+        let shared = &engine.shared;
+        let to_bridge = async {
+            if let Some(exports) = &shared.exports {
+                exports.sent().await;
+            }
+        };
+        let to_nodes = async {
+            if let Some(sharing) = &shared.sharing {
+                sharing.sent().await;
+            }
+        };
+        let limit = engine.config().flush_timeout.min(MAX_EXPORT_TIME);
+        // What does not get through in time is lost.
+        let _ = tokio::time::timeout(limit, async { tokio::join!(to_bridge, to_nodes) }).await;
+        if let Some(sharing) = &shared.sharing {
+            // What takes longer is found out by the other nodes.
+            let _ = tokio::time::timeout(limit, sharing.leave()).await;
         }
         let (begun, spread) = (Instant::now(), engine.config().shutdown_spread);
         let clients = engine.everyone.clients();

@@ -12,7 +12,7 @@ use crate::reason::RefusalReason;
 pub(super) enum Target {
     /// A channel that has a subscriber or a publisher.
     Live(Arc<Channel>),
-    /// A channel with a history or a bridge. The publisher keeps it alive until the message is
+    /// A channel with a history, a bridge or other nodes. The publisher keeps it alive until the message is
     /// pushed.
     Kept(Publisher),
 }
@@ -46,11 +46,12 @@ impl Engine {
     /// Returns the channel of this name, or `None` if a message to it has no effect.
     ///
     /// A message has no effect if the channel does not exist and either the hub has neither history
-    /// nor bridge, or there are as many channels as [`HubBuilder::max_channels`] allows.
+    /// nor bridge nor other nodes, or there are as many channels as [`HubBuilder::max_channels`] allows.
     ///
     /// [`HubBuilder::max_channels`]: super::HubBuilder::max_channels
     pub(super) fn target(&self, name: &str) -> Result<Option<Target>, NameError> {
-        if self.shared.keeps_history() || self.shared.exports.is_some() {
+        let shared = &self.shared;
+        if shared.keeps_history() || shared.exports.is_some() || shared.sharing.is_some() {
             let name = ChannelName::parse(name)?;
             let publisher = Publisher::bounded(Arc::clone(&self.registry), &name);
             if publisher.is_err() {

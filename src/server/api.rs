@@ -59,7 +59,7 @@ pub(super) async fn actions(
             "Forbidden",
         );
     }
-    if engine.has_mirrors() && actions.iter().any(names_channel) {
+    if engine.has_only_mirrors() && actions.iter().any(names_channel) {
         return refuse(
             &hub,
             RefusalReason::Mirror,
@@ -67,9 +67,30 @@ pub(super) async fn actions(
             "The channels here are those of another server: publish there.",
         );
     }
-    if let Err((reason, status, text)) = processes::check(processes.as_deref(), &actions) {
-        return refuse(&hub, reason, status, text);
+    if !engine.has_room_for_homes(&actions) {
+        return refuse(
+            &hub,
+            RefusalReason::PendingLimit,
+            StatusCode::SERVICE_UNAVAILABLE,
+            "Too many messages wait for the servers that number their channels. Try again later.",
+        );
     }
+    let forwarded =
+        match processes::check(processes.as_deref(), engine.directory().is_some(), &actions) {
+            Ok(forwarded) => forwarded,
+            Err((reason, status, text)) => return refuse(&hub, reason, status, text),
+        };
+    let is_array = body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[');
+    if let Some((id, order)) = forwarded
+        && let Some(directory) = engine.directory()
+    {
+        let on_behalf_of = processes::on_behalf_of(&headers, &client);
+        return match processes::forward(directory, id, order, on_behalf_of).await {
+            Ok(reply) => respond(vec![reply], is_array),
+            Err((reason, status, text)) => refuse(&hub, reason, status, text),
+        };
+    }
+    processes::log_forwarded(&headers, &client, &actions);
     if let Some(action) = engine.find_too_long(&actions) {
         let most = engine.config().max_outgoing_message;
         return refuse(
@@ -79,8 +100,7 @@ pub(super) async fn actions(
             format!("{action}: the message must have at most {most} bytes with its envelope"),
         );
     }
-    let is_array = body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[');
-    let mut replies: Vec<Reply> = actions
+    let replies: Vec<Reply> = actions
         .into_iter()
         .map(|action| match action {
             Action::OrderProcess { process_id, order } => {
@@ -89,6 +109,11 @@ pub(super) async fn actions(
             action => hub.execute(action),
         })
         .collect();
+    respond(replies, is_array)
+}
+
+/// Returns an array of replies, or the only one.
+fn respond(mut replies: Vec<Reply>, is_array: bool) -> Response {
     match replies.pop() {
         Some(reply) if !is_array => Json(reply).into_response(),
         last => {

@@ -15,6 +15,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::{Registry, Unit};
 
 use super::refusal::AdmittedPeer;
+use crate::backplane::{BackplaneStats, SharingStats};
 use crate::bridge::{BridgeDrop, BridgeStats};
 use crate::{CloseReason, Distribution, Hub, PauseReason, RefusalReason, Stats};
 
@@ -149,6 +150,12 @@ impl Collector for StatsCollector {
         if let Some(bridge) = &stats.bridge {
             bridge_counters(out, bridge)?;
         }
+        if let Some(backplane) = &stats.backplane {
+            backplane_counters(out, backplane)?;
+        }
+        if let Some(sharing) = &stats.sharing {
+            sharing_counters(out, sharing)?;
+        }
         let blocks = &stats.block_messages;
         histogram(
             out,
@@ -185,6 +192,22 @@ impl Collector for StatsCollector {
     }
 }
 
+fn sharing_counters(out: &mut DescriptorEncoder<'_>, sharing: &SharingStats) -> fmt::Result {
+    let help = "Whether other nodes of the cluster can be reached: 1 or 0.";
+    gauge(
+        out,
+        "backplane_connected",
+        help,
+        u8::from(sharing.connected),
+    )?;
+    let help = "Messages for other nodes that were dropped, and that these can ask for again.";
+    counter(out, "backplane_skipped_messages", help, sharing.skipped)?;
+    let help = "Messages that wait for the home of their channel.";
+    gauge(out, "backplane_pending_messages", help, sharing.pending)?;
+    let help = "Memory of the messages that wait for the home of their channel.";
+    gauge(out, "backplane_pending_bytes", help, sharing.pending_bytes)
+}
+
 fn bridge_counters(out: &mut DescriptorEncoder<'_>, bridge: &BridgeStats) -> fmt::Result {
     gauge(
         out,
@@ -207,6 +230,76 @@ fn bridge_counters(out: &mut DescriptorEncoder<'_>, bridge: &BridgeStats) -> fmt
         &dropped,
         &bridge.dropped,
     )
+}
+
+/// Encodes the counters of a backplane. Each series names its kind, so that servers with different
+/// backplanes can be told apart in one chart.
+fn backplane_counters(out: &mut DescriptorEncoder<'_>, stats: &BackplaneStats) -> fmt::Result {
+    let kind = [("kind", stats.kind)];
+    let mut gauge = |name: &str, help: &str, value: u64| {
+        let gauge = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
+        let mut family = out.encode_descriptor(name, help, None, gauge.metric_type())?;
+        gauge.encode(family.encode_family(&kind)?)
+    };
+    gauge(
+        "backplane_links",
+        "Connections of the backplane that there should be.",
+        stats.links as u64,
+    )?;
+    gauge(
+        "backplane_connected",
+        "Connections of the backplane that are open.",
+        stats.connected as u64,
+    )?;
+    gauge(
+        "backplane_stale_channels",
+        "Channels whose messages may be late.",
+        stats.stale_channels as u64,
+    )?;
+    if let Some(age) = stats.latest_age_ms {
+        let age = ConstGauge::new(age as f64 / 1000.0);
+        let help = "Time since the backplane was heard last.";
+        let (name, unit) = ("backplane_latest_age", Some(&Unit::Seconds));
+        let mut family = out.encode_descriptor(name, help, unit, age.metric_type())?;
+        age.encode(family.encode_family(&kind)?)?;
+    }
+    for (name, help, value) in [
+        (
+            "backplane_reconnects",
+            "Times that a connection of the backplane came back after a loss.",
+            stats.reconnects,
+        ),
+        (
+            "backplane_skipped_blocks",
+            "Blocks that the backplane was too slow to take.",
+            stats.skipped,
+        ),
+        (
+            "backplane_repaired_messages",
+            "Messages that mirrors fetched afterwards.",
+            stats.repaired,
+        ),
+        (
+            "backplane_lost_messages",
+            "Messages that mirrors could not fetch and told as a gap.",
+            stats.lost,
+        ),
+        (
+            "backplane_damaged",
+            "Blocks and messages of the backplane that could not be read.",
+            stats.damaged,
+        ),
+        (
+            "backplane_lease_changes",
+            "Times that this node became or ceased to be the home of a channel.",
+            stats.lease_changes,
+        ),
+    ] {
+        let counter = ConstCounter::new(value);
+        let mut family = out.encode_descriptor(name, help, None, counter.metric_type())?;
+        counter.encode(family.encode_family(&kind)?)?;
+    }
+    Ok(())
 }
 
 fn gauge(

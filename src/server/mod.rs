@@ -62,7 +62,7 @@ impl Hub {
     /// | `GET /api/channels/{channel}/events` | Server-Sent Events, resumed by `Last-Event-ID` |
     /// | `GET /api/processes` | the processes of a supervisor, with a `Processes` layer |
     /// | `GET /metrics` | the counters for Prometheus, with feature `metrics` |
-    /// | `GET /healthz` | `ok`, or 503 when stopping |
+    /// | `GET /healthz` | `ok`, `ok, but stale: …` with a lost backplane, or 503 when stopping |
     ///
     /// A proxy closes a stream that is silent for long. `?keep_alive=S` sends an empty line, or a
     /// comment among the events, after S seconds of silence.
@@ -104,9 +104,12 @@ async fn websocket(State(hub): State<Hub>, request: Request) -> Response {
 
 async fn health(State(hub): State<Hub>) -> Response {
     if hub.is_stopping() {
-        (StatusCode::SERVICE_UNAVAILABLE, "stopping\n").into_response()
-    } else {
-        "ok\n".into_response()
+        return (StatusCode::SERVICE_UNAVAILABLE, "stopping\n").into_response();
+    }
+    match hub.engine().backplane_stats() {
+        // The server itself is well: its viewers are better off here than without it.
+        Some(stats) if stats.is_stale() => format!("ok, but stale: {stats}\n").into_response(),
+        _ => "ok\n".into_response(),
     }
 }
 

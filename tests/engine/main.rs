@@ -6,6 +6,7 @@ mod churn;
 mod flood;
 mod gaps;
 mod history;
+mod homes;
 mod layering;
 mod lossless;
 mod messages;

@@ -236,7 +236,7 @@ async fn an_address_without_a_websocket_is_told_in_one_sentence() {
             ("/", "200 OK at /, 404 Not Found at /ws"),
         ] {
             for pattern in [false, true] {
-                let mut builder = patient(&format!("{url}{path}?token=secret")).retry(false);
+                let mut builder = patient(&format!("{url}{path}?token=secret"));
                 if pattern {
                     builder = builder.pattern("*");
                 }

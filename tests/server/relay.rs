@@ -1,9 +1,9 @@
 //! Relays: hubs whose channels are mirrors of another server's, over real sockets.
 
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use outrace::backplane::relay::Relay;
+use outrace::backplane::relay::{Relay, RelayBuilder};
 use outrace::client::Backoff;
 use outrace::{Hub, Lines, Publisher};
 use outrace_testkit::{Account, JsonClient, Proxy, bounded, eventually, http, last_seq, serve};
@@ -12,9 +12,9 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-const C: &str = "process:web";
+pub(crate) const C: &str = "process:web";
 
-fn keeping(messages: usize) -> Hub {
+pub(crate) fn keeping(messages: usize) -> Hub {
     Hub::builder()
         .history(messages)
         .history_bytes(256 << 20)
@@ -24,9 +24,22 @@ fn keeping(messages: usize) -> Hub {
 }
 
 /// Returns a hub that relays the server at `url`.
-fn relay_of(url: &str) -> Hub {
+pub(crate) fn relay_of(url: &str) -> Hub {
+    relay_of_all(&[url])
+}
+
+/// Returns a hub that relays several servers.
+pub(crate) fn relay_of_all(urls: &[&str]) -> Hub {
+    relay_with(Relay::builder(urls[0]), &urls[1..])
+}
+
+/// Returns a hub with this relay, which has these servers too.
+pub(crate) fn relay_with(builder: RelayBuilder, more: &[&str]) -> Hub {
     let quick = Backoff::new(Duration::from_millis(5), 1.0, Duration::from_millis(5));
-    let relay = Relay::builder(url).backoff(quick).build().unwrap();
+    let builder = more
+        .iter()
+        .fold(builder, |builder, url| builder.upstream(url));
+    let relay = builder.backoff(quick).build().unwrap();
     let hub = Hub::builder()
         .history(1 << 16)
         .history_bytes(256 << 20)
@@ -39,18 +52,18 @@ fn relay_of(url: &str) -> Hub {
 }
 
 /// Returns the address in a URL such as `ws://127.0.0.1:7223/ws`.
-fn address(url: &str) -> SocketAddr {
+pub(crate) fn address(url: &str) -> SocketAddr {
     let address = url.trim_start_matches("ws://").trim_end_matches("/ws");
     address.parse().unwrap()
 }
 
 /// Publishes the lines `from..=to`, each with its number.
-fn publish(publisher: &Publisher, numbers: std::ops::RangeInclusive<u64>) {
+pub(crate) fn publish(publisher: &Publisher, numbers: std::ops::RangeInclusive<u64>) {
     let lines: Lines = numbers.map(|seq| seq.to_string()).collect();
     publisher.send_lines(lines);
 }
 
-async fn subscribed(url: &str, options: serde_json::Value) -> (JsonClient, Account) {
+pub(crate) async fn subscribed(url: &str, options: serde_json::Value) -> (JsonClient, Account) {
     let mut client = JsonClient::connect(url).await;
     client.subscribe(C, options).await;
     let account = Account::open(&mut client).await;
@@ -58,21 +71,21 @@ async fn subscribed(url: &str, options: serde_json::Value) -> (JsonClient, Accou
 }
 
 /// Asserts that each line received has its own number as its text.
-fn assert_numbered(account: &Account) {
+pub(crate) fn assert_numbered(account: &Account) {
     for (seq, line) in &account.lines {
         assert_eq!(&seq.to_string(), line);
     }
 }
 
 /// A server on an address of its own that can be stopped and started anew.
-struct Home {
+pub(crate) struct Home {
     address: SocketAddr,
     stop: oneshot::Sender<()>,
     served: JoinHandle<std::io::Result<()>>,
 }
 
 impl Home {
-    async fn start(hub: &Hub, address: SocketAddr) -> Self {
+    pub(crate) async fn start(hub: &Hub, address: SocketAddr) -> Self {
         let listener = TcpListener::bind(address).await.unwrap();
         let (stop, stopped) = oneshot::channel::<()>();
         let address = listener.local_addr().unwrap();
@@ -87,17 +100,17 @@ impl Home {
         }
     }
 
-    async fn stop(self) {
+    pub(crate) async fn stop(self) {
         let _ = self.stop.send(());
         self.served.await.unwrap().unwrap();
     }
 
-    fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("ws://{}/ws", self.address)
     }
 }
 
-const ANY_PORT: SocketAddr =
+pub(crate) const ANY_PORT: SocketAddr =
     SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
 
 #[tokio::test]
@@ -338,6 +351,24 @@ async fn what_is_published_to_a_mirror_is_discarded_and_does_not_disturb_its_num
         })
         .await
         .unwrap();
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_home_that_accepts_and_closes_at_once_is_asked_less_and_less_often() {
+    bounded(async {
+        let home = Hub::builder().on_connect(|client| client.close());
+        let home = home.build().unwrap();
+        let url = serve(&home).await;
+        let backoff = Backoff::new(Duration::from_millis(10), 2.0, Duration::from_secs(1));
+        let relay = Relay::builder(&url).backoff(backoff).build().unwrap();
+        let hub = Hub::builder().backplane(relay).build().unwrap();
+        let begun = Instant::now();
+        hub.start();
+        eventually(|| home.stats().connected >= 7).await;
+        // The pauses between them are at least half of 10, 20, 40, 80, 160 and 320 ms.
+        assert!(begun.elapsed() >= Duration::from_millis(315));
     })
     .await;
 }

@@ -1,10 +1,12 @@
 //! Failures of the program: one sentence on standard error and an exit code.
 
+use std::ffi::OsString;
 use std::fmt::Display;
 use std::io;
 
 use crate::color::has_color;
 use crate::console::{self, notice};
+use crate::mistakes;
 use crate::output::Output;
 
 /// The reason why the program ends without having done its job.
@@ -46,8 +48,8 @@ impl Failure {
 }
 
 /// Prints the help or the version that a command line asks for, and returns the exit code. Turns
-/// any other error of clap into one sentence.
-pub(crate) fn of_arguments(error: &clap::Error) -> Result<u8, Failure> {
+/// any other error of clap into one sentence. `words` are the words of the command line.
+pub(crate) fn of_arguments(error: &clap::Error, words: &[OsString]) -> Result<u8, Failure> {
     use clap::error::ErrorKind::{
         DisplayHelp, DisplayHelpOnMissingArgumentOrSubcommand, DisplayVersion,
     };
@@ -65,12 +67,15 @@ pub(crate) fn of_arguments(error: &clap::Error) -> Result<u8, Failure> {
             console::write_text(text(has_color(&io::stderr())).as_bytes());
             Ok(2)
         }
-        _ => Err(Failure::usage(one_sentence(&text(false)))),
+        _ => Err(Failure::usage(one_sentence(
+            &text(false),
+            mistakes::advice(error, words).as_deref(),
+        ))),
     }
 }
 
-/// Returns the sentence that the lines of an error of clap make.
-fn one_sentence(text: &str) -> String {
+/// Returns the sentence that the lines of an error of clap make, with `advice` instead of clap's.
+fn one_sentence(text: &str, advice: Option<&str>) -> String {
     let mut sentence = String::new();
     for line in text.lines().map(str::trim) {
         if line.is_empty() || line.starts_with("Usage:") || line.starts_with("For more information")
@@ -78,6 +83,7 @@ fn one_sentence(text: &str) -> String {
             continue;
         }
         match line.strip_prefix("tip: ") {
+            Some(_) if advice.is_some() => continue,
             Some(_) => sentence.push_str("; "),
             None if sentence.is_empty() => {}
             None => sentence.push(' '),
@@ -87,7 +93,7 @@ fn one_sentence(text: &str) -> String {
                 .trim_start_matches("tip: "),
         );
     }
-    sentence + "; --help tells more"
+    sentence + "; " + advice.unwrap_or("--help tells more")
 }
 
 /// Returns what to do about an error of the system where no more is known than the error; empty

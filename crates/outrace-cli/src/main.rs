@@ -10,7 +10,9 @@ mod failure;
 mod files;
 mod flags;
 mod guard;
+mod mistakes;
 mod output;
+mod page;
 mod server;
 mod signals;
 mod stdin;
@@ -20,16 +22,29 @@ use std::fs::File;
 use std::io;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
-use commands::{load, load_server, pipe, run, serve, tail, watch};
+use commands::{completions, healthcheck, load, load_server, man, pipe, run, serve, tail, watch};
 use exit::Exit;
 use failure::{Failure, advice, plain};
 use output::Output;
 
+/// The end of the help.
+const EXAMPLES: &str = "\
+Examples:
+  outrace run -- npm start               run a command; the page that shows it is printed
+  outrace run web='npm start' api=./api  run several together
+  outrace tail '/var/log/app/*.log'      follow files, also those that come later";
+
 /// Live lines from processes and logs to everyone who watches, over WebSockets.
 #[derive(Parser)]
-#[command(version, propagate_version = true, arg_required_else_help = true)]
+#[command(
+    name = "outrace",
+    version,
+    propagate_version = true,
+    arg_required_else_help = true
+)]
+#[command(after_help = EXAMPLES)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -48,6 +63,13 @@ enum Command {
     /// Print the lines of channels as they come
     Watch(watch::Watch),
     Load(Box<load::LoadArgs>),
+    /// Ask whether a server is up
+    #[command(name = "healthcheck")]
+    HealthCheck(healthcheck::HealthCheck),
+    /// Print a script that completes the command line in a shell
+    Completions(completions::Completions),
+    /// Print the manual page, or write all of them into a folder
+    Man(man::ManPages),
     /// End what a killed `run` has left behind, as its child
     #[command(hide = true)]
     Guard(guard::GuardArgs),
@@ -66,9 +88,10 @@ fn main() -> ExitCode {
     // The standard library has opened /dev/null in place of standard streams that were closed, so
     // no socket and no file takes their numbers.
     std::panic::set_hook(Box::new(console::report_panic));
-    let ended = match Arguments::try_parse() {
+    let words = mistakes::help_last(std::env::args_os().collect());
+    let ended = match Arguments::try_parse_from(&words) {
         Ok(arguments) => start(arguments.command),
-        Err(error) => failure::of_arguments(&error).map(Exit::from),
+        Err(error) => failure::of_arguments(&error, &words).map(Exit::from),
     };
     let exit = ended.unwrap_or_else(|failure| {
         failure.report();
@@ -87,6 +110,8 @@ fn start(command: Command) -> Result<Exit, Failure> {
         Command::LoadServer(args) => return load_server::run(&args).map(|()| Exit::Code(0)),
         Command::LoadBaseline(args) => return load::run_baseline(args).map(Exit::from),
         Command::LoadFloor(args) => return load::run_floor(&args).map(Exit::from),
+        Command::Completions(shell) => return Ok(shell.run(Arguments::command())),
+        Command::Man(pages) => return pages.run(Arguments::command()),
         _ => {}
     }
     // Before the runtime starts threads. If the system refuses, the limit stays as it is, and what
@@ -109,12 +134,15 @@ fn start(command: Command) -> Result<Exit, Failure> {
             Command::Tail(tail) => tail.start().await,
             Command::Serve(serve) => serve.start().await,
             Command::Watch(watch) => watch.start().await.map(Exit::from),
+            Command::HealthCheck(check) => check.start().await,
             Command::Load(_)
+            | Command::Completions(_)
+            | Command::Man(_)
             | Command::Guard(_)
             | Command::LoadServer(_)
             | Command::LoadBaseline(_)
             | Command::LoadFloor(_) => {
-                unreachable!("these commands build a runtime of their own and returned above")
+                unreachable!("these commands need no runtime of this kind and returned above")
             }
         }
     });

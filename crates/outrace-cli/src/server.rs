@@ -15,6 +15,7 @@ use crate::failure::{Failure, advice, plain};
 use crate::flags::{
     Access, AccessOptions, DEFAULT_ADDRESS, DEFAULT_PORT, JoinOptions, ServerOptions,
 };
+use crate::page::Page;
 use crate::signals::{EndSignal, Signals};
 
 /// How many ports are tried from the default one on.
@@ -25,44 +26,36 @@ pub(crate) struct Server {
     stop: oneshot::Sender<()>,
     serving: JoinHandle<io::Result<()>>,
     reloading: Option<JoinHandle<()>>,
+    /// Waits for the program that opens the page.
+    opening: Option<JoinHandle<()>>,
+}
+
+/// What a server prints on standard error when it listens.
+#[derive(Clone, Copy)]
+pub(crate) struct Announcement<'a> {
+    /// The channels that are named after the address.
+    pub(crate) channels: &'a [ChannelName],
+    /// Whether nothing is printed.
+    pub(crate) quiet: bool,
+}
+
+/// Leaves the router of a server as it is.
+pub(crate) fn unchanged(_: &Hub, router: Router) -> Result<Router, Failure> {
+    Ok(router)
 }
 
 impl Server {
-    /// Listens, and prints the address and `channels` on standard error unless `quiet`.
+    /// Listens, and announces the server.
+    ///
+    /// `join` is given where the channels may come from another server. `finish` gets the router
+    /// once the server listens, and returns the one that is served.
     pub(crate) async fn start(
         options: &ServerOptions,
-        channels: &[ChannelName],
-        quiet: bool,
-    ) -> Result<Self, Failure> {
-        Self::start_with(options, channels, quiet, |_, router| Ok(router)).await
-    }
-
-    /// Like [`start`](Self::start), for a server that may take its channels from another one.
-    pub(crate) async fn start_joined(
-        options: &ServerOptions,
-        join: &JoinOptions,
-        quiet: bool,
-    ) -> Result<Self, Failure> {
-        Self::start_whole(options, Some(join), &[], quiet, |_, router| Ok(router)).await
-    }
-
-    /// Like [`start`](Self::start), but passes the router to `finish` once the server listens.
-    pub(crate) async fn start_with(
-        options: &ServerOptions,
-        channels: &[ChannelName],
-        quiet: bool,
-        finish: impl FnOnce(&Hub, Router) -> Result<Router, Failure>,
-    ) -> Result<Self, Failure> {
-        Self::start_whole(options, None, channels, quiet, finish).await
-    }
-
-    async fn start_whole(
-        options: &ServerOptions,
         join: Option<&JoinOptions>,
-        channels: &[ChannelName],
-        quiet: bool,
+        announcement: Announcement<'_>,
         finish: impl FnOnce(&Hub, Router) -> Result<Router, Failure>,
     ) -> Result<Self, Failure> {
+        let Announcement { channels, quiet } = announcement;
         options.start_logging()?;
         let access = options.access.open()?;
         let listen = options.listen.as_deref().unwrap_or(DEFAULT_ADDRESS);
@@ -72,7 +65,7 @@ impl Server {
             .map_err(failed)?
             .collect();
         options.access.check_exposure(listen, &addresses)?;
-        let hub = options.hub(&access, join)?;
+        let hub = options.hub(&access, join).await?;
         let bounds = options.access.apply_to_server(options.server()?, &access);
         let listener = match options.listen {
             Some(_) => TcpListener::bind(&addresses[..]).await,
@@ -89,8 +82,10 @@ impl Server {
             )?),
             false => None,
         };
+        let address = listener.local_addr().map_err(failed)?;
+        let base = options.base_path.as_str();
+        let page = Page::new(has_tls, address, base);
         if !quiet {
-            let address = listener.local_addr().map_err(failed)?;
             let scheme = if has_tls { "wss" } else { "ws" };
             let names: Vec<_> = channels.iter().map(ChannelName::as_str).collect();
             let channels = match names.len() {
@@ -98,8 +93,8 @@ impl Server {
                 1 => format!(", channel {}", names[0]),
                 _ => format!(", channels {}", names.join(" ")),
             };
-            let base = options.base_path.as_str();
-            notice!("listening on {scheme}://{address}{base}/ws{channels}");
+            // At the end of the line, where every terminal finds the address to click on.
+            notice!("listening on {scheme}://{address}{base}/ws{channels}, page {page}");
         }
         hub.start();
         let (stop, stopped) = oneshot::channel::<()>();
@@ -115,11 +110,16 @@ impl Server {
                 let _ = stopped.await;
             },
         ));
+        let opening = match options.open {
+            true => page.open().await,
+            false => None,
+        };
         Ok(Self {
             hub,
             stop,
             serving,
             reloading,
+            opening,
         })
     }
 
@@ -132,8 +132,8 @@ impl Server {
     /// and is returned.
     pub(crate) async fn shut_down(self, signals: &mut Signals) -> Option<EndSignal> {
         let _ = self.stop.send(());
-        if let Some(reloading) = &self.reloading {
-            reloading.abort();
+        for task in [&self.reloading, &self.opening].into_iter().flatten() {
+            task.abort();
         }
         tokio::select! {
             // Biased, so that a signal that has already come is seen first.

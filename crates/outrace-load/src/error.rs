@@ -23,6 +23,14 @@ pub enum LoadError {
     /// The report could not be written to the writer.
     #[error("could not write the report: {0}")]
     Output(std::io::Error),
+    /// A file of costs could not be read.
+    #[error("could not read the costs in {}: {error}", path.display())]
+    Costs {
+        /// The file.
+        path: PathBuf,
+        /// The cause. The message includes it.
+        error: std::io::Error,
+    },
     /// A file could not be written.
     #[error("could not write {}: {error}", path.display())]
     File {

@@ -44,10 +44,14 @@
 //! - `client`: the clients and the threads that hold them.
 //! - `run`: one round, and rounds in turns.
 //! - `report`: tables and the page with plots.
+//! - `cluster`: what mirrors and the common list of channels cost the nodes of a cluster.
+//! - `simulate`: what larger clusters use, computed from measured costs.
 //! - `suite`, `verify` and `soak`: the modes with workloads of their own.
 
 mod client;
 mod clock;
+mod cluster;
+mod cluster_layout;
 mod error;
 mod measure;
 mod options;
@@ -55,6 +59,7 @@ mod progress;
 mod report;
 mod run;
 mod server;
+mod simulate;
 mod soak;
 mod suite;
 mod verify;
@@ -62,6 +67,7 @@ mod wire;
 mod workload;
 mod workload_error;
 
+pub use cluster_layout::{BrokerKind, ClusterLayout, Placement};
 pub use error::{LoadError, MeasurementError};
 pub use options::{LoadMode, LoadOptions};
 pub use server::baseline::{BaselineError, BaselineOptions, serve_baseline};
@@ -161,6 +167,16 @@ pub fn run(options: &LoadOptions, out: &mut dyn Write) -> Result<LoadReport, Loa
             drop(progress);
             present(options, suite, out)
         }
+        LoadMode::HomeCost => home_cost(options, out),
+        LoadMode::Directory {
+            channels,
+            changes_per_second,
+        } => directory(options, *channels, *changes_per_second, out),
+        LoadMode::Simulate {
+            nodes,
+            node_cores,
+            costs,
+        } => simulate(options, *nodes, *node_cores, costs.as_deref(), out),
         LoadMode::Verify => verify(options, out),
         LoadMode::Soak { duration } => soak(options, *duration, out),
     }
@@ -220,6 +236,83 @@ fn present(
         write_file(path, &html::page(&suite.comparisons, &rows))?;
     }
     Ok(verdict(&suite.comparisons))
+}
+
+fn home_cost(options: &LoadOptions, out: &mut dyn Write) -> Result<LoadReport, LoadError> {
+    options.workload.check()?;
+    let progress = Progress::new(options.show_progress);
+    let cost = cluster::home_cost::run(options, &progress)?;
+    drop(progress);
+    write_text(out, &cost.text())?;
+    let suite = Suite {
+        comparisons: cost.comparisons,
+        ..Suite::default()
+    };
+    write_json(options, &suite_json(&suite))?;
+    Ok(verdict(&suite.comparisons))
+}
+
+fn directory(
+    options: &LoadOptions,
+    channels: usize,
+    changes_per_second: u64,
+    out: &mut dyn Write,
+) -> Result<LoadReport, LoadError> {
+    options.workload.check()?;
+    if options.workload.cluster.broker == BrokerKind::Relay {
+        return Err(WorkloadError::RelayWithoutBroker.into());
+    }
+    let progress = Progress::new(options.show_progress);
+    let figures = cluster::directory::run(options, channels, changes_per_second, &progress)?;
+    drop(progress);
+    write_text(out, &figures.text())?;
+    let json = serde_json::json!({ "machine": machine::description(), "directory": figures });
+    write_json(options, &json)?;
+    let faults = figures.faults();
+    let failure = (!faults.is_empty()).then(|| RoundFailure {
+        workload: "the list of channels".to_owned(),
+        system: System::Cluster,
+        fault_count: faults.len() as u64,
+        faults,
+    });
+    Ok(LoadReport {
+        failures: failure.into_iter().collect(),
+    })
+}
+
+fn simulate(
+    options: &LoadOptions,
+    nodes: usize,
+    node_cores: usize,
+    costs: Option<&Path>,
+    out: &mut dyn Write,
+) -> Result<LoadReport, LoadError> {
+    options.workload.check()?;
+    let costs = costs.map(read_costs).transpose()?;
+    let progress = Progress::new(options.show_progress);
+    let simulation = simulate::run(options, nodes.max(1), node_cores.max(1), costs, &progress)?;
+    drop(progress);
+    write_text(out, &simulation.text())?;
+    write_json(options, &simulation.json())?;
+    let mut small = Comparison::new(options.workload.clone());
+    small.outcomes.push(simulation.into_measured());
+    Ok(verdict(&[small]))
+}
+
+/// Reads the costs from the JSON of an earlier simulation.
+fn read_costs(path: &Path) -> Result<simulate::Costs, LoadError> {
+    #[derive(serde::Deserialize)]
+    struct Earlier {
+        costs: simulate::Costs,
+    }
+    let failed = |error| LoadError::Costs {
+        path: path.to_owned(),
+        error,
+    };
+    let text = std::fs::read(path).map_err(failed)?;
+    let earlier: Earlier =
+        serde_json::from_slice(&text).map_err(|error| failed(std::io::Error::other(error)))?;
+    Ok(earlier.costs)
 }
 
 fn verify(options: &LoadOptions, out: &mut dyn Write) -> Result<LoadReport, LoadError> {

@@ -18,6 +18,8 @@ pub struct LoadOptions {
     /// The modes other than [`LoadMode::Compare`] have workloads of their own and take only a few
     /// settings from here. Each mode names them.
     pub workload: Workload,
+    /// The system that [`LoadMode::Verify`] floods: the engine or a cluster.
+    pub verified: System,
     /// The number of times that each system is measured. Reports show medians. 0 counts as 1.
     pub rounds: usize,
     /// The bytes that the floor writes at once. The default is what the engine wrote in the same
@@ -59,6 +61,30 @@ pub enum LoadMode {
         /// The letters of the rows to run. All rows run if there are none.
         only: Vec<char>,
     },
+    /// What a line costs the home of a channel: alone, in a cluster without viewers elsewhere, and
+    /// with one and three mirrors.
+    HomeCost,
+    /// The common list of channels of a cluster, without any lines.
+    ///
+    /// It takes the measured time, the nodes and the broker from the workload.
+    Directory {
+        /// The channels, which belong to the nodes in turn.
+        channels: usize,
+        /// The statuses that change.
+        changes_per_second: u64,
+    },
+    /// What a cluster or a tree of relays uses that is too large for this machine, computed from
+    /// costs that are measured first.
+    ///
+    /// It takes the viewers, the channels, the rate and the levels from the workload.
+    Simulate {
+        /// The nodes that have the viewers.
+        nodes: usize,
+        /// The cores of each node.
+        node_cores: usize,
+        /// A file with the costs: the JSON of an earlier simulation. Without it they are measured.
+        costs: Option<PathBuf>,
+    },
     /// Floods with clients of all kinds, which have to account for every line.
     ///
     /// It takes the measured time, the line length and the threads from the workload.
@@ -82,6 +108,7 @@ impl LoadOptions {
                 rates: Vec::new(),
             },
             workload: Workload::default(),
+            verified: System::Engine,
             rounds: 1,
             floor_block_bytes: None,
             json: None,

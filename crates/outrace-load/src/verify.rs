@@ -4,6 +4,7 @@
 //! be proved must have happened.
 
 use crate::client::announced::AnnouncedTotals;
+use crate::cluster_layout::{BrokerKind, ClusterLayout, Placement};
 use crate::options::LoadOptions;
 use crate::progress::Progress;
 use crate::report::format::{announced, count};
@@ -21,15 +22,19 @@ pub(crate) fn run<E: From<RunError>>(
     progress: &Progress,
     mut report: impl FnMut(String) -> Result<(), E>,
 ) -> Result<Vec<Comparison>, E> {
+    let system = options.verified;
     let plan = Plan {
         program: &options.program,
-        systems: vec![System::Engine],
+        systems: vec![system],
         rounds: options.rounds.max(1),
         remote: None,
         floor_block_bytes: None,
     };
     let mut comparisons = Vec::new();
-    for workload in floods(&options.workload) {
+    for mut workload in floods(&options.workload) {
+        if system == System::Cluster {
+            workload = on_all_nodes(workload, options.workload.cluster);
+        }
         let name = workload.name.clone();
         let mut comparison = plan
             .run(workload, progress)
@@ -41,6 +46,27 @@ pub(crate) fn run<E: From<RunError>>(
         comparisons.push(comparison);
     }
     Ok(comparisons)
+}
+
+/// Publishes on one node, or on two if there are several channels, and lets clients of every kind
+/// connect to every node.
+fn on_all_nodes(workload: Workload, layout: ClusterLayout) -> Workload {
+    let can_share = layout.broker != BrokerKind::Relay && workload.channels > 1;
+    Workload {
+        subscribers: workload.subscribers * layout.nodes,
+        stalled: workload.stalled * layout.nodes,
+        slow: workload.slow.map(|slow| SlowReaders {
+            clients: slow.clients * layout.nodes,
+            ..slow
+        }),
+        churn: workload.churn * layout.nodes,
+        cluster: ClusterLayout {
+            placement: Placement::Everywhere,
+            homes: if can_share { 2 } else { 1 },
+            ..layout
+        },
+        ..workload
+    }
 }
 
 fn floods(settings: &Workload) -> Vec<Workload> {
@@ -129,6 +155,21 @@ fn text(comparison: &Comparison) -> String {
                 outcome.faults.join("\n  ")
             ),
         };
+        let nodes: String = outcome
+            .nodes
+            .iter()
+            .filter(|node| node.clients > 0)
+            .map(|node| {
+                format!(
+                    "{}: {} received + {} skipped = {} due to {} steady clients\n  ",
+                    node.name,
+                    number(node.received),
+                    number(node.skipped),
+                    number(node.expected),
+                    node.clients
+                )
+            })
+            .collect();
         out.push_str(&format!(
             "{}\n  \
              {} lines to {} clients that read, {} slow, {} stalled, {} that come and go, \
@@ -137,7 +178,7 @@ fn text(comparison: &Comparison) -> String {
              steady clients: {} received + {} skipped = {} due; \
              order, repetition and every byte checked\n  \
              {}\n  \
-             {result}\n\n",
+             {nodes}{result}\n\n",
             workload.name,
             number(outcome.published),
             workload.count_role(|role| role == ClientRole::Reader),

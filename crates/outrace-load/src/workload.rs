@@ -1,5 +1,6 @@
 //! The workload: the clients and their channels, the lines and their schedule.
 
+use crate::cluster_layout::ClusterLayout;
 use serde::Serialize;
 use std::time::Duration;
 
@@ -121,6 +122,8 @@ pub struct Workload {
     pub pin: bool,
     /// The number of relays in a row between the engine and the clients of [`System::Relay`].
     pub relay_levels: usize,
+    /// The nodes of [`System::Cluster`](crate::System::Cluster).
+    pub cluster: ClusterLayout,
     /// Messages that may wait for one client, in the engine and in the baseline.
     #[serde(rename = "queue")]
     pub queue_messages: Option<usize>,
@@ -162,6 +165,7 @@ impl Default for Workload {
             reconnects: false,
             pin: false,
             relay_levels: 1,
+            cluster: ClusterLayout::default(),
             queue_messages: None,
             queue_bytes: None,
             max_flush_interval: None,

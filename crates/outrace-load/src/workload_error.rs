@@ -1,5 +1,6 @@
 //! Checks a workload before it runs.
 
+use crate::cluster_layout::BrokerKind;
 use crate::wire::stamp::STAMP_BYTES;
 use crate::workload::{Rate, Workload};
 
@@ -63,6 +64,26 @@ pub enum WorkloadError {
     /// A channel may disappear with its last subscriber, and its numbering with it.
     #[error("`gaps` with `churn` needs a client that stays in every channel: raise `subscribers`")]
     ResumeWithoutSteadyClient,
+    /// A cluster has too few nodes.
+    #[error("a cluster has at least 2 nodes, so `cluster` can't be {0}")]
+    Nodes(usize),
+    /// The homes are out of range.
+    #[error("`homes` must be between 1 and the nodes ({nodes}) and the channels ({channels})")]
+    Homes {
+        /// The nodes.
+        nodes: usize,
+        /// The channels.
+        channels: usize,
+    },
+    /// Relays have one home, no broker, and no list that they share.
+    #[error(
+        "relays have one home, no broker and no common list: leave out `homes`, `durable`, \
+         `broker_stop` and `directory`"
+    )]
+    RelayWithoutBroker,
+    /// The broker would not be back before the end.
+    #[error("`broker_stop` must end within 0.7 of the measured `seconds`")]
+    BrokerStop,
     /// Slow clients read nothing.
     #[error("`slow` with 0 bytes per second is the same as `stalled`")]
     SlowWithoutBytes,
@@ -106,12 +127,34 @@ impl Workload {
             WorkloadError::WindowWithSlowClients
         } else if self.resumes() && self.subscribers * self.channels_per_client < self.channels {
             WorkloadError::ResumeWithoutSteadyClient
+        } else if let Some(error) = self.check_cluster() {
+            error
         } else if self.slow.is_some_and(|slow| slow.bytes_per_second == 0) {
             WorkloadError::SlowWithoutBytes
         } else {
             return Ok(());
         };
         Err(error)
+    }
+
+    fn check_cluster(&self) -> Option<WorkloadError> {
+        let layout = &self.cluster;
+        let stop = layout.broker_stop.map_or(0.0, |stop| stop.as_secs_f64());
+        let needs_broker = layout.homes > 1 || layout.durable || stop > 0.0;
+        if layout.nodes < 2 {
+            Some(WorkloadError::Nodes(layout.nodes))
+        } else if layout.homes == 0 || layout.homes > layout.nodes.min(self.channels) {
+            Some(WorkloadError::Homes {
+                nodes: layout.nodes,
+                channels: self.channels,
+            })
+        } else if layout.broker == BrokerKind::Relay && needs_broker {
+            Some(WorkloadError::RelayWithoutBroker)
+        } else if stop > 0.7 * self.seconds {
+            Some(WorkloadError::BrokerStop)
+        } else {
+            None
+        }
     }
 }
 

@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
 
 mod account;
+mod broker;
 mod client;
 mod encoding;
 pub mod http;
@@ -25,6 +26,7 @@ use std::time::{Duration, Instant};
 use signal_hook::consts::signal;
 
 pub use account::{Account, assert_agreement, last_seq, until_sealed};
+pub use broker::{BrokerKind, BrokerServer};
 pub use client::JsonClient;
 pub use encoding::{base64, base64url, jwt, labelled, without_timestamp};
 pub use proxy::Proxy;

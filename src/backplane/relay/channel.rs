@@ -4,7 +4,7 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use super::decode::{Content, Subscribed, Upstream, What};
-use crate::backplane::{Mirror, NumberedRun, Seam, Step};
+use crate::backplane::{Counters, Mirror, NumberedRun, Seam, Step};
 use crate::message::ChannelName;
 
 /// A channel on its way from the upstream server to the mirror.
@@ -28,6 +28,8 @@ pub(super) struct RelayedChannel {
 struct Numbering {
     epoch: String,
     seam: Seam,
+    /// The number of the last message that the mirror has or has skipped.
+    delivered: u64,
     /// The number of the next live message.
     next_live: u64,
     /// The number of the next message of the range that is being sent again.
@@ -45,6 +47,10 @@ impl RelayedChannel {
             unwatched_since: None,
             answer_by: Some(answer_by),
         }
+    }
+
+    pub(super) fn name(&self) -> &ChannelName {
+        &self.name
     }
 
     pub(super) fn mirror(&self) -> &Mirror {
@@ -69,15 +75,13 @@ impl RelayedChannel {
         json!({"type": "unsubscribe", "channel": self.name.as_str()}).to_string()
     }
 
-    /// Returns the message that asks for a range again.
-    fn range_request(&self, epoch: &str, from: u64, to: u64) -> String {
-        let range = json!({"epoch": epoch, "from": from, "to": to});
-        let options = json!({"range": range});
-        json!({"type": "subscribe", "channel": self.name.as_str(), "options": options}).to_string()
-    }
-
     /// Takes a message of the server. Appends the requests that it leads to.
-    pub(super) fn take(&mut self, upstream: Upstream, requests: &mut Vec<String>) {
+    pub(super) fn take(
+        &mut self,
+        upstream: Upstream,
+        requests: &mut Vec<String>,
+        counters: &Counters,
+    ) {
         let mut steps = Vec::new();
         match upstream {
             Upstream::Subscribed(subscribed) => self.subscribed(subscribed, &mut steps),
@@ -107,9 +111,9 @@ impl RelayedChannel {
                 }
             }
             Upstream::Partial(text) => self.mirror.show_partial(text.as_bytes()),
-            Upstream::Content(content) => self.content(content, &mut steps),
+            Upstream::Content(content) => self.content(content, &mut steps, counters),
         }
-        self.carry_out(steps, requests);
+        self.carry_out(steps, requests, counters);
     }
 
     fn subscribed(&mut self, subscribed: Subscribed, steps: &mut Vec<Step>) {
@@ -135,6 +139,7 @@ impl RelayedChannel {
                 self.numbering = Some(Numbering {
                     epoch,
                     seam: Seam::new(seq),
+                    delivered: seq,
                     next_live: seq + 1,
                     next_in_replay: None,
                 });
@@ -143,12 +148,15 @@ impl RelayedChannel {
         self.synced_at = Some(seq + replayed);
     }
 
-    fn content(&mut self, content: Content, steps: &mut Vec<Step>) {
+    fn content(&mut self, content: Content, steps: &mut Vec<Step>, counters: &Counters) {
         let Some(numbering) = &mut self.numbering else {
             return;
         };
         let next = match &mut numbering.next_in_replay {
-            Some(next) => next,
+            Some(next) => {
+                counters.count_repaired(content.messages());
+                next
+            }
             None => &mut numbering.next_live,
         };
         let first = content.seq.unwrap_or(*next);
@@ -160,16 +168,23 @@ impl RelayedChannel {
         numbering.seam.offer(run, steps);
     }
 
-    fn carry_out(&mut self, steps: Vec<Step>, requests: &mut Vec<String>) {
-        let Some(numbering) = &self.numbering else {
+    fn carry_out(&mut self, steps: Vec<Step>, requests: &mut Vec<String>, counters: &Counters) {
+        let Some(numbering) = &mut self.numbering else {
             return;
         };
         for step in steps {
             match step {
-                Step::Publish(run) => self.mirror.publish(run),
-                Step::SkipTo(seq) => self.mirror.skip_to(seq),
+                Step::Publish(run) => {
+                    numbering.delivered = run.last_seq();
+                    self.mirror.publish(run);
+                }
+                Step::SkipTo(seq) => {
+                    counters.count_lost(seq.saturating_sub(numbering.delivered));
+                    numbering.delivered = seq;
+                    self.mirror.skip_to(seq);
+                }
                 Step::Ask(from, to) => {
-                    requests.push(self.range_request(&numbering.epoch, from, to));
+                    requests.push(range_request(&self.name, &numbering.epoch, from, to));
                 }
             }
         }
@@ -201,4 +216,11 @@ impl RelayedChannel {
             numbering.next_in_replay = None;
         }
     }
+}
+
+/// Returns the message that asks for a range again.
+fn range_request(name: &ChannelName, epoch: &str, from: u64, to: u64) -> String {
+    let range = json!({"epoch": epoch, "from": from, "to": to});
+    let options = json!({"range": range});
+    json!({"type": "subscribe", "channel": name.as_str(), "options": options}).to_string()
 }

@@ -10,6 +10,7 @@ use serde::Deserialize;
 use serde::de::{SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
+use crate::client::Envelope;
 use crate::message::{Lines, Message, MessageType, OutputStream, ProcessId};
 
 /// A message of the upstream server.
@@ -72,28 +73,8 @@ pub(super) enum Received<'a> {
     Everyone(Box<Message>),
     /// A request was refused.
     Refused(String),
-}
-
-#[derive(Deserialize)]
-struct Envelope<'a> {
-    #[serde(rename = "type", borrow)]
-    kind: Cow<'a, str>,
-    #[serde(borrow, default)]
-    channel: Option<Cow<'a, str>>,
-    #[serde(rename = "processId", borrow, default)]
-    process_id: Option<Cow<'a, str>>,
-    #[serde(borrow, default)]
-    data: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    timestamp: Option<Cow<'a, str>>,
-    #[serde(default)]
-    seq: Option<u64>,
-    #[serde(borrow, default)]
-    stream: Option<Cow<'a, str>>,
-    #[serde(default)]
-    continued: bool,
-    #[serde(default)]
-    past: bool,
+    /// The text is no message.
+    Damaged,
 }
 
 #[derive(Deserialize)]
@@ -106,7 +87,9 @@ struct Span {
 ///
 /// `now_ms` is the time of a message that says none.
 pub(super) fn decode(json: &str, now_ms: i64) -> Option<Received<'_>> {
-    let envelope: Envelope<'_> = serde_json::from_str(json).ok()?;
+    let Some(envelope) = Envelope::parse(json) else {
+        return Some(Received::Damaged);
+    };
     let data = envelope.data.map(RawValue::get);
     let Some(channel) = envelope.channel.clone() else {
         return without_channel(&envelope, data);
@@ -162,7 +145,7 @@ fn content(envelope: &Envelope<'_>, data: Option<&str>, now_ms: i64) -> Option<C
         (_, data) => What::Message(Box::new(message(envelope, data)?)),
     };
     Some(Content {
-        seq: envelope.seq.filter(|&seq| seq > 0),
+        seq: envelope.seq(),
         unix_ms: envelope
             .timestamp
             .as_deref()

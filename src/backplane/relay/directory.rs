@@ -1,149 +1,145 @@
-//! The channels of the upstream server.
+//! The channels and processes of all upstream servers.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::pin::Pin;
-use std::time::Duration;
+use std::sync::Arc;
 
-use serde::Deserialize;
-use tokio::sync::Mutex;
-use tokio::time::{Instant, sleep};
+use futures_util::future::join_all;
+use tokio::sync::Semaphore;
 
-use crate::backplane::{Directory, Node};
-use crate::client::{ChannelLister, Endpoint};
-use crate::message::{ChannelName, Status, StatusReport};
+use super::list::has_content;
+use super::upstream::Upstream;
+use crate::backplane::{
+    Directory, ForwardedOrder, ListedProcess, OrderError, PathError, RelayPath,
+};
 use crate::stats::ChannelStats;
 
-/// How long a list is good for, so that many callers cost the server one request.
-const MAX_AGE: Duration = Duration::from_secs(1);
+/// The paths that are checked at the same time.
+const MAX_PATH_CHECKS: usize = 16;
 
-/// The shortest time between two requests for the next list.
-const MIN_INTERVAL: Duration = Duration::from_millis(100);
-/// The time after which a server that did not answer is asked again.
-const RETRY_INTERVAL: Duration = Duration::from_secs(2);
-
-/// Asks the upstream server for its channels when somebody asks for them here.
+/// Asks the upstream servers when somebody asks here.
 #[derive(Debug)]
-pub(super) struct UpstreamDirectory {
-    lister: ChannelLister,
-    node: String,
-    /// The last list, and when it came. An async mutex: callers wait for one request.
-    last: Mutex<Option<(Instant, Vec<ChannelStats>)>>,
+pub(super) struct RelayDirectory {
+    upstreams: Vec<Arc<Upstream>>,
+    path_checks: Semaphore,
 }
 
-/// A channel in the server's list.
-#[derive(Deserialize)]
-struct ListedChannel {
-    channel: String,
-    #[serde(default)]
-    subscribers: usize,
-    #[serde(default)]
-    published: u64,
-    #[serde(default)]
-    epoch: String,
-    #[serde(default)]
-    seq: u64,
-    #[serde(default)]
-    kept_bytes: usize,
-    #[serde(default)]
-    skipped: u64,
-    #[serde(default)]
-    dropped: u64,
-    #[serde(default)]
-    status: Option<ListedStatus>,
-    #[serde(default)]
-    node: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct ListedStatus {
-    status: String,
-    #[serde(rename = "exitCode", default)]
-    exit_code: i32,
-}
-
-impl UpstreamDirectory {
-    pub(super) fn new(endpoint: Endpoint) -> Self {
-        let node = endpoint.authority();
+impl RelayDirectory {
+    pub(super) fn new(upstreams: Vec<Arc<Upstream>>) -> Self {
         Self {
-            lister: ChannelLister::new(endpoint),
-            node,
-            last: Mutex::const_new(None),
+            upstreams,
+            path_checks: Semaphore::new(MAX_PATH_CHECKS),
         }
     }
 
-    /// Returns the channels of the server, or those of the last list if it cannot be asked.
-    async fn list(&self) -> Vec<ChannelStats> {
-        let mut last = self.last.lock().await;
-        if let Some((at, channels)) = &*last
-            && at.elapsed() < MAX_AGE
-        {
-            return channels.clone();
-        }
-        let before = last.take().map(|(_, channels)| channels);
-        let channels = match self.lister.fetch_list(None).await {
-            Ok((_, body)) => self.read(&body),
-            Err(error) => {
-                tracing::debug!(%error, "the upstream server does not list its channels");
-                before.unwrap_or_default()
-            }
-        };
-        *last = Some((Instant::now(), channels.clone()));
-        channels
+    pub(super) fn upstreams(&self) -> &[Arc<Upstream>] {
+        &self.upstreams
     }
 
-    /// Tells the hub whenever a channel has appeared at the server.
-    ///
-    /// A server that cannot hold a request back is asked in intervals.
-    pub(super) async fn follow(&self, node: &Node) {
-        let mut version = None;
-        loop {
-            match self.lister.fetch_list(version.clone()).await {
-                Ok((next, _)) => {
-                    if next.is_none() || next != version {
-                        node.list_changed();
+    /// Returns each channel once: as the server has it from which it is taken, if all are there.
+    async fn merged_channels(&self) -> Vec<ChannelStats> {
+        let lists = join_all(self.upstreams.iter().map(|upstream| upstream.channels())).await;
+        if lists.len() == 1 {
+            return lists.into_iter().flatten().collect();
+        }
+        let mut all: BTreeMap<String, (u8, ChannelStats)> = BTreeMap::new();
+        for (upstream, channels) in self.upstreams.iter().zip(lists) {
+            let is_up = upstream.is_up();
+            for channel in channels {
+                let rank = u8::from(has_content(&channel)) * 2 + u8::from(is_up);
+                match all.entry(channel.channel.as_str().to_owned()) {
+                    Entry::Vacant(place) => {
+                        place.insert((rank, channel));
                     }
-                    let interval = if next.is_some() {
-                        MIN_INTERVAL
-                    } else {
-                        MAX_AGE
-                    };
-                    version = next;
-                    sleep(interval).await;
-                }
-                Err(_) => {
-                    version = None;
-                    sleep(RETRY_INTERVAL).await;
+                    Entry::Occupied(mut place) if rank > place.get().0 => {
+                        place.insert((rank, channel));
+                    }
+                    Entry::Occupied(_) => {}
                 }
             }
         }
+        all.into_values().map(|(_, channel)| channel).collect()
     }
 
-    fn read(&self, body: &[u8]) -> Vec<ChannelStats> {
-        let listed: Vec<ListedChannel> = serde_json::from_slice(body).unwrap_or_default();
-        listed
-            .into_iter()
-            .filter_map(|listed| {
-                Some(ChannelStats {
-                    channel: ChannelName::parse(&listed.channel).ok()?,
-                    subscribers: listed.subscribers,
-                    published: listed.published,
-                    epoch: listed.epoch,
-                    seq: listed.seq,
-                    kept_bytes: listed.kept_bytes,
-                    skipped: listed.skipped,
-                    dropped: listed.dropped,
-                    status: listed.status.map(|status| StatusReport {
-                        status: Status::from(status.status),
-                        code: status.exit_code,
-                    }),
-                    node: Some(listed.node.unwrap_or_else(|| self.node.clone())),
-                })
-            })
-            .collect()
+    /// Returns each process once, however many servers have it from the same node.
+    async fn merged_processes(&self) -> Vec<ListedProcess> {
+        let lists = join_all(self.upstreams.iter().map(|upstream| upstream.processes())).await;
+        if lists.len() == 1 {
+            return lists.into_iter().flatten().collect();
+        }
+        let mut all: BTreeMap<(String, Option<String>), (bool, ListedProcess)> = BTreeMap::new();
+        for (upstream, processes) in self.upstreams.iter().zip(lists) {
+            let is_up = upstream.is_up();
+            for process in processes {
+                let key = (process.id.as_str().to_owned(), process.node.clone());
+                match all.entry(key) {
+                    Entry::Vacant(place) => {
+                        place.insert((is_up, process));
+                    }
+                    Entry::Occupied(mut place) if is_up && !place.get().0 => {
+                        place.insert((is_up, process));
+                    }
+                    Entry::Occupied(_) => {}
+                }
+            }
+        }
+        all.into_values().map(|(_, process)| process).collect()
+    }
+
+    async fn pass_on(&self, order: ForwardedOrder) -> Result<bool, OrderError> {
+        if let [only] = &*self.upstreams {
+            return only.order(&order).await;
+        }
+        let lists = join_all(self.upstreams.iter().map(|upstream| upstream.processes())).await;
+        let having: Vec<_> = self
+            .upstreams
+            .iter()
+            .zip(lists)
+            .filter(|(_, list)| list.iter().any(|process| process.id == order.process_id))
+            .map(|(upstream, _)| upstream)
+            .collect();
+        let chosen = having.iter().find(|upstream| upstream.is_up());
+        match chosen.or_else(|| having.first()) {
+            Some(upstream) => upstream.order(&order).await,
+            None => Err(OrderError::NoSuchProcess(order.process_id)),
+        }
+    }
+
+    async fn ask_for_path(&self, path: RelayPath) -> Result<(), PathError> {
+        // The semaphore is never closed.
+        let _permit = self.path_checks.acquire().await;
+        join_all(
+            self.upstreams
+                .iter()
+                .map(|upstream| upstream.check_path(&path)),
+        )
+        .await
+        .into_iter()
+        .collect()
     }
 }
 
-impl Directory for UpstreamDirectory {
+impl Directory for RelayDirectory {
     fn channels(&self) -> Pin<Box<dyn Future<Output = Vec<ChannelStats>> + Send + '_>> {
-        Box::pin(self.list())
+        Box::pin(self.merged_channels())
+    }
+
+    fn processes(&self) -> Pin<Box<dyn Future<Output = Vec<ListedProcess>> + Send + '_>> {
+        Box::pin(self.merged_processes())
+    }
+
+    fn check_path(
+        &self,
+        path: RelayPath,
+    ) -> Pin<Box<dyn Future<Output = Result<(), PathError>> + Send + '_>> {
+        Box::pin(self.ask_for_path(path))
+    }
+
+    fn order(
+        &self,
+        order: ForwardedOrder,
+    ) -> Pin<Box<dyn Future<Output = Result<bool, OrderError>> + Send + '_>> {
+        Box::pin(self.pass_on(order))
     }
 }

@@ -4,25 +4,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, ErrorKind, IntoConnectionInfo, ProtocolVersion, PushInfo};
-use redis::{PushKind, RedisError, RedisResult, Value};
+use redis::{ErrorKind, PushInfo, PushKind, RedisError, RedisResult, Value};
 use tokio::sync::Notify;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use super::names::Names;
 use super::outgoing::{Batch, Outgoing};
 use super::{Port, RedisBridgeError};
+use crate::bounded_queue::BoundedQueue;
 use crate::bridge::BridgeDrop;
-use crate::bridge::bounded_queue::BoundedQueue;
+use crate::redis_client::{self, PING_INTERVAL};
 
 /// The most bytes that wait to be imported.
 const MAX_WAITING_BYTES: usize = 8 * 1024 * 1024;
 /// What a payload takes beside its bytes.
 const PAYLOAD_OVERHEAD: usize = 64;
-/// The longest wait for a connection, and for an answer.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
-/// The time between two signs of life that Redis is asked for.
-const PING_INTERVAL: Duration = Duration::from_millis(500);
 /// The pause before the first attempt to connect again. Each further pause is twice as long.
 const MIN_PAUSE: Duration = Duration::from_millis(100);
 const MAX_PAUSE: Duration = Duration::from_secs(5);
@@ -30,14 +26,9 @@ const MAX_PAUSE: Duration = Duration::from_secs(5);
 /// A message from Redis: the Redis channel and the payload.
 pub(super) type Received = (Vec<u8>, Vec<u8>);
 
-/// Makes the client of a URL, which speaks RESP3.
+/// Makes the client of a URL.
 pub(super) fn client(url: &str) -> Result<redis::Client, RedisBridgeError> {
-    // The crate's description of a fault does not name the URL, which may hold a password.
-    let refused = |error: RedisError| RedisBridgeError::Url(error.to_string());
-    let info = url.into_connection_info().map_err(refused)?;
-    let settings = info.redis_settings().clone();
-    let info = info.set_redis_settings(settings.set_protocol(ProtocolVersion::RESP3));
-    redis::Client::open(info).map_err(refused)
+    redis_client::client(url).map_err(|error| RedisBridgeError::Url(error.to_string()))
 }
 
 /// The connection, and the queues on both sides of it.
@@ -115,10 +106,7 @@ impl Link {
                 Ok::<(), std::convert::Infallible>(())
             }
         };
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(ANSWER_TIMEOUT))
-            .set_response_timeout(Some(ANSWER_TIMEOUT))
-            .set_push_sender(receiver);
+        let config = redis_client::config().set_push_sender(receiver);
         let client = &self.client;
         let mut connection = client
             .get_multiplexed_async_connection_with_config(&config)

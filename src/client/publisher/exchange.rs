@@ -12,7 +12,6 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::client::endpoint::Endpoint;
-use crate::client::lister::beside;
 
 /// The longest time for a connection to be made.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -77,8 +76,7 @@ impl Exchange {
 
     /// Returns the open connection, or a new one, with the request that `body` goes into.
     async fn connected(&mut self) -> Result<Prepared<'_>, String> {
-        let uri = self.endpoint.uri();
-        let mut request = Request::post(beside(uri.path(), uri.query(), "api/actions"))
+        let mut request = Request::post(self.endpoint.beside("api/actions"))
             .body(())
             .map_err(|error| error.to_string())?;
         let headers = request.headers_mut();

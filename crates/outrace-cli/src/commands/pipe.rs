@@ -9,7 +9,7 @@ use crate::exit::Exit;
 use crate::failure::{Failure, plain};
 use crate::flags::{LosslessOption, ServerOptions};
 use crate::output::Output;
-use crate::server::Server;
+use crate::server::{Announcement, Server, unchanged};
 use crate::signals::Signals;
 use crate::stdin::{self, End};
 
@@ -45,8 +45,11 @@ impl Pipe {
         let id = ProcessId::parse(&self.id).map_err(Failure::usage)?;
         let mut signals = Signals::listen()?;
         let channel = ChannelName::process(&id);
-        let server =
-            Server::start(&self.server, std::slice::from_ref(&channel), self.quiet).await?;
+        let announcement = Announcement {
+            channels: std::slice::from_ref(&channel),
+            quiet: self.quiet,
+        };
+        let server = Server::start(&self.server, None, announcement, unchanged).await?;
         signals.hangup_reloads(server.reloads())?;
         let publisher = server
             .hub

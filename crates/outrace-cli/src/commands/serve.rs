@@ -5,7 +5,7 @@ use clap::Args;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::flags::{DEFAULT_ADDRESS, JoinOptions, ServerOptions};
-use crate::server::Server;
+use crate::server::{Announcement, Server, unchanged};
 use crate::signals::Signals;
 
 #[derive(Args)]
@@ -29,7 +29,12 @@ impl Serve {
         self.server
             .listen
             .get_or_insert_with(|| DEFAULT_ADDRESS.to_owned());
-        let server = Server::start_joined(&self.server, &self.join, self.quiet).await?;
+        let announcement = Announcement {
+            channels: &[],
+            quiet: self.quiet,
+        };
+        let join = Some(&self.join);
+        let server = Server::start(&self.server, join, announcement, unchanged).await?;
         signals.hangup_reloads(server.reloads())?;
         signals.next().await;
         Ok(server

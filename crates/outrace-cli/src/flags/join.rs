@@ -1,4 +1,4 @@
-//! The flags of a server that takes its channels from another one.
+//! The flags of a server that takes its channels from others.
 
 use std::path::PathBuf;
 
@@ -14,16 +14,18 @@ use crate::files::read;
 #[command(next_help_heading = "Relay options")]
 pub(crate) struct JoinOptions {
     /// Take the channels from this server, such as wss://home.example.org/ws. Each channel is
-    /// fetched once, whatever the number of its viewers here
+    /// fetched once, whatever the number of its viewers here. With several servers, each channel
+    /// comes from the one that has it
     #[arg(
         long,
         value_name = "URL",
         env = "OUTRACE_JOIN",
-        conflicts_with = "redis_bridge"
+        value_delimiter = ' ',
+        conflicts_with_all = ["redis_bridge", "cluster"]
     )]
-    join: Option<String>,
+    join: Vec<String>,
 
-    /// Send this token to that server. Other users of this machine can see a command line: prefer
+    /// Send this token to these servers. Other users of this machine can see a command line: prefer
     /// the environment or a file
     #[arg(
         long,
@@ -34,7 +36,7 @@ pub(crate) struct JoinOptions {
     )]
     join_token: Option<String>,
 
-    /// Send that server the token that this file contains
+    /// Send these servers the token that this file contains
     #[arg(
         long,
         value_name = "FILE",
@@ -49,12 +51,15 @@ pub(crate) struct JoinOptions {
 }
 
 impl JoinOptions {
-    /// Has the hub take its channels from the other server, if one is given.
+    /// Has the hub take its channels from the other servers, if any is given.
     pub(crate) fn apply(&self, hub: HubBuilder) -> Result<HubBuilder, Failure> {
-        let Some(url) = &self.join else {
+        let [first, others @ ..] = &*self.join else {
             return Ok(hub);
         };
-        let mut relay = Relay::builder(&websocket_url(url));
+        let mut relay = Relay::builder(&websocket_url(first));
+        for url in others {
+            relay = relay.upstream(&websocket_url(url));
+        }
         let token = match &self.join_token_file {
             Some(path) => Some(String::from_utf8_lossy(&read(path)?).trim().to_owned()),
             None => self.join_token.clone(),

@@ -2,6 +2,7 @@
 
 mod access;
 mod bridge;
+mod cluster;
 mod join;
 mod limits;
 mod server;

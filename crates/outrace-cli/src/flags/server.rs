@@ -7,6 +7,7 @@ use outrace::{ConfigError, Hub, HubBuilder, server};
 
 use super::access::{Access, AccessOptions};
 use super::bridge::BridgeOptions;
+use super::cluster::ClusterOptions;
 use super::join::JoinOptions;
 use super::limits::Limits;
 use super::values::{address, bytes, duration, seconds};
@@ -20,6 +21,13 @@ pub(crate) const DEFAULT_PORT: u16 = 7223;
 /// The address of a server that is given none.
 pub(crate) const DEFAULT_ADDRESS: &str = "127.0.0.1:7223";
 
+/// The messages and the bytes of each channel that are kept by default.
+const HISTORY: (usize, usize) = (1_000, 1 << 20);
+
+/// The same in a cluster. Other nodes fetch what the broker lost from this history: some seconds
+/// of a fast channel, so that they miss nothing while the broker is restarted.
+const CLUSTER_HISTORY: (usize, usize) = (100_000, 16 << 20);
+
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Server options")]
 pub(crate) struct ServerOptions {
@@ -27,6 +35,10 @@ pub(crate) struct ServerOptions {
     /// and tail the next free port if it is taken]
     #[arg(long, value_name = "HOST:PORT", value_parser = address)]
     pub(crate) listen: Option<String>,
+
+    /// Open the page in a browser
+    #[arg(long)]
+    pub(crate) open: bool,
 
     /// The path under which clients reach this server behind a proxy, such as /logs. It is served
     /// there and at the root, so the proxy may pass the path on or remove it
@@ -46,13 +58,13 @@ pub(crate) struct ServerOptions {
     max_flush_interval: Duration,
 
     /// Messages of each channel to keep for clients that join late, reconnect or missed some; 0
-    /// keeps none
-    #[arg(long, value_name = "MESSAGES", default_value_t = 1000)]
-    history: usize,
+    /// keeps none [default: 1000, with --cluster 100000]
+    #[arg(long, value_name = "MESSAGES")]
+    history: Option<usize>,
 
-    /// Bytes of each channel to keep, such as 1MiB or 512k
-    # [arg(long, value_name = "BYTES", default_value = "1MiB", value_parser = bytes)]
-    history_bytes: usize,
+    /// Bytes of each channel to keep, such as 1MiB or 512k [default: 1MiB, with --cluster 16MiB]
+    #[arg(long, value_name = "BYTES", value_parser = bytes)]
+    history_bytes: Option<usize>,
 
     /// How long to keep a message, such as 10s, 30m or 1h
     # [arg(long, value_name = "TIME", default_value = "1h", value_parser = duration)]
@@ -73,6 +85,9 @@ pub(crate) struct ServerOptions {
 
     #[command(flatten)]
     limits: Limits,
+
+    #[command(flatten)]
+    cluster: ClusterOptions,
 
     #[command(flatten)]
     bridge: BridgeOptions,
@@ -96,14 +111,22 @@ pub(crate) struct LosslessOption {
 
 impl ServerOptions {
     /// Builds the hub. It takes its channels from another server if `join` says so.
-    pub(crate) fn hub(&self, access: &Access, join: Option<&JoinOptions>) -> Result<Hub, Failure> {
+    pub(crate) async fn hub(
+        &self,
+        access: &Access,
+        join: Option<&JoinOptions>,
+    ) -> Result<Hub, Failure> {
+        let (history, history_bytes) = match self.cluster.is_given() {
+            true => CLUSTER_HISTORY,
+            false => HISTORY,
+        };
         let mut hub: HubBuilder = self
             .access
             .apply(Hub::builder(), access)
             .queue(self.queue)
             .max_flush_interval(self.max_flush_interval)
-            .history(self.history)
-            .history_bytes(self.history_bytes)
+            .history(self.history.unwrap_or(history))
+            .history_bytes(self.history_bytes.unwrap_or(history_bytes))
             .history_age(self.history_age)
             .history_total(self.history_total);
         if let Some(bytes) = self.queue_bytes {
@@ -112,6 +135,7 @@ impl ServerOptions {
         if let Some(join) = join {
             hub = join.apply(hub)?;
         }
+        let hub = self.cluster.apply(hub).await?;
         let hub = self.bridge.apply(hub)?;
         self.limits.apply(hub).build().map_err(out_of_range)
     }

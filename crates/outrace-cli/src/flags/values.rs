@@ -4,10 +4,12 @@ use std::time::Duration;
 
 /// Checks the form `HOST:PORT`. The system finds out later whether the host exists.
 pub(crate) fn address(text: &str) -> Result<String, String> {
-    match text.rsplit_once(':') {
-        Some((host, port)) if !host.is_empty() && port.parse::<u16>().is_ok() => {
-            Ok(text.to_owned())
-        }
+    let (host, port) = text.rsplit_once(':').unwrap_or(("", text));
+    match (host, port.parse::<u16>()) {
+        ("", Ok(port)) => Err(format!(
+            "type 127.0.0.1:{port} for this machine, or 0.0.0.0:{port} for all of its addresses"
+        )),
+        (_, Ok(_)) => Ok(text.to_owned()),
         _ => Err("it must be HOST:PORT, such as 127.0.0.1:7223 or 0.0.0.0:0".to_owned()),
     }
 }

@@ -9,9 +9,13 @@
 
 mod access;
 mod bad_days;
+mod cluster;
 mod descriptors;
+mod first_minute;
 mod load;
+mod load_cluster;
 mod lossless;
+mod mistakes;
 mod output;
 mod ownership;
 mod pipe;

@@ -67,7 +67,8 @@ async fn a_process_substitution_is_read_to_its_end_and_stay_goes_on_serving() {
         let mut stderr = tokio::io::AsyncBufReadExt::lines(tokio::io::BufReader::new(stderr));
         let said = stderr.next_line().await.unwrap().unwrap();
         let (_, url) = said.split_once("listening on ").unwrap();
-        let (url, channel) = url.split_once(", channel ").unwrap();
+        let (url, rest) = url.split_once(", channel ").unwrap();
+        let channel = rest.split(',').next().unwrap();
         let mut client = JsonClient::subscribed(url, channel).await;
         let mut stdin = child.stdin.take().unwrap();
         stdin.write_all(b"one\n").await.unwrap();

@@ -86,17 +86,17 @@ pub(crate) struct Receiver {
     next_keep_alive_ns: u64,
 }
 
-/// Starts thread `index` of `workload.threads`. It holds every n-th client.
+/// Starts thread `index`, which connects the clients with these numbers to `target`.
 pub(crate) fn start(
     target: Arc<Target>,
     workload: Arc<Workload>,
     control: Arc<RoundControl>,
     index: usize,
+    numbers: impl Iterator<Item = usize>,
 ) -> Result<JoinHandle<Result<ReceiverResult, ReceiverError>>, ReceiverError> {
     let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
     let answered_request = control.interval.request_number();
-    let slots: Vec<ClientSlot> = (index..workload.clients())
-        .step_by(workload.threads)
+    let slots: Vec<ClientSlot> = numbers
         .map(|number| ClientSlot::new(LoadClient::new(number, &workload)))
         .collect();
     let with_role = |wanted: fn(ClientRole) -> bool| {

@@ -123,6 +123,13 @@ impl ReceiverTally {
         }
     }
 
+    /// Returns the latencies in microseconds that are not shared with an interval.
+    pub(crate) fn latency_us(&mut self) -> &Histogram<u64> {
+        self.record_run();
+        self.run_length = 0;
+        &self.latency_us
+    }
+
     /// Returns all latencies in microseconds, and the tally without them.
     pub(crate) fn into_latency(mut self) -> (Histogram<u64>, ReceiverTally) {
         self.record_run();

@@ -2,6 +2,7 @@
 
 use super::format::{count, mebibytes, milliseconds, or_dash, percent};
 use super::markdown::markdown;
+use super::nodes::nodes;
 use super::notes::notes;
 use crate::run::comparison::Comparison;
 use crate::run::outcome::Outcome;
@@ -92,6 +93,7 @@ fn one(comparison: &Comparison) -> String {
         out.push_str(&format!("\n\n{}", markdown(&table).trim_end()));
     }
     out.push('\n');
+    out.push_str(&nodes(comparison));
     for note in notes(comparison) {
         out.push_str(&format!("\n{note}\n"));
     }

@@ -1,8 +1,9 @@
 //! Compares what was fed, what the clients received and what the server counted.
 
 use super::line_sink::LineSink;
+use super::node_accounting::{NodeTally, node_outcomes};
 use super::outcome::{
-    LatencySummary, LatenessSummary, MemoryUse, Outcome, percentiles, timeline_points,
+    BrokerFault, LatencySummary, LatenessSummary, MemoryUse, Outcome, percentiles, timeline_points,
 };
 use super::skip_counts::SkipCounts;
 use crate::client::announced::AnnouncedTotals;
@@ -17,7 +18,13 @@ use hdrhistogram::Histogram;
 
 /// A reading of the server and the generator, at the begin or at the end of the measured time.
 pub(super) struct UsageReading {
-    pub(super) server: Option<CpuUsage>,
+    /// Each server. A server that is no child has none.
+    pub(super) servers: Vec<CpuUsage>,
+    pub(super) broker: Option<CpuUsage>,
+    /// The totals of each node of a cluster.
+    pub(super) node_stats: Vec<ServerStats>,
+    /// Lines fed so far.
+    pub(super) published: u64,
     /// The resident memory of the server in bytes.
     pub(super) memory: u64,
     pub(super) generator: CpuUsage,
@@ -41,6 +48,7 @@ pub(super) struct RoundMeasurements {
     pub(super) memory: Option<MemoryUse>,
     /// The server's own count of this round.
     pub(super) skips: SkipCounts,
+    pub(super) broker_fault: Option<BrokerFault>,
     pub(super) faults: Vec<String>,
 }
 
@@ -67,8 +75,12 @@ impl RoundMeasurements {
         let mut tally = ReceiverTally::new();
         let mut clients = Vec::new();
         let mut joined_at_ns = began_ns;
-        for thread in received {
+        let mut node_tallies = Vec::new();
+        for mut thread in received {
             joined_at_ns = joined_at_ns.max(thread.joined_at_ns);
+            if system == System::Cluster {
+                node_tallies.push(NodeTally::of(&mut thread.tally));
+            }
             tally.merge(thread.tally);
             clients.extend(thread.clients);
         }
@@ -79,7 +91,14 @@ impl RoundMeasurements {
         }
         let totals = close_accounts(&mut clients, workload, system, lines, &mut tally);
         let announced = close_ledgers(&clients, workload, lines, &mut tally);
-        check_skip_counts(&self.skips, &totals, announced, workload, &mut tally);
+        check_skip_counts(
+            system,
+            &self.skips,
+            &totals,
+            announced,
+            workload,
+            &mut tally,
+        );
         let SteadyTotals {
             received,
             skipped,
@@ -95,6 +114,14 @@ impl RoundMeasurements {
                 )
             });
         }
+        if let Some(fault) = self.broker_fault
+            && fault.caught_up_seconds.is_none()
+        {
+            tally.fault(|| {
+                "the broker did not stop and return, or the mirrors never caught up after that"
+                    .to_owned()
+            });
+        }
         let (latency_us, tally) = tally.into_latency();
         let seconds = workload.seconds;
         let FeedResult {
@@ -104,14 +131,17 @@ impl RoundMeasurements {
             last,
             ..
         } = self.feed;
-        let usage = last.server.as_ref().zip(first.server.as_ref());
-        let server_cpu_ns = usage.map(|(last, first)| last.used_ns_since(first));
+        let usage = || last.servers.iter().zip(&first.servers);
+        let has_usage = !last.servers.is_empty();
+        let server_cpu_ns =
+            has_usage.then(|| usage().map(|(last, first)| last.used_ns_since(first)).sum());
         let per_second = |ns: u64| ns as f64 / seconds / 1e9;
         let per_delivered =
             |figure: f64| (tally.delivered > 0).then(|| figure / tally.delivered as f64);
         Outcome {
             system,
             published: lines,
+            published_measured: last.published.saturating_sub(first.published),
             unsent,
             expected,
             received,
@@ -128,7 +158,13 @@ impl RoundMeasurements {
             server_cpu_ns,
             server_cpu_ns_per_delivered: server_cpu_ns.and_then(|ns| per_delivered(ns as f64)),
             server_cores: server_cpu_ns.map(per_second),
-            server_waited: usage.map(|(last, first)| per_second(last.waited_ns_since(first))),
+            server_waited: has_usage.then(|| {
+                per_second(
+                    usage()
+                        .map(|(last, first)| last.waited_ns_since(first))
+                        .sum(),
+                )
+            }),
             generator_waited: per_second(last.generator.waited_ns_since(&first.generator)),
             generator_cores: per_second(last.generator.used_ns_since(&first.generator)),
             bytes_per_write: last.stats.bytes_per_write_since(&first.stats),
@@ -136,6 +172,8 @@ impl RoundMeasurements {
             feeder_late_us: LatenessSummary::of(&late_us),
             join_ms: (joined_at_ns - began_ns) as f64 / 1e6,
             memory: self.memory,
+            nodes: node_outcomes(&node_tallies, &clients, workload, lines, &first, &last),
+            broker_fault: self.broker_fault,
             timeline: timeline_points(tally.timeline.buckets()),
             percentiles: percentiles(&latency_us),
             faults: tally.faults,
@@ -212,6 +250,7 @@ fn close_ledgers(
 ///
 /// They must agree. Lines that churners missed without noticing make the server's count larger.
 fn check_skip_counts(
+    system: System,
     skips: &SkipCounts,
     totals: &SteadyTotals,
     announced: AnnouncedTotals,
@@ -219,6 +258,10 @@ fn check_skip_counts(
     tally: &mut ReceiverTally,
 ) {
     let churn = workload.churn > 0;
+    if system == System::Cluster {
+        // What was lost between two nodes is in the gaps, and in no node's count of skips.
+        return;
+    }
     let mut compare = |place: &str, clients: u64, server: u64| {
         if clients != server && !(churn && server > clients) {
             tally.fault(|| {

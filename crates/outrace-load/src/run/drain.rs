@@ -1,9 +1,10 @@
 //! The end of a round: the last lines reach the clients, and the server ends.
 
 use super::round::Round;
+use super::skip_counts::fetch_skipped;
 use crate::clock::{self, NS_PER_MS, NS_PER_SECOND};
-use crate::server::process::{ServerError, ServerProcess};
-use crate::server::stats::ServerStats;
+use crate::server::process::ServerError;
+use crate::server::running::RunningServers;
 use crate::server::system::System;
 use std::time::Duration;
 
@@ -103,8 +104,7 @@ impl Round<'_> {
                 return Ok(());
             }
             if pause_ns > PAUSE_NS && self.system != System::Floor {
-                let skipped = ServerStats::fetch(&self.target)
-                    .skipped
+                let skipped = fetch_skipped(self.system, &self.targets)
                     .map(|n| n - skipped_before.unwrap_or(0).min(n));
                 let churns = self.workload.churn > 0;
                 let accounted = skipped.is_some_and(|skipped| received + skipped >= expected);
@@ -135,7 +135,7 @@ impl Round<'_> {
     /// Waits until the server has ended by itself and every client has the exit status.
     ///
     /// The input of the server has ended before.
-    pub(super) fn wait_for_end(&self, server: &mut ServerProcess) -> Result<(), DrainFault> {
+    pub(super) fn wait_for_end(&self, server: &mut RunningServers) -> Result<(), DrainFault> {
         server.wait(END_TIMEOUT)?;
         let deadline_ns = clock::now_ns() + STATUS_TIMEOUT_NS;
         let clients = (self.workload.subscribers + self.workload.resumers().count()) as u64;

@@ -1,7 +1,9 @@
 //! The reasons why a measurement fails.
 
 use crate::client::receiver::ReceiverError;
+use crate::cluster::directory::DirectoryError;
 use crate::server::affinity::AffinityError;
+use crate::server::cluster::ClusterError;
 use crate::server::process::ServerError;
 use crate::server::system::{System, UnsupportedWorkload};
 use crate::wire::http::HttpError;
@@ -23,11 +25,15 @@ pub(crate) enum RunError {
     #[error(transparent)]
     Server(#[from] ServerError),
     #[error(transparent)]
+    Cluster(#[from] ClusterError),
+    #[error(transparent)]
     Target(#[from] TargetError),
     #[error(transparent)]
     Receiver(#[from] ReceiverError),
     #[error(transparent)]
     Feeder(#[from] FeederError),
+    #[error(transparent)]
+    Directory(DirectoryError),
     #[error("{0}")]
     Observer(ObserverError),
     /// The error of the receiver replaces this one.

@@ -12,6 +12,8 @@ pub(crate) enum LineSink {
     Lines(ChildStdin),
     /// The standard input of a server with several channels. Lines are `processId<TAB>line`.
     Framed(ChildStdin),
+    /// The standard inputs of several homes, each with the lines of its own channels.
+    Spread(SpreadSink),
     /// `POST /api/actions` of a server that is not a child.
     Actions(HttpConnection),
 }
@@ -26,7 +28,7 @@ impl LineSink {
     pub(super) fn frame(&self, id: &str) -> (String, &'static str) {
         match self {
             LineSink::Lines(_) => (String::new(), "\n"),
-            LineSink::Framed(_) => (format!("{id}\t"), "\n"),
+            LineSink::Framed(_) | LineSink::Spread(_) => (format!("{id}\t"), "\n"),
             LineSink::Actions(_) => (
                 format!(
                     "{{\"action\":\"ws.send_process_output\",\"process_id\":\"{id}\",\"output\":\""
@@ -42,6 +44,7 @@ impl LineSink {
             LineSink::Lines(pipe) | LineSink::Framed(pipe) => {
                 pipe.write_all(lines).map_err(FeederError::Pipe)
             }
+            LineSink::Spread(homes) => homes.send(lines),
             LineSink::Actions(http) => {
                 let mut body = Vec::with_capacity(lines.len() + 2);
                 body.push(b'[');
@@ -52,5 +55,53 @@ impl LineSink {
                 Ok(())
             }
         }
+    }
+}
+
+/// The standard inputs of several homes. Channel `i` belongs to home `i % homes`.
+pub(crate) struct SpreadSink {
+    pipes: Vec<(ChildStdin, Vec<u8>)>,
+}
+
+impl SpreadSink {
+    pub(super) fn new(pipes: Vec<ChildStdin>) -> SpreadSink {
+        SpreadSink {
+            pipes: pipes.into_iter().map(|pipe| (pipe, Vec::new())).collect(),
+        }
+    }
+
+    /// Writes each line of `load-CHANNEL<TAB>line` to the home of its channel.
+    fn send(&mut self, lines: &[u8]) -> Result<(), FeederError> {
+        for line in lines.split_inclusive(|byte| *byte == b'\n') {
+            let home = channel_of(line) % self.pipes.len();
+            self.pipes[home].1.extend_from_slice(line);
+        }
+        for (pipe, lines) in &mut self.pipes {
+            pipe.write_all(lines).map_err(FeederError::Pipe)?;
+            lines.clear();
+        }
+        Ok(())
+    }
+}
+
+/// Returns the channel of a framed line, and 0 if there is only one.
+fn channel_of(line: &[u8]) -> usize {
+    let id = line.split(|byte| *byte == b'\t').next().unwrap_or_default();
+    let digits = id.rsplit(|byte| *byte == b'-').next().unwrap_or_default();
+    digits
+        .iter()
+        .filter(|byte| byte.is_ascii_digit())
+        .fold(0, |number, digit| number * 10 + usize::from(digit - b'0'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_framed_line_belongs_to_the_channel_that_it_names() {
+        assert_eq!(channel_of(b"load-12\tsome text-99\n"), 12);
+        assert_eq!(channel_of(b"load-0\t\n"), 0);
+        assert_eq!(channel_of(b"load\tline 7\n"), 0);
     }
 }

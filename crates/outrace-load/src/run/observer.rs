@@ -1,16 +1,21 @@
 //! Observers of a running round.
 
 use super::error::ObserverError;
+use super::outcome::BrokerFault;
 use crate::clock::NS_PER_MS;
 use crate::measure::control::RoundControl;
 use crate::progress::Progress;
+use crate::server::cluster::ClusterProcesses;
 use crate::server::process::ServerProcess;
 use crate::wire::target::Target;
+use crate::workload::Workload;
 
 /// The parts of a round that an observer sees.
 pub(crate) struct RoundView<'a> {
-    /// The server, if it is a child.
+    /// The server, if it is a child, or the first home of a cluster.
     pub(crate) server: Option<&'a ServerProcess>,
+    pub(crate) cluster: Option<&'a ClusterProcesses>,
+    pub(crate) workload: &'a Workload,
     pub(crate) target: &'a Target,
     pub(crate) control: &'a RoundControl,
     pub(crate) progress: &'a Progress,
@@ -40,6 +45,11 @@ pub(crate) trait RoundObserver {
 
     /// Every line was received or is known to have been skipped. The server still runs.
     fn drained(&mut self, _: &RoundView<'_>) {}
+
+    /// Returns what was seen of a fault of the broker.
+    fn broker_fault(&mut self) -> Option<BrokerFault> {
+        None
+    }
 }
 
 /// Shows the progress, and nothing else.

@@ -11,6 +11,8 @@ pub(crate) struct Outcome {
     pub(crate) system: System,
     /// Lines fed in the whole run.
     pub(crate) published: u64,
+    /// Lines fed in the measured time.
+    pub(crate) published_measured: u64,
     /// Lines that were due and could not be fed in time.
     pub(crate) unsent: u64,
     /// Lines x steady clients of the whole run.
@@ -48,12 +50,45 @@ pub(crate) struct Outcome {
     /// Milliseconds from the first connection attempt to the last confirmed subscription.
     pub(crate) join_ms: f64,
     pub(crate) memory: Option<MemoryUse>,
+    /// The figures of each node of a cluster, and of its broker. Empty for other systems.
+    pub(crate) nodes: Vec<NodeOutcome>,
+    pub(crate) broker_fault: Option<BrokerFault>,
     pub(crate) timeline: Vec<TimelinePoint>,
     /// Quantiles and their latency in microseconds.
     pub(crate) percentiles: Vec<(f64, u64)>,
     /// The first few faults.
     pub(crate) faults: Vec<String>,
     pub(crate) fault_count: u64,
+}
+
+/// The figures of one node of a cluster, or of its broker, which has no clients.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct NodeOutcome {
+    pub(crate) name: String,
+    /// The steady clients at this node, and their lines in the whole run.
+    pub(crate) clients: usize,
+    pub(crate) expected: u64,
+    pub(crate) received: u64,
+    pub(crate) skipped: u64,
+    /// Lines x clients that arrived within the measured time.
+    pub(crate) delivered: u64,
+    pub(crate) cpu_ns: u64,
+    pub(crate) cores: f64,
+    /// Writes to the clients and relays of this node.
+    pub(crate) writes_per_second: Option<f64>,
+    pub(crate) cpu_ns_per_delivered: Option<f64>,
+    /// Per line that was published on any node within the measured time.
+    pub(crate) cpu_ns_per_published: Option<f64>,
+    pub(crate) latency_us: Option<LatencySummary>,
+}
+
+/// A broker that stood still for a while.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(crate) struct BrokerFault {
+    pub(crate) stopped_seconds: f64,
+    /// The time from the broker's return until every mirror's client had accounted for all lines
+    /// that were published by then.
+    pub(crate) caught_up_seconds: Option<f64>,
 }
 
 /// Latencies in microseconds.

@@ -2,9 +2,10 @@
 //!
 //! Whatever else the machine does then affects all of them alike.
 
+use super::broker_stop::BrokerStop;
 use super::comparison::Comparison;
 use super::error::RunError;
-use super::observer::ProgressObserver;
+use super::observer::{ProgressObserver, RoundObserver};
 use super::round::{self, ServerUnderTest};
 use crate::progress::Progress;
 use crate::server::affinity::PinnedThread;
@@ -90,8 +91,14 @@ impl Plan<'_> {
                 remote: self.remote.clone(),
                 block_bytes: self.block_bytes(comparison),
             };
+            let stop = workload.cluster.broker_stop;
+            let stop = stop.filter(|_| *system == System::Cluster);
+            let mut observer: Box<dyn RoundObserver> = match stop {
+                Some(lasts) => Box::new(BrokerStop::new(lasts)),
+                None => Box::new(ProgressObserver),
+            };
             let outcome =
-                round::run(workload, &server, progress, &mut ProgressObserver).map_err(|why| {
+                round::run(workload, &server, progress, &mut *observer).map_err(|why| {
                     RunError::System {
                         system: *system,
                         why: Box::new(why),

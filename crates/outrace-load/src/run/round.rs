@@ -4,7 +4,7 @@
 use super::accounting::{FeedResult, RoundMeasurements, UsageReading};
 use super::error::{FeederError, RunError};
 use super::feeder::{Feeder, FeederResult};
-use super::line_sink::LineSink;
+use super::line_sink::{LineSink, SpreadSink};
 use super::observer::{RoundObserver, RoundView};
 use super::outcome::{MemoryUse, Outcome};
 use super::skip_counts::{SkipCounts, fetch_stats};
@@ -13,8 +13,10 @@ use crate::clock::{self, NS_PER_MS, NS_PER_SECOND};
 use crate::measure::control::{Phase, RoundControl};
 use crate::measure::histogram::empty_histogram;
 use crate::progress::Progress;
+use crate::server::cluster::ClusterProcesses;
 use crate::server::process::ServerProcess;
 use crate::server::program::Program;
+use crate::server::running::RunningServers;
 use crate::server::stats::ServerStats;
 use crate::server::system::System;
 use crate::server::usage::CpuUsage;
@@ -30,6 +32,9 @@ const JOINS_TIMEOUT_NS: u64 = 120 * NS_PER_SECOND;
 
 /// The time from the start of the feeder to the first line. Every thread is ready by then.
 const RUN_UP_NS: u64 = 20 * NS_PER_MS;
+
+/// The time from the last join to the first line of a cluster.
+const CLUSTER_RUN_UP: Duration = Duration::from_secs(1);
 
 /// The longest time for which the feeder may continue after the measured time.
 const FEEDER_TIMEOUT_NS: u64 = 20 * NS_PER_SECOND;
@@ -53,41 +58,21 @@ pub(crate) fn run(
     observer: &mut dyn RoundObserver,
 ) -> Result<Outcome, RunError> {
     subject.system.check(workload)?;
-    let (mut server, target) = match &subject.remote {
-        Some(target) => (None, target.clone()),
-        None => {
-            let args = subject.system.args(workload, subject.block_bytes);
-            let mut server = ServerProcess::start(subject.program, &args, workload.pin)?;
-            if subject.system == System::Relay {
-                for _ in 0..workload.relay_levels {
-                    let url = server.target.url();
-                    let args = System::relay_args(workload, &url);
-                    server = ServerProcess::start(subject.program, &args, workload.pin)?
-                        .fed_through(server);
-                }
-            }
-            let target = server.target.clone();
-            (Some(server), target)
-        }
-    };
+    let (mut server, targets) = start(workload, subject)?;
     let mut round = Round {
         control: Arc::new(RoundControl::new(workload.subscribers, workload.clients())),
-        target: Arc::new(target),
+        targets,
         system: subject.system,
         progress,
         receivers: Vec::new(),
         workload: Arc::new(workload.clone()),
     };
+    if let Some(cluster) = server.cluster() {
+        cluster.wait_until_known(&round.workload)?;
+    }
     let before_clients = resident_bytes(&server);
     let began_ns = clock::now_ns();
-    for index in 0..round.workload.threads {
-        round.receivers.push(receiver::start(
-            Arc::clone(&round.target),
-            Arc::clone(&round.workload),
-            Arc::clone(&round.control),
-            index,
-        )?);
-    }
+    round.start_receivers()?;
     let measured = round.measure(&mut server, before_clients, began_ns, observer);
     round.control.enter(Phase::Stop);
     let received: Result<Vec<ReceiverResult>, ReceiverError> = round
@@ -106,30 +91,89 @@ pub(crate) fn run(
     ))
 }
 
+/// Starts the servers. Returns the addresses at which clients connect: one, or that of each node.
+fn start(
+    workload: &Workload,
+    subject: &ServerUnderTest<'_>,
+) -> Result<(RunningServers, Vec<Arc<Target>>), RunError> {
+    if let Some(target) = &subject.remote {
+        return Ok((RunningServers::Remote, vec![Arc::new(target.clone())]));
+    }
+    if subject.system == System::Cluster {
+        let cluster = ClusterProcesses::start(subject.program, workload)?;
+        let targets = cluster.targets();
+        return Ok((RunningServers::Cluster(cluster), targets));
+    }
+    let args = subject.system.args(workload, subject.block_bytes);
+    let mut server = ServerProcess::start(subject.program, &args, workload.pin)?;
+    if subject.system == System::Relay {
+        for _ in 0..workload.relay_levels {
+            let url = server.target.url();
+            let args = System::relay_args(workload, &url);
+            server =
+                ServerProcess::start(subject.program, &args, workload.pin)?.fed_through(server);
+        }
+    }
+    let target = Arc::new(server.target.clone());
+    Ok((RunningServers::One(Box::new(server)), vec![target]))
+}
+
 pub(super) struct Round<'a> {
     pub(super) workload: Arc<Workload>,
     pub(super) control: Arc<RoundControl>,
-    pub(super) target: Arc<Target>,
+    /// The address of the server, or of each node.
+    pub(super) targets: Vec<Arc<Target>>,
     pub(super) system: System,
     progress: &'a Progress,
     receivers: Vec<JoinHandle<Result<ReceiverResult, ReceiverError>>>,
 }
 
 impl Round<'_> {
+    /// Starts the threads that hold the clients: as many as the workload says, or one for each
+    /// node, so that the figures of each node are apart.
+    fn start_receivers(&mut self) -> Result<(), RunError> {
+        let layout = self.workload.cluster;
+        let clients = self.workload.clients();
+        let threads = match self.system {
+            System::Cluster => self.targets.len(),
+            _ => self.workload.threads,
+        };
+        for index in 0..threads {
+            let is_cluster = self.system == System::Cluster;
+            let target = if is_cluster { index } else { 0 };
+            let numbers = (0..clients).filter(|number| match is_cluster {
+                true => layout.node_of(*number) == index,
+                false => number % threads == index,
+            });
+            self.receivers.push(receiver::start(
+                Arc::clone(&self.targets[target]),
+                Arc::clone(&self.workload),
+                Arc::clone(&self.control),
+                index,
+                numbers,
+            )?);
+        }
+        Ok(())
+    }
+
     fn measure(
         &self,
-        server: &mut Option<ServerProcess>,
+        server: &mut RunningServers,
         before_clients: u64,
         began_ns: u64,
         observer: &mut dyn RoundObserver,
     ) -> Result<RoundMeasurements, RunError> {
         self.wait_for_joins(server, began_ns)?;
+        if server.cluster().is_some() {
+            // The homes learn of their mirrors' interest a moment after the clients have joined.
+            std::thread::sleep(CLUSTER_RUN_UP);
+        }
         observer
             .joined(&self.view(server))
             .map_err(RunError::Observer)?;
         let with_clients = resident_bytes(server);
         // A server that is not a child may have skipped lines of earlier runs.
-        let skips_before = SkipCounts::fetch(self.system, &self.target);
+        let skips_before = SkipCounts::fetch(self.system, &self.targets);
         let mut feed = self.feed(server, observer)?;
         observer.fed(&self.view(server));
         let mut faults = Vec::new();
@@ -138,15 +182,16 @@ impl Round<'_> {
             faults.push(fault.to_string());
         }
         observer.drained(&self.view(server));
-        let skips = SkipCounts::fetch(self.system, &self.target).since(skips_before);
-        let peak = server.as_ref().map(|server| server.memory().peak);
+        let skips = SkipCounts::fetch(self.system, &self.targets).since(skips_before);
+        let peak = server.memory().map(|memory| memory.peak);
         self.control.enter(Phase::Ending);
-        if let Some(server) = server {
+        if !matches!(server, RunningServers::Remote) {
             feed.input = None;
             if let Err(fault) = self.wait_for_end(server) {
                 faults.push(fault.to_string());
             }
         }
+        let broker_fault = observer.broker_fault();
         let memory = peak.map(|peak| MemoryUse {
             before_clients,
             with_clients,
@@ -158,15 +203,12 @@ impl Round<'_> {
             feed,
             memory,
             skips,
+            broker_fault,
             faults,
         })
     }
 
-    fn wait_for_joins(
-        &self,
-        server: &mut Option<ServerProcess>,
-        began_ns: u64,
-    ) -> Result<(), RunError> {
+    fn wait_for_joins(&self, server: &mut RunningServers, began_ns: u64) -> Result<(), RunError> {
         let clients = self.workload.clients() as u64;
         while self.control.joined() < clients {
             std::thread::sleep(Duration::from_millis(1));
@@ -184,29 +226,29 @@ impl Round<'_> {
         Ok(())
     }
 
-    fn view<'s>(&'s self, server: &'s Option<ServerProcess>) -> RoundView<'s> {
+    fn view<'s>(&'s self, server: &'s RunningServers) -> RoundView<'s> {
         RoundView {
-            server: server.as_ref(),
-            target: &self.target,
+            server: server.first(),
+            cluster: server.cluster(),
+            target: &self.targets[0],
+            workload: &self.workload,
             control: &self.control,
             progress: self.progress,
         }
     }
 
     /// Fails if a receiver has given up or the server has ended.
-    fn check_running(&self, server: &mut Option<ServerProcess>) -> Result<(), RunError> {
+    fn check_running(&self, server: &mut RunningServers) -> Result<(), RunError> {
         if self.control.failed() {
             return Err(RunError::ReceiverGaveUp);
         }
-        if let Some(server) = server {
-            server.check_running()?;
-        }
+        server.check_running()?;
         Ok(())
     }
 
     fn feed(
         &self,
-        server: &mut Option<ServerProcess>,
+        server: &mut RunningServers,
         observer: &mut dyn RoundObserver,
     ) -> Result<FeedResult, RunError> {
         let ns = |seconds: f64| (seconds * NS_PER_SECOND as f64) as u64;
@@ -215,16 +257,34 @@ impl Round<'_> {
         let until_ns = from_ns + ns(self.workload.seconds);
         self.control.set_window(origin_ns, from_ns..until_ns);
         let (mut input, mut feeder) = (None, None);
-        let stdin = server.as_mut().map(ServerProcess::take_stdin);
-        let sink = match (stdin, self.system) {
-            (Some(mut order), System::Floor) => {
+        let sink = match (server as &mut RunningServers, self.system) {
+            (RunningServers::One(floor), System::Floor) => {
+                let mut order = floor.take_stdin();
                 writeln!(order, "start {origin_ns} {until_ns}").map_err(RunError::StartFloor)?;
                 input = Some(LineSink::Lines(order));
                 None
             }
-            (Some(pipe), _) if self.workload.channels == 1 => Some(LineSink::Lines(pipe)),
-            (Some(pipe), _) => Some(LineSink::Framed(pipe)),
-            (None, _) => Some(LineSink::connect(&self.target)?),
+            (RunningServers::One(server), _) => {
+                let pipe = server.take_stdin();
+                Some(match self.workload.channels {
+                    1 => LineSink::Lines(pipe),
+                    _ => LineSink::Framed(pipe),
+                })
+            }
+            (RunningServers::Cluster(cluster), _) => {
+                let mut pipes = cluster.take_inputs();
+                Some(
+                    match (pipes.pop(), pipes.is_empty(), self.workload.channels) {
+                        (Some(pipe), true, 1) => LineSink::Lines(pipe),
+                        (Some(pipe), true, _) => LineSink::Framed(pipe),
+                        (last, ..) => {
+                            pipes.extend(last);
+                            LineSink::Spread(SpreadSink::new(pipes))
+                        }
+                    },
+                )
+            }
+            (RunningServers::Remote, _) => Some(LineSink::connect(&self.targets[0])?),
         };
         if let Some(sink) = sink {
             let workload = Arc::clone(&self.workload);
@@ -246,7 +306,10 @@ impl Round<'_> {
                 last,
             });
         }
-        let stdout = server.as_mut().and_then(|server| server.stdout.as_mut());
+        let stdout = match server {
+            RunningServers::One(floor) => floor.stdout.as_mut(),
+            _ => None,
+        };
         let (lines, stats) =
             read_floor_figures(stdout.expect("only the floor, which is a child, feeds itself"))?;
         first.stats = ServerStats {
@@ -268,7 +331,7 @@ impl Round<'_> {
     fn join_feeder(
         &self,
         thread: JoinHandle<Result<FeederResult, FeederError>>,
-        server: &mut Option<ServerProcess>,
+        server: &mut RunningServers,
     ) -> Result<FeederResult, RunError> {
         let deadline_ns = clock::now_ns() + FEEDER_TIMEOUT_NS;
         while !thread.is_finished() {
@@ -286,7 +349,7 @@ impl Round<'_> {
     fn wait_until(
         &self,
         deadline_ns: u64,
-        server: &mut Option<ServerProcess>,
+        server: &mut RunningServers,
         observer: &mut dyn RoundObserver,
     ) -> Result<(), RunError> {
         loop {
@@ -302,20 +365,26 @@ impl Round<'_> {
         }
     }
 
-    fn read_usage(&self, server: &Option<ServerProcess>) -> UsageReading {
+    fn read_usage(&self, server: &RunningServers) -> UsageReading {
         // The CPU time comes first, since fetching the stats costs the server some.
         UsageReading {
-            server: server.as_ref().map(ServerProcess::cpu_usage),
+            servers: server.cpu_usage(),
+            broker: server.broker_usage(),
+            node_stats: match self.system {
+                System::Cluster => self.targets.iter().map(|t| ServerStats::fetch(t)).collect(),
+                _ => Vec::new(),
+            },
             memory: resident_bytes(server),
             generator: CpuUsage::of_this_process(),
-            stats: fetch_stats(self.system, &self.target),
+            published: self.control.published(),
+            stats: fetch_stats(self.system, &self.targets[0]),
         }
     }
 }
 
-/// Returns the resident memory of a child, and 0 for another server.
-fn resident_bytes(server: &Option<ServerProcess>) -> u64 {
-    server.as_ref().map_or(0, |server| server.memory().resident)
+/// Returns the resident memory of all children together, and 0 for another server.
+fn resident_bytes(server: &RunningServers) -> u64 {
+    server.memory().map_or(0, |memory| memory.resident)
 }
 
 /// Reads the lines, writes and bytes of the floor's whole run.

@@ -4,6 +4,7 @@ use crate::server::stats::{ServerStats, fetch_skipped_by_channel};
 use crate::server::system::System;
 use crate::wire::target::Target;
 use std::collections::HashMap;
+use std::sync::Arc;
 
 /// The skipped lines x clients that a server states, if it does.
 pub(super) struct SkipCounts {
@@ -12,13 +13,17 @@ pub(super) struct SkipCounts {
 }
 
 impl SkipCounts {
-    pub(super) fn fetch(system: System, target: &Target) -> SkipCounts {
+    /// Fetches the counts of a server, or the sums over all nodes.
+    pub(super) fn fetch(system: System, targets: &[Arc<Target>]) -> SkipCounts {
         let by_channel = match system {
-            System::Engine | System::Relay | System::Remote => fetch_skipped_by_channel(target),
-            System::Baseline | System::Floor => HashMap::new(),
+            System::Engine | System::Relay | System::Remote => {
+                fetch_skipped_by_channel(&targets[0])
+            }
+            // The list of a node contains the channels of all nodes.
+            System::Baseline | System::Floor | System::Cluster => HashMap::new(),
         };
         SkipCounts {
-            total: fetch_stats(system, target).skipped,
+            total: fetch_skipped(system, targets),
             by_channel,
         }
     }
@@ -33,6 +38,14 @@ impl SkipCounts {
         }
         self
     }
+}
+
+/// Fetches the skipped lines x clients, summed over all nodes.
+pub(super) fn fetch_skipped(system: System, targets: &[Arc<Target>]) -> Option<u64> {
+    targets
+        .iter()
+        .map(|target| fetch_stats(system, target).skipped)
+        .sum()
 }
 
 /// Fetches the totals of a server.

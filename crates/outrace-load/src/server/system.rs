@@ -1,5 +1,6 @@
 //! The kinds of servers that can be measured.
 
+use crate::cluster_layout::BrokerKind;
 use crate::workload::{Rate, Workload};
 use serde::Serialize;
 
@@ -16,6 +17,9 @@ pub enum System {
     /// A relay of the engine, or the last one of a chain: the clients are at the relay, the lines
     /// are fed to the engine.
     Relay,
+    /// Several nodes that share their channels. Lines are fed to the homes, and the clients are
+    /// where the layout of the workload places them.
+    Cluster,
     /// A server that the generator does not start.
     Remote,
 }
@@ -27,6 +31,7 @@ impl std::fmt::Display for System {
             System::Baseline => "baseline",
             System::Floor => "floor",
             System::Relay => "relay",
+            System::Cluster => "cluster",
             System::Remote => "server",
         })
     }
@@ -58,16 +63,16 @@ impl System {
         };
         let text = |n: Option<usize>| n.map(|n| n.to_string());
         let name = match (self, workload.channels) {
-            (System::Engine | System::Relay | System::Remote, 1) => {
+            (System::Engine | System::Relay | System::Cluster | System::Remote, 1) => {
                 option("--id", Some("load".to_owned()));
                 "pipe"
             }
-            (System::Engine | System::Relay | System::Remote, _) => "load-server",
+            (System::Engine | System::Relay | System::Cluster | System::Remote, _) => "load-server",
             (System::Baseline, _) => "load-baseline",
             (System::Floor, _) => "load-floor",
         };
         match self {
-            System::Engine | System::Relay | System::Remote => {
+            System::Engine | System::Relay | System::Cluster | System::Remote => {
                 option("--listen", Some("127.0.0.1:0".to_owned()));
                 option("--queue", text(workload.queue_messages));
                 option("--queue-bytes", text(workload.queue_bytes));
@@ -101,14 +106,54 @@ impl System {
     /// Returns the arguments that start a relay of the server at `url`, with the settings of the
     /// engine.
     pub(crate) fn relay_args(workload: &Workload, url: &str) -> Vec<String> {
-        let mut args = System::Relay.args(workload, 0);
-        let settings = args.iter().position(|arg| arg == "--listen");
-        let settings = args.split_off(settings.expect("a server listens"));
         ["serve", "--join", url]
             .map(str::to_owned)
             .into_iter()
-            .chain(settings)
+            .chain(System::settings(workload))
             .collect()
+    }
+
+    /// Returns the arguments that start a node of a cluster at `upstream`: the URL of the broker,
+    /// or that of the home if the other nodes are its relays.
+    pub(crate) fn node_args(
+        workload: &Workload,
+        node: usize,
+        upstream: Option<&str>,
+    ) -> Vec<String> {
+        let layout = &workload.cluster;
+        let is_home = node < layout.homes;
+        let mut args = match (is_home, upstream) {
+            (true, _) => System::Cluster.args(workload, 0),
+            (false, Some(url)) if layout.broker == BrokerKind::Relay => {
+                return System::relay_args(workload, url);
+            }
+            (false, _) => std::iter::once("serve".to_owned())
+                .chain(System::settings(workload))
+                .collect(),
+        };
+        if is_home && workload.channels > 1 {
+            // Clients that join before a channel has a home would see its numbering change.
+            let own = format!("{node}:{}:{}", layout.homes, workload.channels);
+            args.extend(["--own-channels".to_owned(), own]);
+        }
+        if layout.broker == BrokerKind::Relay {
+            return args;
+        }
+        if let Some(url) = upstream {
+            args.extend(["--cluster", url].map(str::to_owned));
+            args.extend(["--node".to_owned(), format!("node-{}", node + 1)]);
+            if layout.durable {
+                args.push("--durable".to_owned());
+            }
+        }
+        args
+    }
+
+    /// Returns the settings of the engine's servers.
+    fn settings(workload: &Workload) -> Vec<String> {
+        let mut args = System::Engine.args(workload, 0);
+        let settings = args.iter().position(|arg| arg == "--listen");
+        args.split_off(settings.expect("a server listens"))
     }
 
     /// Checks that this system can run `workload`.

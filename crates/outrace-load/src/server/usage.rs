@@ -121,6 +121,14 @@ impl ProcessMemory {
         }
     }
 
+    pub(super) fn plus(self, other: ProcessMemory) -> ProcessMemory {
+        ProcessMemory {
+            resident: self.resident + other.resident,
+            anonymous: self.anonymous + other.anonymous,
+            peak: self.peak + other.peak,
+        }
+    }
+
     pub(crate) fn of_this_process() -> ProcessMemory {
         ProcessMemory::read("/proc/self")
     }

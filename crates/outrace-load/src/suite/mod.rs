@@ -2,6 +2,7 @@
 //!
 //! Each row states what is to be reached, what was measured, and whether that is enough.
 
+mod cluster_rows;
 mod condition;
 mod entry;
 mod pipe_speed;
@@ -77,7 +78,7 @@ pub(crate) fn run(
         suite.comparisons.push(comparison);
     }
     if wanted('k') || wanted('l') {
-        suite.compare_options(options, progress, wanted)?;
+        suite.compare_options(options, progress, &wanted)?;
     }
     if wanted('c') {
         suite.compare_pinned();
@@ -88,6 +89,7 @@ pub(crate) fn run(
     if wanted('j') {
         suite.measure_pipe(options, progress)?;
     }
+    suite.measure_cluster(options, progress, wanted)?;
     Ok(suite)
 }
 

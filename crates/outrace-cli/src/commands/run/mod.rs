@@ -98,10 +98,7 @@ type Named = (ProcessId, String);
 /// Parses `ID=COMMAND`.
 fn named(text: &str) -> Result<Named, String> {
     let Some((id, command)) = text.split_once('=') else {
-        return Err(
-            "it must be ID=COMMAND, such as web='npm start'; a single command goes after --"
-                .to_owned(),
-        );
+        return Err("it must be ID=COMMAND, such as web='npm start'".to_owned());
     };
     let id = ProcessId::parse(id).map_err(|error| error.to_string())?;
     if command.trim().is_empty() {

@@ -15,7 +15,7 @@ use crate::console::notice;
 use crate::exit::Exit;
 use crate::failure::{Failure, advice, plain};
 use crate::output::{Output, OutputSink};
-use crate::server::Server;
+use crate::server::{Announcement, Server, unchanged};
 use crate::signals::{EndSignal, Request, SECOND_SIGNAL_GRACE, Signals};
 use crate::suspend::suspend;
 
@@ -35,13 +35,17 @@ impl Run {
         self.ownership.check(std::iter::once(&id))?;
         let mut signals = Signals::listen_to_all()?;
         let channel = ChannelName::process(&id);
-        let server =
-            Server::start(&self.server, std::slice::from_ref(&channel), self.quiet).await?;
+        let announcement = Announcement {
+            channels: std::slice::from_ref(&channel),
+            quiet: self.quiet,
+        };
+        let server = Server::start(&self.server, None, announcement, unchanged).await?;
         signals.hangup_reloads(server.reloads())?;
         let descendants = Descendants::own(self.grace);
 
         self.go_on_without_reader(&server.hub);
         let input = self.ownership.input(&id, true);
+        let words = (program, arguments);
         let mut program = Program::new(program).args(arguments).stdin(input);
         for (name, value) in variables {
             program = program.env(name, value);
@@ -73,7 +77,7 @@ impl Run {
             Ok(process) => process,
             Err(error) => {
                 server.shut_down(&mut signals).await;
-                return Err(not_started(&error));
+                return Err(not_started(&error, words.0, words.1));
             }
         };
         let keyboard = KeyboardSlot::default();
@@ -241,8 +245,12 @@ pub(super) fn spawn_error_text(error: &SpawnError) -> String {
     }
 }
 
-fn not_started(error: &SpawnError) -> Failure {
+fn not_started(error: &SpawnError, program: &OsStr, arguments: &[OsString]) -> Failure {
+    let has_spaces = program.to_string_lossy().contains(' ');
     let advice = match error {
+        SpawnError::NotFound { .. } if has_spaces && arguments.is_empty() => {
+            "; to run a command with arguments, leave out the quotes around it"
+        }
         SpawnError::NotFound { .. } => "; check its name, or give its path",
         SpawnError::TooManyOpenFiles { source, .. } => advice(source),
         _ => "",

@@ -31,7 +31,7 @@ use crate::failure::Failure;
 use crate::flags::ServerOptions;
 use crate::flags::values::duration;
 use crate::output::{Output, OutputSink};
-use crate::server::Server;
+use crate::server::{Announcement, Server};
 use crate::signals::{EndSignal, Request, SECOND_SIGNAL_GRACE, Signals};
 use crate::suspend::suspend;
 
@@ -150,12 +150,17 @@ impl Job<'_> {
             .map(|(id, _)| ChannelName::process(id))
             .collect();
         let (mut supervisor, mut descendants) = (None, None);
-        let server = Server::start_with(self.server, &channels, self.quiet, |hub, router| {
+        let announcement = Announcement {
+            channels: &channels,
+            quiet: self.quiet,
+        };
+        let server = Server::start(self.server, None, announcement, |hub, router| {
             let (stay, viewed) = (self.stay, hub.clone());
             Output::stdout().go_on_while(move || stay || viewed.client_count() > 0);
             descendants = Some(Descendants::own(self.grace));
             let started = builder.start(hub).map_err(Failure::usage)?;
             let processes = Processes::new(started.control(), self.supervision.control);
+            processes.share(hub);
             supervisor = Some(started);
             Ok(router.layer(processes.layer()))
         })

@@ -22,7 +22,7 @@ use crate::console::notice;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::flags::{LosslessOption, ServerOptions};
-use crate::server::Server;
+use crate::server::{Announcement, Server, unchanged};
 use crate::signals::Signals;
 
 use begin::Begin;
@@ -88,7 +88,11 @@ impl TailFiles {
         let targets = Targets::new(&self.files, &self.ids, &mut names)?;
         let mut signals = Signals::listen()?;
         let channels: Vec<_> = targets.files.iter().map(|(_, it)| it.clone()).collect();
-        let server = Server::start(&self.server, &channels, self.quiet).await?;
+        let announcement = Announcement {
+            channels: &channels,
+            quiet: self.quiet,
+        };
+        let server = Server::start(&self.server, None, announcement, unchanged).await?;
         signals.hangup_reloads(server.reloads())?;
         let (ended, mut ends) = mpsc::unbounded_channel();
         let following = Following {

@@ -1,5 +1,6 @@
 //! `outrace watch`: prints the lines of channels as they come.
 
+mod bare_names;
 mod catch_up;
 mod live_row;
 mod printer;
@@ -24,7 +25,8 @@ use crate::files::read;
 use crate::output::{Output, OutputWriter};
 
 /// Lines go to standard output, status changes to standard error. Reconnects when the connection is
-/// lost, also after a failed first attempt, and resumes where it stopped. Where the server skipped
+/// lost, also after a failed first attempt, and resumes where it stopped. Ends when the first
+/// attempt shows that the address is not that of a server. Where the server skipped
 /// lines, one line says how many. On a terminal, a line that is still being written is shown in the
 /// last row, and a line of standard error begins with !.
 #[derive(Args)]
@@ -119,18 +121,25 @@ impl Watch {
                 builder.channel(channel)
             };
         }
+        let lister = builder.lister();
         let watcher = builder
             .build()
-            .map_err(|error: WatchError| Failure::usage(error))?;
+            .map_err(|error| Failure::usage(format!("{error}{}", self.advice(&url, &error))))?;
         // A task of its own, since a slow reader of our output may block the one that prints.
         tokio::spawn(async {
             if tokio::signal::ctrl_c().await.is_ok() {
                 Exit::Signal(SIGINT).end();
             }
         });
-        // The query may hold a token.
-        let shown_url = url.split(['?', '#']).next().unwrap_or_default();
-        match self.print(watcher, shown_url).await {
+        let shown_url = without_query(&url);
+        let checking = lister
+            .ok()
+            .and_then(|lister| bare_names::check(lister, &self.channels));
+        let printed = self.print(watcher, shown_url).await;
+        if let Some(checking) = checking {
+            checking.abort();
+        }
+        match printed {
             Ok(None) => Ok(0),
             Ok(Some(lost)) if lost.is_orderly() => Ok(0),
             Ok(Some(lost)) => Err(Failure::new(1, format!("{shown_url}: {lost}"))),
@@ -146,6 +155,27 @@ impl Watch {
         }
     }
 
+    /// Returns what to type instead of an address or a channel that cannot be used.
+    fn advice(&self, url: &str, error: &WatchError) -> String {
+        let is_url = |channel: &&String| channel.contains("://");
+        match error {
+            WatchError::InvalidUrl { .. } if !url.contains("://") => {
+                let path = if url.contains('/') { "" } else { "/ws" };
+                format!("; type ws://{}{path}", without_query(url))
+            }
+            WatchError::InvalidChannel(_) | WatchError::InvalidPattern(_) => {
+                match self.channels.iter().find(is_url) {
+                    Some(url) => format!(
+                        "; the address comes first: outrace watch {} CHANNEL",
+                        without_query(url)
+                    ),
+                    None => String::new(),
+                }
+            }
+            _ => String::new(),
+        }
+    }
+
     /// Prints until the watcher ends. Returns why the connection was lost for good.
     async fn print(&self, mut watcher: Watcher, url: &str) -> io::Result<Option<DisconnectReason>> {
         let mut printer = Printer {
@@ -157,6 +187,7 @@ impl Watch {
                 || self.channels.iter().any(|channel| channel.contains('*')),
             json: self.json,
             is_away: false,
+            is_full: false,
         };
         let mut catch_up = self.catch_up.then(CatchUp::default);
         let mut steps = VecDeque::new();
@@ -211,4 +242,9 @@ impl Watch {
             }
         }
     }
+}
+
+/// Returns an address without its query, which may hold a token.
+fn without_query(url: &str) -> &str {
+    url.split(['?', '#']).next().unwrap_or_default()
 }

@@ -1,5 +1,7 @@
 //! `outrace load`: measures a server.
 
+mod cluster;
+
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
@@ -10,6 +12,7 @@ use outrace_load::{
     SubscribeOptions, System, Workload, WorkloadError, serve_baseline, serve_floor,
 };
 
+use self::cluster::ClusterArgs;
 use crate::console::notice;
 use crate::failure::Failure;
 use crate::flags::values::duration;
@@ -108,15 +111,21 @@ pub(crate) struct LoadArgs {
     threads: usize,
 
     /// Run the same against another server too, in turns
-    #[arg(long, value_enum, value_name = "WHAT", conflicts_with = "url")]
+    #[arg(
+        long,
+        value_enum,
+        value_name = "WHAT",
+        group = "beside",
+        conflicts_with = "url"
+    )]
     against: Option<Against>,
 
-    /// With --against relay, the number of relays in a row
+    /// With --against relay or --simulate, the number of relays in a row
     #[arg(long, value_name = "N", default_value_t = 1)]
     relay_levels: usize,
 
-    /// Measure only the servers of --against, and not the engine
-    #[arg(long, requires = "against")]
+    /// Measure only the servers of --against or --cluster, and not the engine alone
+    #[arg(long, requires = "beside")]
     without_engine: bool,
 
     /// Measure each system so many times, and report medians
@@ -197,6 +206,9 @@ pub(crate) struct LoadArgs {
     /// Show no progress
     #[arg(short, long)]
     quiet: bool,
+
+    #[command(flatten)]
+    cluster: ClusterArgs,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -285,6 +297,10 @@ impl LoadArgs {
             program,
             mode: self.mode(),
             workload: self.workload(),
+            verified: match self.cluster.is_given() {
+                true => System::Cluster,
+                false => System::Engine,
+            },
             rounds: self.rounds,
             floor_block_bytes: self.floor_block,
             json: self.json,
@@ -294,11 +310,10 @@ impl LoadArgs {
     }
 
     fn mode(&self) -> LoadMode {
-        let rates = match self.window {
-            Some(lines) => vec![Rate::Window(lines)],
-            None => self.rate.iter().map(|rate| rate.0).collect(),
-        };
-        if let Some(duration) = self.soak {
+        let rates = self.rates();
+        if let Some(mode) = self.cluster.mode() {
+            mode
+        } else if let Some(duration) = self.soak {
             LoadMode::Soak { duration }
         } else if self.verify {
             LoadMode::Verify
@@ -334,6 +349,9 @@ impl LoadArgs {
         if self.against == Some(Against::Relay) {
             systems.push(System::Relay);
         }
+        if self.cluster.is_given() {
+            systems.push(System::Cluster);
+        }
         systems
     }
 
@@ -345,6 +363,7 @@ impl LoadArgs {
             line_bytes: self.line_bytes,
             burst_lines: self.burst,
             relay_levels: self.relay_levels,
+            cluster: self.cluster.layout(),
             seconds: self.seconds,
             warmup_seconds: self.warmup,
             stalled: self.stalled,
@@ -361,7 +380,16 @@ impl LoadArgs {
                 batch: self.batch,
             },
             threads: self.threads,
+            // The modes without a choice of rates take the first one.
+            rate: self.rates().first().copied().unwrap_or(Rate::Max),
             ..Workload::default()
+        }
+    }
+
+    fn rates(&self) -> Vec<Rate> {
+        match self.window {
+            Some(lines) => vec![Rate::Window(lines)],
+            None => self.rate.iter().map(|rate| rate.0).collect(),
         }
     }
 }
@@ -419,6 +447,7 @@ fn with_flags(error: &WorkloadError) -> String {
         "channels_per_client" => "--per-client".to_owned(),
         "burst_lines" => "--burst".to_owned(),
         "warmup_seconds" => "--warmup".to_owned(),
+        "nodes" => "--cluster".to_owned(),
         field => format!("--{}", field.replace('_', "-")),
     });
     parts.collect()

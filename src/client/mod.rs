@@ -1,5 +1,5 @@
-//! Clients of a server: a [`Watcher`] receives, and a [`Publisher`] publishes. Both connect again when
-//! the connection is lost.
+//! Clients of a server: a [`Watcher`] receives, and a [`Publisher`] publishes. Both connect again
+//! when the connection is lost.
 //!
 //! A [`Watcher`] is built with a server's address and the channels to watch. It returns one
 //! [`Event`] at a time:

@@ -14,9 +14,9 @@ const MAX_LINE_BYTES: usize = 64 << 10;
 
 /// Publishes what is written to it, line by line. Returned by [`Hub::writer`].
 ///
-/// A line ends with `\n` or `\r\n`. Writing never fails and never waits. `flush` shows the line that
-/// has not ended to subscriptions with `partial`, as a prompt or a progress bar is shown. Dropping
-/// the writer publishes it.
+/// A line ends with `\n` or `\r\n`. Writing never fails and never waits. `flush` shows the line
+/// that has not ended to subscriptions with `partial`, as a prompt or a progress bar is shown.
+/// Dropping the writer publishes it.
 ///
 /// Clones write to the same channel, each with a line of its own. With the feature `tracing` it is
 /// a `MakeWriter` for `tracing_subscriber::fmt`.

@@ -1,9 +1,9 @@
 //! The HTTP server: the routes of a hub, and an accept loop.
 //!
-//! [`mount`] adds the routes of a hub to an axum application, and [`Hub::routes`] chooses among them.
-//! [`Hub::router`] is an axum router of all routes but the page, to mount or to serve by itself. [`serve`]
-//! and [`serve_with`] serve it within the limits of [`ServeOptions`]; any other server for axum
-//! works too.
+//! [`mount`] adds the routes of a hub to an axum application, and [`Hub::routes`] chooses among
+//! them. [`Hub::router`] is an axum router of all routes but the page, to mount or to serve by
+//! itself. [`serve`] and [`serve_with`] serve it within the limits of [`ServeOptions`]; any other
+//! server for axum works too.
 
 mod accept;
 mod accept_error;

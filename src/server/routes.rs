@@ -111,7 +111,8 @@ impl Routes {
 /// answered with 404 and a text that lists the routes. [`Hub::routes`] chooses among them.
 ///
 /// # Panics
-/// Panics if the path has an empty segment, or a `{` or a `*`, which have a meaning in axum's paths.
+/// Panics if the path has an empty segment, or a `{` or a `*`, which have a meaning in axum's
+/// paths.
 pub fn mount(path: &str, hub: &Hub) -> Router {
     let routes = hub.routes().build();
     match path.trim_end_matches('/') {

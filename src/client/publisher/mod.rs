@@ -83,16 +83,16 @@ pub enum PublishError {
 /// `try_send` methods return [`PublishError::Full`] instead.
 ///
 /// # Delivery
-/// A message is sent until the server has answered that it is published, and no message is published
-/// twice. Hence a message whose request was on its way when the connection broke is not sent again:
-/// it may have been published, and is counted as [`unknown`](PublishStats::unknown). A message that
-/// the server refuses is counted as [`rejected`](PublishStats::rejected). At rest, `accepted` is
-/// `published + rejected + unknown + discarded`.
+/// A message is sent until the server has answered that it is published, and no message is
+/// published twice. Hence a message whose request was on its way when the connection broke is not
+/// sent again: it may have been published, and is counted as [`unknown`](PublishStats::unknown). A
+/// message that the server refuses is counted as [`rejected`](PublishStats::rejected). At rest,
+/// `accepted` is `published + rejected + unknown + discarded`.
 ///
 /// # Ending
 /// [`close`](Self::close) waits until everything is sent. When the last clone is dropped, the task
-/// goes on for up to 5 s to send what waits, and then ends. It also ends when the server answers 401:
-/// its credentials will not do the next time either.
+/// goes on for up to 5 s to send what waits, and then ends. It also ends when the server answers
+/// 401: its credentials will not do the next time either.
 #[derive(Clone)]
 pub struct Publisher {
     queue: mpsc::UnboundedSender<Outgoing>,
@@ -122,8 +122,8 @@ impl Publisher {
     /// Publishes a message if there is room for it now.
     ///
     /// # Errors
-    /// As for [`send`](Self::send), and [`PublishError::Full`] if there is no room, which is counted
-    /// as [`refused`](PublishStats::refused).
+    /// As for [`send`](Self::send), and [`PublishError::Full`] if there is no room, which is
+    /// counted as [`refused`](PublishStats::refused).
     pub fn try_send(&self, channel: &str, message: &Message) -> Result<(), PublishError> {
         let action = action::of(&ChannelName::parse(channel)?, message)?;
         let room = self.account.try_take_room(action.len())?;

@@ -51,8 +51,8 @@ impl Task {
         }
     }
 
-    /// Sends until all handles are gone and nothing waits, the linger after the last handle is over,
-    /// or the server does not accept the credentials.
+    /// Sends until all handles are gone and nothing waits, the linger after the last handle is
+    /// over, or the server does not accept the credentials.
     pub(super) async fn run(mut self, gone: oneshot::Receiver<Infallible>, linger: Duration) {
         let lingered = async {
             let _ = gone.await;

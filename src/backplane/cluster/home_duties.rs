@@ -24,6 +24,7 @@ impl NodeTask {
         {
             // It went on here without a lease, or its term is another one now.
             home.resume(term);
+            tracing::debug!(%channel, epoch = home.epoch, term, "home again");
             self.update_export(channel);
             return;
         }

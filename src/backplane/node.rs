@@ -94,7 +94,7 @@ impl Node {
 
     /// Returns how many bytes a message may have with its envelope and escapes.
     #[cfg(any(feature = "nats", feature = "redis"))]
-    pub(crate) fn max_message(&self) -> usize {
+    pub(crate) fn max_outgoing_message(&self) -> usize {
         self.shared.config.max_outgoing_message
     }
 

@@ -159,7 +159,7 @@ impl Cluster {
             self.id,
             Arc::new(Outgoing::default()),
             self.counters,
-            node.max_message(),
+            node.max_outgoing_message(),
             node.history() as u64,
         );
         let peers = Peers::new(self.directory, self.settings.lease);

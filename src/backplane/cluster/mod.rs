@@ -29,9 +29,6 @@
 //! A home that cannot renew its lease goes on for its own viewers under a new epoch. Another node
 //! that publishes to the channel becomes its home then.
 
-// Until the node's task uses all of them.
-#![allow(dead_code, unused_imports)]
-
 pub(crate) mod block;
 pub(crate) mod broker;
 #[cfg(test)]

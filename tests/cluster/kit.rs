@@ -38,6 +38,12 @@ pub(crate) use over_each_broker;
 
 /// Runs a test with a broker of its own.
 pub(crate) async fn run(kind: BrokerKind, test: impl AsyncFnOnce(BrokerServer)) {
+    if std::env::var_os("OUTRACE_TEST_LOG").is_some() {
+        // It fails for each test but the first.
+        let _ = tracing_subscriber::fmt()
+            .with_max_level(tracing::Level::DEBUG)
+            .try_init();
+    }
     bounded(async {
         if let Some(broker) = BrokerServer::start(kind).await {
             test(broker).await;

@@ -19,6 +19,8 @@ const MAX_SENT_BYTES: usize = 1024 * 1024;
 pub(super) const TAKEN_BYTES: usize = 128 * 1024;
 /// How long an acknowledgement is waited for before all is sent again.
 const ACCEPTED_TIMEOUT: Duration = Duration::from_secs(2);
+/// How often all is sent again before another home is looked for.
+const MAX_ATTEMPTS: u32 = 2;
 /// How long a channel without room is left alone.
 const FULL_PAUSE: Duration = Duration::from_millis(200);
 /// How long a run that was missed may still be on its way.
@@ -44,6 +46,8 @@ struct Forwards {
     has_more: bool,
     /// When all is sent again.
     due: Instant,
+    /// How often all was sent again without an acknowledgement.
+    attempts: u32,
     /// Since when no home is known.
     homeless_since: Instant,
 }
@@ -84,6 +88,7 @@ impl Forwarding {
                 is_taking: false,
                 has_more: false,
                 due: Instant::now(),
+                attempts: 0,
                 homeless_since: Instant::now(),
             });
         forwards.has_more = true;
@@ -102,6 +107,7 @@ impl Forwarding {
         };
         if forwards.home.as_ref() != Some(home) {
             forwards.home = Some(home.clone());
+            forwards.attempts = 0;
             forwards.send_all(channel, wire);
         }
         forwards.take()
@@ -168,6 +174,7 @@ impl Forwarding {
             wire.counters.forwarded.add(sent.runs.messages() as u64);
         }
         forwards.due = Instant::now() + ACCEPTED_TIMEOUT;
+        forwards.attempts = 0;
         forwards.take()
     }
 
@@ -176,6 +183,8 @@ impl Forwarding {
         if let Some(forwards) = self.channels.get_mut(channel)
             && forwards.home.as_ref() == Some(from)
         {
+            // It is there.
+            forwards.attempts = 0;
             let pause = match reason {
                 PublishRefusal::OutOfOrder => ORDER_PAUSE,
                 _ => FULL_PAUSE,
@@ -231,16 +240,25 @@ impl Forwarding {
         sent.filter_map(|sent| sent.local).collect()
     }
 
-    /// Sends again what was not acknowledged in time, and forgets channels without messages.
-    pub(super) fn keep_deadlines(&mut self, now: Instant, wire: &Wire) {
-        let mut waiting = 0;
+    /// Sends again what was not acknowledged in time. Returns the channels whose home does not
+    /// acknowledge anything.
+    pub(super) fn keep_deadlines(&mut self, now: Instant, wire: &Wire) -> Vec<ChannelName> {
+        let (mut waiting, mut silent) = (0, Vec::new());
         for (channel, forwards) in &mut self.channels {
             waiting += forwards.sent_bytes;
-            if forwards.due <= now && !forwards.sent.is_empty() {
+            if forwards.due > now || forwards.sent.is_empty() || forwards.home.is_none() {
+                continue;
+            }
+            if forwards.attempts < MAX_ATTEMPTS {
+                forwards.attempts += 1;
                 forwards.send_all(channel, wire);
+            } else {
+                forwards.lose_home();
+                silent.push(channel.clone());
             }
         }
         wire.counters.unacknowledged_bytes.set(waiting);
+        silent
     }
 
     /// Sends everything again at the next deadline, because the connection was lost meanwhile.

@@ -94,6 +94,10 @@ impl NodeTask {
             self.resigning.push(numbered.home);
             self.count();
         }
+        if self.peers.is_gone(node) {
+            // Its session goes too, and the record is read again until then.
+            return;
+        }
         let next = self.forwarding.set_home(channel, node, &self.wire);
         self.forward(channel, next);
         self.mirrors.home_known(channel, node, &mut self.wire);
@@ -130,7 +134,7 @@ impl NodeTask {
                 continue;
             }
             let known = match self.leases.state(&channel) {
-                HomeState::Elsewhere { node, .. } if self.peers.is_alive(&node) => Some(node),
+                HomeState::Elsewhere { node, .. } if !self.peers.is_gone(&node) => Some(node),
                 _ => None,
             };
             if let Some(node) = known {

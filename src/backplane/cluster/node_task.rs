@@ -348,7 +348,7 @@ impl NodeTask {
     pub(super) fn known_home(&self, channel: &ChannelName) -> Option<NodeId> {
         let listed = self.peers.home_of(channel);
         let leased = || match self.leases.state(channel) {
-            HomeState::Elsewhere { node, .. } if self.peers.is_alive(&node) => Some(node),
+            HomeState::Elsewhere { node, .. } if !self.peers.is_gone(&node) => Some(node),
             _ => None,
         };
         listed.or_else(leased)
@@ -423,7 +423,11 @@ impl NodeTask {
         if now >= self.renewal_at {
             self.renew_interest();
         }
-        self.forwarding.keep_deadlines(now, &self.wire);
+        if self.is_connected {
+            for channel in self.forwarding.keep_deadlines(now, &self.wire) {
+                self.want_home(&channel);
+            }
+        }
         let ended = self
             .mirrors
             .keep_deadlines(now, &self.node, self.is_connected, &mut self.wire);

@@ -74,6 +74,11 @@ impl Peers {
         self.heard.contains_key(node)
     }
 
+    /// Returns whether a node was there and is not any more.
+    pub(super) fn is_gone(&self, node: &NodeId) -> bool {
+        self.gone.contains_key(node)
+    }
+
     /// Returns the number of the other nodes that are there.
     pub(super) fn alive(&self) -> usize {
         self.heard.len()
@@ -138,6 +143,7 @@ impl Peers {
     /// Takes a sign of life.
     pub(super) fn heartbeat(&mut self, from: &NodeId, heartbeat: &Heartbeat) -> Heard {
         let is_new = self.heard.insert(from.clone(), Instant::now()).is_none();
+        self.gone.remove(from);
         let mut table = lock(&self.listed.table);
         if is_new {
             // An earlier run of the same node is not lost: it is there again.

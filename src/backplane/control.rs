@@ -3,11 +3,13 @@
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
+#[cfg(any(feature = "server", feature = "relay"))]
 use http::HeaderName;
 
 use crate::message::{ProcessId, ProcessOrder, Status};
 
 /// The header that names the users whom a forwarded order comes from.
+#[cfg(any(feature = "server", feature = "relay"))]
 pub(crate) const ON_BEHALF_OF: HeaderName = HeaderName::from_static("outrace-for");
 
 /// An order for a process that another node supervises.

@@ -16,7 +16,7 @@ pub(crate) struct Counters {
     stale_channels: AtomicUsize,
     /// When the backplane was heard last, in milliseconds after `created`, plus one. 0 is never.
     heard: AtomicU64,
-    connections: AtomicU64,
+    reconnects: AtomicU64,
     skipped: AtomicU64,
     repaired: AtomicU64,
     lost: AtomicU64,
@@ -35,7 +35,7 @@ impl Counters {
             connected: AtomicUsize::new(0),
             stale_channels: AtomicUsize::new(0),
             heard: AtomicU64::new(0),
-            connections: AtomicU64::new(0),
+            reconnects: AtomicU64::new(0),
             skipped: AtomicU64::new(0),
             repaired: AtomicU64::new(0),
             lost: AtomicU64::new(0),
@@ -44,10 +44,11 @@ impl Counters {
         }
     }
 
-    /// Counts a connection that has opened.
-    pub(crate) fn count_connected(&self) {
+    /// Counts a connection that has opened, for the first time or again.
+    pub(crate) fn count_connected(&self, is_again: bool) {
         self.connected.fetch_add(1, Ordering::Relaxed);
-        self.connections.fetch_add(1, Ordering::Relaxed);
+        self.reconnects
+            .fetch_add(u64::from(is_again), Ordering::Relaxed);
         self.hear();
     }
 
@@ -108,8 +109,7 @@ impl Report for Counters {
             latest_age_ms: self
                 .latest_age()
                 .map(|age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX)),
-            // The first connection of each link is none that came back.
-            reconnects: read(&self.connections).saturating_sub(self.links as u64),
+            reconnects: read(&self.reconnects),
             skipped: read(&self.skipped),
             repaired: read(&self.repaired),
             lost: read(&self.lost),
@@ -129,8 +129,8 @@ mod tests {
         let counters = Counters::new("relay", 2);
         assert_eq!(counters.stats().latest_age_ms, None);
         assert!(counters.stats().is_stale());
-        counters.count_connected();
-        counters.count_connected();
+        counters.count_connected(false);
+        counters.count_connected(false);
         assert!(!counters.stats().is_stale());
         assert!(counters.stats().latest_age_ms.is_some());
         counters.set_stale_channels(1);
@@ -141,7 +141,7 @@ mod tests {
             "relay: 1 of 2 connections, 1 stale channel"
         );
         counters.set_stale_channels(2);
-        counters.count_connected();
+        counters.count_connected(true);
         let stats = counters.stats();
         assert_eq!(stats.reconnects, 1);
         assert_eq!(

@@ -62,7 +62,9 @@ impl HomeHistory {
 /// A channel whose messages are numbered by this hub. Made by [`Node::home`](super::Node::home).
 ///
 /// Once it is dropped the channel is a mirror again: what is published to it locally from then on
-/// waits for [`Node::take_pending`](super::Node::take_pending) or for the next home.
+/// waits for [`Node::take_pending`](super::Node::take_pending) or for the next home. Subscriptions
+/// that come then are answered when a [`Mirror`](super::Mirror) has caught up or there is a home
+/// again.
 #[derive(Debug)]
 pub struct Home(home::Home);
 
@@ -86,7 +88,9 @@ impl Home {
         self.0.set_exported(exported);
     }
 
-    /// Returns the epoch and the number of the last message sealed with it.
+    /// Returns the epoch and the number of the last message sealed with it, as far as the hub has
+    /// got. [`Home::read`] has those of its own place in the channel's order, which is after all
+    /// earlier calls.
     pub fn numbering(&self) -> (String, u64) {
         let (epoch, seq) = self.0.channel().position();
         (epoch.to_string(), seq)

@@ -29,8 +29,10 @@ use std::sync::Arc;
 
 use crate::stats::ChannelStats;
 
+#[cfg(any(feature = "server", feature = "relay"))]
+pub(crate) use control::ON_BEHALF_OF;
+pub(crate) use control::ProcessSlot;
 pub use control::{ForwardedOrder, ListedProcess, LocalProcesses, OrderError};
-pub(crate) use control::{ON_BEHALF_OF, ProcessSlot};
 pub use home::{Home, HomeHistory, Numbering, Wanted};
 pub use node::{HomeLimit, Mirror, MirrorLimit, Node};
 pub(crate) use path::PATH_HEADER;

@@ -94,7 +94,7 @@ impl Node {
 
     /// Returns how many bytes a message may have with its envelope and escapes.
     #[cfg(any(feature = "nats", feature = "redis"))]
-    pub(crate) fn max_message(&self) -> usize {
+    pub(crate) fn max_outgoing_message(&self) -> usize {
         self.shared.config.max_outgoing_message
     }
 
@@ -164,8 +164,33 @@ impl Node {
         numbering: Numbering,
         first: Vec<LocalRuns>,
     ) -> Result<Home, HomeLimit> {
+        self.make_home(channel, numbering, first, false)
+    }
+
+    /// Makes a channel a home as [`Node::home`] does, and has its blocks exported from the first
+    /// one on, as [`Home::set_exported`] does later.
+    ///
+    /// # Errors
+    /// As [`Node::home`].
+    pub fn exported_home(
+        &self,
+        channel: &ChannelName,
+        numbering: Numbering,
+        first: Vec<LocalRuns>,
+    ) -> Result<Home, HomeLimit> {
+        self.make_home(channel, numbering, first, true)
+    }
+
+    fn make_home(
+        &self,
+        channel: &ChannelName,
+        numbering: Numbering,
+        first: Vec<LocalRuns>,
+        is_exported: bool,
+    ) -> Result<Home, HomeLimit> {
+        let registry = Arc::clone(&self.registry);
         let runs = first.into_iter().flat_map(|runs| runs.0).collect();
-        home::Home::new(Arc::clone(&self.registry), channel, numbering.into(), runs)
+        home::Home::new(registry, channel, numbering.into(), runs, is_exported)
             .map(Home::new)
             .map_err(|runs| HomeLimit {
                 first: LocalRuns(runs),

@@ -9,7 +9,9 @@
 
 use std::fmt;
 
-use http::{HeaderMap, HeaderName, HeaderValue};
+#[cfg(any(test, feature = "relay"))]
+use http::HeaderValue;
+use http::{HeaderMap, HeaderName};
 
 /// The header that carries the path.
 pub(crate) const PATH_HEADER: HeaderName = HeaderName::from_static("outrace-path");
@@ -48,6 +50,7 @@ impl PathError {
 
 impl RelayPath {
     /// Creates the path of a handshake that begins at a node.
+    #[cfg(any(test, feature = "relay"))]
     pub(crate) fn from_node(id: &str) -> Self {
         Self(vec![id.to_owned()])
     }
@@ -84,10 +87,8 @@ impl RelayPath {
         self.0.iter().map(String::as_str)
     }
 
-    #[cfg_attr(
-        not(feature = "relay"),
-        allow(dead_code, reason = "only relays send it")
-    )]
+    /// Returns the value of the header.
+    #[cfg(any(test, feature = "relay"))]
     pub(crate) fn header(&self) -> HeaderValue {
         // An id came out of a header, or is of letters and digits.
         HeaderValue::try_from(self.to_string()).expect("ids fit a header")

@@ -22,7 +22,7 @@ pub(crate) struct Home {
 }
 
 impl Home {
-    /// Makes a channel a home. `first` and then all that waits is numbered before what is published
+    /// Makes a channel a home, whose blocks are exported if so said. `first` and then all that waits is numbered before what is published
     /// later.
     ///
     /// # Errors
@@ -32,6 +32,7 @@ impl Home {
         name: &ChannelName,
         numbering: HomeNumbering,
         first: Vec<PendingRun>,
+        is_exported: bool,
     ) -> Result<Self, Vec<PendingRun>> {
         let channel = match registry.pin_bounded(name) {
             Ok(channel) => channel,
@@ -45,8 +46,8 @@ impl Home {
             number,
         };
         // What is published from now on need not be pushed: it comes after the change.
-        home.channel.set_pushed(false);
-        home.change(RoleChange::Home(number, numbering, first));
+        home.channel.set_pushed(is_exported);
+        home.change(RoleChange::Home(number, numbering, first, is_exported));
         Ok(home)
     }
 
@@ -68,12 +69,13 @@ impl Home {
     pub(crate) async fn publish(&self, runs: Vec<Run>) {
         let channel = &self.channel;
         let mut block = Block::with_capacity(runs.len());
-        let mut ends_process = false;
-        for run in runs {
-            let Some(run) = channel.fit(run) else {
-                continue;
-            };
-            ends_process |= channel.note_run(&run);
+        let mut last_status = None;
+        for run in runs.into_iter().filter_map(|run| channel.fit(run)) {
+            if let Run::Message(message) = &run
+                && message.status_report().is_some()
+            {
+                last_status = Some(run.clone());
+            }
             block.push(run);
         }
         if block.is_empty() {
@@ -85,11 +87,14 @@ impl Home {
                 Ok(pushed) => break pushed,
                 Err(full) => entry = full,
             }
-            if !channel.seal() {
+            if channel.seal() {
+                // There is room now, unless other publishers take it.
+                tokio::task::yield_now().await;
+            } else {
                 tokio::time::sleep(SEALED_POLL_INTERVAL).await;
             }
         };
-        if ends_process {
+        if last_status.is_some_and(|status| channel.note_run(&status)) {
             channel.show_partial(b"");
         }
         channel.hold();
@@ -125,7 +130,7 @@ impl Drop for Home {
 }
 
 impl Channel {
-    fn change_role(self: &Arc<Self>, change: RoleChange) {
+    pub(super) fn change_role(self: &Arc<Self>, change: RoleChange) {
         self.push(Entry::Role(Box::new(change)));
         self.seal();
     }

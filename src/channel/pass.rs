@@ -1,10 +1,12 @@
 //! One pass of the sealer over what waits: from the queue to blocks, and to the changes between
 //! them.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::block::Block;
 use super::ingest::{Entry, Origin, Waiting};
+use super::pending::PendingRun;
 use super::sealer::Sealer;
 use super::shared::HubShared;
 use super::subscribers::MembershipChange;
@@ -27,6 +29,8 @@ pub(super) struct SealPass {
     /// flush's first pass.
     asked: u64,
     pub(super) delivering: Option<Delivering>,
+    /// What waited for a home and is being numbered.
+    pub(super) waited: VecDeque<PendingRun>,
 }
 
 /// A block that is being delivered.
@@ -50,6 +54,7 @@ impl SealPass {
             next: None,
             asked,
             delivering: None,
+            waited: VecDeque::new(),
         }
     }
 

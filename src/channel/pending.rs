@@ -70,7 +70,8 @@ impl PendingBudget {
         };
         let (relaxed, counted) = (Ordering::Relaxed, &self.bytes);
         let has_room = counted.fetch_update(relaxed, relaxed, within).is_ok();
-        if !has_room && !(is_reserved(&run) && self.reserve()) {
+        let has_place = has_room || (is_reserved(&run) && self.reserve());
+        if !has_place {
             return Err(run);
         }
         let messages = run.messages();
@@ -241,7 +242,7 @@ mod tests {
             runs.push(run);
         }
         assert!(budget.admit(kilobyte()).is_err() && budget.admit(status()).is_err());
-        assert!(!budget.has_room(0, 1));
+        assert!(!budget.has_room(0, MAX_RESERVED));
         drop(runs.take(1024));
         runs.push(budget.admit(kilobyte()).expect("a line has gone"));
         drop(runs);

@@ -70,7 +70,8 @@ impl Publisher {
         self.channel.listeners()
     }
 
-    /// Returns whether a message published now reaches a subscriber, or is kept in a history.
+    /// Returns whether a message published now reaches a subscriber, is kept in a history, or may be
+    /// wanted by a bridge or by another node.
     ///
     /// While it is false, a caller with many lines need not make [`Lines`] of them: it counts them
     /// and calls [`Publisher::count_unwatched`].

@@ -6,6 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use super::block::Block;
 use super::ingest::Entry;
 use super::pass::SealPass;
+use super::role::RoleChange;
 use super::sealer::Sealer;
 
 /// Makes one pass.
@@ -56,7 +57,12 @@ fn recover(sealer: &Sealer<'_>, mut pass: SealPass) -> Option<Entry> {
         sealer.apply(&mut pass.changes);
         channel.ingest.release(std::mem::take(&mut pass.taken));
     }
-    pass.next.take()
+    let left = std::mem::take(&mut pass.waited);
+    if left.is_empty() {
+        return pass.next.take();
+    }
+    // Only the entry that was being handled numbers these, so there is no other one.
+    Some(Entry::Role(Box::new(RoleChange::GiveBack(left.into()))))
 }
 
 /// Skips the block that was being delivered, for the subscribers that it did not reach.

@@ -42,9 +42,9 @@ pub(crate) enum HomeNumbering {
 /// A change of a channel's role, or of what depends on it.
 #[derive(Debug)]
 pub(crate) enum RoleChange {
-    /// It becomes the home with this number. Before all others it numbers these runs, in their
-    /// order.
-    Home(u64, HomeNumbering, Vec<PendingRun>),
+    /// It becomes the home with this number, and exports its blocks if so said. Before all others
+    /// it numbers these runs, in their order.
+    Home(u64, HomeNumbering, Vec<PendingRun>, bool),
     /// It stops being the home with this number.
     Resign(u64),
     /// Its blocks are sent to other nodes, or not any more.

@@ -372,35 +372,6 @@ impl<'a> Sealer<'a> {
         }
     }
 
-    /// Has the blocks of a home sent to other nodes from now on, or not any more.
-    pub(super) fn export(&self, exported: bool) {
-        let channel = self.channel;
-        if !channel
-            .role()
-            .is_some_and(|role| role.set_exported(exported))
-        {
-            return;
-        }
-        if exported {
-            // Before the text is read: a text that is set later has it shown again.
-            channel.watch_partial();
-            if channel.partial.text().is_some_and(|text| !text.is_empty()) {
-                self.export_partial();
-            }
-        } else {
-            channel.unwatch_partial();
-        }
-    }
-
-    /// Sends the unfinished line to other nodes if they want the channel.
-    pub(super) fn export_partial(&self) {
-        if let (Some(sharing), Some(name)) = (self.channel.export_to(), self.channel.name())
-            && let Some(text) = self.channel.partial.text()
-        {
-            sharing.export_partial(name, text);
-        }
-    }
-
     fn charge(&self, change: ByteChange) {
         if change == 0 {
             return;

@@ -1,7 +1,5 @@
 //! The sealer's part of a change of role: what waits for a home, and what a home sends to others.
 
-use std::collections::VecDeque;
-
 use super::Run;
 use super::block::Block;
 use super::mirror::Renumbering;
@@ -18,8 +16,8 @@ impl SealPass {
         let channel = sealer.channel();
         let Some(role) = channel.role() else { return };
         match change {
-            RoleChange::Home(home, numbering, first) => {
-                self.become_home(sealer, home, numbering, first);
+            RoleChange::Home(home, numbering, first, is_exported) => {
+                self.become_home(sealer, home, numbering, first, is_exported);
             }
             RoleChange::Resign(home) => {
                 if role.home() == home {
@@ -51,7 +49,8 @@ impl SealPass {
             }
             RoleChange::GiveBack(runs) => {
                 if role.home() > 0 {
-                    self.number_pending(sealer, runs.into());
+                    self.waited.extend(runs);
+                    self.number_waited(sealer);
                 } else {
                     sealer.pending(|pending| pending.give_back(runs));
                 }
@@ -65,9 +64,15 @@ impl SealPass {
         home: u64,
         numbering: HomeNumbering,
         first: Vec<PendingRun>,
+        is_exported: bool,
     ) {
         let channel = sealer.channel();
         let Some(role) = channel.role() else { return };
+        // First, so that a panic below leaves a home with all its messages.
+        role.set_home(home);
+        self.waited.extend(first);
+        self.waited
+            .append(&mut sealer.pending(|pending| pending.take_all()));
         let is_new = role.use_epoch();
         match numbering {
             HomeNumbering::New if is_new && channel.seq() == 0 => {}
@@ -80,12 +85,10 @@ impl SealPass {
                 sealer.renumber(Renumbering { epoch, seq }, &mut self.tally);
             }
         }
-        role.set_home(home);
+        sealer.export(is_exported);
         channel.note_listed();
         self.synced(sealer);
-        let mut runs = VecDeque::from(first);
-        runs.append(&mut sealer.pending(|pending| pending.take_all()));
-        self.number_pending(sealer, runs);
+        self.number_waited(sealer);
         sealer.answer_pings();
     }
 
@@ -100,12 +103,12 @@ impl SealPass {
     }
 
     /// Numbers and delivers what waited for a home, in blocks of the usual size.
-    fn number_pending(&mut self, sealer: &Sealer<'_>, mut runs: VecDeque<PendingRun>) {
+    fn number_waited(&mut self, sealer: &Sealer<'_>) {
         let channel = sealer.channel();
         let enough = channel.shared.enough_waiting;
-        while !runs.is_empty() {
-            let mut block = Block::with_capacity(runs.len().min(64));
-            while let Some(run) = runs.pop_front() {
+        while !self.waited.is_empty() {
+            let mut block = Block::with_capacity(self.waited.len().min(64));
+            while let Some(run) = self.waited.pop_front() {
                 run.release(|run| block.push(run));
                 if block.waiting().exceeds(enough) {
                     break;
@@ -173,5 +176,109 @@ impl SealPass {
                     .for_each(|line| sharing.export_broadcast(&Message::output(line.to_vec()))),
             }
         }
+    }
+}
+
+impl Sealer<'_> {
+    /// Has the blocks of a home sent to other nodes from now on, or not any more.
+    pub(super) fn export(&self, exported: bool) {
+        let channel = self.channel();
+        if !channel
+            .role()
+            .is_some_and(|role| role.set_exported(exported))
+        {
+            return;
+        }
+        if exported {
+            // Before the text is read: a text that is set later has it shown again.
+            channel.watch_partial();
+            if channel.partial.text().is_some_and(|text| !text.is_empty()) {
+                self.export_partial();
+            }
+        } else {
+            channel.unwatch_partial();
+        }
+    }
+
+    /// Sends the unfinished line to other nodes if they want the channel.
+    pub(super) fn export_partial(&self) {
+        if let (Some(sharing), Some(name)) = (self.channel().export_to(), self.channel().name())
+            && let Some(text) = self.channel().partial.text()
+        {
+            sharing.export_partial(name, text);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::task::{Context, Wake, Waker};
+
+    use super::super::Channel;
+    use super::super::reading::Wanted;
+    use super::super::testing::{channel_with, join, line, received};
+    use super::*;
+    use crate::config::Config;
+    use crate::outbox::OutboxReader;
+    use crate::protocol::SubscribeOptions;
+
+    /// A task that panics when it is woken.
+    struct Unwakeable;
+
+    impl Wake for Unwakeable {
+        fn wake(self: Arc<Self>) {
+            panic!("this is the test's own panic, and belongs in its output");
+        }
+    }
+
+    fn sharing_channel() -> Arc<Channel> {
+        channel_with(Config {
+            mirrors: true,
+            shares: true,
+            // Two messages a block.
+            queue: 4,
+            history: 100,
+            ..Config::default()
+        })
+    }
+
+    fn become_home(channel: &Arc<Channel>) {
+        let numbering = HomeNumbering::Continue {
+            epoch: channel.epoch().to_string(),
+            seq: 0,
+        };
+        channel.change_role(RoleChange::Home(1, numbering, Vec::new(), false));
+    }
+
+    #[tokio::test]
+    async fn a_panic_while_waiting_messages_are_numbered_costs_the_block_under_way() {
+        let channel = sharing_channel();
+        let gaps = || SubscribeOptions {
+            gaps: true,
+            ..SubscribeOptions::default()
+        };
+        let told = join(&channel, 1, Some(gaps()));
+        become_home(&channel);
+        channel.change_role(RoleChange::Resign(1));
+        let texts = ["1", "2", "3", "4", "5", "6"];
+        for text in texts {
+            channel.publish(line(text));
+        }
+        assert!(received(&told).contains("subscribed"));
+        let waker = Waker::from(Arc::new(Unwakeable));
+        told.outbox.register(&Context::from_waker(&waker));
+        assert!(!OutboxReader::default().take_or_sleep(&told.outbox));
+        become_home(&channel);
+        channel.seal();
+        assert_eq!(channel.seq(), 6);
+        let kept = channel.read_history(Wanted::After(0), usize::MAX).await;
+        let numbers: Vec<u64> = kept.runs.iter().map(|run| run.first_seq()).collect();
+        assert_eq!(numbers, [1, 3, 5]);
+        assert!(received(&told).contains(r#""data":{"from":1,"to":2,"count":2}"#));
+        let sharing = channel.shared.sharing.as_ref().expect("it shares");
+        assert_eq!(sharing.budget.held(), (0, 0));
+        let stats = channel.shared.totals.stats(1, 1, 1, Default::default(), 0);
+        assert_eq!(stats.panicked, 1);
     }
 }

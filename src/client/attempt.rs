@@ -13,7 +13,8 @@ use super::endpoint::{ClientSocket, Endpoint};
 use super::error::ListError;
 use super::event::DisconnectReason;
 use super::lister::{ChannelList, ChannelLister};
-use super::live_socket::{describe, describe_io};
+use super::live_socket::describe;
+use super::tls::is_not_tls;
 
 /// The size of the largest message: a batch of the longest lines with every byte escaped.
 const MAX_MESSAGE_BYTES: usize = 64 << 20;
@@ -82,8 +83,11 @@ impl From<Error> for AttemptFailure {
             &error,
             Error::Http(response) if response.status() == StatusCode::LOOP_DETECTED
         );
-        // The other side does not speak HTTP. A server of this crate always does.
-        let is_foreign = matches!(&error, Error::Protocol(ProtocolError::HttparseError(_)));
+        // The other side does not speak HTTP, or not TLS. A server of this crate always does.
+        let is_foreign = match &error {
+            Error::Io(error) => is_not_tls(error),
+            error => matches!(error, Error::Protocol(ProtocolError::HttparseError(_))),
+        };
         let text = describe(error);
         Self {
             is_absent,
@@ -114,12 +118,9 @@ async fn try_each(
             false => None,
             true => match ChannelLister::new(endpoint.clone()).list(None).await {
                 Err(ListError::Connection(error)) => {
-                    return Err(AttemptFailure {
-                        is_absent: error.downcast_ref().is_some_and(is_refused),
-                        ..match error.downcast_ref() {
-                            Some(error) => describe_io(error).into(),
-                            None => error.to_string().into(),
-                        }
+                    return Err(match error.downcast::<io::Error>() {
+                        Ok(error) => Error::Io(*error).into(),
+                        Err(error) => error.to_string().into(),
                     });
                 }
                 listed => Some(listed),

@@ -80,7 +80,9 @@ impl WatcherBuilder {
     /// A channel that exists already is watched from now on, or begins with the
     /// [tail](Self::tail). A channel that appears later is watched from its first message. The
     /// server has to list its channels, as every server of this crate does. Otherwise
-    /// [`Event::ListFailed`](super::Event::ListFailed) tells the reason.
+    /// [`Event::ListFailed`](super::Event::ListFailed) tells the reason. At most 2,000 channels are
+    /// watched ([`Event::PatternLimit`](super::Event::PatternLimit)), and no more than the server
+    /// lets a client subscribe to: 1,024 by default.
     ///
     /// ```
     /// # use outrace::client::Watcher;

@@ -22,6 +22,10 @@ const POLL_INTERVAL: Duration = Duration::from_secs(1);
 /// The time between two requests, if the server waits for a channel to appear.
 const MIN_INTERVAL: Duration = Duration::from_millis(100);
 
+/// The most channels that patterns find. A server closes a connection on which more than 2,048
+/// messages come at once, and each subscription is one.
+const MAX_CHANNELS: usize = 2000;
+
 type Listing = Pin<Box<dyn Future<Output = Result<ChannelList, ListError>> + Send>>;
 
 /// The patterns of a watcher, and the requests for the list.
@@ -36,9 +40,18 @@ pub(super) struct Discovery {
     is_underway: bool,
     /// Whether the present failure to list was reported.
     has_reported: bool,
+    /// Whether more channels fit than are watched, and whether that was reported.
+    excess: Excess,
     /// The version of the last list. `None` if there is none, or the server names none.
     version: Option<HeaderValue>,
     request: Request,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Excess {
+    None,
+    Found,
+    Reported,
 }
 
 /// The state of the requests on the present connection.
@@ -57,6 +70,7 @@ impl Discovery {
             known: HashSet::new(),
             is_underway: false,
             has_reported: false,
+            excess: Excess::None,
             version: None,
             request: Request::Due,
         })
@@ -116,9 +130,16 @@ impl Discovery {
                 .patterns
                 .iter()
                 .any(|pattern| pattern.matches(channel.as_str()));
-            if !fits || !self.known.insert(channel.clone()) {
+            if !fits || self.known.contains(&channel) {
                 continue;
             }
+            if self.known.len() >= MAX_CHANNELS {
+                if self.excess == Excess::None {
+                    self.excess = Excess::Found;
+                }
+                break;
+            }
+            self.known.insert(channel.clone());
             let seq = if is_new { 0 } else { seq };
             let origin = epoch
                 .filter(|_| is_new || !has_tail)
@@ -126,6 +147,15 @@ impl Discovery {
             found.push(TrackedChannel::beginning_at(channel, origin));
         }
         Ok(found)
+    }
+
+    /// Returns the number of channels that are watched, once, if more than that fit.
+    pub(super) fn excess(&mut self) -> Option<usize> {
+        if self.excess != Excess::Found {
+            return None;
+        }
+        self.excess = Excess::Reported;
+        Some(self.known.len())
     }
 
     /// Is ready with each list. Asks for the next one after an interval.

@@ -118,6 +118,12 @@ pub enum Event {
         /// The reason.
         reason: String,
     },
+    /// More channels fit the [patterns](super::WatcherBuilder::pattern) than are watched. It comes
+    /// once.
+    PatternLimit {
+        /// The number of channels that are watched by patterns.
+        watched: usize,
+    },
     /// The server refused a request of this watcher, or reported an error to all its clients.
     Error {
         /// The server's text.

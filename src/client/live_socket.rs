@@ -176,7 +176,7 @@ fn closed(frame: Option<CloseFrame>) -> DisconnectReason {
 }
 
 /// Describes an error of the connection to a person, in one line.
-pub(super) fn describe_io(error: &io::Error) -> String {
+fn describe_io(error: &io::Error) -> String {
     if is_not_tls(error) {
         return "the answer is not TLS; a server without TLS is reached with ws://".to_owned();
     }

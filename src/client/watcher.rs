@@ -283,7 +283,13 @@ impl Watcher {
             return;
         };
         match discovery.take(list, self.config.options.tail.is_some()) {
-            Ok(found) => found.into_iter().for_each(|channel| self.add(channel)),
+            Ok(found) => {
+                let excess = discovery.excess();
+                found.into_iter().for_each(|channel| self.add(channel));
+                if let Some(watched) = excess {
+                    self.events.push_back(Event::PatternLimit { watched });
+                }
+            }
             Err(error) => self.events.push_back(Event::ListFailed {
                 reason: error.to_string(),
             }),

@@ -33,6 +33,7 @@ const FILES: &[(&str, &str, &[u8])] = files! {
     "/outrace.js": JS = "outrace.js",
     "/viewer/ansi.js": JS = "viewer/ansi.js",
     "/viewer/bars.css": CSS = "viewer/bars.css",
+    "/viewer/channel-poll.js": JS = "viewer/channel-poll.js",
     "/viewer/channels.css": CSS = "viewer/channels.css",
     "/viewer/channels.js": JS = "viewer/channels.js",
     "/viewer/colors.js": JS = "viewer/colors.js",

@@ -455,7 +455,7 @@ async fn the_unfinished_line_of_a_home_is_exported_while_other_nodes_want_the_ch
 fn publish_until_refused(hub: &Hub) -> u64 {
     let line = "x".repeat(60_000);
     let mut published = 0;
-    while hub.stats().refused.get("pending limit").is_none() {
+    while !hub.stats().refused.contains_key("pending limit") {
         hub.send_process_output("web", &line).unwrap();
         published += 1;
     }
@@ -584,6 +584,41 @@ async fn other_nodes_are_told_of_the_homes_and_their_statuses() {
         drop(home);
         assert_eq!(node.home_changes().await, [channel()]);
         assert!(node.homes().is_empty() && status().is_none());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_home_that_goes_on_with_an_epoch_repeats_no_number_and_tells_what_is_missing() {
+    bounded(async {
+        let (hub, node) = sharing(keeping()).await;
+        let url = serve(&hub).await;
+        let first = home(&node, Numbering::New, Vec::new());
+        let mut client = JsonClient::connect(&url).await;
+        client.subscribe(C, json!({"gaps": true})).await;
+        let mut account = Account::open(&mut client).await;
+        publish(&hub, &["1", "2"]);
+        let epoch = everything(&first).await.epoch;
+        drop(first);
+        let go_on = |seq| Numbering::Continue {
+            epoch: epoch.clone(),
+            seq,
+        };
+        // Fewer than it has itself, and more.
+        let second = home(&node, go_on(1), Vec::new());
+        publish(&hub, &["3"]);
+        assert_eq!(everything(&second).await.last, 3);
+        drop(second);
+        let third = home(&node, go_on(7), Vec::new());
+        publish(&hub, &["8"]);
+        account.read_to(&mut client, 8).await;
+        assert_eq!(account.gaps, [(4, 7)]);
+        let history = everything(&third).await;
+        assert_eq!((history.epoch, history.first_kept), (epoch, Some(1)));
+        assert_eq!(
+            texts_of(history.runs.iter().flat_map(NumberedRun::parts)),
+            ["1", "2", "3", "8"]
+        );
     })
     .await;
 }

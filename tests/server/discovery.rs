@@ -236,7 +236,7 @@ async fn an_address_without_a_websocket_is_told_in_one_sentence() {
             ("/", "200 OK at /, 404 Not Found at /ws"),
         ] {
             for pattern in [false, true] {
-                let mut builder = patient(&format!("{url}{path}?token=secret")).retry(false);
+                let mut builder = patient(&format!("{url}{path}?token=secret"));
                 if pattern {
                     builder = builder.pattern("*");
                 }
@@ -444,6 +444,37 @@ async fn a_shutdown_ends_the_requests_that_wait() {
         assert!(timeout(Duration::ZERO, waiting.as_mut()).await.is_err());
         let (response, ()) = tokio::join!(waiting, hub.shutdown());
         assert_eq!(response.status(), 200);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_pattern_watches_at_most_2000_channels_and_the_rest_is_told_once() {
+    bounded(async {
+        let hub = Hub::builder()
+            .history(1)
+            .max_subscriptions(4096)
+            .build()
+            .unwrap();
+        for id in 0..2001 {
+            hub.send_process_output(&id.to_string(), "x").unwrap();
+        }
+        let mut watcher = patient(&serve(&hub).await)
+            .pattern("process:*")
+            .build()
+            .unwrap();
+        let (mut told, mut subscribed) = (Vec::new(), 0);
+        while subscribed < 2000 {
+            match next(&mut watcher).await {
+                Event::PatternLimit { watched } => told.push(watched),
+                Event::Subscribed { .. } => subscribed += 1,
+                Event::Connected | Event::Line { .. } => {}
+                other => panic!("{other:?}"),
+            }
+        }
+        assert_eq!(told, [2000]);
+        assert_eq!(watcher.channels().len(), 2000);
+        assert_eq!(hub.stats().subscribers, 2000);
     })
     .await;
 }

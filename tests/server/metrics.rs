@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use outrace::backplane::relay::Relay;
 use outrace::{Hub, Message};
 use outrace_testkit::http::{act, get};
 use outrace_testkit::{Server, until};
@@ -211,4 +212,38 @@ fn skips_by_the_channel_have_a_reason_of_their_own() {
         stats.offered,
         stats.written + stats.queued + stats.skipped + stats.discarded
     );
+}
+
+#[test]
+fn a_relay_tells_the_state_of_its_connections() {
+    let home = Server::new();
+    let url = format!("ws://{}/ws", home.address);
+    let relay = Relay::builder(&url).build().unwrap();
+    let server = Server::with(Hub::builder().history(10).backplane(relay));
+    let series = |name: &str| scrape(&server)[&format!("outrace_backplane_{name}")];
+    assert_eq!(series("links{kind=\"relay\"}"), 1.0);
+    let mut watcher = server.subscriber("process:a");
+    home.hub.send_process_output("a", "x").unwrap();
+    assert_eq!(watcher.json()["data"], "x");
+    assert_eq!(series("connected{kind=\"relay\"}"), 1.0);
+    assert_eq!(series("stale_channels{kind=\"relay\"}"), 0.0);
+    assert!(series("latest_age_seconds{kind=\"relay\"}") < 60.0);
+    for name in [
+        "reconnects",
+        "skipped_blocks",
+        "repaired_messages",
+        "lost_messages",
+        "damaged",
+        "lease_changes",
+    ] {
+        let value = series(&format!("{name}_total{{kind=\"relay\"}}"));
+        assert_eq!(value, 0.0, "{name}");
+    }
+    assert_eq!(get(server.address, "/healthz").body, "ok\n");
+    let stats = get(server.address, "/api/stats").json();
+    assert_eq!(stats["backplane"]["kind"], "relay");
+    home.hub.clients().for_each(|client| client.close());
+    until("the connection comes back", || {
+        series("reconnects_total{kind=\"relay\"}") == 1.0
+    });
 }

@@ -1,7 +1,7 @@
 //! Relays: hubs whose channels are mirrors of another server's, over real sockets.
 
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use outrace::backplane::relay::{Relay, RelayBuilder};
 use outrace::client::Backoff;
@@ -351,6 +351,24 @@ async fn what_is_published_to_a_mirror_is_discarded_and_does_not_disturb_its_num
         })
         .await
         .unwrap();
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_home_that_accepts_and_closes_at_once_is_asked_less_and_less_often() {
+    bounded(async {
+        let home = Hub::builder().on_connect(|client| client.close());
+        let home = home.build().unwrap();
+        let url = serve(&home).await;
+        let backoff = Backoff::new(Duration::from_millis(10), 2.0, Duration::from_secs(1));
+        let relay = Relay::builder(&url).backoff(backoff).build().unwrap();
+        let hub = Hub::builder().backplane(relay).build().unwrap();
+        let begun = Instant::now();
+        hub.start();
+        eventually(|| home.stats().connected >= 7).await;
+        // The pauses between them are at least half of 10, 20, 40, 80, 160 and 320 ms.
+        assert!(begun.elapsed() >= Duration::from_millis(315));
     })
     .await;
 }

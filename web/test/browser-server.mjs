@@ -229,6 +229,61 @@ test(
   },
 );
 
+test(
+  "a channel that appears is listed at once, and a quiet server is asked seldom",
+  { skip },
+  async (t) => {
+    const site = await serveViewer({ waits: true });
+    t.after(() => site.stop());
+    site.hub.output(CHANNEL, "x");
+    const { page } = await openViewer(t, browser, `${site.url}#${CHANNEL}`);
+    await page.getByRole("link", { name: "web" }).waitFor();
+    await until(() => site.lists === 2);
+    const held = performance.now();
+    site.hub.output("process:later", "x");
+    await page.getByRole("link", { name: "later" }).waitFor();
+    // A list that is asked for in intervals would come after 2 s, and the held one after 5 s.
+    assert.ok(performance.now() - held < 1_800);
+    await until(() => site.lists === 3);
+    const lists = site.lists;
+    await page.waitForTimeout(2_500);
+    assert.equal(site.lists, lists);
+  },
+);
+
+test(
+  "channels of several nodes are grouped, a lost one is told, and a refused order is a sentence",
+  { skip },
+  async (t) => {
+    const processes = [
+      { id: "web", status: "running", pid: 1, restarts: 0, controllable: true, node: "a:1" },
+      { id: "db", status: "lost", pid: null, restarts: 0, controllable: false, node: "b:2" },
+    ];
+    const site = await serveViewer({ waits: true, processes });
+    t.after(() => site.stop());
+    site.nodes = { "process:web": "a:1", "process:db": "b:2" };
+    site.hub.status(CHANNEL, "running");
+    site.hub.status("process:db", "lost");
+    site.hub.output("news", "x");
+    const { page } = await openViewer(t, browser, `${site.url}#${CHANNEL}`);
+    await page.locator("li.node").nth(2).waitFor();
+    const rows = await page
+      .locator("#channel-list > li")
+      .evaluateAll((all) =>
+        all.map((row) => row.querySelector(".name")?.textContent ?? row.textContent),
+      );
+    assert.deepEqual(rows, ["All processes", "this server", "news", "a:1", "web", "b:2", "db"]);
+    assert.equal(await page.locator("#badge").getAttribute("title"), "pid 1, on a:1");
+    await page.locator("li .badge.lost", { hasText: "lost" }).waitFor();
+    site.refusal = "process.restart: the node that has the process is not reachable: a:1";
+    await page.getByRole("button", { name: "Restart" }).click();
+    await page.getByText(site.refusal).waitFor();
+    await page.getByRole("link", { name: "db" }).click();
+    await page.locator("#control").waitFor({ state: "hidden" });
+    await page.locator("#badge", { hasText: "lost" }).waitFor();
+  },
+);
+
 test("only the server's own files run: the policy forbids everything else", { skip }, async (t) => {
   const { viewer, page } = await setUp(t, {
     lines: 1,

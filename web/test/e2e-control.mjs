@@ -57,6 +57,43 @@ test(
   },
 );
 
+test(
+  "the page of a relay groups processes by node, and stops and starts those of its home",
+  { skip },
+  async (t) => {
+    const script = "console.log('up', process.pid); setInterval(() => {}, 1000)";
+    const home = await startBinary(t, [
+      "run",
+      "--control",
+      "--id",
+      "web",
+      "--",
+      process.execPath,
+      "-e",
+      script,
+    ]);
+    const other = await startBinary(t, ["run", "--id", "db", "--", process.execPath, "-e", script]);
+    const join = (server) => server.url.replace(/\/$/, "");
+    const relay = await startBinary(t, ["serve", "--join", join(home), "--join", join(other)]);
+    const { page } = await openViewer(t, browser, `${relay.url}#${CHANNEL}`);
+    await page.locator("#badge", { hasText: "running" }).waitFor();
+    await page.locator("li.node").nth(1).waitFor();
+    const nodes = await page.locator("li.node").allTextContents();
+    const hosts = [home, other].map((server) => new URL(server.url).host);
+    assert.deepEqual(nodes.toSorted(), hosts.toSorted());
+    await page.getByRole("button", { name: "Stop…" }).click();
+    await page
+      .getByRole("dialog", { name: "Stop web?" })
+      .getByRole("button", { name: "Stop" })
+      .click();
+    await page.locator("#badge", { hasText: "stopped" }).waitFor();
+    await page.getByRole("button", { name: "Start", exact: true }).click();
+    await page.locator("#badge", { hasText: "running" }).waitFor();
+    await page.getByRole("link", { name: "db" }).click();
+    await page.locator("#control").waitFor({ state: "hidden" });
+  },
+);
+
 test("without --control the page has no buttons to control a process", { skip }, async (t) => {
   const server = await startBinary(t, [
     "run",

@@ -1,59 +1,67 @@
 // The list of channels: every channel of the server with its status and rate, and whether it is
-// shown.
+// shown. Channels of several servers are grouped by the node that has them.
 
+import { ChannelPoll } from "./channel-poll.js";
 import { counted, rate, shortName, statusText, statusTone } from "./format.js";
 import { ALL, formatLink, isProcess } from "./links.js";
 
-/** The time between two requests for the channels. */
-const POLL_INTERVAL_MS = 2_000;
-
 /** The most channels that are listed. A longer list is of no use. */
 const MAX_LISTED = 500;
+
+/** What the row of a node begins with. No channel's name does. */
+const NODE = "node ";
 
 const NAME_ORDER = new Intl.Collator("en", { numeric: true });
 
 export class Channels {
   #list;
   #none;
-  #server;
+  #poll;
   #items = new Map();
   #known = new Map();
   #processes = new Map();
   /** The place of each channel that appeared after the first answer, when it was first listed. */
   #places = new Map();
   #isListed = false;
-  #hasProcesses = true;
   #shown = [];
   #showsAll = false;
   #colors = new Map();
-  #timer = 0;
-  #isPolling = false;
-  #isStopped = false;
   onToggle = () => {};
   /** The server has answered. The channels may have changed. */
   onChange = () => {};
-  /** The server requires a token, or another one. Polling stops until `poll` is called. */
+  /** The server requires a token, or another one. It is not asked until `poll` is called. */
   onRefused = () => {};
 
   constructor({ list, none }, server) {
     this.#list = list;
     this.#none = none;
-    this.#server = server;
+    this.#poll = new ChannelPoll(server);
+    this.#poll.onRefused = () => this.onRefused();
+    this.#poll.onAnswer = (channels, processes) => {
+      if (processes) this.#takeProcesses(processes);
+      // If the server does not answer, or lacks this endpoint, the list stays as it is. The state
+      // of the connection is shown elsewhere.
+      if (channels.status === 200) this.#take(channels.value);
+    };
     list.addEventListener("change", (event) => {
       const channel = event.target.closest("li")?.dataset.channel;
       if (channel) this.onToggle(channel, event.target.checked);
     });
-    document.addEventListener(
-      "visibilitychange",
-      () => document.hidden || this.#isStopped || this.poll(),
+  }
+
+  /** All known names: node by node, this server's own first, and processes first in each. */
+  get names() {
+    return [...this.#known.keys()].sort(
+      (a, b) =>
+        NAME_ORDER.compare(this.#node(a), this.#node(b)) ||
+        isProcess(b) - isProcess(a) ||
+        NAME_ORDER.compare(a, b),
     );
   }
 
-  /** All known names, processes first. */
-  get names() {
-    return [...this.#known.keys()].sort(
-      (a, b) => isProcess(b) - isProcess(a) || NAME_ORDER.compare(a, b),
-    );
+  /** Returns the node that has a channel. An empty text is the server itself. */
+  #node(name) {
+    return this.#known.get(name)?.node || this.#processes.get(name)?.node || "";
   }
 
   get processes() {
@@ -113,37 +121,16 @@ export class Channels {
   #channel(name) {
     let channel = this.#known.get(name);
     if (!channel)
-      this.#known.set(name, (channel = { status: undefined, rate: 0, published: null, at: 0 }));
+      this.#known.set(name, (channel = { status: undefined, rate: 0, published: null, at: 0, node: "" }));
     return channel;
   }
 
-  /** Asks the server for its channels now, and then once in every interval. */
-  async poll() {
-    clearTimeout(this.#timer);
-    this.#isStopped = false;
-    if (this.#isPolling) return;
-    this.#isPolling = true;
-    const [channels, processes] = await Promise.all([
-      this.#server.ask("api/channels"),
-      this.#hasProcesses ? this.#server.ask("api/processes") : null,
-    ]);
-    this.#isPolling = false;
-    if (channels.status === 401) {
-      this.#isStopped = true;
-      this.onRefused();
-      return;
-    }
-    if (processes) this.#takeProcesses(processes);
-    // If the server does not answer, or lacks this endpoint, the list stays as it is. The state of
-    // the connection is shown elsewhere.
-    if (channels.status === 200) this.#take(channels.value);
-    clearTimeout(this.#timer);
-    if (!document.hidden) this.#timer = setTimeout(() => this.poll(), POLL_INTERVAL_MS);
+  /** Asks the server for its channels now, and then whenever another one has appeared. */
+  poll() {
+    this.#poll.poll();
   }
 
   #takeProcesses({ status, value }) {
-    // A server without a supervisor never has processes: it is not asked again.
-    if (status === 404) this.#hasProcesses = false;
     if (status !== 200 || !Array.isArray(value)) return;
     this.#processes = new Map(
       value
@@ -165,6 +152,7 @@ export class Channels {
       if (this.#isListed && !this.#known.has(entry.channel) && typeof epoch === "string")
         this.#places.set(entry.channel, { epoch, seq: Number.isSafeInteger(seq) ? seq : 0 });
       const channel = this.#channel(entry.channel);
+      channel.node = typeof entry.node === "string" ? entry.node : "";
       if (Number.isSafeInteger(published)) {
         const isLater =
           channel.published !== null && published >= channel.published && now > channel.at;
@@ -190,7 +178,8 @@ export class Channels {
   #draw() {
     const { names } = this;
     const processes = names.filter(isProcess);
-    const rows = processes.length > 1 || this.#showsAll ? [ALL, ...names] : names;
+    const rows = this.#withNodes(names);
+    if (processes.length > 1 || this.#showsAll) rows.unshift(ALL);
     for (const [name, item] of this.#items) {
       if (rows.includes(name)) continue;
       item.element.remove();
@@ -198,13 +187,30 @@ export class Channels {
     }
     rows.forEach((name, place) => {
       let item = this.#items.get(name);
-      if (!item) this.#items.set(name, (item = makeItem(name)));
+      if (!item) {
+        item = name.startsWith(NODE) ? makeNode(name) : makeItem(name);
+        this.#items.set(name, item);
+      }
       if (this.#list.children[place] !== item.element)
         this.#list.insertBefore(item.element, this.#list.children[place] ?? null);
       if (name === ALL) this.#drawAll(item, processes);
-      else this.#drawItem(item, name);
+      else if (!name.startsWith(NODE)) this.#drawItem(item, name);
     });
     this.#none.hidden = names.length > 0;
+  }
+
+  /** Puts a row before the channels of each node, unless all channels are of one. */
+  #withNodes(names) {
+    if (new Set(names.map((name) => this.#node(name))).size < 2) return [...names];
+    const rows = [];
+    let last = null;
+    for (const name of names) {
+      const node = this.#node(name);
+      if (node !== last) rows.push(NODE + node);
+      last = node;
+      rows.push(name);
+    }
+    return rows;
   }
 
   #drawAll(item, processes) {
@@ -292,6 +298,13 @@ function makeItem(channel) {
   link.append(name, badge, more);
   element.append(box, link);
   return { element, box, link, name, badge, lines, speed };
+}
+
+function makeNode(row) {
+  const element = document.createElement("li");
+  element.className = "node";
+  element.textContent = row.slice(NODE.length) || "this server";
+  return { element };
 }
 
 function set(element, text) {

@@ -48,9 +48,11 @@ export function statusText({ status, exitCode }) {
     : `${status} ${exitCode}`;
 }
 
-/** Returns the class of a status: `good`, `bad`, `over` or `live`. */
+/** Returns the class of a status: `good`, `bad`, `lost`, `over` or `live`. */
 export function statusTone({ status, exitCode }) {
   if (status === "running") return "live";
+  // The node of the process is gone, and how the process does is unknown.
+  if (status === "lost") return "lost";
   if (status === "crashed" || exitCode !== 0) return "bad";
   if (status === "exited") return "good";
   return "over";

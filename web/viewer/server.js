@@ -36,26 +36,34 @@ export class Server {
   }
 
   /**
-   * Resolves to `{ status, value, text }`: the HTTP status (0 without an answer), the parsed JSON
-   * or undefined, and the body. Never rejects.
+   * Resolves to `{ status, value, text, version }`: the HTTP status (0 without an answer), the
+   * parsed JSON or undefined, the body, and its `ETag` or null. Never rejects.
+   *
+   * With `waits`, `{ version, seconds }`, the server may answer when there is another version.
    */
-  async ask(path, { body } = {}) {
+  async ask(path, { body, waits = null, signal } = {}) {
     const headers = { Accept: "application/json" };
     // `Authorization` may be a proxy's, for which the browser fills it in.
     if (this.#token) headers["X-Outrace-Token"] = this.#token;
     if (body !== undefined) headers["Content-Type"] = "application/json";
+    if (waits) {
+      headers["If-None-Match"] = waits.version;
+      headers.Prefer = `wait=${waits.seconds}`;
+    }
+    const timeout = AbortSignal.timeout(TIMEOUT_MS);
     try {
       const response = await fetch(new URL(path, this.#base), {
         method: body === undefined ? "GET" : "POST",
         headers,
         body: body === undefined ? undefined : JSON.stringify(body),
         cache: "no-store",
-        signal: AbortSignal.timeout(TIMEOUT_MS),
+        signal: signal ? AbortSignal.any([signal, timeout]) : timeout,
       });
       const text = await response.text();
-      return { status: response.status, value: parse(text), text };
+      const version = response.headers.get("ETag");
+      return { status: response.status, value: parse(text), text, version };
     } catch {
-      return { status: 0, value: undefined, text: "" };
+      return { status: 0, value: undefined, text: "", version: null };
     }
   }
 }

@@ -35,6 +35,7 @@ export class TitleBar {
     const details = [];
     if (Number.isSafeInteger(process?.pid)) details.push(`pid ${process.pid}`);
     if (process?.restarts > 0) details.push(counted(process.restarts, "restart"));
+    if (typeof process?.node === "string") details.push(`on ${process.node}`);
     badge.title = details.join(", ");
   }
 }

@@ -7,7 +7,7 @@ use std::process::Stdio;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
@@ -17,6 +17,9 @@ use crate::Scratch;
 /// The ports that brokers get. They are below those that the kernel gives to connections, so that
 /// none takes the port of a broker that is being restarted.
 const PORTS: std::ops::Range<u16> = 20_000..30_000;
+
+/// How often a broker is started before its arguments are to blame.
+const MAX_STARTS: usize = 20;
 
 /// Which program is started, and how.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,7 +55,7 @@ impl BrokerServer {
     #[allow(clippy::print_stderr, reason = "a test that is skipped says so")]
     pub async fn start_with(kind: BrokerKind, arguments: &[&str]) -> Option<Self> {
         let arguments: Vec<String> = arguments.iter().map(ToString::to_string).collect();
-        loop {
+        for _ in 0..MAX_STARTS {
             let (folder, port) = (Scratch::new(), free_port());
             let child = match spawn(kind, &arguments, &folder, port) {
                 Ok(child) => child,
@@ -77,6 +80,7 @@ impl BrokerServer {
                 return Some(server);
             }
         }
+        panic!("{} does not start with {arguments:?}", kind.program());
     }
 
     /// Returns the URL of the broker.
@@ -93,6 +97,9 @@ impl BrokerServer {
     /// Stops the process where it is: connections stay and nothing is answered.
     pub fn pause(&self) {
         self.signal(Signal::STOP);
+        // Its threads may go on for a while after the signal was sent.
+        let options = WaitIdOptions::STOPPED | WaitIdOptions::NOWAIT;
+        waitid(WaitId::Pid(self.pid()), options).unwrap();
     }
 
     /// Lets a paused process go on.
@@ -135,9 +142,12 @@ impl BrokerServer {
     }
 
     fn signal(&self, signal: Signal) {
+        kill_process(self.pid(), signal).unwrap();
+    }
+
+    fn pid(&self) -> Pid {
         let pid = self.child.id().expect("the process runs");
-        let pid = Pid::from_raw(pid.try_into().unwrap()).unwrap();
-        kill_process(pid, signal).unwrap();
+        Pid::from_raw(pid.try_into().unwrap()).unwrap()
     }
 
     /// Waits until the broker answers. Returns `false` when it ended instead.

@@ -266,7 +266,8 @@ pub(crate) trait Broker: Send + Sync + 'static {
     /// Reads the stored blocks of a channel with a position of at least `from`, in their order.
     ///
     /// It ends with the first block that reaches `max_bytes`, or earlier: an empty list alone says
-    /// that there are no more.
+    /// that there are no more. The newest blocks may be missing where a replica of the broker lags
+    /// behind. [`Broker::last_stored`] never misses one.
     ///
     /// # Errors
     /// As [`Broker::read`].
@@ -289,6 +290,7 @@ pub(crate) trait Broker: Send + Sync + 'static {
     fn counters(&self) -> BrokerCounters;
 
     /// Sends what waits to be sent, for [`CALL_TIMEOUT`] at most, and ends the connection. Every
-    /// later call is [`BrokerError::Unreachable`], and [`Broker::next`] waits for ever.
+    /// later call is [`BrokerError::Unreachable`]. [`Broker::next`] returns what has arrived, and
+    /// then waits for ever.
     fn close(&self) -> Call<'_, ()>;
 }

@@ -7,7 +7,9 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use super::broker::{Broker, BrokerSettings, Storing};
+use tokio::time::timeout;
+
+use super::broker::{Broker, BrokerError, BrokerSettings, Incoming, Storing};
 use super::clock::LeaseClock;
 use super::counters::Counters;
 use super::names::{NodeId, Prefix};
@@ -29,6 +31,8 @@ const MAX_PREFIX: usize = 64;
 const MAX_NODE: usize = 64;
 /// The shortest time that messages can be stored for.
 const MIN_DURABLE: Duration = Duration::from_secs(60);
+/// How long [`Cluster::check`] waits for the broker.
+const CHECK_TIMEOUT: Duration = Duration::from_secs(5);
 /// The longest time that messages can be stored for.
 const MAX_DURABLE: Duration = Duration::from_secs(365 * 24 * 3600);
 
@@ -144,9 +148,52 @@ impl Cluster {
         })
     }
 
-    /// Returns whether the broker is to store messages.
-    pub(super) fn is_durable(&self) -> bool {
-        self.settings.durable.is_some()
+    /// Runs the node over a broker that is connected or connects by itself.
+    pub(super) async fn run_over(self, broker: Arc<dyn Broker>, node: Node) {
+        let is_durable = self.settings.durable.is_some();
+        let orders = self.directory.begin(node.clone(), self.id.name());
+        let wire = Wire::new(
+            self.id,
+            Arc::new(Outgoing::default()),
+            self.counters,
+            node.max_outgoing_message(),
+            node.history() as u64,
+        );
+        let peers = Peers::new(self.directory, self.settings.lease);
+        let clock = LeaseClock::new(self.settings.lease);
+        let task = NodeTask::new(node, broker, wire, clock, peers, is_durable);
+        task.run(orders).await;
+    }
+
+    /// Connects once, and checks that the broker does what the settings ask for. For a program
+    /// that is to end with an error instead of trying to connect for ever.
+    ///
+    /// # Errors
+    /// Returns an error if the broker cannot be reached within 5 s, or if it does not keep
+    /// messages although [`ClusterBuilder::durable`] is set.
+    ///
+    /// # Cancel safety
+    /// This method is cancel safe: it changes nothing.
+    pub async fn check(&self) -> Result<(), ClusterError> {
+        let broker = self.open()?;
+        let checked = timeout(CHECK_TIMEOUT, async {
+            while !matches!(broker.next().await, Incoming::Connected { .. }) {}
+            broker.is_persistent().await
+        });
+        let checked = checked.await;
+        broker.close().await;
+        match checked {
+            Err(_) => Err(ClusterError::Broker("it cannot be reached".to_owned())),
+            Ok(Err(BrokerError::Unsupported(lack))) if self.settings.durable.is_some() => {
+                Err(ClusterError::NotDurable(lack))
+            }
+            Ok(Err(error)) => Err(ClusterError::Broker(error.to_string())),
+            Ok(Ok(false)) if self.settings.durable.is_some() => {
+                let reason = "it keeps its data in memory alone";
+                Err(ClusterError::NotDurable(reason.to_owned()))
+            }
+            Ok(Ok(_)) => Ok(()),
+        }
     }
 
     /// Returns the name of this node.
@@ -172,26 +219,10 @@ impl Backplane for Cluster {
 
     fn run(self: Box<Self>, node: Node) -> Pin<Box<dyn Future<Output = ()> + Send>> {
         Box::pin(async move {
-            let broker = match self.open() {
-                Ok(broker) => broker,
-                Err(error) => {
-                    tracing::error!(%error, "the broker cannot be used");
-                    return;
-                }
-            };
-            let is_durable = self.settings.durable.is_some();
-            let orders = self.directory.begin(node.clone(), self.id.name());
-            let wire = Wire::new(
-                self.id,
-                Arc::new(Outgoing::default()),
-                self.counters,
-                node.max_message(),
-                node.history() as u64,
-            );
-            let peers = Peers::new(self.directory, self.settings.lease);
-            let clock = LeaseClock::new(self.settings.lease);
-            let task = NodeTask::new(node, broker, wire, clock, peers, is_durable);
-            task.run(orders).await;
+            match self.open() {
+                Ok(broker) => self.run_over(broker, node).await,
+                Err(error) => tracing::error!(%error, "the broker cannot be used"),
+            }
         })
     }
 }

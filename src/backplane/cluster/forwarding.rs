@@ -113,11 +113,6 @@ impl Forwarding {
         forwards.take()
     }
 
-    /// Returns the home that a channel's messages are sent to.
-    pub(super) fn home(&self, channel: &ChannelName) -> Option<&NodeId> {
-        self.channels.get(channel)?.home.as_ref()
-    }
-
     /// Sends messages that the engine gave, `None` if it had none.
     pub(super) fn taken(
         &mut self,
@@ -169,7 +164,9 @@ impl Forwarding {
         if forwards.home.as_ref() != Some(from) {
             return Forward::Nothing;
         }
-        while let Some(sent) = forwards.sent.pop_front_if(|sent| sent.run <= run) {
+        while forwards.sent.front().is_some_and(|sent| sent.run <= run)
+            && let Some(sent) = forwards.sent.pop_front()
+        {
             forwards.sent_bytes -= sent.bytes;
             wire.counters.forwarded.add(sent.runs.messages() as u64);
         }
@@ -224,6 +221,11 @@ impl Forwarding {
         homeless
             .map(|(channel, forwards)| (channel.clone(), forwards.homeless_since))
             .collect()
+    }
+
+    /// Returns whether messages of a channel are on their way.
+    pub(super) fn has(&self, channel: &ChannelName) -> bool {
+        self.channels.contains_key(channel)
     }
 
     /// Returns whether messages of a channel are being taken from the engine.

@@ -10,10 +10,6 @@ use crate::message::ChannelName;
 
 /// The time after which interest that is not renewed is gone, in milliseconds.
 pub(crate) const EXPIRY_MS: u64 = 30_000;
-/// The time between two renewals, in milliseconds.
-pub(crate) const RENEWAL_MS: u64 = 10_000;
-/// The time that a node keeps a channel after its last viewer has left, in milliseconds.
-pub(crate) const LET_GO_MS: u64 = 30_000;
 /// The most channels that one node is believed to want. Beyond them its interest is not noted.
 const MAX_CHANNELS_OF_A_NODE: usize = 100_000;
 
@@ -47,7 +43,8 @@ impl InterestTable {
     }
 
     /// Returns the nodes that want a channel.
-    pub(crate) fn nodes(&self, channel: &ChannelName) -> impl Iterator<Item = &NodeId> {
+    #[cfg(test)]
+    fn nodes(&self, channel: &ChannelName) -> impl Iterator<Item = &NodeId> {
         self.channels.get(channel).into_iter().flatten()
     }
 
@@ -152,84 +149,6 @@ impl Expiries {
     }
 }
 
-/// The channels that this node wants.
-#[derive(Debug, Default)]
-pub(crate) struct OwnInterest {
-    /// `None` while the channel has viewers; else the time at which it is let go.
-    wanted: HashMap<ChannelName, Option<u64>>,
-    leaving: BTreeSet<(u64, ChannelName)>,
-    added: Vec<ChannelName>,
-    next_renewal_ms: u64,
-}
-
-impl OwnInterest {
-    /// Says that a channel has a viewer. Returns whether it is new: it is to be subscribed to.
-    pub(crate) fn viewed(&mut self, channel: &ChannelName) -> bool {
-        match self.wanted.insert(channel.clone(), None) {
-            None => {
-                self.added.push(channel.clone());
-                true
-            }
-            Some(Some(at_ms)) => {
-                self.leaving.remove(&(at_ms, channel.clone()));
-                false
-            }
-            Some(None) => false,
-        }
-    }
-
-    /// Says that the last viewer of a channel has left.
-    pub(crate) fn left(&mut self, channel: &ChannelName, now_ms: u64) {
-        if let Some(leaves @ None) = self.wanted.get_mut(channel) {
-            let at_ms = now_ms + LET_GO_MS;
-            *leaves = Some(at_ms);
-            self.leaving.insert((at_ms, channel.clone()));
-        }
-    }
-
-    /// Returns whether this node wants a channel, with a viewer or shortly after the last.
-    pub(crate) fn is_wanted(&self, channel: &ChannelName) -> bool {
-        self.wanted.contains_key(channel)
-    }
-
-    /// Returns the news to tell now: what changed, and each 10 s all that is wanted. The channels
-    /// that are `removed` are to be unsubscribed from.
-    pub(crate) fn news(&mut self, now_ms: u64) -> InterestNews {
-        let mut news = InterestNews::default();
-        while let Some((at_ms, _)) = self.leaving.first()
-            && *at_ms <= now_ms
-        {
-            if let Some((_, channel)) = self.leaving.pop_first() {
-                self.wanted.remove(&channel);
-                news.removed.push(channel);
-            }
-        }
-        let added = std::mem::take(&mut self.added);
-        if now_ms >= self.next_renewal_ms {
-            self.next_renewal_ms = now_ms + RENEWAL_MS;
-            news.renewed = self.wanted.keys().cloned().collect();
-        } else {
-            let wanted = &self.wanted;
-            news.added = added;
-            news.added.retain(|channel| wanted.contains_key(channel));
-        }
-        news
-    }
-
-    /// Has everything told again at once, as after a lost connection.
-    pub(crate) fn renew_now(&mut self) {
-        self.next_renewal_ms = 0;
-    }
-
-    /// Returns when there may be news without a further viewer.
-    pub(crate) fn due(&self) -> u64 {
-        let leaving = self.leaving.first().map(|&(at_ms, _)| at_ms);
-        leaving.map_or(self.next_renewal_ms, |at_ms| {
-            at_ms.min(self.next_renewal_ms)
-        })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::HashSet;
@@ -244,28 +163,6 @@ mod tests {
 
     fn node(index: u8) -> NodeId {
         NodeId::new("n", index.into()).unwrap()
-    }
-
-    #[test]
-    fn a_channel_is_let_go_30_s_after_its_last_viewer_and_renewed_each_10_s() {
-        let mut own = OwnInterest::default();
-        assert!(own.viewed(&name(1)));
-        assert_eq!(own.news(1000).renewed, [name(1)]);
-        assert!(own.news(1001).is_empty());
-        assert!(own.viewed(&name(2)));
-        assert_eq!(own.news(1002).added, [name(2)]);
-        own.left(&name(1), 2000);
-        assert_eq!(own.due(), 11_000);
-        assert_eq!(own.news(11_000).renewed.len(), 2);
-        own.left(&name(2), 11_000);
-        assert!(!own.viewed(&name(2)));
-        own.news(21_000);
-        own.news(31_000);
-        assert_eq!(own.due(), 32_000);
-        assert_eq!(own.news(32_000).removed, [name(1)]);
-        assert!(own.is_wanted(&name(2)) && !own.is_wanted(&name(1)));
-        own.renew_now();
-        assert_eq!(own.news(32_001).renewed, [name(2)]);
     }
 
     proptest! {

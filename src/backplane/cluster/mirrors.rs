@@ -38,18 +38,12 @@ pub(super) enum Subscribing {
 }
 
 impl Mirrors {
+    pub(super) fn has(&self, channel: &ChannelName) -> bool {
+        self.channels.contains_key(channel)
+    }
+
     pub(super) fn get_mut(&mut self, channel: &ChannelName) -> Option<&mut Followed> {
         self.channels.get_mut(channel)
-    }
-
-    /// Returns the home that a channel is taken from.
-    pub(super) fn home(&self, channel: &ChannelName) -> Option<&NodeId> {
-        self.channels.get(channel)?.home()
-    }
-
-    /// Returns the last term of a channel that is known here.
-    pub(super) fn term(&self, channel: &ChannelName) -> u64 {
-        self.channels.get(channel).map_or(0, Followed::term)
     }
 
     /// Takes notice of a channel whose subscribers have changed, and whose home is not here.

@@ -29,21 +29,19 @@
 //! A home that cannot renew its lease goes on for its own viewers under a new epoch. Another node
 //! that publishes to the channel becomes its home then.
 
-// Until the node's task uses all of them.
-#![allow(dead_code, unused_imports)]
-
 pub(crate) mod block;
 pub(crate) mod broker;
 #[cfg(test)]
 mod broker_tests;
 mod builder;
-mod check;
 mod clock;
 mod counters;
 mod directory;
 mod durable;
 mod durable_duties;
 pub(crate) mod envelope;
+#[cfg(all(test, feature = "server", feature = "nats", feature = "redis"))]
+mod fault_tests;
 pub(crate) mod fields;
 mod followed;
 mod forwarding;

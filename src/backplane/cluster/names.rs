@@ -76,6 +76,7 @@ impl Token {
     ///
     /// # Errors
     /// When [`Token::escape`] returns this text for no name.
+    #[cfg(test)]
     pub(crate) fn parse(text: &str) -> Result<Self, ClusterNameError> {
         bounded(text, MAX_TOKEN_BYTES)?;
         unescape(text).ok_or(ClusterNameError::Invalid)?;
@@ -93,6 +94,7 @@ impl Token {
     }
 
     /// Returns the escaped text.
+    #[cfg(test)]
     pub(crate) fn as_str(&self) -> &str {
         &self.0
     }
@@ -177,6 +179,7 @@ impl Prefix {
     }
 
     /// Returns the prefix as text.
+    #[cfg(test)]
     pub(crate) fn as_str(&self) -> &str {
         &self.0
     }

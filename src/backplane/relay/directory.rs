@@ -65,6 +65,9 @@ impl RelayDirectory {
     /// Returns each process once, however many servers have it from the same node.
     async fn merged_processes(&self) -> Vec<ListedProcess> {
         let lists = join_all(self.upstreams.iter().map(|upstream| upstream.processes())).await;
+        if lists.len() == 1 {
+            return lists.into_iter().flatten().collect();
+        }
         let mut all: BTreeMap<(String, Option<String>), (bool, ListedProcess)> = BTreeMap::new();
         for (upstream, processes) in self.upstreams.iter().zip(lists) {
             let is_up = upstream.is_up();

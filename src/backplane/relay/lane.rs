@@ -88,8 +88,13 @@ impl Lane {
 
     /// Runs until the router ends it or drops it.
     pub(super) async fn run(mut self, mut link: LaneLink) {
+        let mut is_again = false;
         while let Some(mut socket) = self.connect(&mut link).await {
             tracing::info!(upstream = link.endpoint.shown_url(), "connected");
+            if link.is_first {
+                self.counters.count_connected(is_again);
+                is_again = true;
+            }
             self.serve(&link, &mut socket).await;
             // A server that accepts connections and closes them at once has not recovered yet.
             if socket.is_good() {
@@ -161,9 +166,6 @@ impl Lane {
             .values()
             .map(|channel| channel.subscribe_request(history))
             .collect();
-        if link.is_first {
-            self.counters.count_connected();
-        }
         self.set_up(link, true);
         let reason = loop {
             for request in requests.drain(..) {

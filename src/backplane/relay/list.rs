@@ -110,14 +110,15 @@ pub(super) fn has_content(channel: &ChannelStats) -> bool {
     channel.seq > 0 || channel.published > 0 || channel.status.is_some()
 }
 
-/// Marks the channels of a server that is gone. A process that has ended is still known to have.
+/// Marks the channels of a server that is gone, unless their process is known to have ended.
 pub(super) fn mark_channels_lost(channels: &mut [ChannelStats]) {
     for channel in channels {
-        if let Some(report) = &mut channel.status
-            && !has_ended(&report.status)
-        {
-            report.status = lost();
-            report.code = 0;
+        let has_ended = |report: &StatusReport| has_ended(&report.status);
+        if !channel.status.as_ref().is_some_and(has_ended) {
+            channel.status = Some(StatusReport {
+                status: lost(),
+                code: 0,
+            });
         }
     }
 }
@@ -157,8 +158,9 @@ mod tests {
         assert_eq!(nodes, [Some("h:7"), Some("x:1")]);
         assert!(has_content(&listed[0]) && !has_content(&listed[1]));
         mark_channels_lost(&mut listed);
-        let status = listed[0].status.as_ref().unwrap();
-        assert_eq!(status.status.as_str(), "lost");
+        for channel in &listed {
+            assert_eq!(channel.status.as_ref().unwrap().status.as_str(), "lost");
+        }
         assert!(channels(b"<html>", "h:7").is_empty());
     }
 

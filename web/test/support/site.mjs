@@ -25,10 +25,12 @@ const TYPES = {
  * Returns `{ hub, url, stop, actions, … }`. `options` are those of the hub. `processes` is the
  * server's answer about processes; without it, the server has no supervisor. `actions` collects the
  * requested actions. With a `token`, the server requires it for everything but the page's files.
+ * With `waits`, a request for the channels is held back until there is another one; `lists` counts
+ * these requests, and `nodes` names the node of a channel.
  */
-export async function serveViewer({ token = "", processes, ...options } = {}) {
+export async function serveViewer({ token = "", processes, waits = false, ...options } = {}) {
   let hub;
-  const site = { actions: [], token, processes };
+  const site = { actions: [], token, processes, lists: 0, nodes: {} };
   const isAllowed = ({ url, headers }) => {
     const given =
       headers["x-outrace-token"] ??
@@ -43,12 +45,25 @@ export async function serveViewer({ token = "", processes, ...options } = {}) {
       response.writeHead(401, { "Content-Type": "text/plain" }).end("Unauthorised");
       return;
     }
-    if (pathname === "/api/channels") return json(hub.channels());
+    if (pathname === "/api/channels") {
+      site.lists += 1;
+      if (!waits) return json(hub.channels());
+      const version = () => `W/"${hub.channels().length}"`;
+      const seconds = Number(/wait=(\d+)/.exec(request.headers.prefer ?? "")?.[1] ?? 0);
+      const end = performance.now() + seconds * 1_000;
+      while (request.headers["if-none-match"] === version() && performance.now() < end)
+        await new Promise((resolve) => setTimeout(resolve, 10));
+      response.setHeader("ETag", version());
+      return json(
+        hub.channels().map((entry) => ({ ...entry, epoch: "e1", node: site.nodes[entry.channel] })),
+      );
+    }
     if (pathname === "/api/processes" && site.processes) return json(site.processes);
     if (pathname === "/api/actions") {
       let body = "";
       for await (const part of request) body += part;
       site.actions.push({ ...JSON.parse(body), token: request.headers["x-outrace-token"] });
+      if (site.refusal) return response.writeHead(503).end(site.refusal);
       return json({ ok: true });
     }
     const path = pathname === "/" ? "/index.html" : normalize(pathname);

@@ -114,3 +114,54 @@ async fn an_address_that_is_none_is_refused_at_the_start() {
     assert_eq!(code, Some(2));
     assert!(stderr.contains("--join <URL>"), "{stderr}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn several_servers_are_watched_as_one() {
+    bounded(async {
+        let (web, db) = (
+            Outrace::serving(&["serve"]).await,
+            Outrace::serving(&["serve"]).await,
+        );
+        let join = ["serve", "--join", &web.url, "--join", &db.url];
+        let relay = Outrace::serving(&join).await;
+        let mut watcher = Outrace::start(&["watch", &relay.url, "process:*", "-n", "10"]);
+        publish(&web, "", "of web");
+        assert_eq!(watcher.printed().await, "process:web: of web\n");
+        let body = r#"{"action":"ws.send_process_output","process_id":"db","output":"of db"}"#;
+        assert_eq!(act(db.address(), body).status, 200);
+        assert_eq!(watcher.printed().await, "process:db: of db\n");
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_that_runs_elsewhere_is_controlled_at_the_relay() {
+    bounded(async {
+        let home = Outrace::serving(&["run", "--control", "web=sleep 1000", "db=sleep 1000"]).await;
+        let relay = Outrace::serving(&["serve", "--join", &home.url]).await;
+        let list = get(relay.address(), "/api/processes").json();
+        let id = list[0]["id"].as_str().unwrap().to_owned();
+        assert_eq!(list[0]["controllable"], true, "{list}");
+        assert_eq!(list[0]["node"], home.address().to_string(), "{list}");
+        let stop = format!(r#"{{"action":"process.stop","process_id":"{id}"}}"#);
+        assert_eq!(act(relay.address(), &stop).json()["accepted"], true);
+        until("the stop", || {
+            get(home.address(), "/api/processes").json()[0]["status"] == "stopped"
+        });
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_server_that_joins_itself_says_that_this_is_a_loop() {
+    bounded(async {
+        let held = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = held.local_addr().unwrap().to_string();
+        drop(held);
+        let url = format!("ws://{address}/ws");
+        let mut server = Outrace::start(&["serve", "--listen", &address, "--join", &url]);
+        let said = server.complaint_with("loop").await;
+        assert!(said.contains("508") && said.contains(&url), "{said}");
+    })
+    .await;
+}

@@ -427,7 +427,7 @@ async fn a_page_or_a_404_in_place_of_a_server_is_one_sentence() {
             let address = page(status).await;
             for channel in ["process:a", "process:*"] {
                 let url = format!("http://{address}/docs");
-                let (code, _, stderr) = run(&["watch", "--no-retry", &url, channel]).await;
+                let (code, _, stderr) = run(&["watch", &url, channel]).await;
                 assert_eq!(code, Some(1), "{stderr}");
                 assert_eq!(
                     stderr,
@@ -491,7 +491,7 @@ async fn a_server_that_speaks_something_else_is_named_as_such() {
         ] {
             let address = serving(answer).await;
             let url = format!("{scheme}://{address}/a");
-            let (code, _, stderr) = run(&["watch", "--no-retry", &url, "process:a"]).await;
+            let (code, _, stderr) = run(&["watch", &url, "process:a"]).await;
             assert_eq!(code, Some(1), "{stderr}");
             let told = format!("cannot connect: {told}\n");
             assert!(stderr.ends_with(&told), "{scheme}: {stderr}");
@@ -517,6 +517,35 @@ async fn without_an_address_the_server_at_the_usual_port_is_meant() {
                 );
             }
         }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn more_channels_than_the_server_lets_one_client_watch_are_told_once() {
+    bounded(async {
+        let hub = Hub::builder()
+            .history(10)
+            .max_subscriptions(2)
+            .build()
+            .unwrap();
+        for id in ["a", "b", "c", "d"] {
+            hub.send_process_output(id, id).unwrap();
+        }
+        let mut watcher = Outrace::start(&["watch", &serve(&hub).await, "process:*", "-n", "1"]);
+        let mut lines = [watcher.printed().await, watcher.printed().await];
+        lines.sort();
+        assert_eq!(lines, ["process:a: a\n", "process:b: b\n"]);
+        let told = watcher.complaint().await;
+        assert!(
+            told.contains("more channels than the server lets"),
+            "{told}"
+        );
+        hub.send_error("the next word");
+        assert_eq!(
+            watcher.complaint().await,
+            "outrace: the server says: the next word"
+        );
     })
     .await;
 }

@@ -109,11 +109,7 @@ async fn nats_takes_a_password_or_a_token_of_the_url() {
 #[tokio::test]
 async fn redis_takes_a_password_of_the_url() {
     // The test's own question whether it is ready is answered without a password.
-    let arguments = [
-        "--user",
-        "default on nopass +ping",
-        "--user",
-        "u on >secret ~* &* +@all",
-    ];
+    let arguments = "--user default on nopass +ping --user u on >secret ~* &* +@all";
+    let arguments: Vec<&str> = arguments.split(' ').collect();
     bounded(login(BrokerKind::Redis, &arguments, "u:secret", "u:wrong")).await;
 }

@@ -17,11 +17,6 @@ pub(crate) struct InterestNews {
 }
 
 impl InterestNews {
-    /// Returns whether there is nothing to say.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.added.is_empty() && self.removed.is_empty() && self.renewed.is_empty()
-    }
-
     /// Returns messages of at most 64 KiB that say the same.
     pub(crate) fn chunks(self) -> Vec<ClusterMessage> {
         #[derive(Clone, Copy)]

@@ -138,6 +138,7 @@ pub(crate) enum MessageError {
 
 impl MessageError {
     /// Returns whether a later version of the program sent the message.
+    #[cfg(test)]
     pub(crate) fn is_newer(&self) -> bool {
         matches!(
             self,

@@ -3,7 +3,7 @@
 //! Only requests and answers, no consumers: an ordered consumer stood still for 17 to 60 s after a
 //! restart of the broker.
 
-use async_nats::{Client, HeaderMap, Message, Request, RequestErrorKind};
+use async_nats::{Client, HeaderMap, Message, Request, RequestErrorKind, StatusCode};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
@@ -23,9 +23,8 @@ const STREAM_EXISTS_OTHERWISE: u64 = 10058;
 const STREAM_NOT_FOUND: u64 = 10059;
 const NOT_ENABLED: [u64; 2] = [10039, 10076];
 
-/// Two nodes that create the same record within this time are told apart by its sequence, not as
-/// duplicates: no message has an id.
-const MIN_DUPLICATE_WINDOW_NANOS: u128 = 100_000_000;
+/// The least that NATS takes. No message has an id that could make it a duplicate.
+const DUPLICATE_WINDOW_NANOS: u64 = 100_000_000;
 
 /// What the message of a stream holds.
 #[derive(Debug, PartialEq, Eq)]
@@ -114,7 +113,7 @@ async fn api(
 }
 
 /// A call that changes nothing has no unknown outcome.
-fn as_read(error: BrokerError) -> BrokerError {
+pub(super) fn as_read(error: BrokerError) -> BrokerError {
     match error {
         BrokerError::Unknown => BrokerError::TimedOut,
         other => other,
@@ -164,6 +163,10 @@ pub(super) async fn last(
 }
 
 /// Reads the first message of a subject from a sequence on.
+///
+/// Any server that has the stream answers, with the payload as it is: 0.4 ms for 64 KiB without
+/// optimization, where `STREAM.MSG.GET` took 3.2 ms, since the leader sends it in base64. A server
+/// that lags behind the leader may not have the newest messages.
 pub(super) async fn first_from(
     client: &Client,
     stream: &str,
@@ -172,7 +175,22 @@ pub(super) async fn first_from(
 ) -> Result<Option<Kept>, BrokerError> {
     // 0 is "no sequence" there.
     let wanted = json!({ "seq": sequence.max(1), "next_by_subj": subject });
-    read(client, stream, &wanted).await
+    let body = Request::new().payload(wanted.to_string().into());
+    let answer = request(client, format!("$JS.API.DIRECT.GET.{stream}"), body).await;
+    let Some(message) = answer.map_err(as_read)? else {
+        // There is no such stream, or an operator made it without direct reads.
+        return read(client, stream, &wanted).await;
+    };
+    if message.status == Some(StatusCode::NOT_FOUND) {
+        return Ok(None);
+    }
+    let headers = message.headers.as_ref().ok_or_else(malformed)?;
+    let sequence = headers.get("Nats-Sequence");
+    let sequence = sequence.and_then(|sequence| sequence.as_str().parse().ok());
+    Ok(Some(Kept {
+        sequence: sequence.ok_or_else(malformed)?,
+        payload: message.payload,
+    }))
 }
 
 /// Asks the leader of a stream, and none that lags behind it.
@@ -259,7 +277,7 @@ fn config(names: &Names, store: Store, settings: &BrokerSettings) -> Value {
         "max_msgs": -1,
         "max_bytes": -1,
         "max_age": max_age.map_or(0, nanos),
-        "duplicate_window": MIN_DUPLICATE_WINDOW_NANOS as u64,
+        "duplicate_window": DUPLICATE_WINDOW_NANOS,
         "allow_direct": true,
     });
     if store != Store::Blocks {

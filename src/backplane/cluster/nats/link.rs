@@ -9,11 +9,11 @@ use async_nats::{Client, Event, Subscriber};
 use futures_util::StreamExt as _;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::address::NatsAddress;
 use super::jetstream;
-use super::names::Names;
+use super::names::{Names, Store};
 use crate::backplane::cluster::broker::{BrokerError, BrokerSettings, CALL_TIMEOUT, Topic};
 use crate::backplane::cluster::inbox::Inbox;
 use crate::sync::lock;
@@ -22,6 +22,12 @@ use crate::sync::lock;
 const CONNECT_PAUSE: Duration = Duration::from_millis(100);
 /// How often the client is asked for its state: its events are lost when there are many.
 const STATE_INTERVAL: Duration = Duration::from_millis(100);
+
+/// The time between two signs of life that the server is asked for. The client's own pings wait
+/// behind what it cannot send.
+const PROBE_INTERVAL: Duration = Duration::from_secs(2);
+/// A connection is lost when this many are missing: a server that stops for 5 s keeps it.
+const MAX_UNANSWERED: usize = 3;
 
 /// The connection of a node, shared by its calls and the task that keeps it.
 #[derive(Debug)]
@@ -39,6 +45,8 @@ struct Shared {
     wanted: HashSet<Topic>,
     /// The topics that the current connection is subscribed to.
     pumps: HashMap<Topic, Pump>,
+    /// The connection that found the stream of the blocks, or 0.
+    has_blocks_since: u64,
     is_closed: bool,
 }
 
@@ -70,6 +78,25 @@ impl Link {
     /// Returns the client, if it is connected.
     pub(super) fn client(&self) -> Result<Client, BrokerError> {
         self.connection().map(|connection| connection.client)
+    }
+
+    /// Creates the stream of the blocks if this connection has not done so.
+    ///
+    /// An append cannot tell that there is no stream: the subscribers of its subject take the
+    /// place of one, and the answer never comes.
+    pub(super) async fn ensure_blocks(&self, settings: &BrokerSettings) -> Result<(), BrokerError> {
+        let Connection { generation, client } = self.connection()?;
+        if lock(&self.shared).has_blocks_since == generation {
+            return Ok(());
+        }
+        jetstream::ensure(&client, &self.names, Store::Blocks, settings).await?;
+        lock(&self.shared).has_blocks_since = generation;
+        Ok(())
+    }
+
+    /// Makes the next append look for the stream of the blocks again.
+    pub(super) fn doubt_blocks(&self) {
+        lock(&self.shared).has_blocks_since = 0;
     }
 
     fn connection(&self) -> Result<Connection, BrokerError> {
@@ -137,7 +164,7 @@ impl Link {
                     tracing::info!("connected to NATS at {servers}");
                     is_told = true;
                     self.inbox.connected();
-                    wait_for_loss(&client, &lost).await;
+                    wait_for_loss(&client, &self.names, &lost).await;
                     self.forget();
                     self.inbox.disconnected();
                     tracing::warn!("lost the connection to NATS at {servers}");
@@ -228,16 +255,33 @@ async fn pump(mut subscriber: Subscriber, topic: Topic, inbox: Arc<Inbox>) {
     }
 }
 
-async fn wait_for_loss(client: &Client, lost: &Notify) {
+/// Waits until the connection is lost, or has not answered for long.
+async fn wait_for_loss(client: &Client, names: &Names, lost: &Notify) {
     let connection_id = client.server_info().client_id;
     let is_same = || {
         client.connection_state() == State::Connected
             && client.server_info().client_id == connection_id
     };
-    while is_same() {
-        let told = timeout(STATE_INTERVAL, lost.notified()).await;
-        if told.is_ok() {
-            return;
+    let told = async {
+        while is_same() {
+            if timeout(STATE_INTERVAL, lost.notified()).await.is_ok() {
+                return;
+            }
         }
+    };
+    let silent = async {
+        let mut unanswered = 0;
+        while unanswered < MAX_UNANSWERED {
+            let asked = Instant::now();
+            match timeout(CALL_TIMEOUT, jetstream::sync(client, names)).await {
+                Ok(Ok(())) => unanswered = 0,
+                _ => unanswered += 1,
+            }
+            tokio::time::sleep_until(asked + PROBE_INTERVAL).await;
+        }
+    };
+    tokio::select! {
+        () = told => {}
+        () = silent => {}
     }
 }

@@ -1,7 +1,11 @@
 //! NATS with JetStream as the broker of a cluster (feature `nats`).
 //!
 //! Messages go over plain subjects. Records and stored blocks are in streams with file storage,
-//! which the first call that needs one creates. Nothing here asks for a server newer than 2.9.
+//! which the first call that needs one creates, with one replica. A stream that an operator made
+//! with more keeps them. Nothing here asks for a server newer than 2.9.
+//!
+//! A user of NATS needs the rights to publish to `PREFIX.1.>`, `$KV.PREFIX_sessions.>`,
+//! `$KV.PREFIX_homes.>` and `$JS.API.>`, and to subscribe to `PREFIX.1.>` and `_INBOX.PREFIX.>`.
 
 mod address;
 mod jetstream;
@@ -9,6 +13,7 @@ mod link;
 mod names;
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::task::JoinHandle;
@@ -29,6 +34,10 @@ use crate::sync::lock;
 
 /// How often a record is created anew that ended while it was read.
 const MAX_ATTEMPTS: usize = 3;
+
+/// How often a message is sent that no stream took.
+const MAX_PUTS: usize = 50;
+const STREAM_PAUSE: Duration = Duration::from_millis(20);
 
 /// A connection to NATS. It ends with this.
 #[derive(Debug)]
@@ -74,15 +83,19 @@ impl Nats {
         expected: u64,
     ) -> Result<Put, BrokerError> {
         let client = self.link.client()?;
-        let put = jetstream::put(&client, subject.clone(), payload.clone(), expected).await?;
-        if put != Put::NoStream {
-            return Ok(put);
+        for attempt in 0..MAX_PUTS {
+            let put = jetstream::put(&client, subject.clone(), payload.clone(), expected).await?;
+            if put != Put::NoStream {
+                return Ok(put);
+            }
+            if attempt == 0 {
+                jetstream::ensure(&client, &self.link.names, store, &self.settings).await?;
+            } else {
+                // NATS 2.9 says that there is a stream while another node is still creating it.
+                tokio::time::sleep(STREAM_PAUSE).await;
+            }
         }
-        jetstream::ensure(&client, &self.link.names, store, &self.settings).await?;
-        match jetstream::put(&client, subject, payload, expected).await? {
-            Put::NoStream => Err(BrokerError::Refused("no stream keeps it".to_owned())),
-            put => Ok(put),
-        }
+        Ok(Put::NoStream)
     }
 
     async fn last(&self, store: Store, subject: &str) -> Result<Option<Kept>, BrokerError> {
@@ -95,7 +108,8 @@ impl Nats {
         for _ in 0..MAX_ATTEMPTS {
             match self.put(store, subject.clone(), value.clone(), 0).await? {
                 Put::Stored(revision) => return Ok(Created::Yes(revision)),
-                Put::Conflict | Put::NoStream => {}
+                Put::Conflict => {}
+                Put::NoStream => return Err(no_stream()),
             }
             if let Some(Kept { sequence, payload }) = self.last(store, &subject).await? {
                 return Ok(Created::No {
@@ -120,7 +134,8 @@ impl Nats {
         }
         match self.put(store, subject, value, revision).await? {
             Put::Stored(revision) => Ok(Replaced::Yes(revision)),
-            Put::Conflict | Put::NoStream => Ok(Replaced::No),
+            Put::Conflict => Ok(Replaced::No),
+            Put::NoStream => Err(no_stream()),
         }
     }
 
@@ -142,16 +157,21 @@ impl Nats {
         expected: u64,
     ) -> Result<Appended, BrokerError> {
         self.check_storing()?;
+        self.link.ensure_blocks(&self.settings).await?;
         let subject = self.link.names.stored(token);
-        match self
+        let put = self
             .put(Store::Blocks, subject.clone(), payload, expected)
-            .await?
-        {
+            .await;
+        if !matches!(put, Ok(Put::Stored(_) | Put::Conflict)) {
+            self.link.doubt_blocks();
+        }
+        match put? {
             Put::Stored(position) => Ok(Appended::Stored(position)),
-            Put::Conflict | Put::NoStream => {
+            Put::Conflict => {
                 let last = self.last(Store::Blocks, &subject).await?;
                 Ok(Appended::Conflict(last.map_or(0, |kept| kept.sequence)))
             }
+            Put::NoStream => Err(no_stream()),
         }
     }
 
@@ -203,10 +223,16 @@ impl Nats {
     }
 }
 
+fn no_stream() -> BrokerError {
+    BrokerError::Refused("no stream of JetStream keeps it".to_owned())
+}
+
 /// Bounds a call that reads, which may consist of several requests.
 async fn reading<T>(call: impl Future<Output = Result<T, BrokerError>>) -> Result<T, BrokerError> {
     let answer = timeout(CALL_TIMEOUT, call).await;
-    answer.unwrap_or(Err(BrokerError::TimedOut))
+    answer
+        .unwrap_or(Err(BrokerError::TimedOut))
+        .map_err(jetstream::as_read)
 }
 
 /// Bounds a call that changes something.

@@ -83,6 +83,8 @@ if ARGV[4] ~= '0' then
   local oldest = string.format('%.0f', math.max(0, now - ARGV[4]))
   redis.call('XTRIM', KEYS[1], 'MINID', '~', oldest)
   redis.call('PEXPIRE', KEYS[1], ARGV[4])
+else
+  redis.call('PERSIST', KEYS[1])
 end
 redis.call('PUBLISH', ARGV[3], ARGV[2])
 return {'yes', position}

@@ -160,6 +160,7 @@ impl Job<'_> {
             descendants = Some(Descendants::own(self.grace));
             let started = builder.start(hub).map_err(Failure::usage)?;
             let processes = Processes::new(started.control(), self.supervision.control);
+            processes.share(hub);
             supervisor = Some(started);
             Ok(router.layer(processes.layer()))
         })

@@ -24,7 +24,8 @@ use crate::files::read;
 use crate::output::{Output, OutputWriter};
 
 /// Lines go to standard output, status changes to standard error. Reconnects when the connection is
-/// lost, also after a failed first attempt, and resumes where it stopped. Where the server skipped
+/// lost, also after a failed first attempt, and resumes where it stopped. Ends when the first
+/// attempt shows that the address is not that of a server. Where the server skipped
 /// lines, one line says how many. On a terminal, a line that is still being written is shown in the
 /// last row, and a line of standard error begins with !.
 #[derive(Args)]
@@ -157,6 +158,7 @@ impl Watch {
                 || self.channels.iter().any(|channel| channel.contains('*')),
             json: self.json,
             is_away: false,
+            is_full: false,
         };
         let mut catch_up = self.catch_up.then(CatchUp::default);
         let mut steps = VecDeque::new();

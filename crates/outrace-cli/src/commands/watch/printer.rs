@@ -8,6 +8,9 @@ use outrace::client::{Event, LineDetail};
 use super::screen::Screen;
 use crate::console::notice;
 
+/// What a server answers to a subscription beyond its limit.
+const LIMIT: &str = "subscription limit exceeded";
+
 /// Prints the events of a watcher.
 pub(super) struct Printer<'a, W: Write> {
     pub(super) out: BufWriter<W>,
@@ -21,6 +24,8 @@ pub(super) struct Printer<'a, W: Write> {
     pub(super) json: bool,
     /// Whether the loss of the connection was reported.
     pub(super) is_away: bool,
+    /// Whether it was reported that the server takes no more subscriptions.
+    pub(super) is_full: bool,
 }
 
 /// A line of which the last piece is still to come.
@@ -79,7 +84,20 @@ impl<W: Write> Printer<'_, W> {
                 self.skipped(channel.as_str(), lost)?;
             }
             Event::Subscribed { channel, lost, .. } => self.skipped(channel.as_str(), lost)?,
+            Event::PatternLimit { watched } => notice!(
+                "more than {watched} channels fit, of which that many are watched; a narrower pattern \
+                 chooses fewer"
+            ),
             Event::ListFailed { reason } => notice!("cannot list the channels: {reason}"),
+            // One refusal comes for each channel.
+            Event::Error { message } if message == LIMIT && self.is_full => {}
+            Event::Error { message } if message == LIMIT => {
+                self.is_full = true;
+                notice!(
+                    "there are more channels than the server lets one client watch: some are not \
+                     shown; a narrower pattern chooses fewer"
+                );
+            }
             Event::Error { message } => notice!("the server says: {message}"),
             Event::Connected if self.is_away => {
                 self.is_away = false;
@@ -189,6 +207,7 @@ mod tests {
             prefix,
             json: false,
             is_away: false,
+            is_full: false,
         }
     }
 

@@ -1,0 +1,265 @@
+//! Hubs whose connection to the broker loses, repeats, reorders and damages messages.
+
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use outrace_testkit::{Account, BrokerKind, BrokerServer, JsonClient, bounded, eventually};
+use serde_json::json;
+use tokio::net::TcpListener;
+
+use super::broker::{
+    Appended, Broker, BrokerCounters, BrokerError, Call, Created, Incoming, Key, Replaced, Topic,
+};
+use super::names::Token;
+use super::{Cluster, ClusterBuilder};
+use crate::backplane::{Backplane, Directory, Node, Report};
+use crate::sync::lock;
+use crate::{Hub, Lines};
+
+const C: &str = "process:web";
+
+/// A broker whose messages arrive with faults, as long as a switch says so.
+struct FaultyBroker {
+    inner: Arc<dyn Broker>,
+    has_faults: Arc<AtomicBool>,
+    random: Mutex<u64>,
+    held: Mutex<VecDeque<Incoming>>,
+}
+
+impl FaultyBroker {
+    /// Returns a random number below `bound`.
+    fn random(&self, bound: u64) -> u64 {
+        let mut state = lock(&self.random);
+        *state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        (*state >> 33) % bound
+    }
+
+    async fn next_faulty(&self) -> Incoming {
+        loop {
+            // What was held comes after what came meanwhile.
+            if (!self.has_faults.load(Ordering::Relaxed) || self.random(2) == 0)
+                && let Some(held) = lock(&self.held).pop_front()
+            {
+                return held;
+            }
+            let incoming = self.inner.next().await;
+            let Incoming::Message { topic, payload } = &incoming else {
+                return incoming;
+            };
+            if !self.has_faults.load(Ordering::Relaxed) {
+                return incoming;
+            }
+            match self.random(10) {
+                0 => {}
+                1 => lock(&self.held).push_back(incoming),
+                2 => {
+                    lock(&self.held).push_back(incoming.clone());
+                    return incoming;
+                }
+                3 => {
+                    let mut damaged = payload.to_vec();
+                    let at = self.random(damaged.len() as u64) as usize;
+                    damaged[at] ^= 1 << self.random(8);
+                    return Incoming::Message {
+                        topic: topic.clone(),
+                        payload: damaged.into(),
+                    };
+                }
+                _ => return incoming,
+            }
+        }
+    }
+}
+
+impl Broker for FaultyBroker {
+    fn publish<'a>(&'a self, topic: &'a Topic, bytes: Bytes) -> Call<'a, Result<(), BrokerError>> {
+        self.inner.publish(topic, bytes)
+    }
+    fn subscribe<'a>(&'a self, topic: &'a Topic) -> Call<'a, Result<(), BrokerError>> {
+        self.inner.subscribe(topic)
+    }
+    fn unsubscribe<'a>(&'a self, topic: &'a Topic) -> Call<'a, Result<(), BrokerError>> {
+        self.inner.unsubscribe(topic)
+    }
+    fn next(&self) -> Call<'_, Incoming> {
+        Box::pin(self.next_faulty())
+    }
+    fn create<'a>(&'a self, key: &'a Key, value: Bytes) -> Call<'a, Result<Created, BrokerError>> {
+        self.inner.create(key, value)
+    }
+    fn replace<'a>(
+        &'a self,
+        key: &'a Key,
+        value: Bytes,
+        revision: u64,
+    ) -> Call<'a, Result<Replaced, BrokerError>> {
+        self.inner.replace(key, value, revision)
+    }
+    fn read<'a>(&'a self, key: &'a Key) -> Call<'a, Result<Option<(Bytes, u64)>, BrokerError>> {
+        self.inner.read(key)
+    }
+    fn remove<'a>(&'a self, key: &'a Key, revision: u64) -> Call<'a, Result<(), BrokerError>> {
+        self.inner.remove(key, revision)
+    }
+    fn append<'a>(
+        &'a self,
+        token: &'a Token,
+        payload: Bytes,
+        expected: u64,
+    ) -> Call<'a, Result<Appended, BrokerError>> {
+        self.inner.append(token, payload, expected)
+    }
+    fn last_stored<'a>(
+        &'a self,
+        token: &'a Token,
+    ) -> Call<'a, Result<Option<(u64, Bytes)>, BrokerError>> {
+        self.inner.last_stored(token)
+    }
+    fn stored<'a>(
+        &'a self,
+        token: &'a Token,
+        from: u64,
+        max_bytes: usize,
+    ) -> Call<'a, Result<Vec<(u64, Bytes)>, BrokerError>> {
+        self.inner.stored(token, from, max_bytes)
+    }
+    fn is_persistent(&self) -> Call<'_, Result<bool, BrokerError>> {
+        self.inner.is_persistent()
+    }
+    fn counters(&self) -> BrokerCounters {
+        self.inner.counters()
+    }
+    fn close(&self) -> Call<'_, ()> {
+        self.inner.close()
+    }
+}
+
+/// A node over a broker with faults.
+struct FaultyCluster {
+    cluster: Cluster,
+    has_faults: Arc<AtomicBool>,
+    seed: u64,
+}
+
+impl Backplane for FaultyCluster {
+    fn directory(&self) -> Option<Arc<dyn Directory>> {
+        self.cluster.directory()
+    }
+    fn report(&self) -> Option<Arc<dyn Report>> {
+        self.cluster.report()
+    }
+    fn shares(&self) -> bool {
+        true
+    }
+    fn run(self: Box<Self>, node: Node) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        Box::pin(async move {
+            let inner = self.cluster.open().unwrap();
+            let broker = FaultyBroker {
+                inner,
+                has_faults: self.has_faults,
+                random: Mutex::new(self.seed),
+                held: Mutex::default(),
+            };
+            self.cluster.run_over(Arc::new(broker), node).await;
+        })
+    }
+}
+
+/// Starts a hub over a broker with faults. Returns it and its URL.
+async fn member(cluster: ClusterBuilder, has_faults: &Arc<AtomicBool>, seed: u64) -> (Hub, String) {
+    let hub = Hub::builder()
+        .history(1 << 16)
+        .history_bytes(64 << 20)
+        .queue(1 << 16)
+        .backplane(FaultyCluster {
+            cluster: cluster.build().unwrap(),
+            has_faults: Arc::clone(has_faults),
+            seed,
+        })
+        .build()
+        .unwrap();
+    hub.start();
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let url = format!("ws://{}/ws", listener.local_addr().unwrap());
+    tokio::spawn(crate::server::serve(
+        listener,
+        hub.clone(),
+        std::future::pending(),
+    ));
+    (hub, url)
+}
+
+/// Publishes on the home and elsewhere while messages are lost, repeated, reordered and damaged,
+/// and accounts for every message on both nodes.
+async fn every_message_arrives_or_is_told(kind: BrokerKind, seed: u64) {
+    let Some(broker) = BrokerServer::start(kind).await else {
+        return;
+    };
+    let has_faults = Arc::new(AtomicBool::new(false));
+    let cluster = |name| Cluster::builder(&broker.url()).node(name);
+    let (a, a_url) = member(cluster("a"), &has_faults, seed).await;
+    let (b, b_url) = member(cluster("b"), &has_faults, seed + 1000).await;
+    let at_home = a.publisher(C).unwrap();
+    at_home.send_line("a:0");
+    eventually(|| a.stats().backplane.unwrap().homes == 1).await;
+    eventually(|| b.stats().backplane.unwrap().nodes == 2).await;
+    let mut viewers = Vec::new();
+    for url in [&a_url, &b_url] {
+        let mut client = JsonClient::connect(url).await;
+        let options = json!({"gaps": true, "tail": 10, "batch": true});
+        client.subscribe(C, options).await;
+        let account = Account::open(&mut client).await;
+        viewers.push((client, account));
+    }
+    has_faults.store(true, Ordering::Relaxed);
+    let elsewhere = b.publisher(C).unwrap();
+    let mut tick = tokio::time::interval(Duration::from_millis(5));
+    let lines = |name: &str, first: u64| -> Lines {
+        (first..first + 5)
+            .map(|number| format!("{name}:{number}"))
+            .collect()
+    };
+    for round in 0..400 {
+        tick.tick().await;
+        at_home.send_lines(lines("a", 1 + round * 5));
+        elsewhere.send_lines(lines("b", round * 5));
+    }
+    has_faults.store(false, Ordering::Relaxed);
+    let last = 1 + 400 * 10;
+    let mut received = Vec::new();
+    for (mut client, mut account) in viewers {
+        account.read_to(&mut client, last).await;
+        assert_eq!(
+            account.received + account.skipped,
+            last - account.began_after
+        );
+        received.push(account);
+    }
+    outrace_testkit::assert_agreement(&received);
+    // What was asked for three times in vain is told.
+    let skipped = received.iter().map(|account| account.skipped).sum::<u64>();
+    assert!(skipped < last / 20, "{skipped}");
+    let [at_a, at_b] = [a, b].map(|hub| hub.stats().backplane.unwrap());
+    assert!(at_b.damaged > 0 && at_b.repaired > 0, "{at_b:?}");
+    assert_eq!((at_a.homes, at_b.homes, at_b.forwarded), (1, 0, 2000));
+}
+
+#[tokio::test]
+async fn every_message_arrives_whatever_nats_loses_repeats_reorders_and_damages() {
+    for seed in 1..4 {
+        bounded(every_message_arrives_or_is_told(BrokerKind::Nats, seed)).await;
+    }
+}
+
+#[tokio::test]
+async fn every_message_arrives_whatever_redis_loses_repeats_reorders_and_damages() {
+    for seed in 11..14 {
+        bounded(every_message_arrives_or_is_told(BrokerKind::Redis, seed)).await;
+    }
+}

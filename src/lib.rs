@@ -235,7 +235,8 @@
 //! | `process` | [`Hub::spawn`] for child processes; a supervisor and files, in [`process`] |
 //! | `client` | a client that reconnects and resumes, in [`client`] |
 //! | `relay` | a hub whose channels are another server's, in [`backplane`]; enables `client` |
-//! | `redis` | the bridge to nodes of go-ws over Redis, in [`bridge`] |
+//! | `redis` | the bridge to nodes of go-ws over Redis, in [`bridge`]; clusters over Redis, in [`backplane`] |
+//! | `nats` | clusters over NATS, in [`backplane`] |
 //! | `jwt` | JSON Web Tokens as credentials, in [`access::Jwt`] |
 //! | `tls` | TLS for the accept loop (with `server`) and for the client (with `client`) |
 //!

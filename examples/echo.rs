@@ -36,6 +36,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
             let sent = match message {
                 ClientMessage::Text(text) => client.send_text(text),
                 ClientMessage::Binary(bytes) => client.send_binary(bytes),
+                _ => false,
             };
             if !sent {
                 eprintln!(

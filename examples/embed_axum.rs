@@ -33,7 +33,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let app = Router::new()
         .route("/", get(home))
         .with_state(hub.clone())
-        .nest_service("/live", hub.router());
+        .merge(outrace::server::mount("/live", &hub));
 
     let clock = hub.publisher("clock")?;
     tokio::spawn(async move {
@@ -67,12 +67,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
         listener.local_addr()?
     );
     axum::serve(listener, app)
-        .with_graceful_shutdown(async move {
+        .with_graceful_shutdown(hub.graceful(async {
             // If the handler for Ctrl-C cannot be installed, only a signal ends the server.
             let _ = tokio::signal::ctrl_c().await;
-            // The server waits for its connections, and only the hub ends these.
-            hub.shutdown().await;
-        })
+        }))
         .await?;
     Ok(())
 }

@@ -19,10 +19,11 @@
 //! # }
 //! ```
 //!
-//! Clients connect through [`Hub::router`], which is an axum router (feature `server`), or through
-//! [`Hub::upgrade`] on any other server that is built on hyper. Browsers, `outrace watch` and
-//! [`client::Watcher`] (feature `client`) are clients. The wire protocol is in `docs/wire.md` in
-//! the repository.
+//! Clients connect through [`server::mount`], which adds a hub to an axum application (feature
+//! `server`), through [`Hub::upgrade`] on any other server that is built on hyper, or through
+//! [`Hub::handshake`] and [`Hub::serve_stream`] on any server at all. The program itself listens
+//! with [`Hub::subscribe`]. Browsers, `outrace watch` and [`client::Watcher`] (feature `client`)
+//! are clients. The wire protocol is in `docs/wire.md` in the repository.
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread")]
@@ -229,25 +230,26 @@
 //!
 //! | feature | adds |
 //! |---|---|
-//! | `server` | [`Hub::router`], the HTTP endpoints and an accept loop, in [`server`] |
+//! | `server` | [`server::mount`], the HTTP endpoints and an accept loop, in [`server`] |
 //! | `metrics` | `GET /metrics` for Prometheus; enables `server` |
 //! | `viewer` | the web page and its JavaScript client, in [`server::viewer`]; enables `server` |
 //! | `process` | [`Hub::spawn`] for child processes; a supervisor and files, in [`process`] |
-//! | `client` | a client that reconnects and resumes, in [`client`] |
+//! | `client` | a watcher that reconnects and resumes, and a publisher, in [`client`] |
 //! | `relay` | a hub whose channels are another server's, in [`backplane`]; enables `client` |
-//! | `redis` | the bridge to nodes of go-ws over Redis, in [`bridge`] |
-//! | `tracing` | a layer that publishes the events of `tracing`, in [`tracing`](mod@tracing) |
-//! | `log` | a logger that publishes the records of `log`, in [`log`](mod@log) |
+//! | `tracing` | `tracing::layer`, which publishes the events of the crate `tracing` |
+//! | `log` | `log::logger`, which publishes the records of the crate `log` |
+//! | `redis` | the bridge to nodes of go-ws over Redis, in [`bridge`]; clusters over Redis, in [`backplane`] |
+//! | `nats` | clusters over NATS, in [`backplane`] |
 //! | `jwt` | JSON Web Tokens as credentials, in [`access::Jwt`] |
 //! | `tls` | TLS for the accept loop (with `server`) and for the client (with `client`) |
 //!
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 // The targets of the links above. Without the feature, a link leads to docs.rs.
-#![cfg_attr(feature = "server", doc = "[`Hub::router`]: Hub::router")]
+#![cfg_attr(feature = "server", doc = "[`server::mount`]: server::mount")]
 #![cfg_attr(
     not(feature = "server"),
-    doc = "[`Hub::router`]: https://docs.rs/outrace/latest/outrace/struct.Hub.html#method.router"
+    doc = "[`server::mount`]: https://docs.rs/outrace/latest/outrace/server/fn.mount.html"
 )]
 #![cfg_attr(feature = "server", doc = "[`server`]: server")]
 #![cfg_attr(
@@ -324,10 +326,10 @@ pub use connection::{Accept, UpgradeBody};
 pub use error::ConfigError;
 pub use event::{Event, From, LineDetail};
 pub use histogram::{Bucket, Distribution};
-pub use hub::{Hub, HubBuilder, LineWriter, Receiver, Reply, SubscribeError};
+pub use hub::{Hub, HubBuilder, LineWriter, Receiver, Reply, SubscribeError, WeakHub};
 pub use message::{
-    Action, ActionError, Actions, ChannelName, Data, Lines, Message, MessageType, NameError,
-    OutputStream, ProcessEvent, ProcessId, ProcessOrder, Status, StatusReport,
+    Action, ActionError, Actions, ChannelName, Data, Lines, LinesIter, Message, MessageType,
+    NameError, OutputStream, ProcessEvent, ProcessId, ProcessOrder, Status, StatusReport,
 };
 pub use protocol::ClientMessage;
 pub use reason::{CloseReason, PauseReason, RefusalReason};
@@ -351,3 +353,8 @@ pub mod tracing;
 
 #[cfg(feature = "client")]
 pub mod client;
+
+/// Runs the examples of the page about go-ws as tests.
+#[cfg(all(doctest, feature = "server"))]
+#[doc = include_str!("../docs/from-go-ws.md")]
+struct FromGoWs;

@@ -7,19 +7,17 @@
 //! let hub = outrace::Hub::new();
 //! let subscriber =
 //!     tracing_subscriber::registry().with(outrace::tracing::layer(hub.publisher("logs")?));
-//! // A program calls `init()` here.
-//! # let subscriber = {
+//! // Or `init()`, which installs it for the whole program.
 //! tracing::subscriber::with_default(subscriber, || {
 //!     let _request = tracing::info_span!("request", id = 7).entered();
 //!     // {"level":"WARN","target":"app","message":"slow","fields":{"ms":812},
 //!     //  "spans":[{"name":"request","fields":{"id":7}}]}
 //!     tracing::warn!(ms = 812, "slow");
 //! });
-//! # };
 //! # Ok(()) }
 //! ```
 //!
-//! [`LineWriter`](crate::LineWriter) is a `MakeWriter`, for those who want the lines of
+//! [`LineWriter`] is a `MakeWriter`, for those who want the lines of
 //! `tracing_subscriber::fmt`.
 
 use std::fmt;

@@ -140,6 +140,7 @@ async fn play(mode: InputMode, narrow: bool, piece: usize, mut bytes: Vec<u8>) {
             let sent = match message {
                 ClientMessage::Text(text) => client.send_text(text),
                 ClientMessage::Binary(bytes) => client.send_binary(bytes),
+                _ => false,
             };
             assert!(sent, "the queue holds everything");
         })

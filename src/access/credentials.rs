@@ -4,19 +4,21 @@ use std::borrow::Cow;
 use std::fmt;
 use std::net::SocketAddr;
 
-use http::header::{AUTHORIZATION, HeaderMap, HeaderValue, SEC_WEBSOCKET_PROTOCOL};
-use http::{Uri, request};
+use http::header::{AUTHORIZATION, COOKIE, HeaderMap, HeaderValue, SEC_WEBSOCKET_PROTOCOL};
+use http::{Extensions, Uri, request};
 use percent_encoding::percent_decode_str;
 
 use super::{AuthError, Identity, PeerAddress};
 
-/// The parts of a request that identify its sender: its URI, its headers and its peer address.
+/// The parts of a request that identify its sender: its URI, its headers, its peer address, and
+/// what the application's own layers have found out.
 ///
 /// The `Debug` output has the path and the peer, and nothing that may be secret.
 #[derive(Clone)]
 pub struct Credentials {
     uri: Uri,
     headers: HeaderMap,
+    extensions: Extensions,
     peer: Option<SocketAddr>,
 }
 
@@ -27,6 +29,7 @@ impl Credentials {
         Self {
             uri: head.uri.clone(),
             headers: head.headers.clone(),
+            extensions: head.extensions.clone(),
             peer: PeerAddress::of(&head.extensions),
         }
     }
@@ -40,6 +43,42 @@ impl Credentials {
     /// Returns the request's headers, including their secrets.
     pub fn headers(&self) -> &HeaderMap {
         &self.headers
+    }
+
+    /// Returns the request's extensions: what layers of the application have added to it, such as a
+    /// session.
+    pub fn extensions(&self) -> &Extensions {
+        &self.extensions
+    }
+
+    /// Returns the value of a cookie (RFC 6265 section 5.4), as it was sent but for quotes around
+    /// it. The first one counts if there are several of the name. `None` if a `Cookie` header is
+    /// not text.
+    ///
+    /// ```
+    /// use outrace::access::{AuthError, Identity, from_fn};
+    ///
+    /// let sessions = from_fn(|credentials| {
+    ///     let user = credentials.cookie("session").and_then(user_of);
+    ///     user.map(Identity::new).ok_or(AuthError::Missing)
+    /// });
+    /// # fn user_of(session: &str) -> Option<String> { None }
+    /// # let _ = outrace::Hub::builder().authenticator(sessions);
+    /// ```
+    pub fn cookie(&self, name: &str) -> Option<&str> {
+        let cookies = self.headers.get_all(COOKIE).iter();
+        let pairs = cookies
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(|value| value.split(';'));
+        pairs
+            .filter_map(|pair| pair.trim().split_once('='))
+            .find(|(known, _)| *known == name)
+            .map(|(_, value)| {
+                let quoted = value
+                    .strip_prefix('"')
+                    .and_then(|rest| rest.strip_suffix('"'));
+                quoted.unwrap_or(value)
+            })
     }
 
     /// Returns the address that the request came from: behind a proxy, the proxy's. `None` if the
@@ -209,6 +248,27 @@ pub(crate) mod tests {
             request = request.header(*name, *value);
         }
         Credentials::of(&request.body(()).unwrap().into_parts().0)
+    }
+
+    #[test]
+    fn a_cookie_is_found_by_its_whole_name_among_all_cookies() {
+        let credentials = credentials(
+            "/ws",
+            &[
+                ("cookie", "session=a=b; xsession=no;quoted=\"q\"; empty="),
+                ("cookie", "later=1; session=second"),
+            ],
+        );
+        for (name, value) in [
+            ("session", Some("a=b")),
+            ("quoted", Some("q")),
+            ("empty", Some("")),
+            ("later", Some("1")),
+            ("sess", None),
+            ("Session", None),
+        ] {
+            assert_eq!(credentials.cookie(name), value, "{name}");
+        }
     }
 
     #[test]

@@ -22,6 +22,7 @@ const AUTHENTICATOR_TIMEOUT: Duration = Duration::from_secs(10);
 /// The result of the application's callback for a request
 /// ([`HubBuilder::on_upgrade`](crate::HubBuilder::on_upgrade)).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Admission {
     /// Admits the request to the next check.
     Admit,
@@ -98,7 +99,7 @@ pub(crate) struct Gate {
 
 impl Gate {
     /// Checks a request, and returns the identity of its sender. `None` if there is no
-    /// authenticator.
+    /// authenticator, and the program has not identified the sender itself.
     ///
     /// # Errors
     /// Returns the denial of the first check that fails.
@@ -124,11 +125,18 @@ impl Gate {
                 Some(Admission::Forbidden) | None => return Err(Denial::Forbidden),
             }
         }
-        let Some(authenticator) = &self.authenticator else {
+        // Only the program itself adds extensions: no client can.
+        let known = head.extensions.get::<Identity>().cloned();
+        if known.is_none() && self.authenticator.is_none() {
             return Ok(None);
-        };
+        }
         let credentials = Credentials::of(head);
-        let error = match authenticate(authenticator.as_ref(), &credentials).await {
+        let identified = match (known, &self.authenticator) {
+            (Some(identity), _) => Ok(identity),
+            (None, Some(authenticator)) => authenticate(authenticator.as_ref(), &credentials).await,
+            (None, None) => Err(AuthError::Missing),
+        };
+        let error = match identified {
             // A blank name is no name: logs and callbacks could not tell its users apart.
             Ok(identity) if identity.user().trim().is_empty() => AuthError::Invalid,
             Ok(identity) if identity.expiry().is_none_or(super::expiry::is_future) => {

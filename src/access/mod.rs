@@ -24,6 +24,9 @@
 //! | [`from_fn`] | anything that a function finds in the request |
 //! | [`any_of`] | the first of several authenticators that accepts |
 //!
+//! An application that has identified the user itself, in a layer of its own, adds the [`Identity`]
+//! to the request's extensions. It takes the place of the authenticator.
+//!
 //! A panic in an authenticator or a callback denies the request, and is logged. Tokens and keys
 //! appear in no log, no `Debug` output and no error.
 

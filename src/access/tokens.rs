@@ -39,6 +39,7 @@ pub struct TokenTable(Vec<(Digest, Identity)>);
 /// An error in a token file, with its line. It never contains a token.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}: {fault}")]
+#[non_exhaustive]
 pub struct TokenFileError {
     /// The line number, from 1.
     pub line: usize,

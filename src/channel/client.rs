@@ -153,6 +153,24 @@ impl Client {
         self.send(|| binary_frame(bytes))
     }
 
+    /// Sends a message to this client alone, as one that is published but without a number. It
+    /// names the channel of [`Message::in_channel`], if that was set. All else is as for
+    /// [`Client::send_text`].
+    ///
+    /// ```
+    /// use outrace::{Hub, Message};
+    ///
+    /// let hub = Hub::builder()
+    ///     .on_connect(|client| {
+    ///         client.send_message(&Message::error("the server restarts at 12:00"));
+    ///     })
+    ///     .build()?;
+    /// # Ok::<(), outrace::ConfigError>(())
+    /// ```
+    pub fn send_message(&self, message: &Message) -> bool {
+        self.send(|| single(&Envelope::new(None), message, &HubShared::timestamp()))
+    }
+
     fn send(&self, frame: impl FnOnce() -> bytes::Bytes) -> bool {
         // A hub that is gone has no clients.
         let Some(totals) = self.totals.upgrade() else {

@@ -248,7 +248,7 @@ mod tests {
             epoch: channel.epoch().to_string(),
             seq: 0,
         };
-        channel.change_role(RoleChange::Home(1, numbering, Vec::new()));
+        channel.change_role(RoleChange::Home(1, numbering, Vec::new(), false));
     }
 
     #[tokio::test]

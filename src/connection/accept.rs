@@ -55,6 +55,25 @@ impl Hub {
         }
     }
 
+    /// Answers a WebSocket handshake of a user whom the application has identified itself.
+    ///
+    /// The identity takes the place of the hub's authenticator. All other checks are made. The same
+    /// happens if the extensions of a request contain an [`Identity`], on every route of the hub.
+    ///
+    /// # Panics
+    /// As [`Hub::upgrade`].
+    ///
+    /// # Cancel safety
+    /// As for [`Hub::upgrade`].
+    pub async fn upgrade_as<B>(
+        &self,
+        identity: Identity,
+        mut request: Request<B>,
+    ) -> Response<UpgradeBody> {
+        request.extensions_mut().insert(identity);
+        self.upgrade(request).await
+    }
+
     /// Checks a WebSocket handshake for a server that hands over its connections itself.
     ///
     /// This is for servers that are not built on hyper, or do not leave hyper's upgrade in the

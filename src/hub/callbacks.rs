@@ -187,6 +187,7 @@ impl HubBuilder {
     ///     let _sent = match message {
     ///         ClientMessage::Text(text) => client.send_text(text),
     ///         ClientMessage::Binary(bytes) => client.send_binary(bytes),
+    ///         _ => false,
     ///     };
     /// });
     /// # echo.build()?;

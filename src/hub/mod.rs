@@ -16,6 +16,7 @@
 //! | `slots`, `addresses` | count connections, in all and for each address |
 //! | `reports` | counts and lists clients, channels and subscribers |
 //! | `shutdown` | ends the hub |
+//! | `weak` | a handle that does not keep its hub |
 
 mod actions;
 mod addresses;
@@ -32,6 +33,7 @@ mod slots;
 mod start_once;
 mod subscriptions;
 mod targets;
+mod weak;
 
 use std::fmt;
 use std::sync::Arc;
@@ -50,6 +52,7 @@ pub use actions::Reply;
 pub use builder::HubBuilder;
 pub use line_writer::LineWriter;
 pub use receiver::{Receiver, SubscribeError};
+pub use weak::WeakHub;
 
 pub(crate) use callbacks::MessageOutcome;
 pub(crate) use engine::Engine;
@@ -248,6 +251,12 @@ impl Hub {
         let sent = match &event {
             ProcessEvent::Started { id } => {
                 self.send_process_status(id.as_str(), Status::Running, 0)
+            }
+            ProcessEvent::Lines { id, lines } => {
+                self.send_process_lines(id.as_str(), lines.clone())
+            }
+            ProcessEvent::Status { id, status, code } => {
+                self.send_process_status(id.as_str(), status, *code)
             }
             ProcessEvent::Output { id, line } => self.send_process_output(id.as_str(), line),
             ProcessEvent::Exited { id, code } => {

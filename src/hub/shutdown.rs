@@ -83,6 +83,42 @@ impl Hub {
     }
 }
 
+impl Hub {
+    /// Returns a future that waits for a signal, and then [shuts the hub down](Self::shutdown): for
+    /// the graceful shutdown of a server.
+    ///
+    /// A server waits for its connections, and only the hub ends those of its clients. Without
+    /// this, an open stream keeps the server from ending.
+    ///
+    /// ```no_run
+    /// # async fn run(hub: outrace::Hub) -> std::io::Result<()> {
+    /// # #[cfg(feature = "server")] {
+    /// # let listener = tokio::net::TcpListener::bind("127.0.0.1:7223").await?;
+    /// let stop = async {
+    ///     let _ = tokio::signal::ctrl_c().await;
+    /// };
+    /// axum::serve(listener, hub.router()).with_graceful_shutdown(hub.graceful(stop)).await?;
+    /// # }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Cancel safety
+    /// As for [`Hub::shutdown`] once the signal has come. Before, dropping the future changes
+    /// nothing.
+    pub fn graceful<S>(&self, signal: S) -> impl Future<Output = ()> + Send + use<S>
+    where
+        S: Future + Send,
+        S::Output: Send,
+    {
+        let hub = self.clone();
+        async move {
+            signal.await;
+            hub.shutdown().await;
+        }
+    }
+}
+
 /// Returns how many of `clients` are to be closed once `elapsed` of `spread` has passed.
 fn due_by(elapsed: Duration, spread: Duration, clients: usize) -> usize {
     let share = elapsed.as_secs_f64() / spread.as_secs_f64().max(f64::MIN_POSITIVE);

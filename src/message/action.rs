@@ -76,6 +76,7 @@ pub enum Action {
 
 /// An order for a supervised process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum ProcessOrder {
     /// `process.start`: starts the process, without the delay if it waits for a restart. Does
     /// nothing if it runs.

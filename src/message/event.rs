@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::ProcessId;
+use super::{Lines, ProcessId, Status};
 
 /// An event of a process, for [`Hub::publish_event`](crate::Hub::publish_event).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,6 +19,22 @@ pub enum ProcessEvent {
         id: ProcessId,
         /// The line without its terminator. It may be any bytes.
         line: Bytes,
+    },
+    /// The process has written several lines.
+    Lines {
+        /// The process.
+        id: ProcessId,
+        /// The lines.
+        lines: Lines,
+    },
+    /// The process has a status of the application's own.
+    Status {
+        /// The process.
+        id: ProcessId,
+        /// The status.
+        status: Status,
+        /// The exit code. It is 0 if the process has not ended.
+        code: i32,
     },
     /// The process has ended by itself.
     Exited {
@@ -47,6 +63,8 @@ impl ProcessEvent {
         match self {
             Self::Started { id }
             | Self::Output { id, .. }
+            | Self::Lines { id, .. }
+            | Self::Status { id, .. }
             | Self::Exited { id, .. }
             | Self::Crashed { id, .. }
             | Self::Stopped { id } => id,

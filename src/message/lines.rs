@@ -306,11 +306,11 @@ impl Lines {
     }
 
     /// Iterates over the lines in order.
-    pub fn iter(&self) -> impl ExactSizeIterator<Item = &[u8]> {
-        let text: &[u8] = &self.text;
-        self.spans
-            .iter()
-            .map(move |&(start, end)| &text[start as usize..end as usize])
+    pub fn iter(&self) -> LinesIter<'_> {
+        LinesIter {
+            text: &self.text,
+            spans: self.spans.iter(),
+        }
     }
 
     /// Returns the text and the `(start, end)` byte offsets of its lines, without copying. This is
@@ -321,6 +321,43 @@ impl Lines {
             Text::Owned(text) => text.into(),
         };
         (text, self.spans)
+    }
+}
+
+/// Iterates over the lines of a run. Returned by [`Lines::iter`].
+#[derive(Clone, Debug)]
+pub struct LinesIter<'a> {
+    text: &'a [u8],
+    spans: std::slice::Iter<'a, (u32, u32)>,
+}
+
+impl<'a> Iterator for LinesIter<'a> {
+    type Item = &'a [u8];
+
+    #[inline]
+    fn next(&mut self) -> Option<&'a [u8]> {
+        let &(start, end) = self.spans.next()?;
+        Some(&self.text[start as usize..end as usize])
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.spans.size_hint()
+    }
+
+    fn nth(&mut self, lines: usize) -> Option<&'a [u8]> {
+        let &(start, end) = self.spans.nth(lines)?;
+        Some(&self.text[start as usize..end as usize])
+    }
+}
+
+impl ExactSizeIterator for LinesIter<'_> {}
+
+impl<'a> IntoIterator for &'a Lines {
+    type Item = &'a [u8];
+    type IntoIter = LinesIter<'a>;
+
+    fn into_iter(self) -> LinesIter<'a> {
+        self.iter()
     }
 }
 

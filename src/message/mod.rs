@@ -21,7 +21,7 @@ use compact::compact;
 pub use event::ProcessEvent;
 #[cfg(feature = "process")]
 pub(crate) use line_ends::for_each_line;
-pub use lines::{Lines, OutputStream};
+pub use lines::{Lines, LinesIter, OutputStream};
 pub use message_type::MessageType;
 pub(crate) use name::ProcessChannelName;
 pub use name::{ChannelName, NameError, ProcessId};

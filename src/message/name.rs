@@ -125,11 +125,22 @@ impl ProcessId {
     /// assert_eq!(ProcessId::from_command("/usr/bin/my tool".as_ref()).as_str(), "my-tool");
     /// ```
     pub fn from_command(program: &OsStr) -> Self {
-        let base = Path::new(program)
-            .file_name()
-            .unwrap_or_default()
-            .to_string_lossy();
-        let id: String = base
+        let base = Path::new(program).file_name().unwrap_or_default();
+        Self::lossy(&base.to_string_lossy())
+    }
+
+    /// Makes an id of any text, cut to 128 characters.
+    ///
+    /// Characters that an id cannot contain become `-`. An empty text becomes `process`. Different
+    /// texts may thus have the same id.
+    ///
+    /// ```
+    /// use outrace::ProcessId;
+    /// assert_eq!(ProcessId::lossy("web/1").as_str(), "web-1");
+    /// assert_eq!(ProcessId::lossy("user@host").as_str(), "user-host");
+    /// ```
+    pub fn lossy(text: &str) -> Self {
+        let id: String = text
             .chars()
             .take(MAX_PROCESS_BYTES)
             .map(|c| {
@@ -310,6 +321,8 @@ mod tests {
     proptest! {
         #[test]
         fn every_command_makes_a_valid_id(command in ".{0,300}") {
+            let lossy = ProcessId::lossy(&command);
+            prop_assert_eq!(ProcessId::parse(lossy.as_str()), Ok(lossy));
             let id = ProcessId::from_command(command.as_ref());
             prop_assert_eq!(ProcessId::parse(id.as_str()), Ok(id.clone()));
             let channel = ChannelName::process(&id);

@@ -3,6 +3,7 @@
 /// A complete message of a client as received, for
 /// [`HubBuilder::on_message`](crate::HubBuilder::on_message).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum ClientMessage<'a> {
     /// A text message.
     Text(&'a str),

@@ -2,6 +2,8 @@
 //!
 //! Each test runs with NATS and with Redis. One whose broker is not installed is skipped.
 
+#![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
+
 mod broker_faults;
 mod directory;
 mod durable;

@@ -84,6 +84,7 @@ async fn a_viewer_resumes_on_another_node(broker: BrokerServer) {
     let b = Member::start(&broker, "b").await;
     let publisher = a.publisher(C);
     publish(&publisher, 1..=100);
+    a.is_home(1).await;
     let (mut client, mut account) = a.subscribed(C, json!({"gaps": true, "tail": 50})).await;
     account.read_to(&mut client, 100).await;
     drop(client);

@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
 use std::sync::{Arc, Mutex};
 
-use outrace::{Client, ClientMessage, Hub, HubBuilder};
+use outrace::{Client, ClientMessage, Hub, HubBuilder, Lines};
 use outrace_testkit::socket::{BINARY, CLOSE, CONTINUATION, Frame, PING, PONG, TEXT, masked};
 use outrace_testkit::{Server, Socket, TIMEOUT, until};
 use proptest::prelude::*;
@@ -14,6 +14,7 @@ fn echo() -> HubBuilder {
         let _sent = match message {
             ClientMessage::Text(text) => client.send_text(text),
             ClientMessage::Binary(bytes) => client.send_binary(bytes),
+            _ => false,
         };
     })
 }
@@ -268,4 +269,58 @@ proptest! {
             break;
         }
     }
+}
+
+#[test]
+fn a_weak_handle_does_not_keep_its_hub() {
+    let hub = Hub::new();
+    let weak = hub.downgrade();
+    assert!(weak.upgrade().is_some());
+    drop(hub);
+    assert!(weak.upgrade().is_none());
+}
+
+#[test]
+fn the_lines_of_a_run_are_iterated_by_reference() {
+    let lines = Lines::split("one\ntwo\nthree\n");
+    let mut seen = Vec::new();
+    for line in &lines {
+        seen.push(line);
+    }
+    assert_eq!(seen, [&b"one"[..], b"two", b"three"]);
+    assert_eq!(
+        (lines.iter().len(), lines.iter().nth(2)),
+        (3, Some(&b"three"[..]))
+    );
+}
+
+#[test]
+fn events_of_processes_may_be_runs_of_lines_and_statuses_of_the_application() {
+    let hub = Hub::builder().history(10).build().unwrap();
+    let id = outrace::ProcessId::lossy("web/1");
+    for event in [
+        outrace::ProcessEvent::Lines {
+            id: id.clone(),
+            lines: Lines::split("a\nb\n"),
+        },
+        outrace::ProcessEvent::Status {
+            id: id.clone(),
+            status: "draining".into(),
+            code: 0,
+        },
+    ] {
+        assert_eq!(event.id(), &id);
+        hub.publish_event(event);
+    }
+    let past = hub.history("process:web-1", 10);
+    assert_eq!(
+        past.iter()
+            .filter_map(outrace::Event::text)
+            .collect::<Vec<_>>(),
+        ["a", "b"]
+    );
+    assert!(matches!(
+        &past[2],
+        outrace::Event::Status { status: outrace::Status::Other(name), .. } if name == "draining"
+    ));
 }

@@ -168,10 +168,7 @@ async fn a_receiver_that_lags_is_told_of_each_skipped_message_and_nobody_waits_f
         assert!(received > 0 && skipped > 0);
         assert_eq!(live.skipped(), hub.stats().skipped);
         let stats = hub.stats();
-        assert_eq!(
-            stats.offered,
-            stats.written + stats.queued as u64 + stats.skipped
-        );
+        assert_eq!(stats.offered, stats.written + stats.queued + stats.skipped);
     })
     .await;
 }

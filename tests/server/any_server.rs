@@ -4,6 +4,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use http::{Request, Response, StatusCode, request};
 use outrace::access::{AuthError, Credentials, Identity};
 use outrace::{CloseReason, Hub, PeerAddress, UpgradeBody};
@@ -210,4 +211,74 @@ async fn an_authenticator_that_waits_is_waited_for_by_the_asynchronous_handshake
     assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
     let accept = hub.handshake_async(&parts).await.unwrap();
     assert_eq!(accept.identity().map(Identity::user), Some("ann"));
+}
+
+#[tokio::test]
+async fn a_user_whom_the_application_has_identified_needs_no_authenticator() {
+    use outrace::access::{ApiKeys, Grants};
+    let keys = ApiKeys::new().key("secret", "bob");
+    for hub in [
+        Hub::new(),
+        Hub::builder().authenticator(keys).build().unwrap(),
+    ] {
+        let grants = Grants::default().subscribe(["process:web"]).unwrap();
+        let ann = Identity::new("ann").with_grants(grants);
+        let mut parts = head(&[]);
+        parts.uri = "/ws".parse().unwrap();
+        parts.extensions.insert(ann.clone());
+        let accept = hub.handshake(&parts).unwrap();
+        assert_eq!(accept.identity(), Some(&ann));
+        // Expired, whoever said it.
+        parts
+            .extensions
+            .insert(ann.clone().expires_at(std::time::SystemTime::UNIX_EPOCH));
+        let refused = hub.handshake(&parts).unwrap_err();
+        assert_eq!(refused.status(), StatusCode::UNAUTHORIZED);
+        // The checks of the request itself stay.
+        let mut foreign = head(&[("origin", "https://evil.example")]);
+        foreign.extensions.insert(ann.clone());
+        let response = hub.upgrade_as(ann, Request::from_parts(foreign, ())).await;
+        assert_eq!(response.status(), StatusCode::FORBIDDEN);
+    }
+}
+
+#[tokio::test]
+async fn a_graceful_server_ends_though_a_client_stays() {
+    bounded(async {
+        let hub = Hub::new();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("ws://{}/ws", listener.local_addr().unwrap());
+        let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+        let served =
+            axum::serve(listener, hub.router()).with_graceful_shutdown(hub.graceful(stopped));
+        let server = tokio::spawn(async move { served.await });
+        let mut client = JsonClient::subscribed(&url, "process:web").await;
+        assert!(client.text_or_end().now_or_never().is_none());
+        stop.send(()).unwrap();
+        server.await.unwrap().unwrap();
+        assert_eq!(client.text_or_end().await, None);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_message_goes_to_one_client_alone() {
+    bounded(async {
+        let hub = Hub::builder()
+            .on_connect(|client| {
+                let message = outrace::Message::error("welcome");
+                assert!(client.send_message(&message));
+            })
+            .build()
+            .unwrap();
+        let url = outrace_testkit::serve(&hub).await;
+        let mut client = JsonClient::connect(&url).await;
+        let message = client.message().await;
+        assert_eq!(
+            (&message["type"], &message["data"]),
+            (&"error".into(), &"welcome".into())
+        );
+        assert!(message["timestamp"].is_string());
+    })
+    .await;
 }

@@ -288,7 +288,7 @@ fn simulate(
     out: &mut dyn Write,
 ) -> Result<LoadReport, LoadError> {
     options.workload.check()?;
-    let costs = costs.map(read_costs).transpose()?;
+    let costs = costs.map(simulate::Costs::read).transpose()?;
     let progress = Progress::new(options.show_progress);
     let simulation = simulate::run(options, nodes.max(1), node_cores.max(1), costs, &progress)?;
     drop(progress);
@@ -297,22 +297,6 @@ fn simulate(
     let mut small = Comparison::new(options.workload.clone());
     small.outcomes.push(simulation.into_measured());
     Ok(verdict(&[small]))
-}
-
-/// Reads the costs from the JSON of an earlier simulation.
-fn read_costs(path: &Path) -> Result<simulate::Costs, LoadError> {
-    #[derive(serde::Deserialize)]
-    struct Earlier {
-        costs: simulate::Costs,
-    }
-    let failed = |error| LoadError::Costs {
-        path: path.to_owned(),
-        error,
-    };
-    let text = std::fs::read(path).map_err(failed)?;
-    let earlier: Earlier =
-        serde_json::from_slice(&text).map_err(|error| failed(std::io::Error::other(error)))?;
-    Ok(earlier.costs)
 }
 
 fn verify(options: &LoadOptions, out: &mut dyn Write) -> Result<LoadReport, LoadError> {

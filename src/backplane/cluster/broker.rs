@@ -20,6 +20,7 @@ pub(crate) struct BrokerSettings {
     /// Begins every name that the cluster has at the broker.
     pub(crate) prefix: Prefix,
     /// The name of this node, for the broker's list of connections.
+    #[cfg_attr(not(feature = "nats"), allow(dead_code, reason = "for NATS alone"))]
     pub(crate) node: NodeId,
     /// How long a session lasts: [`SESSION_TTL`], and shorter in tests. The nodes of a cluster
     /// have to agree.

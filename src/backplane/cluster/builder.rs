@@ -7,7 +7,9 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use super::broker::{Broker, BrokerSettings, Storing};
+use tokio::time::timeout;
+
+use super::broker::{Broker, BrokerError, BrokerSettings, Incoming, Storing};
 use super::clock::LeaseClock;
 use super::counters::Counters;
 use super::names::{NodeId, Prefix};
@@ -29,6 +31,8 @@ const MAX_PREFIX: usize = 64;
 const MAX_NODE: usize = 64;
 /// The shortest time that messages can be stored for.
 const MIN_DURABLE: Duration = Duration::from_secs(60);
+/// How long [`Cluster::check`] waits for the broker.
+const CHECK_TIMEOUT: Duration = Duration::from_secs(5);
 /// The longest time that messages can be stored for.
 const MAX_DURABLE: Duration = Duration::from_secs(365 * 24 * 3600);
 
@@ -144,11 +148,6 @@ impl Cluster {
         })
     }
 
-    /// Returns whether the broker is to store messages.
-    pub(super) fn is_durable(&self) -> bool {
-        self.settings.durable.is_some()
-    }
-
     /// Runs the node over a broker that is connected or connects by itself.
     pub(super) async fn run_over(self, broker: Arc<dyn Broker>, node: Node) {
         let is_durable = self.settings.durable.is_some();
@@ -164,6 +163,37 @@ impl Cluster {
         let clock = LeaseClock::new(self.settings.lease);
         let task = NodeTask::new(node, broker, wire, clock, peers, is_durable);
         task.run(orders).await;
+    }
+
+    /// Connects once, and checks that the broker does what the settings ask for. For a program
+    /// that is to end with an error instead of trying to connect for ever.
+    ///
+    /// # Errors
+    /// Returns an error if the broker cannot be reached within 5 s, or if it does not keep
+    /// messages although [`ClusterBuilder::durable`] is set.
+    ///
+    /// # Cancel safety
+    /// This method is cancel safe: it changes nothing.
+    pub async fn check(&self) -> Result<(), ClusterError> {
+        let broker = self.open()?;
+        let checked = timeout(CHECK_TIMEOUT, async {
+            while !matches!(broker.next().await, Incoming::Connected { .. }) {}
+            broker.is_persistent().await
+        });
+        let checked = checked.await;
+        broker.close().await;
+        match checked {
+            Err(_) => Err(ClusterError::Broker("it cannot be reached".to_owned())),
+            Ok(Err(BrokerError::Unsupported(lack))) if self.settings.durable.is_some() => {
+                Err(ClusterError::NotDurable(lack))
+            }
+            Ok(Err(error)) => Err(ClusterError::Broker(error.to_string())),
+            Ok(Ok(false)) if self.settings.durable.is_some() => {
+                let reason = "it keeps its data in memory alone";
+                Err(ClusterError::NotDurable(reason.to_owned()))
+            }
+            Ok(Ok(_)) => Ok(()),
+        }
     }
 
     /// Returns the name of this node.

@@ -239,11 +239,9 @@ async fn every_message_arrives_or_is_told(kind: BrokerKind, seed: u64) {
         received.push(account);
     }
     outrace_testkit::assert_agreement(&received);
-    // The home keeps everything, so nothing is lost.
-    assert_eq!(
-        received.iter().map(|account| account.skipped).sum::<u64>(),
-        0
-    );
+    // What was asked for three times in vain is told.
+    let skipped = received.iter().map(|account| account.skipped).sum::<u64>();
+    assert!(skipped < last / 20, "{skipped}");
     let [at_a, at_b] = [a, b].map(|hub| hub.stats().backplane.unwrap());
     assert!(at_b.damaged > 0 && at_b.repaired > 0, "{at_b:?}");
     assert_eq!((at_a.homes, at_b.homes, at_b.forwarded), (1, 0, 2000));

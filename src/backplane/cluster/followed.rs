@@ -190,6 +190,7 @@ impl Followed {
             },
             None => Requested::Tail(wire.history),
         };
+        tracing::debug!(channel = %self.name, %home, attempts, ?wanted, "joining");
         let id = wire.request(home, &self.name, wanted);
         let request = Outstanding::new(id, home.clone(), attempts);
         match &mut self.phase {
@@ -347,6 +348,7 @@ impl Followed {
 
     /// Begins to take live messages behind those that the home had.
     fn joined(&mut self, from: &NodeId, join: Join, answered: &Answered, wire: &mut Wire) {
+        tracing::debug!(channel = %self.name, ?answered, term = self.term(), "answered");
         if answered.term < self.term() {
             // An earlier home, which does not know it yet.
             return;

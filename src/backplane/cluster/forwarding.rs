@@ -223,6 +223,11 @@ impl Forwarding {
             .collect()
     }
 
+    /// Returns whether messages of a channel are on their way.
+    pub(super) fn has(&self, channel: &ChannelName) -> bool {
+        self.channels.contains_key(channel)
+    }
+
     /// Returns whether messages of a channel are being taken from the engine.
     pub(super) fn is_taking(&self, channel: &ChannelName) -> bool {
         let forwards = self.channels.get(channel);

@@ -2,7 +2,7 @@
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
@@ -16,6 +16,9 @@ use super::operations::{self, Done};
 use crate::backplane::{HomeLimit, Numbering};
 use crate::message::ChannelName;
 
+/// How long a home is kept that nobody uses.
+const MAX_IDLE: Duration = Duration::from_secs(30);
+
 impl NodeTask {
     /// Numbers a channel from now on, or again in a term.
     pub(super) fn become_home(&mut self, channel: &ChannelName, term: u64) {
@@ -24,6 +27,7 @@ impl NodeTask {
         {
             // It went on here without a lease, or its term is another one now.
             home.resume(term);
+            tracing::debug!(%channel, epoch = home.epoch, term, "home again");
             self.update_export(channel);
             return;
         }
@@ -110,6 +114,29 @@ impl NodeTask {
         let next = self.forwarding.set_home(channel, node, &self.wire);
         self.forward(channel, next);
         self.mirrors.home_known(channel, node, &mut self.wire);
+    }
+
+    /// Gives up the channels that have had no subscribers, history or status for long, so that a
+    /// channel that nobody uses does not exist.
+    pub(super) fn release_idle(&mut self, now: Instant) {
+        let node = &self.node;
+        let mut idle = Vec::new();
+        for (channel, home) in &mut self.homes {
+            if home.is_exported || node.home_stats(channel).is_some() {
+                home.idle_since = None;
+            } else if *home.idle_since.get_or_insert(now) + MAX_IDLE <= now {
+                idle.push(channel.clone());
+            }
+        }
+        for channel in idle {
+            if let Some(numbered) = self.homes.remove(&channel) {
+                self.resigning.push(numbered.home);
+            }
+            let mut effects = Vec::new();
+            let now = self.clock.now();
+            self.leases.forget(&channel, now, &mut effects);
+            self.carry_out(effects);
+        }
     }
 
     /// Ends the homes that nothing uses any more. Their channels are mirrors then.

@@ -17,7 +17,7 @@ impl NodeTask {
             return self.block_message(&token, payload).await;
         }
         match ClusterMessage::decode(payload, self.wire.max_message) {
-            Ok((from, message)) if from != self.wire.me => self.take_message(&from, message),
+            Ok((from, message)) if from != self.wire.me => self.take(&from, message),
             Ok(_) => {}
             Err(error) => {
                 self.wire.counters.damaged.add(1);
@@ -66,7 +66,14 @@ impl NodeTask {
         self.carry_out(effects);
     }
 
-    fn take_message(&mut self, from: &NodeId, message: ClusterMessage) {
+    /// Returns whether a channel has viewers or publishers here.
+    pub(super) fn concerns(&self, channel: &ChannelName) -> bool {
+        self.homes.contains_key(channel)
+            || self.mirrors.has(channel)
+            || self.forwarding.has(channel)
+    }
+
+    fn take(&mut self, from: &NodeId, message: ClusterMessage) {
         match message {
             ClusterMessage::Interest(news) => {
                 for channel in self.peers.interest(from, news) {
@@ -83,7 +90,9 @@ impl NodeTask {
                     self.wire.tell(from, &ClusterMessage::DirectoryWanted);
                 }
                 for head in &heartbeat.heads {
-                    self.heard(&head.channel, from, head.term);
+                    if self.concerns(&head.channel) {
+                        self.heard(&head.channel, from, head.term);
+                    }
                 }
                 self.mirrors.heads(from, &heartbeat.heads, &mut self.wire);
             }

@@ -98,6 +98,7 @@ impl Inbox {
     }
 
     /// Counts messages that were lost on their way to the inbox.
+    #[cfg_attr(not(feature = "nats"), allow(dead_code, reason = "for NATS alone"))]
     pub(crate) fn count_dropped(&self, is_block: bool) {
         let counters = &mut lock(&self.waiting).counters;
         if is_block {

@@ -38,6 +38,10 @@ pub(super) enum Subscribing {
 }
 
 impl Mirrors {
+    pub(super) fn has(&self, channel: &ChannelName) -> bool {
+        self.channels.contains_key(channel)
+    }
+
     pub(super) fn get_mut(&mut self, channel: &ChannelName) -> Option<&mut Followed> {
         self.channels.get_mut(channel)
     }

@@ -34,7 +34,6 @@ pub(crate) mod broker;
 #[cfg(test)]
 mod broker_tests;
 mod builder;
-mod check;
 mod clock;
 mod counters;
 #[cfg(any(test, fuzzing, feature = "internals"))]

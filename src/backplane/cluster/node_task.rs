@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
-use super::broker::{Broker, Incoming, Topic};
+use super::broker::{Broker, Incoming, Key, Topic};
 use super::clock::LeaseClock;
 use super::forwarding::{Forward, Forwarding, TAKEN_BYTES};
 use super::lease::{Effect, HomeState, Leases};
@@ -185,6 +185,11 @@ impl NodeTask {
             while releases.join_next().await.is_some() {}
             self.wire.send(Topic::Directory, &ClusterMessage::Bye);
             self.wire.outgoing.is_empty().await;
+            let session = Key::Session(self.wire.me.clone());
+            if let Ok(Some((_, revision))) = self.broker.read(&session).await {
+                // It would expire by itself.
+                let _ = self.broker.remove(&session, revision).await;
+            }
         };
         // A broker that hangs does not hold the hub up for long: each call has a limit.
         left.await;
@@ -322,6 +327,12 @@ impl NodeTask {
                 };
                 self.wire
                     .send(Topic::Interest, &ClusterMessage::Interest(news));
+                if !self.concerns(&channel) {
+                    let mut effects = Vec::new();
+                    let now = self.clock.now();
+                    self.leases.forget(&channel, now, &mut effects);
+                    self.carry_out(effects);
+                }
                 self.begin(operations::leave(broker, channel));
             }
         }
@@ -449,6 +460,7 @@ impl NodeTask {
         if now >= self.figures_at {
             self.figures_at = now + FIGURES;
             self.tell_figures();
+            self.release_idle(now);
         }
         if now >= self.find_homes_at {
             self.find_homes_at = now + FIND_HOME_AGAIN;

@@ -3,6 +3,8 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
+use tokio::time::Instant;
+
 use super::block::{self, BlockHeader};
 use super::broker::Topic;
 use super::durable::Storing;
@@ -27,6 +29,8 @@ pub(super) struct Numbered {
     pub(super) is_stale: bool,
     /// Whether the blocks go to other nodes.
     pub(super) is_exported: bool,
+    /// Since when nobody uses the channel, as far as was seen.
+    pub(super) idle_since: Option<Instant>,
     /// The way to the store, if the broker stores the blocks.
     pub(super) storing: Option<Storing>,
     /// The runs that are expected next, by the node that forwards them.
@@ -67,6 +71,7 @@ impl Numbered {
             term: term.unwrap_or(0),
             is_stale: term.is_none(),
             is_exported,
+            idle_since: None,
             storing: None,
             expected: HashMap::new(),
             waiting: VecDeque::new(),

@@ -8,6 +8,7 @@ use crate::message::Status;
 
 /// The end of a process, as published in its final status.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ExitReport {
     /// [`Status::Exited`], or [`Status::Crashed`] if a signal ended the process, or
     /// [`Status::Stopped`] if its [supervisor](crate::process::Supervisor) stopped it.

@@ -5,6 +5,7 @@ use std::time::Duration;
 /// When a supervised process that ended by itself is started again. A process that was stopped is
 /// never restarted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Restart {
     /// Never.
     #[default]

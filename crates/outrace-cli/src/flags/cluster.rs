@@ -6,9 +6,13 @@ use std::time::Duration;
 use clap::Args;
 use outrace::HubBuilder;
 use outrace::backplane::cluster::{Cluster, ClusterError};
+use tokio::time::timeout;
 
 use super::values::duration;
 use crate::failure::Failure;
+
+/// How long the start of the program waits for the broker.
+const CHECK_TIMEOUT: Duration = Duration::from_secs(1);
 
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Cluster options")]
@@ -77,15 +81,15 @@ impl ClusterOptions {
             cluster = cluster.durable(age);
         }
         let cluster = cluster.build().map_err(|error| unusable(&error))?;
-        match cluster.check().await {
-            Ok(true) => {}
-            Ok(false) => tracing::warn!(
-                "the broker keeps nothing on disk: when it restarts, channels find new homes"
-            ),
-            Err(error @ ClusterError::NotDurable(_)) => return Err(unusable(&error)),
-            Err(error) => {
+        match timeout(CHECK_TIMEOUT, cluster.check()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error @ ClusterError::NotDurable(_))) => return Err(unusable(&error)),
+            Ok(Err(error)) => {
                 tracing::warn!("{error}; this node starts without it and tries again");
             }
+            Err(_) => tracing::warn!(
+                "the broker did not answer within 1 s; this node starts without it and tries again"
+            ),
         }
         Ok(hub.backplane(cluster))
     }

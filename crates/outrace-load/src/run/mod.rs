@@ -15,3 +15,4 @@ pub(crate) mod outcome;
 pub(crate) mod plan;
 pub(crate) mod round;
 mod skip_counts;
+mod start;

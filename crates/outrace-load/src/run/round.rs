@@ -8,13 +8,12 @@ use super::line_sink::{LineSink, SpreadSink};
 use super::observer::{RoundObserver, RoundView};
 use super::outcome::{MemoryUse, Outcome};
 use super::skip_counts::{SkipCounts, fetch_stats};
+use super::start::start;
 use crate::client::receiver::{self, ReceiverError, ReceiverResult};
 use crate::clock::{self, NS_PER_MS, NS_PER_SECOND};
 use crate::measure::control::{Phase, RoundControl};
 use crate::measure::histogram::empty_histogram;
 use crate::progress::Progress;
-use crate::server::cluster::ClusterProcesses;
-use crate::server::process::ServerProcess;
 use crate::server::program::Program;
 use crate::server::running::RunningServers;
 use crate::server::stats::ServerStats;
@@ -89,33 +88,6 @@ pub(crate) fn run(
         began_ns,
         round.control.visits(),
     ))
-}
-
-/// Starts the servers. Returns the addresses at which clients connect: one, or that of each node.
-fn start(
-    workload: &Workload,
-    subject: &ServerUnderTest<'_>,
-) -> Result<(RunningServers, Vec<Arc<Target>>), RunError> {
-    if let Some(target) = &subject.remote {
-        return Ok((RunningServers::Remote, vec![Arc::new(target.clone())]));
-    }
-    if subject.system == System::Cluster {
-        let cluster = ClusterProcesses::start(subject.program, workload)?;
-        let targets = cluster.targets();
-        return Ok((RunningServers::Cluster(cluster), targets));
-    }
-    let args = subject.system.args(workload, subject.block_bytes);
-    let mut server = ServerProcess::start(subject.program, &args, workload.pin)?;
-    if subject.system == System::Relay {
-        for _ in 0..workload.relay_levels {
-            let url = server.target.url();
-            let args = System::relay_args(workload, &url);
-            server =
-                ServerProcess::start(subject.program, &args, workload.pin)?.fed_through(server);
-        }
-    }
-    let target = Arc::new(server.target.clone());
-    Ok((RunningServers::One(Box::new(server)), vec![target]))
 }
 
 pub(super) struct Round<'a> {

@@ -3,6 +3,7 @@
 use super::fit::fit;
 use super::model::MIN_FLUSHES_PER_SECOND;
 use crate::cluster_layout::{BrokerKind, ClusterLayout, Placement};
+use crate::error::LoadError;
 use crate::options::LoadOptions;
 use crate::progress::Progress;
 use crate::run::error::RunError;
@@ -11,6 +12,7 @@ use crate::run::plan::Plan;
 use crate::server::system::System;
 use crate::workload::{Rate, Workload};
 use serde::{Deserialize, Serialize};
+use std::path::Path;
 
 /// The rates and the viewers of the runs that measure one server.
 const RATES: [u64; 2] = [2_000, 10_000];
@@ -52,6 +54,24 @@ pub(crate) struct Costs {
     pub(crate) hop_p99_us: f64,
     /// The viewers of the server whose latency that is.
     pub(crate) latency_viewers: usize,
+}
+
+impl Costs {
+    /// Reads the costs from the JSON of an earlier simulation.
+    pub(crate) fn read(path: &Path) -> Result<Costs, LoadError> {
+        #[derive(Deserialize)]
+        struct Earlier {
+            costs: Costs,
+        }
+        let failed = |error| LoadError::Costs {
+            path: path.to_owned(),
+            error,
+        };
+        let text = std::fs::read(path).map_err(failed)?;
+        let earlier: Earlier =
+            serde_json::from_slice(&text).map_err(|error| failed(std::io::Error::other(error)))?;
+        Ok(earlier.costs)
+    }
 }
 
 /// Measures all costs.

@@ -105,8 +105,8 @@ pub(crate) fn levels(costs: &Costs, tree: &Tree) -> Vec<Level> {
             },
             out_bytes_per_second: link_bytes * own_links
                 + flow.viewer_lines * costs.viewer_line_bytes,
-            p50_us: has_viewers.then(|| costs.p50_us + hops * costs.hop_p50_us + spread_us / 2.0),
-            p99_us: has_viewers.then(|| costs.p99_us + hops * costs.hop_p99_us + spread_us),
+            p50_us: has_viewers.then_some(costs.p50_us + hops * costs.hop_p50_us + spread_us / 2.0),
+            p99_us: has_viewers.then_some(costs.p99_us + hops * costs.hop_p99_us + spread_us),
         });
         if level == 0 && has_broker {
             out.push(broker(costs, lines, sent_blocks, links));

@@ -78,7 +78,7 @@ pub(crate) fn run(
         suite.comparisons.push(comparison);
     }
     if wanted('k') || wanted('l') {
-        suite.compare_options(options, progress, &wanted)?;
+        suite.compare_options(options, progress, wanted)?;
     }
     if wanted('c') {
         suite.compare_pinned();

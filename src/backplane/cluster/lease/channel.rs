@@ -48,6 +48,8 @@ pub(super) struct ChannelLease {
     /// Whether the record may still name this node, which no longer publishes to the channel. While
     /// its session lasts, every other node would take it for the home.
     gives_up: bool,
+    /// Whether nothing is to be kept of the channel once it is given up.
+    is_forgotten: bool,
     /// The revision in whose place a write of this node may still take effect, 0 for none.
     unsettled: Option<u64>,
     epoch: String,
@@ -65,6 +67,7 @@ impl Default for ChannelLease {
             state: HomeState::Unknown,
             is_wanted: false,
             gives_up: false,
+            is_forgotten: false,
             unsettled: None,
             epoch: String::new(),
             known_term: 0,
@@ -79,6 +82,7 @@ impl ChannelLease {
     pub(super) fn want(&mut self, epoch: &str) {
         self.is_wanted = true;
         self.gives_up = false;
+        self.is_forgotten = false;
         epoch.clone_into(&mut self.epoch);
         if self.state == HomeState::Unknown {
             self.state = HomeState::Claiming;
@@ -113,6 +117,13 @@ impl ChannelLease {
         } else {
             Step::Read
         };
+    }
+
+    /// Returns whether nothing is to be kept of the channel any more. `is_asked` says that it is to
+    /// be so from now on.
+    pub(super) fn is_forgotten(&mut self, is_asked: bool) -> bool {
+        self.is_forgotten |= is_asked;
+        self.is_forgotten && !self.gives_up
     }
 
     /// Takes note of a node that numbers the channel. Returns whether the record has to be read

@@ -230,6 +230,21 @@ impl Leases {
         }
     }
 
+    /// Forgets a channel that is neither published to nor watched here, once its record is given
+    /// up.
+    pub(crate) fn forget(&mut self, channel: &ChannelName, now: Now, effects: &mut Vec<Effect>) {
+        self.release(channel, now, effects);
+        self.forget_settled(channel, true);
+    }
+
+    fn forget_settled(&mut self, channel: &ChannelName, is_asked: bool) {
+        if let Some(lease) = self.channels.get_mut(channel)
+            && lease.is_forgotten(is_asked)
+        {
+            self.channels.remove(channel);
+        }
+    }
+
     /// Says that a node is gone, as far as its silence tells. The channels that it was home of, and
     /// that this node publishes to, get another home once the node's session has expired.
     ///
@@ -286,9 +301,10 @@ impl Leases {
                 channel::Next::Call => self.enqueue(&channel),
                 channel::Next::Retry => {
                     self.retries
-                        .push_back((now.monotonic_ms + RETRY_MS, channel));
+                        .push_back((now.monotonic_ms + RETRY_MS, channel.clone()));
                 }
             }
+            self.forget_settled(&channel, false);
         }
         self.advance(now, effects);
     }
@@ -333,13 +349,14 @@ impl Leases {
                 }
             }
             SessionChange::Lost => {
-                for (channel, lease) in &mut self.channels {
+                self.channels.retain(|channel, lease| {
                     if lease.session_lost() {
                         effects.push(Effect::GoStale {
                             channel: channel.clone(),
                         });
                     }
-                }
+                    !lease.is_forgotten(false)
+                });
             }
         }
     }

@@ -15,7 +15,7 @@ use outrace_load::{
 use self::cluster::ClusterArgs;
 use crate::console::notice;
 use crate::failure::Failure;
-use crate::flags::values::duration;
+use crate::flags::values::{bytes, duration};
 use crate::output::{Output, OutputWriter};
 
 /// The shortest soak. Less time is not enough for all that a soak mixes.
@@ -136,8 +136,8 @@ pub(crate) struct LoadArgs {
     #[arg(long, value_name = "MESSAGES")]
     queue: Option<usize>,
 
-    /// Bytes that may wait for one client, in the engine
-    #[arg(long, value_name = "BYTES")]
+    /// Bytes that may wait for one client, in the engine, such as 4194304, 512k or 4m
+    #[arg(long, value_name = "BYTES", value_parser = bytes)]
     queue_bytes: Option<usize>,
 
     /// Longest flush interval of the engine, such as 10ms or 500us

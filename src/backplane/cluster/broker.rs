@@ -233,6 +233,12 @@ pub(crate) trait Broker: Send + Sync + 'static {
     /// [`BrokerError::TimedOut`] and the others, but never [`BrokerError::Unknown`].
     fn read<'a>(&'a self, key: &'a Key) -> Call<'a, Result<Option<(Bytes, u64)>, BrokerError>>;
 
+    /// Removes a record if it still has this revision. `Ok` also when it has not, or is gone.
+    ///
+    /// # Errors
+    /// [`BrokerError::Unknown`] when it may have been removed.
+    fn remove<'a>(&'a self, key: &'a Key, revision: u64) -> Call<'a, Result<(), BrokerError>>;
+
     /// Stores a block of a channel if the channel's last stored position is `expected`, or 0 for
     /// none, and passes it to the subscribers of its [`Topic::Blocks`]. Positions grow, and need
     /// not follow each other.

@@ -104,6 +104,9 @@ impl Broker for FaultyBroker {
     fn read<'a>(&'a self, key: &'a Key) -> Call<'a, Result<Option<(Bytes, u64)>, BrokerError>> {
         self.inner.read(key)
     }
+    fn remove<'a>(&'a self, key: &'a Key, revision: u64) -> Call<'a, Result<(), BrokerError>> {
+        self.inner.remove(key, revision)
+    }
     fn append<'a>(
         &'a self,
         token: &'a Token,

@@ -5,7 +5,7 @@ use outrace_testkit::BrokerServer;
 use super::*;
 
 with_every_broker! {
-    a_record_is_created_once_and_replaced_by_its_revision
+    a_record_is_created_replaced_and_removed_by_its_revision
     of_eight_who_create_a_record_exactly_one_does
     of_eight_who_replace_a_revision_exactly_one_does
     a_session_ends_unless_it_is_renewed
@@ -15,12 +15,13 @@ with_every_broker! {
 
 const TTL: Duration = Duration::from_secs(1);
 
-async fn a_record_is_created_once_and_replaced_by_its_revision(server: BrokerServer) {
+async fn a_record_is_created_replaced_and_removed_by_its_revision(server: BrokerServer) {
     let broker = connect(&server, "a").await;
     for key in [Key::Home(token("c")), Key::Session(node_id("n"))] {
         assert_eq!(broker.read(&key).await, Ok(None));
         assert_eq!(broker.replace(&key, "x".into(), 0).await, Ok(Replaced::No));
         assert_eq!(broker.replace(&key, "x".into(), 1).await, Ok(Replaced::No));
+        assert_eq!(broker.remove(&key, 1).await, Ok(()));
 
         let first = created(&broker, &key, "one:\0\u{e9}").await;
         let found = Created::No {
@@ -38,11 +39,17 @@ async fn a_record_is_created_once_and_replaced_by_its_revision(server: BrokerSer
             broker.replace(&key, "no".into(), first).await,
             Ok(Replaced::No)
         );
+        broker.remove(&key, first).await.unwrap();
         assert_eq!(broker.read(&key).await, Ok(Some(("two".into(), second))));
 
+        broker.remove(&key, second).await.unwrap();
+        assert_eq!(broker.read(&key).await, Ok(None));
+        assert_eq!(
+            broker.replace(&key, "no".into(), second).await,
+            Ok(Replaced::No)
+        );
         // An empty value is a value.
-        let replaced = broker.replace(&key, "".into(), second).await;
-        assert!(matches!(replaced, Ok(Replaced::Yes(third)) if third > second));
+        assert!(created(&broker, &key, "").await > second);
         assert_eq!(broker.read(&key).await.unwrap().unwrap().0, "");
     }
 }
@@ -182,10 +189,9 @@ async fn a_record_with_any_characters_in_its_name_is_one_of_its_own(server: Brok
         let expected = (number.to_string().into(), revisions[number]);
         assert_eq!(broker.read(key).await, Ok(Some(expected)));
     }
-    // The revision of another record replaces nothing.
-    let replaced = broker.replace(&keys[0], "x".into(), revisions[1]).await;
-    assert_eq!(replaced, Ok(Replaced::No));
-    assert_eq!(broker.read(&keys[0]).await.unwrap().unwrap().0, "0");
+    // The revision of another record removes nothing.
+    broker.remove(&keys[0], revisions[1]).await.unwrap();
+    assert!(broker.read(&keys[1]).await.unwrap().is_some());
 }
 
 async fn records_outlive_the_broker(mut server: BrokerServer) {

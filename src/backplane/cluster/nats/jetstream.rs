@@ -17,6 +17,8 @@ use crate::backplane::cluster::broker::{BrokerError, BrokerSettings, CALL_TIMEOU
 /// The newest message of a subject has another sequence.
 const WRONG_LAST_SEQUENCE: u64 = 10071;
 const NO_MESSAGE_FOUND: u64 = 10037;
+const SEQUENCE_NOT_FOUND: u64 = 10043;
+const MESSAGE_DELETE_FAILED: u64 = 10057;
 const STREAM_EXISTS_OTHERWISE: u64 = 10058;
 const STREAM_NOT_FOUND: u64 = 10059;
 const NOT_ENABLED: [u64; 2] = [10039, 10076];
@@ -207,6 +209,24 @@ async fn read(client: &Client, stream: &str, wanted: &Value) -> Result<Option<Ke
     let payload = message["data"].as_str().unwrap_or_default();
     let payload = BASE64.decode(payload).map_err(|_| malformed())?.into();
     Ok(Some(Kept { sequence, payload }))
+}
+
+/// Deletes a message. It is no error if it is gone.
+pub(super) async fn delete(
+    client: &Client,
+    stream: &str,
+    sequence: u64,
+) -> Result<(), BrokerError> {
+    let body = json!({ "seq": sequence, "no_erase": true });
+    match api(client, format!("STREAM.MSG.DELETE.{stream}"), &body).await? {
+        Ok(_) => Ok(()),
+        Err(error) => match error.err_code {
+            NO_MESSAGE_FOUND | SEQUENCE_NOT_FOUND | MESSAGE_DELETE_FAILED | STREAM_NOT_FOUND => {
+                Ok(())
+            }
+            _ => Err(error.into()),
+        },
+    }
 }
 
 /// Creates a stream, or changes how long it keeps messages where it has another age. Returns

@@ -139,6 +139,17 @@ impl Nats {
         }
     }
 
+    async fn remove_record(&self, key: &Key, revision: u64) -> Result<(), BrokerError> {
+        let (store, subject) = self.link.names.record(key);
+        // The sequence is deleted whatever its subject is, so it has to be this record's.
+        let last = self.last(store, &subject).await?;
+        if last.is_none_or(|kept| kept.sequence != revision) {
+            return Ok(());
+        }
+        let client = self.link.client()?;
+        jetstream::delete(&client, &self.link.names.stream(store), revision).await
+    }
+
     async fn append_block(
         &self,
         token: &Token,
@@ -271,6 +282,10 @@ impl Broker for Nats {
             let last = self.last(store, &subject).await?;
             Ok(last.map(|kept| (kept.payload, kept.sequence)))
         }))
+    }
+
+    fn remove<'a>(&'a self, key: &'a Key, revision: u64) -> Call<'a, Result<(), BrokerError>> {
+        Box::pin(changing(self.remove_record(key, revision)))
     }
 
     fn append<'a>(

@@ -135,6 +135,14 @@ impl RedisBroker {
         Ok(Replaced::Yes(number(&answer).ok_or(BrokerError::Unknown)?))
     }
 
+    async fn remove_record(&self, key: &Key, revision: u64) -> Result<(), BrokerError> {
+        let mut script = self.scripts.remove.prepare_invoke();
+        script.key(self.link.names.record(key));
+        script.key(self.link.names.revision());
+        script.arg(revision);
+        self.run(&script).await.map(drop)
+    }
+
     async fn append_block(
         &self,
         token: &Token,
@@ -325,6 +333,10 @@ impl Broker for RedisBroker {
             let found: Option<Vec<u8>> = self.ask(&command).await?;
             found.map(|text| record(&text.into())).transpose()
         })
+    }
+
+    fn remove<'a>(&'a self, key: &'a Key, revision: u64) -> Call<'a, Result<(), BrokerError>> {
+        Box::pin(self.remove_record(key, revision))
     }
 
     fn append<'a>(

@@ -51,6 +51,15 @@ write(KEYS[1], revision, ARGV[1], ARGV[2])
 return {'yes', revision}
 ";
 
+/// KEYS: the record, the last revision. ARGV: the expected revision.
+const REMOVE: &str = "
+local found = redis.call('GET', KEYS[1])
+if found and revision_of(found) == ARGV[1] then
+  redis.call('DEL', KEYS[1])
+end
+return {}
+";
+
 /// KEYS: the stored blocks. ARGV: the expected position, the block, the Redis channel,
 /// milliseconds that a block is kept or 0. Returns `yes` and the position, or `no` and the last
 /// position.
@@ -86,6 +95,7 @@ return {'yes', position}
 pub(super) struct Scripts {
     pub(super) create: Script,
     pub(super) replace: Script,
+    pub(super) remove: Script,
     pub(super) append: Script,
 }
 
@@ -95,6 +105,7 @@ impl Scripts {
         Self {
             create: record(CREATE),
             replace: record(REPLACE),
+            remove: record(REMOVE),
             append: Script::new(APPEND),
         }
     }

@@ -359,7 +359,7 @@ fn check(world: World) -> Result<(), TestCaseError> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 300, max_shrink_iters: 0, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 24, max_shrink_iters: 0, ..ProptestConfig::default() })]
 
     #[test]
     fn a_channel_has_one_home_at_a_time_and_a_home_again_after_faults(world in worlds(false)) {

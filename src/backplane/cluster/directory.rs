@@ -326,7 +326,7 @@ mod tests {
         let mut table = DirectoryTable::default();
         apply(&mut table, own.snapshot());
         let (name, _) = channel(1, 0);
-        assert_eq!(table.gone(&node()), [name.clone()]);
+        assert_eq!(table.gone(&node()), std::slice::from_ref(&name));
         let listed = table.list().remove(0);
         assert_eq!(listed.status.unwrap().status.as_str(), LOST);
         assert_eq!(listed.node.as_deref(), Some("web.1"));

@@ -238,8 +238,7 @@
 //! | `relay` | a hub whose channels are another server's, in [`backplane`]; enables `client` |
 //! | `tracing` | `tracing::layer`, which publishes the events of the crate `tracing` |
 //! | `log` | `log::logger`, which publishes the records of the crate `log` |
-//! | `redis` | the bridge to nodes of go-ws over Redis, in [`bridge`]; clusters over Redis, in
-//! [`backplane`] |
+//! | `redis` | the bridge to nodes of go-ws, in [`bridge`], and clusters, in [`backplane`] |
 //! | `nats` | clusters over NATS, in [`backplane`] |
 //! | `jwt` | JSON Web Tokens as credentials, in [`access::Jwt`] |
 //! | `tls` | TLS for the accept loop (with `server`) and for the client (with `client`) |

@@ -362,7 +362,11 @@ impl ChannelLease {
             return Next::Nothing;
         }
         // A record of an earlier session, or one whose term another node has passed meanwhile.
-        if record.generation != session.generation() || term <= self.known_term {
+        // Or one in whose place a write of this node, such as one that gives it up, may still come.
+        if record.generation != session.generation()
+            || term <= self.known_term
+            || self.unsettled == Some(revision)
+        {
             return self.go_on(Step::Replace { revision });
         }
         if !session.holds(now) {

@@ -141,6 +141,30 @@ fn a_claim_whose_reply_comes_after_its_channel_was_given_up_is_given_up_too() {
 }
 
 #[test]
+fn a_channel_that_is_wanted_again_is_claimed_anew_while_giving_it_up_is_under_way() {
+    let mut lessee = Lessee::new();
+    let (id, claim) = lessee.claim();
+    assert_eq!(lessee.release(), []);
+    let (id, _, revision) = given_up(&lessee.replied(id, StoreReply::Written(2)));
+    assert_eq!(revision, Some(2));
+    let calls = lessee.act(|leases, now, effects| leases.want(&channel(), "e", now, effects));
+    assert_eq!(calls, []);
+    // What gives the record up may still come. The claim that was there is no home.
+    let id = read(&lessee.replied(id, StoreReply::Unknown));
+    let calls = lessee.replied(id, StoreReply::Found(Some((claim, 2))));
+    let [(id, _, StoreCall::Replace(value, 2))] = &calls[..] else {
+        panic!("{calls:?}")
+    };
+    assert!(!HomeRecord::decode(value).unwrap().is_given_up());
+    assert_eq!(lessee.leases.state(&channel()), HomeState::Claiming);
+    assert_eq!(lessee.replied(*id, StoreReply::Written(3)), []);
+    assert!(matches!(
+        lessee.leases.state(&channel()),
+        HomeState::Home { .. }
+    ));
+}
+
+#[test]
 fn the_record_of_another_home_stays() {
     let mut lessee = Lessee::new();
     let (id, _) = lessee.claim();

@@ -48,6 +48,7 @@ const FILES: &[(&str, &str, &[u8])] = files! {
     "/viewer/heights.js": JS = "viewer/heights.js",
     "/viewer/json.js": JS = "viewer/json.js",
     "/viewer/keys.js": JS = "viewer/keys.js",
+    "/viewer/late-rows.js": JS = "viewer/late-rows.js",
     "/viewer/levels.js": JS = "viewer/levels.js",
     "/viewer/line.js": JS = "viewer/line.js",
     "/viewer/lines.css": CSS = "viewer/lines.css",

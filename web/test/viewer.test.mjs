@@ -335,11 +335,18 @@ test("a channel that is opened later is merged by time with its flags, and can b
   for (const time of [10, 20, 30, 40]) store.push(LINE, "a", time, time, `a${time}`);
   store.toggleFlag(store.first + 2, UNFOLDED);
   store.merge(
-    [15, 30, 45].map((time) => ({ kind: LINE, channel: "b", seq: 1, time, value: `b${time}` })),
+    [15, 30, 45].map((time) => ({
+      kind: LINE,
+      channel: "b",
+      seq: 1,
+      time,
+      key: time,
+      value: `b${time}`,
+    })),
   );
   assert.deepEqual(texts(store), ["a10", "b15", "a20", "a30", "b30", "a40", "b45"]);
   assert.ok(store.hasFlag(store.first + 3, UNFOLDED));
-  store.keepChannels((channel) => channel === "b");
+  store.takeChannels((channel) => channel === "a");
   assert.deepEqual(texts(store), ["b15", "b30", "b45"]);
 });
 

@@ -1,7 +1,8 @@
 // Moves messages from the connection into the store: lines, gaps, statuses, replays and refetched
 // messages. Knows no elements.
 
-import { shortName } from "./format.js";
+import { counted, shortName } from "./format.js";
+import { LateRows } from "./late-rows.js";
 import { completes, PieceJoiner } from "./pieces.js";
 import { GAP, LINE, NOTICE, STATUS, STDERR } from "./store.js";
 
@@ -19,7 +20,12 @@ const MAX_NOTICE_LENGTH = 2_000;
 export class Feed {
   #client;
   #store;
+  #late;
   #channels = new Map();
+  /** The channels that have not been resumed since the connection was made. */
+  #away = new Set();
+  /** The notices of this connection by kind: `{ value, replayed }`. */
+  #notices = new Map();
   /**
    * The messages of shown channels that were received, and those that were skipped, since the page
    * was opened.
@@ -41,6 +47,9 @@ export class Feed {
   constructor(client, store) {
     this.#client = client;
     this.#store = store;
+    this.#late = new LateRows(store);
+    this.#late.onPlaced = () => this.onReplaced();
+    client.on("state", ({ state }) => this.#connectionChanged(state));
     client.on("lines", (run) => this.#lines(run));
     client.on("partial", ({ channel, text }) => this.#partial(channel, text));
     client.on("status", (status) => this.#status(status));
@@ -72,16 +81,19 @@ export class Feed {
       if (names.includes(name)) continue;
       this.#client.unsubscribe(name);
       this.#channels.delete(name);
+      this.#late.drop(name);
       this.onPartial(name, "");
       isRemoved = true;
     }
-    if (isRemoved) this.#store.keepChannels((name) => this.#channels.has(name));
+    if (isRemoved) this.#store.takeChannels((name) => !this.#channels.has(name));
     for (const name of names) {
       if (this.#channels.has(name)) continue;
       this.#channels.set(name, {
         name,
         count: 0,
-        replay: null,
+        // The numbers of the last message that came, and of the last one that was promised.
+        last: Number.NaN,
+        due: Number.NaN,
         refetched: null,
         partial: "",
         pieces: new PieceJoiner(),
@@ -115,16 +127,19 @@ export class Feed {
     channel.refetched ??= [];
     this.onReplaced();
     try {
-      const { lost } = await this.#client.refetch(name, from, to);
+      const { to: last, lost } = await this.#client.refetch(name, from, to);
       gap.state = undefined;
       channel.refetched.push(...restOf(channel.refetchedPieces, name));
       const rows = channel.refetched.filter(({ seq }) => seq >= from && seq <= to);
       channel.refetched = channel.refetched.filter(({ seq }) => seq < from || seq > to);
-      const missing = [];
-      if (from > gap.from) missing.push(gapRow(name, gap.time, gap.from, from - 1, true));
-      if (lost > 0) missing.push(gapRow(name, gap.time, from, from + lost - 1, false));
+      const before = [];
+      if (from > gap.from) before.push(gapRow(name, gap.time, gap.from, from - 1, true));
+      if (lost > 0) before.push(gapRow(name, gap.time, from, from + lost - 1, false));
+      // The server kept fewer than it had announced.
+      const rest = Math.max(last + 1, from + lost);
+      const after = rest <= to ? [gapRow(name, gap.time, rest, to, false)] : [];
       const id = this.#store.find(gap);
-      if (id >= 0) this.#store.replace(id, 1, [...missing, ...rows]);
+      if (id >= 0) this.#store.replace(id, 1, [...before, ...rows, ...after]);
     } catch (error) {
       gap.state = undefined;
       gap.error = error.message;
@@ -139,11 +154,11 @@ export class Feed {
     const first = seq ?? Number.NaN;
     const flags = stream === "stderr" ? STDERR : 0;
     const pieces = refetched ? channel.refetchedPieces : channel.pieces;
-    if (refetched || channel.replay) {
+    if (refetched || this.#late.holds(name)) {
       const rows = pieces
         .take(stream, texts, first, time, continued)
         .map((line) => ({ kind: LINE, channel: name, flags, ...line }));
-      this.#holdBack(channel, rows, refetched, texts.length);
+      this.#holdBack(channel, rows, refetched, texts.length, first);
       return;
     }
     if (channel.partial !== "" && texts.some((text) => completes(text, channel.partial)))
@@ -155,7 +170,8 @@ export class Feed {
       for (let i = 0; i < texts.length; i += 1)
         this.#store.push(LINE, name, first + i, time, texts[i], flags);
     }
-    this.#countUp(channel, texts.length);
+    this.#late.passed(name, time);
+    this.#countUp(channel, texts.length, first);
   }
 
   #partial(name, text) {
@@ -169,8 +185,8 @@ export class Feed {
   #endPieces(channel) {
     const rows = restOf(channel.pieces, channel.name);
     if (rows.length === 0) return;
-    if (channel.replay) {
-      this.#holdBack(channel, rows, false, 0);
+    if (this.#late.holds(channel.name)) {
+      this.#late.add(channel.name, rows, 0);
       return;
     }
     for (const { seq, time, value, flags } of rows)
@@ -202,55 +218,50 @@ export class Feed {
       time: parseTime(timestamp),
       value,
     };
-    if (refetched || channel.replay) {
-      this.#holdBack(channel, [row], refetched, 1);
+    if (refetched || this.#late.holds(channel.name)) {
+      this.#holdBack(channel, [row], refetched, 1, row.seq);
       return;
     }
     this.#store.push(kind, row.channel, row.seq, row.time, value);
-    this.#countUp(channel, 1);
+    this.#late.passed(channel.name, row.time);
+    this.#countUp(channel, 1, row.seq);
   }
 
-  #countUp(channel, number) {
+  #countUp(channel, number, first) {
     channel.count += number;
+    channel.last = first + number - 1;
     this.received += number;
     this.onChange();
   }
 
-  // Holds rows back until all of them have arrived, because they belong before the rows that are
-  // already shown. `messages` of them came.
-  #holdBack(channel, rows, refetched, messages, isGap = false) {
+  // Rows that were fetched again take the place of a gap, and those of a replay their place in time.
+  #holdBack(channel, rows, refetched, messages, first) {
     if (refetched) {
       if (channel.refetched) for (const row of rows) channel.refetched.push(row);
       return;
     }
-    for (const row of rows) channel.replay.rows.push(row);
-    channel.replay.left -= messages;
-    if (channel.replay.left <= 0) {
-      const { replay } = channel;
-      // The lost messages have no time of their own.
-      if (replay.lost) replay.rows.unshift({ ...replay.lost, time: replay.rows[0].time });
-      this.#store.merge(replay.rows);
-      channel.replay = null;
-      this.onReplaced();
-    }
-    if (!isGap) this.#countUp(channel, messages);
+    this.#late.add(channel.name, rows, messages);
+    this.#countUp(channel, messages, first);
   }
 
   #gap({ channel: name, from, to, count, isKept, refetched, timestamp }) {
     const channel = this.#channels.get(name);
-    if (!channel || refetched) return;
+    if (!channel) return;
+    const row = gapRow(name, parseTime(timestamp), from, to, refetched ? false : isKept);
+    if (refetched) {
+      channel.refetched?.push(...restOf(channel.refetchedPieces, name), row);
+      return;
+    }
     this.skipped += count;
     this.#endPieces(channel);
-    const row = gapRow(name, parseTime(timestamp), from, to, isKept);
-    if (channel.replay && timestamp === null) {
-      // These were lost before the first replayed message.
-      channel.replay.lost = row;
+    channel.last = to;
+    if (this.#late.holds(name)) {
+      // Those that were lost before the replay are none of its messages.
+      this.#late.add(name, [row], timestamp === null ? 0 : count);
+      this.onChange();
       return;
     }
-    if (channel.replay) {
-      this.#holdBack(channel, [row], false, count, true);
-      return;
-    }
+    this.#late.passed(name, row.time);
     const last = this.#store.end - 1;
     if (
       this.#store.has(last) &&
@@ -268,44 +279,81 @@ export class Feed {
     this.onChange();
   }
 
-  #subscribed({ channel: name, seq, lost, replayed }) {
+  #subscribed({ channel: name, epoch, seq, lost, replayed }) {
     const channel = this.#channels.get(name);
     if (!channel) return;
+    this.#store.setEpoch(name, epoch);
     // What was lost is reported as a gap.
     this.before += (seq ?? 0) - (lost ?? 0);
-    // With several channels, the replay of each is merged into the rows of the others.
-    if (replayed > 0 && this.#channels.size > 1) {
-      channel.replay = { left: replayed, rows: [], lost: null };
-    }
+    this.#expect(channel, seq, replayed);
     this.onChange();
   }
 
-  #reconnected({ channel: name, epochChanged, lost, replayed }) {
+  /** Prepares for a replay. Among several channels, its rows are placed by time. */
+  #expect(channel, seq, replayed) {
+    channel.last = seq ?? Number.NaN;
+    channel.due = (seq ?? Number.NaN) + replayed;
+    if (replayed > 0 && this.#channels.size > 1) this.#late.begin(channel.name, replayed);
+  }
+
+  #connectionChanged(state) {
+    if (state === "open") {
+      this.#away = new Set(this.#channels.keys());
+      this.#notices.clear();
+      return;
+    }
+    // What came of a replay is shown. The rest comes with the next connection.
+    this.#late.end();
+  }
+
+  #reconnected({ channel: name, epoch, seq, epochChanged, lost, replayed }) {
     const channel = this.#channels.get(name);
     if (!channel) return;
-    channel.replay = null;
+    this.#late.end();
     channel.refetched = null;
     channel.refetchedPieces.flush();
     if (epochChanged !== false || lost > 0) this.#endPieces(channel);
-    const caughtUp =
-      replayed > 0 ? ` · caught up with ${replayed.toLocaleString("en")} messages` : "";
-    if (epochChanged) {
-      this.#endEpoch(name);
-      this.#notice(name, `The server was restarted: numbers start again${caughtUp}`);
-    } else if (lost === null) {
-      this.#notice(name, "Connected again: messages in between may be missing");
-    } else {
-      this.#notice(name, `Connected again${caughtUp}`);
-    }
+    if (epochChanged) this.#endEpoch(channel);
+    this.#store.setEpoch(name, epoch);
+    const text = epochChanged
+      ? "The server was restarted: numbers start again"
+      : lost === null
+        ? "Connected again: messages in between may be missing"
+        : "Connected again";
+    this.#tellResumed(name, text, replayed);
+    this.#expect(channel, seq, replayed);
     this.onReplaced();
   }
 
-  /** Marks the gaps of the earlier epoch as lost: the server no longer knows its numbers. */
-  #endEpoch(name) {
+  /** Tells once for all channels that they were resumed, and how many messages follow. */
+  #tellResumed(name, text, replayed) {
+    const isFirst = this.#away.delete(name);
+    let notice = isFirst ? this.#notices.get(text) : undefined;
+    if (!notice) {
+      notice = { value: { text }, replayed: 0 };
+      if (isFirst) this.#notices.set(text, notice);
+      // Without a time it stays behind the rows that were here.
+      this.#store.push(NOTICE, name, Number.NaN, Number.NaN, notice.value);
+    }
+    notice.replayed += replayed;
+    if (notice.replayed > 0)
+      notice.value.text = `${text} · caught up with ${counted(notice.replayed, "message")}`;
+  }
+
+  /**
+   * Ends the earlier epoch: the server no longer knows its numbers. What it had announced and not
+   * sent is lost.
+   */
+  #endEpoch(channel) {
     const store = this.#store;
+    const { name, last, due } = channel;
     for (let id = store.first; id < store.end; id += 1) {
       if (store.kind(id) === GAP && store.channel(id) === name) store.value(id).isKept = false;
     }
+    if (!(last < due)) return;
+    this.skipped += due - last;
+    const row = gapRow(name, Number.NaN, last + 1, due, false);
+    store.push(GAP, name, row.seq, row.time, row.value);
   }
 
   #notice(name, text, time = Date.now()) {

@@ -142,11 +142,11 @@ export class Find {
     }
   }
 
-  /** Handles the replacement of rows from `id` on. */
-  replaced(id) {
+  /** Handles the replacement of rows from `id` on. `moved` returns the id that a row has now. */
+  replaced(id, moved) {
     this.#matches?.rewind(id);
     if (this.#matches && !this.#matcher.isCostly) this.#matches.advance();
-    if (this.#foundId >= id) this.#foundId = -1;
+    if (this.#foundId >= id) this.#foundId = moved(this.#foundId);
   }
 
   /**

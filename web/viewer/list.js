@@ -46,6 +46,8 @@ export class List {
   #isFollowing = true;
   #anchor = { ordinal: 0, y: 0 };
   #placed = { start: 0, end: 0, y: 0 };
+  /** The id of the row at the top when rows were last placed, or -1. */
+  #topId = -1;
   /** The id after the newest row at the time when following ended. */
   #seenEnd = 0;
   #lastTop = 0;
@@ -101,9 +103,8 @@ export class List {
 
   /** Shows another view. The rows on the screen stay there if possible. */
   setView(view) {
-    const id = this.#isFollowing ? -1 : this.#view.idAt(this.#placed.start);
     this.#view = view;
-    this.reset(id);
+    this.reset(this.topId);
   }
 
   /** Estimates all heights again and keeps `id` at the top. */
@@ -116,25 +117,18 @@ export class List {
     this.invalidate();
   }
 
-  /**
-   * Handles the replacement of `removed` rows from `id` on by `inserted` others. The rows on the
-   * screen stay there if possible.
-   */
-  replaced(id, removed, inserted) {
-    const moved = (other) =>
-      other >= id + removed ? other + inserted - removed : other > id ? id + inserted : other;
+  /** Handles a renumbering of the rows. Those on the screen stay there if possible. */
+  replaced(moved) {
     this.#seenEnd = moved(this.#seenEnd);
-    const top = this.topId;
-    this.reset(top >= id + removed ? moved(top) : top);
+    if (this.#topId >= 0) this.#topId = moved(this.#topId);
+    this.reset(this.topId);
   }
 
   /**
    * The id of the row at the top, or -1 if the list follows or is empty. `reset` keeps it in place.
    */
   get topId() {
-    return this.#isFollowing || this.#placed.end <= this.#placed.start
-      ? -1
-      : this.#view.idAt(this.#placed.start);
+    return this.#isFollowing ? -1 : this.#topId;
   }
 
   /** Fills all rows again. */
@@ -240,6 +234,7 @@ export class List {
     if (this.#isFollowing)
       y = start === this.#view.first && height < viewport ? 0 : viewport - height;
     this.#placed.y = y;
+    this.#topId = end > start ? this.#view.idAt(start) : -1;
     this.#rowsElement.style.transform = `translateY(${y}px)`;
     this.#syncScroll(viewport);
     this.#growWidth();

@@ -136,9 +136,11 @@ const menu = new ViewMenu($("view"), [
 navigation.onRead = ({ channelsChanged }) => {
   selection.choose(navigation.line);
   if (channelsChanged) {
+    const before = shown.names;
     shown.clear();
-    list.setFollowing(true);
     showChannels();
+    // With a channel that stays, so does the place where its lines are read.
+    if (!before.some((name) => shown.names.includes(name))) list.setFollowing(true);
   }
   find.filter = navigation.filter;
   seeker.seek(navigation.line);
@@ -209,10 +211,10 @@ feed.onStatus = (name, status) => {
 };
 feed.onPartial = (name, text) => partialRows.show(name, text);
 feed.onProblem = tell;
-store.onReplace = (id, removed, inserted) => {
-  find.replaced(id);
+store.onReplace = (id, moved) => {
+  find.replaced(id, moved);
   context.foundId = find.foundId;
-  list.replaced(id, removed, inserted);
+  list.replaced(moved);
 };
 client.on("subscribed", () => setTimeout(() => seeker.giveUp(), SEEK_TIMEOUT_MS));
 

@@ -1,0 +1,95 @@
+// Tests in a browser that the viewer tells the truth: nothing is missing without a mark, late lines
+// stand where they belong, and an empty page says why. `npm run browser` runs these tests. They are
+// skipped with a message where there is no Chromium or no playwright-core.
+
+import assert from "node:assert/strict";
+import { after, test } from "node:test";
+
+import { launch, openViewer } from "./support/browser.mjs";
+import { CHANNEL, serveViewer, setUp as setUpIn, until } from "./support/site.mjs";
+
+const browser = await launch();
+const skip = typeof browser === "string" ? browser : false;
+after(async () => skip || browser.close());
+const setUp = (t, options) => setUpIn(t, browser, options);
+
+const A = "process:a";
+const B = "process:b";
+
+/** Returns `count` lines that begin with `text`. */
+const lines = (text, count) => Array.from({ length: count }, (_, i) => `${text} ${i + 1}`);
+
+/** Starts a server whose clock is a second later with each reading. */
+async function serveClocked(t, options) {
+  let seconds = 0;
+  const now = () => new Date(1_700_000_000_000 + 1_000 * seconds++);
+  const site = await serveViewer({ keeps: 5_000, now, ...options });
+  t.after(() => site.stop());
+  return site;
+}
+
+test("a replay that is cut while the page loads leaves no line out", { skip }, async (t) => {
+  const site = await serveClocked(t, { batch: 100 });
+  site.hub.output(A, ...lines("a", 900));
+  site.hub.output(B, ...lines("b", 900));
+  // Within the replay of the second channel.
+  site.hub.cutAfter(16);
+  const viewer = await openViewer(t, browser, `${site.url}#${A},${B}`);
+  await viewer.sees("b 900");
+  const { text } = await viewer.download();
+  for (const name of ["a", "b"]) {
+    const found = text.split("\n").filter((line) => line.startsWith(`process:${name} ${name} `));
+    assert.deepEqual(
+      found,
+      lines(name, 900).map((line) => `process:${name} ${line}`),
+    );
+  }
+});
+
+test(
+  "after a break the missed lines stand in the order of time, and the reading place stays",
+  { skip },
+  async (t) => {
+    const site = await serveClocked(t);
+    const { hub } = site;
+    hub.output(A, ...lines("old", 200));
+    const viewer = await openViewer(t, browser, `${site.url}#${A},${B}`);
+    await viewer.sees("old 200");
+    for (let i = 1; i <= 5; i += 1) hub.output(i % 2 ? A : B, `missed ${i}`);
+    await viewer.sees("missed 5");
+    await viewer.page.mouse.move(700, 400);
+    await viewer.page.mouse.wheel(0, -200);
+    await viewer.page.locator("#pill").waitFor();
+    await viewer.rests();
+    const before = await viewer.texts();
+    hub.breakAll();
+    for (let i = 6; i <= 60; i += 1) hub.output(i % 2 ? A : B, `missed ${i}`);
+    await viewer.page.getByText("56 new").waitFor();
+    assert.deepEqual(await viewer.texts(), before);
+    await viewer.page.click("#pill");
+    await viewer.sees("missed 60");
+    const { text } = await viewer.download();
+    const found = text.split("\n").filter((line) => line.includes("missed"));
+    assert.deepEqual(
+      found.map((line) => line.replace(/^\S+ /, "")),
+      lines("missed", 60),
+    );
+  },
+);
+
+test("rows that are placed above the reader do not move what is read", { skip }, async (t) => {
+  const site = await serveClocked(t);
+  const { hub } = site;
+  hub.output(B, ...lines("early", 50));
+  hub.output(A, ...lines("old", 200));
+  const viewer = await openViewer(t, browser, `${site.url}#${A}`);
+  await viewer.sees("old 200");
+  await viewer.page.keyboard.press("g");
+  await viewer.sees("old 1");
+  await viewer.page.keyboard.press("j");
+  await viewer.until((texts) => texts[0] === "old 2");
+  const before = await viewer.texts();
+  await viewer.page.getByLabel("Show process:b with the others").check();
+  await viewer.page.getByText("250 lines").waitFor();
+  assert.deepEqual(await viewer.texts(), before);
+});

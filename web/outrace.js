@@ -23,6 +23,7 @@ const DEFAULTS = Object.freeze({
   maxDelay: 30_000,
   retries: Infinity,
   heartbeat: 30_000,
+  checkTimeout: 5_000,
   connectTimeout: 15_000,
   refetchTimeout: 15_000,
 });
@@ -47,7 +48,7 @@ const CHANNEL_TYPES = new Set([
   "replayed",
 ]);
 
-const REFUSAL = /^(Subscribe: |subscription limit exceeded)/;
+const REFUSAL = /^(Subscribe: |(subscription|channel) limit exceeded)/;
 
 /**
  * Connects to an Outrace (or go-ws) server. Without a URL, it connects to the `ws` beside this
@@ -80,8 +81,10 @@ export class Outrace {
   #retryTimer;
   #openTimer;
   #heartbeatTimer;
+  #checkTimer;
   #isPaused = false;
-  #wake = () => this.#isPaused || this.reconnect();
+  #wake = () => this.#isPaused || this.check();
+  #shown = () => globalThis.document?.hidden || this.#wake();
 
   constructor(url = defaultUrl(), options = {}) {
     this.#urlSource = typeof url === "function" ? url : () => url;
@@ -92,6 +95,8 @@ export class Outrace {
       throw new TypeError("There is no WebSocket here: pass one as options.WebSocket");
     }
     globalThis.addEventListener?.("online", this.#wake);
+    globalThis.addEventListener?.("pageshow", this.#wake);
+    globalThis.document?.addEventListener?.("visibilitychange", this.#shown);
     this.#open();
   }
 
@@ -205,6 +210,17 @@ export class Outrace {
     if (this.#state === "waiting") this.#open();
   }
 
+  /**
+   * Asks for a sign of life at once. A connection without one within `checkTimeout` is given up, and
+   * the next attempt starts. While `waiting`, that attempt starts at once.
+   *
+   * A browser's events `online`, `pageshow` and `visibilitychange` call it too.
+   */
+  check() {
+    this.reconnect();
+    if (this.#state === "open" && this.#checkTimer === undefined) this.#startCheck();
+  }
+
   /** Closes the client. After this call, only the `state` event is emitted. */
   close(code = 1000, reason = "") {
     if (this.#state === "closed") return;
@@ -283,6 +299,25 @@ export class Outrace {
     this.#send({ type: "ping" });
   }
 
+  #startCheck() {
+    this.#requests.push({ kind: "ping" });
+    this.#send({ type: "ping" });
+    const { checkTimeout } = this.#options;
+    const due = performance.now() + checkTimeout;
+    this.#checkTimer = setTimeout(() => {
+      this.#checkTimer = undefined;
+      // A page that was frozen meanwhile may have an answer that it has not read yet.
+      if (performance.now() > due + checkTimeout) this.#startCheck();
+      else this.#connectionLost({ reason: "no sign of life" });
+    }, checkTimeout);
+    this.#checkTimer.unref?.();
+  }
+
+  #endCheck() {
+    clearTimeout(this.#checkTimer);
+    this.#checkTimer = undefined;
+  }
+
   #connectionLost({ code, reason }) {
     const wasOpen = this.#state === "open";
     this.#drop(1000, "");
@@ -321,6 +356,7 @@ export class Outrace {
     clearTimeout(this.#retryTimer);
     clearTimeout(this.#openTimer);
     clearInterval(this.#heartbeatTimer);
+    this.#endCheck();
     const socket = this.#socket;
     this.#socket = null;
     this.#requests = [];
@@ -339,6 +375,8 @@ export class Outrace {
 
   #enterClosed() {
     globalThis.removeEventListener?.("online", this.#wake);
+    globalThis.removeEventListener?.("pageshow", this.#wake);
+    globalThis.document?.removeEventListener?.("visibilitychange", this.#shown);
     this.#channels.clear();
     this.#enter("closed");
     this.#handlers.clear();
@@ -409,6 +447,7 @@ export class Outrace {
 
   #received(frame) {
     this.#hasReceived = true;
+    if (this.#checkTimer !== undefined) this.#endCheck();
     if (typeof frame !== "string") {
       this.#reportProtocolError("A binary message");
       return;

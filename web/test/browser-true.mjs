@@ -93,3 +93,86 @@ test("rows that are placed above the reader do not move what is read", { skip },
   await viewer.page.getByText("250 lines").waitFor();
   assert.deepEqual(await viewer.texts(), before);
 });
+
+test(
+  "a channel without a line says how to publish one, to this very server",
+  { skip },
+  async (t) => {
+    const { page, url } = await setUp(t);
+    await page.getByText("Nothing published yet").waitFor();
+    const command = await page.locator("#empty code").innerText();
+    assert.ok(command.startsWith(`curl ${url}api/actions `), command);
+    assert.ok(command.includes('"process_id":"web"'), command);
+    await page.getByRole("button", { name: "Copy", exact: true }).click();
+    await page.getByText("Copied").waitFor();
+    assert.equal(await page.evaluate(() => navigator.clipboard.readText()), command);
+  },
+);
+
+test("a filter that hides all lines says so, and a button clears it", { skip }, async (t) => {
+  const { viewer, page } = await setUp(t, { lines: 20, hash: `#${CHANNEL}?filter=nothing` });
+  await page.getByText("The filter hides all 20 lines.").waitFor();
+  await page.getByRole("button", { name: "Clear the filter" }).click();
+  await viewer.sees("line 20");
+});
+
+test("a channel without access says so with the server's reason", { skip }, async (t) => {
+  const site = await serveViewer();
+  t.after(() => site.stop());
+  site.hub.refused[CHANNEL] = "Subscribe: subscription unauthorised";
+  site.hub.output("process:db", "of db");
+  const viewer = await openViewer(t, browser, `${site.url}#${CHANNEL}`);
+  const { page } = viewer;
+  await page.getByText("No access to web").waitFor();
+  await page.getByText("The server refuses it: subscription unauthorised.").waitFor();
+  await page.getByRole("button", { name: "Use another token" }).click();
+  await page.getByRole("dialog", { name: "This server asks for a token" }).waitFor();
+  // Among other channels it is a row.
+  const other = await openViewer(t, browser, `${site.url}#${CHANNEL},process:db`);
+  await other.sees("of db");
+  await other.sees("Not shown: web: the server refuses it (subscription unauthorised)");
+});
+
+for (const [status, text, said] of [
+  [403, "Forbidden", "The server refuses the connection: 403 Forbidden"],
+  [429, "Too many connections", "The server refuses the connection: 429 Too many connections"],
+  [426, "Upgrade Required", "no WebSocket opens: a proxy in between may not pass it on"],
+]) {
+  test(`a page that gets no connection says why: ${status}`, { skip }, async (t) => {
+    const site = await serveViewer();
+    t.after(() => site.stop());
+    site.answers = [status, text];
+    const { page } = await openViewer(t, browser, `${site.url}#${CHANNEL}`);
+    await page.locator("#empty").getByText(said).waitFor();
+    await page.locator("#banner").getByText(said).waitFor();
+    site.answers = undefined;
+    await page.locator("#empty").getByRole("button", { name: "Try now" }).click();
+    await page.getByText("Nothing published yet").waitFor();
+  });
+}
+
+test("a connection that has died is noticed within 15 s", { skip }, async (t) => {
+  const site = await serveViewer();
+  t.after(() => site.stop());
+  site.hub.output(CHANNEL, "alive");
+  const viewer = await openViewer(t, browser, site.url + `#${CHANNEL}`, { hasClock: true });
+  await viewer.sees("alive");
+  site.hub.mute();
+  await viewer.page.clock.runFor(15_000);
+  await viewer.page.locator("#banner").getByText("No connection").waitFor({ state: "attached" });
+  await viewer.page.getByText("Connected again").waitFor();
+});
+
+for (const event of ["online", "pageshow", "visibilitychange"]) {
+  test(`a connection that has died is tested at once on ${event}`, { skip }, async (t) => {
+    const { hub, viewer, page } = await setUp(t, { lines: 3 });
+    await viewer.sees("line 3");
+    hub.mute();
+    hub.output(CHANNEL, "while it is dead");
+    await page.evaluate(
+      (name) => (name === "visibilitychange" ? document : window).dispatchEvent(new Event(name)),
+      event,
+    );
+    await viewer.sees("while it is dead", { timeout: 12_000 });
+  });
+}

@@ -1,7 +1,7 @@
 // Moves messages from the connection into the store: lines, gaps, statuses, replays and refetched
 // messages. Knows no elements.
 
-import { counted, shortName } from "./format.js";
+import { count, counted, shortName } from "./format.js";
 import { LateRows } from "./late-rows.js";
 import { completes, PieceJoiner } from "./pieces.js";
 import { GAP, LINE, NOTICE, STATUS, STDERR } from "./store.js";
@@ -16,6 +16,9 @@ const TAIL_MESSAGES = 10_000;
 const MAX_FETCHED = 20_000;
 
 const MAX_NOTICE_LENGTH = 2_000;
+
+/** The most channels that a notice names. */
+const MAX_NAMED = 3;
 
 export class Feed {
   #client;
@@ -37,6 +40,9 @@ export class Feed {
    * everything that was published.
    */
   before = 0;
+  /** The channels that the server refuses to show, each with its reason. */
+  refusals = new Map();
+  #refusalNotices = new Map();
   onChange = () => {};
   onReplaced = () => {};
   onStatus = () => {};
@@ -64,8 +70,11 @@ export class Feed {
     return [...this.#channels.keys()];
   }
 
-  get shows() {
-    return this.#channels.size > 0;
+  /** True once the server has answered for each channel. */
+  get isAnswered() {
+    for (const { name, isAnswered } of this.#channels.values())
+      if (!isAnswered && !this.refusals.has(name)) return false;
+    return true;
   }
 
   /**
@@ -82,6 +91,7 @@ export class Feed {
       this.#client.unsubscribe(name);
       this.#channels.delete(name);
       this.#late.drop(name);
+      this.refusals.delete(name);
       this.onPartial(name, "");
       isRemoved = true;
     }
@@ -91,6 +101,7 @@ export class Feed {
       this.#channels.set(name, {
         name,
         count: 0,
+        isAnswered: false,
         // The numbers of the last message that came, and of the last one that was promised.
         last: Number.NaN,
         due: Number.NaN,
@@ -282,6 +293,8 @@ export class Feed {
   #subscribed({ channel: name, epoch, seq, lost, replayed }) {
     const channel = this.#channels.get(name);
     if (!channel) return;
+    channel.isAnswered = true;
+    this.refusals.delete(name);
     this.#store.setEpoch(name, epoch);
     // What was lost is reported as a gap.
     this.before += (seq ?? 0) - (lost ?? 0);
@@ -309,6 +322,7 @@ export class Feed {
   #reconnected({ channel: name, epoch, seq, epochChanged, lost, replayed }) {
     const channel = this.#channels.get(name);
     if (!channel) return;
+    this.refusals.delete(name);
     this.#late.end();
     channel.refetched = null;
     channel.refetchedPieces.flush();
@@ -362,8 +376,26 @@ export class Feed {
   }
 
   #error({ kind, message, channel }) {
-    if (kind === "refused") this.onProblem(`${channel}: ${message}`);
+    if (kind === "refused") this.#refused(channel, message.replace(/^Subscribe: /, ""));
     else if (kind === "server") this.onProblem(message);
+  }
+
+  #refused(name, reason) {
+    if (!this.#channels.has(name) || this.refusals.get(name) === reason) return;
+    this.refusals.set(name, reason);
+    this.onChange();
+    // Without another channel, the page has no lines, and says this in their place.
+    if (this.#channels.size < 2) return;
+    const names = [...this.refusals].filter(([, why]) => why === reason).map(([known]) => known);
+    let value = this.#refusalNotices.get(reason);
+    if (!value) {
+      this.#refusalNotices.set(reason, (value = { text: "" }));
+      this.#store.push(NOTICE, name, Number.NaN, Date.now(), value);
+    }
+    const some = names.slice(0, MAX_NAMED).map(shortName).join(", ");
+    const others = names.length > MAX_NAMED ? ` and ${count(names.length - MAX_NAMED)} more` : "";
+    value.text = `Not shown: ${some}${others}: the server refuses it (${reason})`;
+    this.onReplaced();
   }
 }
 

@@ -420,8 +420,10 @@ export class List {
     this.#lastScroll = performance.now();
     // Set until the scroll position matches the rows again. Tests wait for its removal.
     scroller.dataset.moving = "";
-    if (moved > 0 && top >= maxTop - 2) {
+    if (top >= maxTop - 2 && (moved > 0 || this.#isFollowing)) {
+      // A list that has grown or has fewer rows was moved by the browser, and is at its end still.
       this.setFollowing(true);
+      this.refresh(true);
       return;
     }
     this.setFollowing(false);

@@ -4,6 +4,7 @@ import { connect } from "../outrace.js";
 import { Channels } from "./channels.js";
 import { ConnectionState } from "./connection-state.js";
 import { Control } from "./control.js";
+import { EmptyText } from "./empty-text.js";
 import { Exporter } from "./exporter.js";
 import { Feed } from "./feed.js";
 import { Find } from "./find.js";
@@ -13,7 +14,6 @@ import { bindKeys } from "./keys.js";
 import { ALL } from "./links.js";
 import { List } from "./list.js";
 import { LineSeeker, Navigation } from "./navigation.js";
-import { EmptyText, Toast } from "./notices.js";
 import { PartialRows } from "./partial-rows.js";
 import { RowContext } from "./row.js";
 import { Selection } from "./selection.js";
@@ -22,8 +22,12 @@ import { ShownChannels } from "./shown-channels.js";
 import { StatusBar } from "./status-bar.js";
 import { Store } from "./store.js";
 import { TitleBar } from "./title-bar.js";
+import { Toast } from "./toast.js";
 import { TokenDialog } from "./token-dialog.js";
 import { ViewMenu, ViewSettings } from "./view.js";
+
+/** Twice this time is the most after which a dead connection is noticed. */
+const HEARTBEAT_MS = 7_000;
 
 const DEFAULT_CAPACITY = 200_000;
 const MIN_CAPACITY = 100;
@@ -46,7 +50,7 @@ document.querySelector("base")?.remove();
 const server = new Server(new URL("../", import.meta.url));
 const givenToken = takeTokenFromAddress();
 if (givenToken !== null) server.token = givenToken;
-const client = connect(() => server.socket, { maxDelay: 10_000 });
+const client = connect(() => server.socket, { maxDelay: 10_000, heartbeat: HEARTBEAT_MS });
 
 // The data, without elements.
 
@@ -111,7 +115,18 @@ const statusBar = new StatusBar(
   store,
   feed,
 );
-const emptyText = new EmptyText($("empty"), { store, find, navigation, channels });
+const emptyText = new EmptyText($("empty"), {
+  store,
+  find,
+  navigation,
+  channels,
+  feed,
+  connection,
+  server,
+});
+emptyText.onClearFilter = () => find.clear();
+emptyText.onToken = () => connection.refuse(true);
+connection.onChange = () => emptyText.update();
 const followControls = new FollowControls(
   { button: $("follow"), pill: $("pill"), pillText: $("pill-text"), lines },
   list,
@@ -147,7 +162,7 @@ navigation.onRead = ({ channelsChanged }) => {
   list.invalidate();
   titleBar.showChannels(navigation.channels);
   showStatus();
-  emptyText.draw();
+  emptyText.update();
   list.resize();
 };
 seeker.onMissing = ({ channel, seq }) => {
@@ -179,7 +194,7 @@ channels.onChange = () => {
   if (navigation.channels.includes(ALL)) {
     const before = shown.names.length;
     showChannels();
-    if (before !== shown.names.length) emptyText.draw();
+    if (before !== shown.names.length) emptyText.update();
   }
   navigation.openDefault(channels);
 };
@@ -225,7 +240,7 @@ find.onApply = (view, matcher) => {
   context.matcher = matcher;
   context.foundId = -1;
   list.setView(view);
-  emptyText.draw();
+  emptyText.update();
 };
 find.onProgress = () => list.refresh();
 find.onMarks = () => list.invalidate();
@@ -332,5 +347,5 @@ function capacityFromAddress() {
 
 settings.apply();
 navigation.read();
-emptyText.draw();
+emptyText.update();
 channels.poll();

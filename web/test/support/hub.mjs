@@ -17,6 +17,8 @@ export class Hub {
   received = [];
   /** Takes the ranges that clients ask for, in place of the hub's own answer. */
   onRange = null;
+  /** The channels that are refused, each with the server's reason. */
+  refused = {};
   #waiters = [];
 
   /** `batch` is the most lines of one message, and `now` returns the time of what is published. */
@@ -54,6 +56,11 @@ export class Hub {
 
   stop() {
     return this.#server.stop();
+  }
+
+  /** Sends nothing more on any present connection, and leaves it open, as a dead network does. */
+  mute() {
+    for (const peer of this.#server.peers) peer.left = -1;
   }
 
   /** Breaks every connection, as a network failure does. */
@@ -181,6 +188,8 @@ export class Hub {
     } else if (type === "subscribe") {
       if (/[^A-Za-z0-9_.:-]/.test(name)) {
         say(peer, { type: "error", data: "Subscribe: invalid channel name" });
+      } else if (Object.hasOwn(this.refused, name)) {
+        say(peer, { type: "error", data: this.refused[name] });
       } else if (!this.#hasExtensions) {
         subscriptions.set(name, {});
       } else if (options?.range && subscriptions.has(name)) {

@@ -176,3 +176,46 @@ for (const event of ["online", "pageshow", "visibilitychange"]) {
     await viewer.sees("while it is dead", { timeout: 12_000 });
   });
 }
+
+test(
+  "a link to lines of an earlier run says so, and shows no other line in their place",
+  { skip },
+  async (t) => {
+    const { hub, viewer, page, url } = await setUp(t, { lines: 300 });
+    await viewer.sees("line 300");
+    await page.getByText("290", { exact: true }).click();
+    await page.getByText("292", { exact: true }).click({ modifiers: ["Shift"] });
+    await page.locator(".row.chosen").nth(2).waitFor();
+    const link = page.url();
+    assert.match(link, /#process:web:290-292\?epoch=e1$/);
+    const same = await openViewer(t, browser, link);
+    await same.page.locator(".row.chosen").nth(2).waitFor();
+    assert.deepEqual(await same.page.locator(".row.chosen .text").allInnerTexts(), [
+      "line 290",
+      "line 291",
+      "line 292",
+    ]);
+    hub.restart("e2");
+    hub.output(CHANNEL, ...lines("new", 300));
+    await page.click("#pill");
+    await viewer.sees("new 300");
+    // The lines of the same numbers are no part of the selection.
+    assert.equal(await page.locator(".row.chosen").count(), 0);
+    const later = await openViewer(t, browser, link);
+    await later.page
+      .getByText("Line 290 of web belongs to an earlier run of the server, whose lines are gone.")
+      .waitFor();
+    await later.sees("new 300");
+    assert.equal(await later.page.locator(".row.chosen").count(), 0);
+    // Without an epoch, a number is of the present run.
+    const old = await openViewer(t, browser, `${url}#${CHANNEL}:290`);
+    await old.page.locator(".row.chosen .text", { hasText: "new 290" }).waitFor();
+  },
+);
+
+test("the link to a line keeps the filter that is shown", { skip }, async (t) => {
+  const { viewer, page } = await setUp(t, { lines: 50, hash: `#${CHANNEL}?filter=line%204` });
+  await viewer.sees("line 49");
+  await page.getByText("42", { exact: true }).click();
+  assert.match(page.url(), /#process:web:42\?epoch=e1&filter=line\+4$/);
+});

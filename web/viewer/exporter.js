@@ -66,13 +66,13 @@ export class Exporter {
 }
 
 /**
- * Returns the rows of a view for which `isTaken(channel, seq, kind)` is true, each with a line end.
+ * Returns the rows of a view for which `isTaken(channel, seq, kind, epoch)` is true, each with a line end.
  */
 function rowTexts(store, view, isTaken, showsChannel) {
   const texts = [];
   for (let ordinal = view.first; ordinal < view.end; ordinal += 1) {
     const id = view.idAt(ordinal);
-    if (isTaken(store.channel(id), store.seq(id), store.kind(id)))
+    if (isTaken(store.channel(id), store.seq(id), store.kind(id), store.epoch(id)))
       texts.push(`${rowText(store, id, showsChannel)}\n`);
   }
   return texts;

@@ -39,6 +39,9 @@ const FIGURES_INTERVAL_MS = 250;
 /** The time after a subscription in which the line of the address may still arrive. */
 const SEEK_TIMEOUT_MS = 1_500;
 
+/** How long the page says that the line of its address is missing. */
+const MISSING_MS = 20_000;
+
 const KEY_SCROLL_PX = 20;
 
 const $ = (id) => document.getElementById(id);
@@ -165,9 +168,13 @@ navigation.onRead = ({ channelsChanged }) => {
   emptyText.update();
   list.resize();
 };
-seeker.onMissing = ({ channel, seq }) => {
+seeker.onMissing = ({ channel, seq, epoch }) => {
   const line = `Line ${count(seq)} of ${shortName(channel)}`;
-  tell(`${line} is not here: it is no longer kept, or has not come yet.`);
+  const isEarlier = epoch && epoch !== store.epochOf(channel);
+  const why = isEarlier
+    ? "belongs to an earlier run of the server, whose lines are gone"
+    : "is not here: it is no longer kept, or has not come yet";
+  toast.show(`${line} ${why}.`, MISSING_MS);
 };
 
 function showChannels() {
@@ -278,11 +285,9 @@ function chooseLine(id, event) {
   // With these keys the browser opens the link in another tab.
   if (event.ctrlKey || event.metaKey) return;
   event.preventDefault();
-  const line = { channel: store.channel(id), seq: store.seq(id) };
-  if (!event.shiftKey || !selection.extendTo(line)) {
-    selection.choose(line);
-    navigation.write({ line });
-  }
+  const line = { channel: store.channel(id), seq: store.seq(id), epoch: store.epoch(id) };
+  if (!event.shiftKey || !selection.extendTo(line)) selection.choose(line);
+  navigation.write({ line: selection.line });
   list.setFollowing(false);
   list.invalidate();
 }

@@ -149,11 +149,11 @@ export class Store {
 
   /**
    * Returns the id of the channel's last line with number `seq`, or of the gap that contains it, or
-   * -1. Linear in rows.
+   * -1. Without an `epoch`, it may be of any. Linear in rows.
    */
-  findSeq(channel, seq) {
+  findSeq(channel, seq, epoch = "") {
     for (let id = this.end - 1; id >= this.first; id -= 1) {
-      if (this.channel(id) !== channel) continue;
+      if (this.channel(id) !== channel || (epoch && this.epoch(id) !== epoch)) continue;
       if (this.kind(id) === GAP) {
         const gap = this.value(id);
         if (gap.from <= seq && seq <= gap.to) return id;

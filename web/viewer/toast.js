@@ -11,10 +11,10 @@ export class Toast {
     this.#element = element;
   }
 
-  show(text) {
+  show(text, ms = TOAST_MS) {
     clearTimeout(this.#timer);
     this.#element.textContent = text.slice(0, MAX_TOAST_LENGTH);
     this.#element.hidden = false;
-    this.#timer = setTimeout(() => (this.#element.hidden = true), TOAST_MS);
+    this.#timer = setTimeout(() => (this.#element.hidden = true), ms);
   }
 }

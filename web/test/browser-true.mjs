@@ -219,3 +219,96 @@ test("the link to a line keeps the filter that is shown", { skip }, async (t) =>
   await page.getByText("42", { exact: true }).click();
   assert.match(page.url(), /#process:web:42\?epoch=e1&filter=line\+4$/);
 });
+
+test("another channel and back keeps what was gathered", { skip }, async (t) => {
+  const site = await serveClocked(t, { keeps: 100 });
+  const { hub } = site;
+  hub.output("process:other", "of other");
+  const viewer = await openViewer(t, browser, `${site.url}#${CHANNEL}`);
+  const { page } = viewer;
+  await page.getByText("Nothing published yet").waitFor();
+  hub.output(CHANNEL, ...lines("line", 2_001));
+  await page.getByText("2,001 lines").waitFor();
+  await page.getByRole("link", { name: "other" }).click();
+  await viewer.sees("of other");
+  hub.output(CHANNEL, ...lines("meanwhile", 150));
+  await page.getByRole("link", { name: "web" }).click();
+  await viewer.sees("meanwhile 150");
+  // 50 of the 150 are no longer kept: a gap.
+  await page.getByText("2,102 lines").waitFor();
+  const { text } = await viewer.download();
+  const found = text.split("\n");
+  assert.deepEqual(found.slice(0, 2_001), lines("line", 2_001));
+  assert.equal(found[2_001], "… 50 skipped (2002 to 2051) …");
+  assert.deepEqual(found.slice(2_002, -1), lines("meanwhile", 150).slice(50));
+  assert.deepEqual(await viewer.counts(), { received: 2_101, skipped: 50, before: 0, kept: 2_102 });
+});
+
+test("above the first line stands how many earlier ones are gone", { skip }, async (t) => {
+  const site = await serveClocked(t, { keeps: 500 });
+  site.hub.output(CHANNEL, ...lines("line", 5_001));
+  const { page } = await openViewer(t, browser, `${site.url}#${CHANNEL}`);
+  await page.getByText("500 lines").waitFor();
+  assert.ok(await page.locator(".head").isHidden());
+  await page.keyboard.press("g");
+  await page.getByText("4,501 earlier lines are gone").waitFor();
+  assert.ok(await page.getByRole("button", { name: "Load older" }).isHidden());
+});
+
+test(
+  "older lines are loaded until the history's end, and the reading place stays",
+  { skip },
+  async (t) => {
+    const site = await serveClocked(t, { keeps: 19_000 });
+    site.hub.output(CHANNEL, ...lines("line", 20_000));
+    const viewer = await openViewer(t, browser, `${site.url}#${CHANNEL}`);
+    const { page } = viewer;
+    await viewer.sees("line 20000");
+    await page.keyboard.press("g");
+    await page.getByText("10,000 earlier lines", { exact: true }).waitFor();
+    await viewer.rests();
+    const place = () => page.locator(".row", { hasText: /line 10003$/ }).boundingBox();
+    const before = await place();
+    await page.getByRole("button", { name: "Load older" }).click();
+    await page.getByText("15,000 lines").waitFor();
+    await viewer.sees("line 10001");
+    await viewer.rests();
+    assert.deepEqual(await place(), before);
+    await page.keyboard.press("g");
+    await viewer.sees("line 5001");
+    await page.getByRole("button", { name: "Load older" }).click();
+    await page.getByText("19,000 lines").waitFor();
+    await page.keyboard.press("g");
+    await viewer.sees("line 1001");
+    await page.getByText("1,000 earlier lines are gone").waitFor();
+    const { text } = await viewer.download();
+    assert.deepEqual(text.split("\n").slice(0, -1), lines("line", 20_000).slice(1_000));
+  },
+);
+
+test("older lines of several channels are merged by time", { skip }, async (t) => {
+  const site = await serveClocked(t, { keeps: 20_000 });
+  const { hub } = site;
+  for (let i = 0; i < 24; i += 1) hub.output(i % 2 ? A : B, ...lines(`block ${i} line`, 1_000));
+  const viewer = await openViewer(t, browser, `${site.url}#${A},${B}`);
+  const { page } = viewer;
+  await viewer.sees("block 23 line 1000");
+  await page.keyboard.press("g");
+  await page.getByText("4,000 earlier lines", { exact: true }).waitFor();
+  await page.getByRole("button", { name: "Load older" }).click();
+  await page.getByText("24,000 lines").waitFor();
+  const { text } = await viewer.download();
+  assert.deepEqual(
+    text.split("\n").slice(0, -1),
+    Array.from({ length: 24 }, (_, i) =>
+      lines(`block ${i} line`, 1_000).map((line) => `${i % 2 ? A : B} ${line}`),
+    ).flat(),
+  );
+});
+
+test("a link to a line that is kept, but was not loaded, shows it", { skip }, async (t) => {
+  const site = await serveClocked(t, { keeps: 25_000 });
+  site.hub.output(CHANNEL, ...lines("line", 25_000));
+  const { page } = await openViewer(t, browser, `${site.url}#${CHANNEL}:777`);
+  await page.locator(".row.chosen .text", { hasText: "line 777" }).waitFor();
+});

@@ -1,24 +1,21 @@
 // Moves messages from the connection into the store: lines, gaps, statuses, replays and refetched
 // messages. Knows no elements.
 
-import { count, counted, shortName } from "./format.js";
+import { gapRow, newChannel, parseTime, restOf } from "./feed-channel.js";
+import { FeedNotices } from "./feed-notices.js";
+import { shortName } from "./format.js";
 import { LateRows } from "./late-rows.js";
-import { completes, PieceJoiner } from "./pieces.js";
+import { Parked } from "./parked.js";
+import { Past } from "./past.js";
+import { completes } from "./pieces.js";
 import { GAP, LINE, NOTICE, STATUS, STDERR } from "./store.js";
 
-/**
- * The number of past messages to request. It exceeds what a server keeps by default, so that all of
- * them come.
- */
+/** The number of past messages to request at first. Older ones are loaded on request. */
 const TAIL_MESSAGES = 10_000;
-
-/** The most messages that are fetched again in one request. */
-const MAX_FETCHED = 20_000;
 
 const MAX_NOTICE_LENGTH = 2_000;
 
-/** The most channels that a notice names. */
-const MAX_NAMED = 3;
+const RESTARTED = "The server was restarted: numbers start again";
 
 export class Feed {
   #client;
@@ -27,22 +24,12 @@ export class Feed {
   #channels = new Map();
   /** The channels that have not been resumed since the connection was made. */
   #away = new Set();
-  /** The notices of this connection by kind: `{ value, replayed }`. */
-  #notices = new Map();
-  /**
-   * The messages of shown channels that were received, and those that were skipped, since the page
-   * was opened.
-   */
-  received = 0;
-  skipped = 0;
-  /**
-   * The messages published before the first one requested. Received, skipped and these add up to
-   * everything that was published.
-   */
-  before = 0;
+  #notices;
+  #parked = new Parked();
+  /** What fetches earlier messages. */
+  past;
   /** The channels that the server refuses to show, each with its reason. */
   refusals = new Map();
-  #refusalNotices = new Map();
   onChange = () => {};
   onReplaced = () => {};
   onStatus = () => {};
@@ -54,7 +41,11 @@ export class Feed {
     this.#client = client;
     this.#store = store;
     this.#late = new LateRows(store);
+    this.#notices = new FeedNotices(store);
     this.#late.onPlaced = () => this.onReplaced();
+    this.past = new Past(client, store, this.#channels);
+    this.past.onReplaced = () => this.onReplaced();
+    this.past.onProblem = (text) => this.onProblem(text);
     client.on("state", ({ state }) => this.#connectionChanged(state));
     client.on("lines", (run) => this.#lines(run));
     client.on("partial", ({ channel, text }) => this.#partial(channel, text));
@@ -68,6 +59,42 @@ export class Feed {
 
   get channels() {
     return [...this.#channels.keys()];
+  }
+
+  /** The messages of the shown channels that were received. */
+  get received() {
+    return this.#sum("count");
+  }
+
+  /** Those that were skipped. */
+  get skipped() {
+    return this.#sum("skipped");
+  }
+
+  /**
+   * Those published before the first one requested. Received, skipped and these add up to everything
+   * that was published.
+   */
+  get before() {
+    return this.#sum("before");
+  }
+
+  #sum(key) {
+    let sum = 0;
+    for (const channel of this.#channels.values()) sum += channel[key];
+    return sum;
+  }
+
+  /** `{ count, mayLoad }`: the messages before the first ones here, and whether some may be kept. */
+  get older() {
+    let older = 0;
+    let mayLoad = false;
+    for (const channel of this.#channels.values()) {
+      if (!(channel.oldest > 1)) continue;
+      older += channel.oldest - 1;
+      mayLoad ||= channel.mayHaveOlder;
+    }
+    return { count: older, mayLoad };
   }
 
   /** True once the server has answered for each channel. */
@@ -85,77 +112,70 @@ export class Feed {
    * these, the messages that are no longer kept are shown as a gap.
    */
   show(names, placeOf = () => undefined) {
-    let isRemoved = false;
-    for (const name of this.channels) {
-      if (names.includes(name)) continue;
+    this.#late.place();
+    const removed = new Map();
+    const wanted = new Set(names);
+    for (const [name, channel] of this.#channels) {
+      if (wanted.has(name)) continue;
+      this.#endPieces(channel);
+      channel.position = this.#client.position(name);
       this.#client.unsubscribe(name);
+      removed.set(name, channel);
       this.#channels.delete(name);
       this.#late.drop(name);
       this.refusals.delete(name);
       this.onPartial(name, "");
-      isRemoved = true;
     }
-    if (isRemoved) this.#store.takeChannels((name) => !this.#channels.has(name));
+    if (removed.size > 0) this.#park(removed);
+    // What does not fit into the store is not asked for.
+    const most = Math.max(1, Math.floor(this.#store.capacity / Math.max(1, names.length)));
     for (const name of names) {
       if (this.#channels.has(name)) continue;
-      this.#channels.set(name, {
-        name,
-        count: 0,
-        isAnswered: false,
-        // The numbers of the last message that came, and of the last one that was promised.
-        last: Number.NaN,
-        due: Number.NaN,
-        refetched: null,
-        partial: "",
-        pieces: new PieceJoiner(),
-        refetchedPieces: new PieceJoiner(),
-      });
+      const parked = this.#parked.take(name);
+      const channel = parked?.state ?? newChannel(name);
+      this.#channels.set(name, channel);
+      if (parked) {
+        this.#store.setEpoch(name, channel.position.epoch);
+        this.#late.give(name, parked.rows);
+        this.#client.subscribe(name, { since: channel.position, partial: true });
+        continue;
+      }
       const place = placeOf(name);
+      channel.asked = Math.min(TAIL_MESSAGES, most);
       const start = place
-        ? { since: { epoch: place.epoch, seq: Math.max(0, place.seq - TAIL_MESSAGES) } }
-        : { tail: TAIL_MESSAGES };
+        ? { since: { epoch: place.epoch, seq: Math.max(0, place.seq - channel.asked) } }
+        : { tail: channel.asked };
       this.#client.subscribe(name, { ...start, partial: true });
     }
+    this.#late.place();
+    this.#parked.trim(this.#store);
     this.onReplaced();
+  }
+
+  /** Keeps the rows of channels that are no longer shown, and where to go on with them. */
+  #park(removed) {
+    const rows = new Map([...removed.keys()].map((name) => [name, []]));
+    for (const row of this.#store.takeChannels((name) => !this.#channels.has(name)))
+      rows.get(row.channel)?.push(row);
+    for (const [name, channel] of removed) {
+      channel.refetched = null;
+      channel.partial = "";
+      if (channel.position) this.#parked.add(name, channel, rows.get(name));
+    }
+  }
+
+  /** The rows were removed from the screen. Those that are kept by the server can be loaded. */
+  cleared() {
+    for (const channel of this.#channels.values()) {
+      if (!(channel.last >= 0)) continue;
+      channel.oldest = channel.last + 1;
+      channel.mayHaveOlder = true;
+    }
   }
 
   /** Returns the number of messages received from the channel. */
   count(name) {
     return this.#channels.get(name)?.count ?? 0;
-  }
-
-  /**
-   * Fetches the messages of a gap again and puts them in its place. Of a long gap, fetches only the
-   * end.
-   */
-  async fetch(gap, name) {
-    const channel = this.#channels.get(name);
-    if (!channel || gap.state === "fetching" || !gap.isKept) return;
-    gap.state = "fetching";
-    gap.error = undefined;
-    const from = Math.max(gap.from, gap.to - MAX_FETCHED + 1);
-    const { to } = gap;
-    channel.refetched ??= [];
-    this.onReplaced();
-    try {
-      const { to: last, lost } = await this.#client.refetch(name, from, to);
-      gap.state = undefined;
-      channel.refetched.push(...restOf(channel.refetchedPieces, name));
-      const rows = channel.refetched.filter(({ seq }) => seq >= from && seq <= to);
-      channel.refetched = channel.refetched.filter(({ seq }) => seq < from || seq > to);
-      const before = [];
-      if (from > gap.from) before.push(gapRow(name, gap.time, gap.from, from - 1, true));
-      if (lost > 0) before.push(gapRow(name, gap.time, from, from + lost - 1, false));
-      // The server kept fewer than it had announced.
-      const rest = Math.max(last + 1, from + lost);
-      const after = rest <= to ? [gapRow(name, gap.time, rest, to, false)] : [];
-      const id = this.#store.find(gap);
-      if (id >= 0) this.#store.replace(id, 1, [...before, ...rows, ...after]);
-    } catch (error) {
-      gap.state = undefined;
-      gap.error = error.message;
-    }
-    this.onReplaced();
   }
 
   #lines({ channel: name, texts, seq, stream, continued, refetched, timestamp }) {
@@ -241,7 +261,7 @@ export class Feed {
   #countUp(channel, number, first) {
     channel.count += number;
     channel.last = first + number - 1;
-    this.received += number;
+    this.#parked.trim(this.#store);
     this.onChange();
   }
 
@@ -263,7 +283,7 @@ export class Feed {
       channel.refetched?.push(...restOf(channel.refetchedPieces, name), row);
       return;
     }
-    this.skipped += count;
+    channel.skipped += count;
     this.#endPieces(channel);
     channel.last = to;
     if (this.#late.holds(name)) {
@@ -295,9 +315,19 @@ export class Feed {
     if (!channel) return;
     channel.isAnswered = true;
     this.refusals.delete(name);
+    const { position } = channel;
+    channel.position = null;
+    if (position && position.epoch !== epoch) {
+      this.#endEpoch(channel);
+      this.#store.push(NOTICE, name, Number.NaN, Number.NaN, { text: RESTARTED });
+      channel.oldest = 1;
+    } else if (!position) {
+      // What was lost is reported as a gap.
+      channel.before = (seq ?? 0) - (lost ?? 0);
+      channel.oldest = channel.before + 1;
+      channel.mayHaveOlder = replayed >= channel.asked;
+    }
     this.#store.setEpoch(name, epoch);
-    // What was lost is reported as a gap.
-    this.before += (seq ?? 0) - (lost ?? 0);
     this.#expect(channel, seq, replayed);
     this.onChange();
   }
@@ -312,7 +342,7 @@ export class Feed {
   #connectionChanged(state) {
     if (state === "open") {
       this.#away = new Set(this.#channels.keys());
-      this.#notices.clear();
+      this.#notices.connected();
       return;
     }
     // What came of a replay is shown. The rest comes with the next connection.
@@ -327,31 +357,20 @@ export class Feed {
     channel.refetched = null;
     channel.refetchedPieces.flush();
     if (epochChanged !== false || lost > 0) this.#endPieces(channel);
-    if (epochChanged) this.#endEpoch(channel);
+    if (epochChanged) {
+      this.#endEpoch(channel);
+      // What came before is of another numbering, or a gap.
+      channel.oldest = 1;
+    }
     this.#store.setEpoch(name, epoch);
     const text = epochChanged
-      ? "The server was restarted: numbers start again"
+      ? RESTARTED
       : lost === null
         ? "Connected again: messages in between may be missing"
         : "Connected again";
-    this.#tellResumed(name, text, replayed);
+    this.#notices.tellResumed(name, text, replayed, this.#away.delete(name));
     this.#expect(channel, seq, replayed);
     this.onReplaced();
-  }
-
-  /** Tells once for all channels that they were resumed, and how many messages follow. */
-  #tellResumed(name, text, replayed) {
-    const isFirst = this.#away.delete(name);
-    let notice = isFirst ? this.#notices.get(text) : undefined;
-    if (!notice) {
-      notice = { value: { text }, replayed: 0 };
-      if (isFirst) this.#notices.set(text, notice);
-      // Without a time it stays behind the rows that were here.
-      this.#store.push(NOTICE, name, Number.NaN, Number.NaN, notice.value);
-    }
-    notice.replayed += replayed;
-    if (notice.replayed > 0)
-      notice.value.text = `${text} · caught up with ${counted(notice.replayed, "message")}`;
   }
 
   /**
@@ -365,7 +384,7 @@ export class Feed {
       if (store.kind(id) === GAP && store.channel(id) === name) store.value(id).isKept = false;
     }
     if (!(last < due)) return;
-    this.skipped += due - last;
+    channel.skipped += due - last;
     const row = gapRow(name, Number.NaN, last + 1, due, false);
     store.push(GAP, name, row.seq, row.time, row.value);
   }
@@ -383,42 +402,8 @@ export class Feed {
   #refused(name, reason) {
     if (!this.#channels.has(name) || this.refusals.get(name) === reason) return;
     this.refusals.set(name, reason);
-    this.onChange();
     // Without another channel, the page has no lines, and says this in their place.
-    if (this.#channels.size < 2) return;
-    const names = [...this.refusals].filter(([, why]) => why === reason).map(([known]) => known);
-    let value = this.#refusalNotices.get(reason);
-    if (!value) {
-      this.#refusalNotices.set(reason, (value = { text: "" }));
-      this.#store.push(NOTICE, name, Number.NaN, Date.now(), value);
-    }
-    const some = names.slice(0, MAX_NAMED).map(shortName).join(", ");
-    const others = names.length > MAX_NAMED ? ` and ${count(names.length - MAX_NAMED)} more` : "";
-    value.text = `Not shown: ${some}${others}: the server refuses it (${reason})`;
+    if (this.#channels.size > 1) this.#notices.tellRefused(this.refusals, name, reason);
     this.onReplaced();
   }
-}
-
-function gapRow(channel, time, from, to, isKept) {
-  return {
-    kind: GAP,
-    channel,
-    seq: from,
-    time,
-    value: { from, to, isKept, time, state: undefined, error: undefined },
-  };
-}
-
-/** Returns the rows of the pieces that are held back. */
-function restOf(pieces, channel) {
-  return pieces.flush().map(([stream, line]) => ({
-    kind: LINE,
-    channel,
-    flags: stream === "stderr" ? STDERR : 0,
-    ...line,
-  }));
-}
-
-function parseTime(timestamp) {
-  return timestamp === null ? Number.NaN : Date.parse(timestamp);
 }

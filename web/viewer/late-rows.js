@@ -44,13 +44,18 @@ export class LateRows {
     if (!(this.#keys.get(channel) > time) && !Number.isNaN(time)) this.#keys.set(channel, time);
   }
 
-  /** Takes rows of a channel in order. They are of `messages` messages. */
-  add(channel, rows, messages) {
+  /** Takes rows of a channel in order. `place` places them. */
+  give(channel, rows) {
+    const epoch = this.#store.epochOf(channel);
     for (const row of rows) {
       this.passed(channel, row.time);
-      const key = this.#keys.get(channel) ?? Number.NaN;
-      this.#rows.push({ ...row, epoch: this.#store.epochOf(channel), key });
+      this.#rows.push({ epoch, ...row, key: this.#keys.get(channel) ?? Number.NaN });
     }
+  }
+
+  /** Takes rows of a channel in order. They are of `messages` messages. */
+  add(channel, rows, messages) {
+    this.give(channel, rows);
     const left = this.#left.get(channel) - messages;
     this.#left.set(channel, left);
     if (left > 0 && this.#rows.length < MAX_HELD) return;

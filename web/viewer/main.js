@@ -14,6 +14,7 @@ import { bindKeys } from "./keys.js";
 import { ALL } from "./links.js";
 import { List } from "./list.js";
 import { LineSeeker, Navigation } from "./navigation.js";
+import { OlderLines } from "./older-lines.js";
 import { PartialRows } from "./partial-rows.js";
 import { RowContext } from "./row.js";
 import { Selection } from "./selection.js";
@@ -84,6 +85,7 @@ const find = new Find(store, {
   hides: $("find-hides"),
 });
 const list = new List(lines, store, find.view, context);
+const olderLines = new OlderLines(list.head, feed, store);
 const partialRows = new PartialRows($("partials"), context);
 const channels = new Channels({ list: $("channel-list"), none: $("no-channels") }, server);
 const control = new Control(
@@ -168,7 +170,13 @@ navigation.onRead = ({ channelsChanged }) => {
   emptyText.update();
   list.resize();
 };
-seeker.onMissing = ({ channel, seq, epoch }) => {
+seeker.onMissing = async ({ channel, seq, epoch }) => {
+  await feed.past.loadBack(channel, seq, epoch);
+  const id = store.findSeq(channel, seq, epoch);
+  if (id >= 0) {
+    list.show(id);
+    return;
+  }
   const line = `Line ${count(seq)} of ${shortName(channel)}`;
   const isEarlier = epoch && epoch !== store.epochOf(channel);
   const why = isEarlier
@@ -261,12 +269,13 @@ find.onStep = (id) => {
 // The list and the settings of the view.
 
 list.onRender = () => {
+  list.hasHead = olderLines.draw();
   followControls.draw();
   emptyText.update();
 };
 list.onFollow = () => followControls.draw();
 list.onAction = (action, id, event) => {
-  if (action === "fetch") feed.fetch(store.value(id), store.channel(id));
+  if (action === "fetch") feed.past.fetch(store.value(id), store.channel(id));
   else if (action === "number") chooseLine(id, event);
 };
 settings.onApply = ({ wrap, unfold }) => {
@@ -293,7 +302,8 @@ function chooseLine(id, event) {
 }
 
 function clearScreen() {
-  store.replace(store.first, store.length, []);
+  store.clear();
+  feed.cleared();
   selection.clear();
   list.setFollowing(true);
   list.invalidate();

@@ -32,6 +32,8 @@ export class Store {
   #epochs = new Map();
   first = 0;
   end = 0;
+  /** True if a row had to go because the store was full. */
+  hasEvicted = false;
   onReplace = () => {};
 
   /** `maxCharacters` counts UTF-16 units. Each kept unit takes one or two bytes. */
@@ -56,6 +58,16 @@ export class Store {
 
   get characters() {
     return this.#characters;
+  }
+
+  get maxCharacters() {
+    return this.#maxCharacters;
+  }
+
+  /** Returns the number of the first message at or after row `id`, or NaN. */
+  firstSeq(id) {
+    for (let at = id; at < this.end; at += 1) if (this.seq(at) > 0) return this.seq(at);
+    return Number.NaN;
   }
 
   /**
@@ -203,6 +215,12 @@ export class Store {
     });
   }
 
+  /** Removes all rows. */
+  clear() {
+    this.replace(this.first, this.length, []);
+    this.hasEvicted = false;
+  }
+
   /** Removes and returns the rows for which `isTaken(channel)` is true. Linear in all rows. */
   takeChannels(isTaken) {
     const { first, end } = this;
@@ -218,6 +236,7 @@ export class Store {
         if (old < first) return old;
         return old < end ? places[old - first] : old - taken.length;
       });
+    if (this.length === 0) this.hasEvicted = false;
     return taken;
   }
 
@@ -240,6 +259,7 @@ export class Store {
   }
 
   #evict() {
+    this.hasEvicted = true;
     this.#forget(this.first);
     this.first += 1;
   }

@@ -31,6 +31,15 @@ const DEFAULTS = Object.freeze({
 /** The most `refetch` calls that may wait in one channel. */
 const MAX_REFETCHES = 64;
 
+/**
+ * The most messages that are sent at once, and those that may follow each second. A server closes
+ * a connection that sends more than 2,048, and 100 each second.
+ */
+const MAX_BURST = 1_900;
+const MAX_PER_SECOND = 90;
+
+const PACE_INTERVAL_MS = 50;
+
 const OPEN = 1;
 
 /**
@@ -82,6 +91,12 @@ export class Outrace {
   #openTimer;
   #heartbeatTimer;
   #checkTimer;
+  /** The messages that may be sent now, and the time for which that was computed. */
+  #budget = MAX_BURST;
+  #budgetAt = 0;
+  /** The subscriptions that wait until they may be sent. */
+  #delayed = [];
+  #paceTimer;
   #isPaused = false;
   #wake = () => this.#isPaused || this.check();
   #shown = () => globalThis.document?.hidden || this.#wake();
@@ -357,6 +372,10 @@ export class Outrace {
     clearTimeout(this.#openTimer);
     clearInterval(this.#heartbeatTimer);
     this.#endCheck();
+    clearTimeout(this.#paceTimer);
+    this.#paceTimer = undefined;
+    this.#delayed = [];
+    this.#budget = MAX_BURST;
     const socket = this.#socket;
     this.#socket = null;
     this.#requests = [];
@@ -390,6 +409,7 @@ export class Outrace {
   #send(message) {
     if (this.#socket?.readyState !== OPEN) return;
     try {
+      this.#budget -= 1;
       this.#socket.send(JSON.stringify(message));
     } catch {
       // The socket is changing its state. The `close` that follows handles it.
@@ -398,7 +418,32 @@ export class Outrace {
 
   // Requests.
 
+  /** Returns whether `messages` may be sent now. */
+  #mayBurst(messages) {
+    const now = performance.now();
+    const earned = ((now - this.#budgetAt) / 1_000) * MAX_PER_SECOND;
+    this.#budget = Math.min(MAX_BURST, this.#budget + earned);
+    this.#budgetAt = now;
+    return this.#budget >= messages;
+  }
+
+  #sendDelayed() {
+    this.#paceTimer = undefined;
+    const waiting = this.#delayed;
+    this.#delayed = [];
+    for (const subscription of waiting) {
+      const { channel } = subscription;
+      if (this.#channels.get(channel) === subscription) this.#sendSubscribe(subscription);
+    }
+  }
+
   #sendSubscribe(subscription) {
+    if (!this.#mayBurst(2)) {
+      subscription.isAwaiting = true;
+      this.#delayed.push(subscription);
+      this.#paceTimer ??= setTimeout(() => this.#sendDelayed(), PACE_INTERVAL_MS);
+      return;
+    }
     const { channel, gaps, batch, detail, partial, tail, since, epoch, seq } = subscription;
     const options = { gaps, batch };
     if (detail) options.detail = true;

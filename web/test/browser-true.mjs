@@ -312,3 +312,30 @@ test("a link to a line that is kept, but was not loaded, shows it", { skip }, as
   const { page } = await openViewer(t, browser, `${site.url}#${CHANNEL}:777`);
   await page.locator(".row.chosen .text", { hasText: "line 777" }).waitFor();
 });
+
+test("all processes are all of them, however many there are", { skip }, async (t) => {
+  const site = await serveClocked(t);
+  for (let i = 1; i <= 802; i += 1) site.hub.output(`process:p${i}`, `of ${i}`);
+  const viewer = await openViewer(t, browser, `${site.url}#process:*`);
+  const { page } = viewer;
+  await page.getByText("802 lines").waitFor();
+  await page.locator("li.all").getByText("802 processes").waitFor();
+  assert.equal(await page.locator("#channel-list li").count(), 803);
+  await viewer.sees("of 802");
+  const { text } = await viewer.download();
+  assert.deepEqual(
+    text.split("\n").slice(0, -1),
+    Array.from({ length: 802 }, (_, i) => `process:p${i + 1} of ${i + 1}`),
+  );
+});
+
+test("the processes that the server does not let the page show are named", { skip }, async (t) => {
+  const site = await serveClocked(t);
+  for (let i = 1; i <= 30; i += 1) site.hub.output(`process:p${i}`, `of ${i}`);
+  for (let i = 24; i <= 30; i += 1)
+    site.hub.refused[`process:p${i}`] = "subscription limit exceeded";
+  const viewer = await openViewer(t, browser, `${site.url}#process:*`);
+  await viewer.sees(
+    "Not shown: p24, p25, p26 and 4 more: the server refuses it (subscription limit exceeded)",
+  );
+});

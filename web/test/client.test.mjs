@@ -599,3 +599,22 @@ test("a check makes the next attempt of a client that waits at once", async (t) 
   seen.client.check();
   await seen.state("open", 2);
 });
+
+test("many subscriptions are paced, so that no server takes them for a flood", async (t) => {
+  const hub = await withHub(t);
+  const seen = record(t, hub.url);
+  await seen.state("open");
+  let began = 0;
+  let messages = 0;
+  let most = 0;
+  hub.peers[0].on("message", () => {
+    began ||= performance.now();
+    messages += 1;
+    most = Math.max(most, messages - ((performance.now() - began) / 1_000) * 100);
+  });
+  for (let i = 0; i < 1_100; i += 1) seen.client.subscribe(`process:${i}`);
+  seen.client.unsubscribe("process:1099");
+  await seen.until(() => seen.of("subscribed").length === 1_099);
+  assert.ok(most <= 2_048, `${most} messages at once`);
+  assert.equal(seen.of("error").length, 0);
+});

@@ -226,8 +226,8 @@ export class Outrace {
   }
 
   /**
-   * Asks for a sign of life at once. A connection without one within `checkTimeout` is given up, and
-   * the next attempt starts. While `waiting`, that attempt starts at once.
+   * Asks for a sign of life at once. A connection without one within `checkTimeout` is given up,
+   * and the next attempt starts. While `waiting`, that attempt starts at once.
    *
    * A browser's events `online`, `pageshow` and `visibilitychange` call it too.
    */

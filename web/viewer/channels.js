@@ -126,7 +126,10 @@ export class Channels {
   #channel(name) {
     let channel = this.#known.get(name);
     if (!channel)
-      this.#known.set(name, (channel = { status: undefined, rate: 0, published: null, at: 0, node: "" }));
+      this.#known.set(
+        name,
+        (channel = { status: undefined, rate: 0, published: null, at: 0, node: "" }),
+      );
     return channel;
   }
 

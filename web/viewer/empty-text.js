@@ -43,13 +43,13 @@ export class EmptyText {
     return !(matchCount > 0) && isComplete && rows <= MAX_GAPS_ABOVE;
   }
 
-  /** Returns `{ title, text, code, step }`, or null while it is not known why there are no lines. */
+  /** Returns `{ title, text, code, step }`, or null while the reason is not known. */
   #content() {
     const { store, find, navigation, channels, feed, connection } = this.#parts;
     if (find.isHiding && store.length > 0)
       return {
         title: "Nothing matches",
-        text: `The filter hides all ${counted(store.length, "line")}. New matches will appear here.`,
+        text: `The filter hides all ${counted(store.length, "line")}. New matches appear here.`,
         step: "filter",
       };
     if (connection.trouble)
@@ -60,7 +60,8 @@ export class EmptyText {
         : { title: "Nothing to show yet", text: "To publish a line:", code: this.#example() };
     if (feed.refusals.size > 0 && feed.refusals.size === feed.channels.length) {
       const [[name, reason]] = feed.refusals;
-      const names = feed.channels.length === 1 ? shortName(name) : `${count(feed.channels.length)} channels`;
+      const isOnly = feed.channels.length === 1;
+      const names = isOnly ? shortName(name) : `${count(feed.channels.length)} channels`;
       return {
         title: `No access to ${names}`,
         text: `The server refuses it: ${reason}.`,

@@ -72,8 +72,8 @@ export class Feed {
   }
 
   /**
-   * Those published before the first one requested. Received, skipped and these add up to everything
-   * that was published.
+   * Those published before the first one requested. Received, skipped and these add up to all that
+   * was published.
    */
   get before() {
     return this.#sum("before");
@@ -85,7 +85,7 @@ export class Feed {
     return sum;
   }
 
-  /** `{ count, mayLoad }`: the messages before the first ones here, and whether some may be kept. */
+  /** `{ count, mayLoad }`: the messages before those here, and whether some may be kept. */
   get older() {
     let older = 0;
     let mayLoad = false;
@@ -265,7 +265,7 @@ export class Feed {
     this.onChange();
   }
 
-  // Rows that were fetched again take the place of a gap, and those of a replay their place in time.
+  // Rows that were fetched again take the place of a gap, those of a replay their place in time.
   #holdBack(channel, rows, refetched, messages, first) {
     if (refetched) {
       if (channel.refetched) for (const row of rows) channel.refetched.push(row);

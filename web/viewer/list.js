@@ -208,6 +208,23 @@ export class List {
     this.refresh(true);
   }
 
+  /** Returns the id of the row at a place of the window, or nearest to it. Without rows, -1. */
+  idAt(clientY) {
+    const { top, bottom } = this.#scroller.getBoundingClientRect();
+    const y = Math.max(top, Math.min(bottom - 1, clientY));
+    for (const row of this.#rows) if (y < row.element.getBoundingClientRect().bottom) return row.id;
+    return this.#rows.at(-1)?.id ?? -1;
+  }
+
+  /** Scrolls as little as shows a row. */
+  reveal(id) {
+    const row = this.#rows.find((shown) => shown.id === id)?.element.getBoundingClientRect();
+    const { top, bottom } = this.#scroller.getBoundingClientRect();
+    if (!row) this.show(id);
+    else if (row.top < top) this.scrollBy(row.top - top);
+    else if (row.bottom > bottom) this.scrollBy(row.bottom - bottom);
+  }
+
   toTop() {
     this.setFollowing(false);
     this.#anchor = { ordinal: this.#view.first, y: 0 };

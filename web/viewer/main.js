@@ -17,6 +17,9 @@ import { LineSeeker, Navigation } from "./navigation.js";
 import { OlderLines } from "./older-lines.js";
 import { PartialRows } from "./partial-rows.js";
 import { RowContext } from "./row.js";
+import { RowDrag } from "./row-drag.js";
+import { RowSelection } from "./row-selection.js";
+import { SelectionBar } from "./selection-bar.js";
 import { Selection } from "./selection.js";
 import { Server, takeTokenFromAddress } from "./server.js";
 import { ShownChannels } from "./shown-channels.js";
@@ -45,6 +48,9 @@ const MISSING_MS = 20_000;
 
 const KEY_SCROLL_PX = 20;
 
+/** The rows by which Shift and PageUp or PageDown extend the selection. */
+const PAGE_ROWS = 30;
+
 const $ = (id) => document.getElementById(id);
 
 // A page at a path without a slash at its end has a base, for its scripts and styles. All are
@@ -63,7 +69,8 @@ const feed = new Feed(client, store);
 const navigation = new Navigation();
 const selection = new Selection();
 const shown = new ShownChannels();
-const context = new RowContext(navigation, selection);
+const rowSelection = new RowSelection();
+const context = new RowContext(navigation, selection, rowSelection);
 
 // The parts of the page.
 
@@ -143,7 +150,30 @@ const settings = new ViewSettings({
   toggleChannels: $("toggle-channels"),
   channelList: $("channel-list"),
 });
-const exporter = new Exporter({ store, find, selection, context });
+const exporter = new Exporter({ store, find, selection, rowSelection, context });
+const rowDrag = new RowDrag(lines, list, rowSelection);
+const selectionBar = new SelectionBar(
+  {
+    bar: $("selection"),
+    text: $("selection-text"),
+    copy: $("selection-copy"),
+    times: $("selection-times"),
+    link: $("selection-link"),
+    download: $("selection-download"),
+    close: $("selection-close"),
+  },
+  {
+    copy: () => exporter.copy(),
+    times: () => exporter.copy({ hasTimes: true }),
+    link: linkSelection,
+    download: () => exporter.download(navigation.channels, { isSelected: true }),
+    close: () => rowSelection.clear(),
+  },
+);
+rowSelection.onChange = () => {
+  drawSelection();
+  list.invalidate();
+};
 const seeker = new LineSeeker(store, list);
 const menu = new ViewMenu($("view"), [
   [$("share"), () => exporter.share()],
@@ -244,6 +274,8 @@ feed.onProblem = tell;
 store.onReplace = (id, moved) => {
   find.replaced(id, moved);
   context.foundId = find.foundId;
+  rowSelection.replaced(moved);
+  rowDrag.replaced(moved);
   list.replaced(moved);
 };
 client.on("subscribed", () => setTimeout(() => seeker.giveUp(), SEEK_TIMEOUT_MS));
@@ -286,6 +318,7 @@ exporter.onMessage = tell;
 statusBar.onRate = (name, perSecond) => channels.setRate(name, perSecond);
 setInterval(() => {
   statusBar.draw(shown.names);
+  drawSelection();
   find.draw();
   seeker.retry();
 }, FIGURES_INTERVAL_MS);
@@ -302,11 +335,64 @@ function chooseLine(id, event) {
 }
 
 function clearScreen() {
+  rowSelection.clear();
   store.clear();
   feed.cleared();
   selection.clear();
   list.setFollowing(true);
   list.invalidate();
+}
+
+function drawSelection() {
+  const { from, end } = rowSelection.ordinals(find.view);
+  selectionBar.draw(end - from);
+}
+
+/** Puts the selected lines of the first one's channel into the address, and copies that. */
+function linkSelection() {
+  const { from, end } = rowSelection.ordinals(find.view);
+  let line = null;
+  for (let ordinal = from; ordinal < end; ordinal += 1) {
+    const id = find.view.idAt(ordinal);
+    const [channel, seq, epoch] = [store.channel(id), store.seq(id), store.epoch(id)];
+    if (!(seq > 0)) continue;
+    line ??= { channel, seq, to: seq, epoch };
+    if (channel === line.channel && epoch === line.epoch) line.to = seq;
+  }
+  if (!line) return;
+  selection.choose(line);
+  navigation.write({ line });
+  list.invalidate();
+  exporter.share();
+}
+
+/** Moves the end of the selection by rows. The first step selects the row at the screen's edge. */
+function extendSelection(rows) {
+  const { view } = find;
+  if (view.end === view.first) return;
+  list.setFollowing(false);
+  if (rowSelection.isEmpty) {
+    const { top, bottom } = lines.getBoundingClientRect();
+    const id = list.idAt(rows > 0 ? top : bottom);
+    rowSelection.select(id, id);
+    return;
+  }
+  const ordinal = view.ordinalOf(rowSelection.head) + rows;
+  const head = view.idAt(Math.max(view.first, Math.min(view.end - 1, ordinal)));
+  rowSelection.select(rowSelection.anchor, head);
+  list.reveal(head);
+}
+
+function move(pixels, rows) {
+  return (event) => (event.shiftKey ? extendSelection(rows) : list.scrollBy(pixels()));
+}
+
+function selectAll() {
+  const { view } = find;
+  if (view.end === view.first) return;
+  list.setFollowing(false);
+  document.getSelection()?.removeAllRanges();
+  rowSelection.select(view.idAt(view.first), view.idAt(view.end - 1));
 }
 
 function showKeys() {
@@ -331,6 +417,10 @@ bindKeys(
     Home: () => list.toTop(),
     j: () => list.scrollBy(KEY_SCROLL_PX),
     k: () => list.scrollBy(-KEY_SCROLL_PX),
+    ArrowDown: move(() => KEY_SCROLL_PX, 1),
+    ArrowUp: move(() => -KEY_SCROLL_PX, -1),
+    PageDown: move(() => list.pageHeight, PAGE_ROWS),
+    PageUp: move(() => -list.pageHeight, -PAGE_ROWS),
     w: () => settings.toggle("wrap"),
     t: () => settings.toggle("times"),
     n: () => settings.toggle("numbers"),
@@ -345,10 +435,20 @@ bindKeys(
   {
     onEscape() {
       menu.close();
+      if (!rowSelection.isEmpty) {
+        rowSelection.clear();
+        return;
+      }
       if (selection.isEmpty) return;
       selection.clear();
       navigation.write({ line: null });
       list.invalidate();
+    },
+    onCommand(key) {
+      if (key === "a") selectAll();
+      else if (key === "c" && !rowSelection.isEmpty && !String(getSelection())) exporter.copy();
+      else return false;
+      return true;
     },
     onPage: (direction) => list.scrollBy(direction * list.pageHeight),
   },

@@ -33,7 +33,8 @@ export class OlderLines {
     if (isFull && (hasEvicted || older.mayLoad)) {
       const which = before > 0 && (only || !hasEvicted) ? lines : "Earlier lines";
       const verb = which === lines && before === 1 ? "is" : "are";
-      text = `${which} ${verb} not here: this page keeps ${count(capacity)} (?lines=${2 * capacity} keeps more)`;
+      const more = `?lines=${2 * capacity} keeps more`;
+      text = `${which} ${verb} not here: this page keeps ${count(capacity)} (${more})`;
     }
     if (past.isLoading) text = `Loading of ${lines}…`;
     if (this.#text.textContent !== text) this.#text.textContent = text;

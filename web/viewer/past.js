@@ -48,7 +48,7 @@ export class Past {
     this.onReplaced();
   }
 
-  /** Loads messages from before the first ones here until message `seq`, if they are kept and fit. */
+  /** Loads the messages from before number `seq` to the first ones here, if they fit. */
   async loadBack(name, seq, epoch) {
     const channel = this.#channels.get(name);
     if (!channel || !(seq < channel.oldest) || this.isLoading) return;

@@ -10,6 +10,7 @@ import { GAP, LINE, STATUS, STDERR, UNFOLDED, WHOLE } from "./store.js";
 export class RowContext {
   #navigation;
   #selection;
+  #rowSelection;
   /** Raised with every change: rows that were filled under another version are filled again. */
   version = 0;
   /** Finds the places to mark, or null. */
@@ -20,9 +21,10 @@ export class RowContext {
   foundId = -1;
   colors = new Map();
 
-  constructor(navigation, selection) {
+  constructor(navigation, selection, rowSelection) {
     this.#navigation = navigation;
     this.#selection = selection;
+    this.#rowSelection = rowSelection;
   }
 
   colorOf(channel) {
@@ -31,6 +33,10 @@ export class RowContext {
 
   hrefOf(channel, seq, epoch) {
     return this.#navigation.hrefOf(channel, seq, epoch);
+  }
+
+  isSelected(id) {
+    return this.#rowSelection.has(id);
   }
 
   isChosen(channel, seq, kind, epoch) {
@@ -84,6 +90,7 @@ export class Row {
     else classes += this.#fillNotice(store.value(id));
     if (context.isChosen(channel, seq, kind, store.epoch(id))) classes += " chosen";
     if (id === context.foundId) classes += " found";
+    if (context.isSelected(id)) classes += " selected";
     this.element.className = classes;
   }
 

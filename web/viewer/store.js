@@ -28,6 +28,7 @@ export class Store {
   #times;
   #known = [];
   #indexOf = new Map();
+  #lastOrigin = -1;
   /** The present numbering of each channel. */
   #epochs = new Map();
   first = 0;
@@ -271,12 +272,16 @@ export class Store {
   }
 
   #intern(channel, epoch) {
+    // Most rows are of the same channel as the one before.
+    const last = this.#known[this.#lastOrigin];
+    if (last?.channel === channel && last.epoch === epoch) return this.#lastOrigin;
     const key = `${channel} ${epoch}`;
     let index = this.#indexOf.get(key);
     if (index === undefined) {
       index = this.#known.push({ channel, epoch }) - 1;
       this.#indexOf.set(key, index);
     }
+    this.#lastOrigin = index;
     return index;
   }
 }

@@ -1,4 +1,4 @@
-// Tests the selection of lines in a browser: by pointer and by keyboard, copied from the store.
+// Tests selecting and finding lines in a browser, by pointer and by keyboard.
 // `npm run browser` runs these tests. They are skipped with a message where there is no Chromium or
 // no playwright-core.
 
@@ -140,4 +140,45 @@ test("within a line the browser selects text, and copies it", { skip }, async (t
   await page.keyboard.press("Control+c");
   await until(async () => (await clipboard(page)).trim() === "line");
   assert.ok(await page.locator("#selection").isHidden());
+});
+
+test("Ctrl and F finds in all lines, and pressed again is the browser's", { skip }, async (t) => {
+  const { viewer, page } = await setUp(t, { lines: 1_000 });
+  await viewer.sees("line 1000");
+  const isTaken = () =>
+    page.evaluate(() => {
+      const event = new KeyboardEvent("keydown", {
+        key: "f",
+        ctrlKey: true,
+        bubbles: true,
+        cancelable: true,
+      });
+      return !(document.activeElement ?? document.body).dispatchEvent(event);
+    });
+  assert.equal(await isTaken(), true);
+  assert.equal(await page.evaluate(() => document.activeElement.id), "find-text");
+  await page.keyboard.type("line 7");
+  await page.locator("#find-count").getByText("111", { exact: true }).waitFor();
+  await viewer.sees("line 1000");
+  await page.keyboard.press("Enter");
+  await page.locator(".found .text", { hasText: /^line 799$/ }).waitFor();
+  assert.equal(await isTaken(), false);
+});
+
+test("the last expression stays in force while the next one is typed", { skip }, async (t) => {
+  const { viewer, page } = await setUp(t, {
+    lines: 200,
+    hash: `#${CHANNEL}?filter=7$&regex=1`,
+  });
+  const isFiltered = (texts) => texts.length === 20 && texts.every((text) => text.endsWith("7"));
+  await viewer.until(isFiltered);
+  await page.fill("#find-text", "7$|(");
+  await page.locator("#find-count").getByText("not a regular expression").waitFor();
+  // The count of matches is drawn several times a second, and does not take its place.
+  await page.locator("#kept").getByText("200 lines").waitFor();
+  assert.equal(await page.locator("#find-count").textContent(), "not a regular expression");
+  await viewer.until(isFiltered);
+  await page.fill("#find-text", "7$|(9$)");
+  await viewer.until((texts) => texts.includes("line 199"));
+  await page.locator("#find-count").getByText("40", { exact: true }).waitFor();
 });

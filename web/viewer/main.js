@@ -446,6 +446,8 @@ bindKeys(
     },
     onCommand(key) {
       if (key === "a") selectAll();
+      // In the find box it is the browser's.
+      else if (key === "f") find.open();
       else if (key === "c" && !rowSelection.isEmpty && !String(getSelection())) exporter.copy();
       else return false;
       return true;

@@ -19,6 +19,8 @@ export interface ConnectOptions {
    * pings is given up.
    */
   heartbeat?: number;
+  /** The most time that `check` waits for a sign of life (default 5,000). */
+  checkTimeout?: number;
   /** The most time that opening a connection may take (default 15,000). */
   connectTimeout?: number;
   /** The most time that a refetch waits for the next part of its answer (default 15,000). */
@@ -222,6 +224,12 @@ export class Outrace {
   pause(): void;
   /** Starts the next attempt at once. */
   reconnect(): void;
+  /**
+   * Asks for a sign of life at once. A connection without one within `checkTimeout` is given up and
+   * made again. While `waiting`, the next attempt starts at once. A browser's events `online`,
+   * `pageshow` and `visibilitychange` call it too.
+   */
+  check(): void;
   /** Closes the client for good. */
   close(code?: number, reason?: string): void;
 }

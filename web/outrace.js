@@ -23,12 +23,22 @@ const DEFAULTS = Object.freeze({
   maxDelay: 30_000,
   retries: Infinity,
   heartbeat: 30_000,
+  checkTimeout: 5_000,
   connectTimeout: 15_000,
   refetchTimeout: 15_000,
 });
 
 /** The most `refetch` calls that may wait in one channel. */
 const MAX_REFETCHES = 64;
+
+/**
+ * The most messages that are sent at once, and those that may follow each second. A server closes
+ * a connection that sends more than 2,048, and 100 each second.
+ */
+const MAX_BURST = 1_900;
+const MAX_PER_SECOND = 90;
+
+const PACE_INTERVAL_MS = 50;
 
 const OPEN = 1;
 
@@ -47,7 +57,7 @@ const CHANNEL_TYPES = new Set([
   "replayed",
 ]);
 
-const REFUSAL = /^(Subscribe: |subscription limit exceeded)/;
+const REFUSAL = /^(Subscribe: |(subscription|channel) limit exceeded)/;
 
 /**
  * Connects to an Outrace (or go-ws) server. Without a URL, it connects to the `ws` beside this
@@ -80,8 +90,16 @@ export class Outrace {
   #retryTimer;
   #openTimer;
   #heartbeatTimer;
+  #checkTimer;
+  /** The messages that may be sent now, and the time for which that was computed. */
+  #budget = MAX_BURST;
+  #budgetAt = 0;
+  /** The subscriptions that wait until they may be sent. */
+  #delayed = [];
+  #paceTimer;
   #isPaused = false;
-  #wake = () => this.#isPaused || this.reconnect();
+  #wake = () => this.#isPaused || this.check();
+  #shown = () => globalThis.document?.hidden || this.#wake();
 
   constructor(url = defaultUrl(), options = {}) {
     this.#urlSource = typeof url === "function" ? url : () => url;
@@ -92,6 +110,8 @@ export class Outrace {
       throw new TypeError("There is no WebSocket here: pass one as options.WebSocket");
     }
     globalThis.addEventListener?.("online", this.#wake);
+    globalThis.addEventListener?.("pageshow", this.#wake);
+    globalThis.document?.addEventListener?.("visibilitychange", this.#shown);
     this.#open();
   }
 
@@ -205,6 +225,17 @@ export class Outrace {
     if (this.#state === "waiting") this.#open();
   }
 
+  /**
+   * Asks for a sign of life at once. A connection without one within `checkTimeout` is given up,
+   * and the next attempt starts. While `waiting`, that attempt starts at once.
+   *
+   * A browser's events `online`, `pageshow` and `visibilitychange` call it too.
+   */
+  check() {
+    this.reconnect();
+    if (this.#state === "open" && this.#checkTimer === undefined) this.#startCheck();
+  }
+
   /** Closes the client. After this call, only the `state` event is emitted. */
   close(code = 1000, reason = "") {
     if (this.#state === "closed") return;
@@ -283,6 +314,25 @@ export class Outrace {
     this.#send({ type: "ping" });
   }
 
+  #startCheck() {
+    this.#requests.push({ kind: "ping" });
+    this.#send({ type: "ping" });
+    const { checkTimeout } = this.#options;
+    const due = performance.now() + checkTimeout;
+    this.#checkTimer = setTimeout(() => {
+      this.#checkTimer = undefined;
+      // A page that was frozen meanwhile may have an answer that it has not read yet.
+      if (performance.now() > due + checkTimeout) this.#startCheck();
+      else this.#connectionLost({ reason: "no sign of life" });
+    }, checkTimeout);
+    this.#checkTimer.unref?.();
+  }
+
+  #endCheck() {
+    clearTimeout(this.#checkTimer);
+    this.#checkTimer = undefined;
+  }
+
   #connectionLost({ code, reason }) {
     const wasOpen = this.#state === "open";
     this.#drop(1000, "");
@@ -321,6 +371,11 @@ export class Outrace {
     clearTimeout(this.#retryTimer);
     clearTimeout(this.#openTimer);
     clearInterval(this.#heartbeatTimer);
+    this.#endCheck();
+    clearTimeout(this.#paceTimer);
+    this.#paceTimer = undefined;
+    this.#delayed = [];
+    this.#budget = MAX_BURST;
     const socket = this.#socket;
     this.#socket = null;
     this.#requests = [];
@@ -339,6 +394,8 @@ export class Outrace {
 
   #enterClosed() {
     globalThis.removeEventListener?.("online", this.#wake);
+    globalThis.removeEventListener?.("pageshow", this.#wake);
+    globalThis.document?.removeEventListener?.("visibilitychange", this.#shown);
     this.#channels.clear();
     this.#enter("closed");
     this.#handlers.clear();
@@ -352,6 +409,7 @@ export class Outrace {
   #send(message) {
     if (this.#socket?.readyState !== OPEN) return;
     try {
+      this.#budget -= 1;
       this.#socket.send(JSON.stringify(message));
     } catch {
       // The socket is changing its state. The `close` that follows handles it.
@@ -360,7 +418,32 @@ export class Outrace {
 
   // Requests.
 
+  /** Returns whether `messages` may be sent now. */
+  #mayBurst(messages) {
+    const now = performance.now();
+    const earned = ((now - this.#budgetAt) / 1_000) * MAX_PER_SECOND;
+    this.#budget = Math.min(MAX_BURST, this.#budget + earned);
+    this.#budgetAt = now;
+    return this.#budget >= messages;
+  }
+
+  #sendDelayed() {
+    this.#paceTimer = undefined;
+    const waiting = this.#delayed;
+    this.#delayed = [];
+    for (const subscription of waiting) {
+      const { channel } = subscription;
+      if (this.#channels.get(channel) === subscription) this.#sendSubscribe(subscription);
+    }
+  }
+
   #sendSubscribe(subscription) {
+    if (!this.#mayBurst(2)) {
+      subscription.isAwaiting = true;
+      this.#delayed.push(subscription);
+      this.#paceTimer ??= setTimeout(() => this.#sendDelayed(), PACE_INTERVAL_MS);
+      return;
+    }
     const { channel, gaps, batch, detail, partial, tail, since, epoch, seq } = subscription;
     const options = { gaps, batch };
     if (detail) options.detail = true;
@@ -409,6 +492,7 @@ export class Outrace {
 
   #received(frame) {
     this.#hasReceived = true;
+    if (this.#checkTimer !== undefined) this.#endCheck();
     if (typeof frame !== "string") {
       this.#reportProtocolError("A binary message");
       return;

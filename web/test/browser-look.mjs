@@ -313,3 +313,17 @@ test(
     assert.ok(above <= 0, `${above} pixels above the first row are empty`);
   },
 );
+
+test("with forced colors, pressed buttons and selected lines are seen", { skip }, async (t) => {
+  const { viewer, page } = await setUp(t, { lines: 30 });
+  await viewer.sees("line 30");
+  await page.emulateMedia({ forcedColors: "active" });
+  const frame = (id) =>
+    page.evaluate((name) => getComputedStyle(document.getElementById(name)).outlineStyle, id);
+  assert.equal(await frame("find-hides"), "solid");
+  assert.equal(await frame("find-regex"), "none");
+  await page.keyboard.press("Shift+ArrowUp");
+  const background = (row) => row.evaluate((element) => getComputedStyle(element).backgroundColor);
+  const selected = await background(page.locator(".row.selected"));
+  assert.notEqual(selected, await background(page.locator(".row:not([hidden])").first()));
+});

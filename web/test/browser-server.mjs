@@ -109,7 +109,7 @@ test(
     );
     assert.equal(new Set(prefixes.map(([, color]) => color)).size, 3);
     await page.locator(".row:not([hidden]) .num").nth(1).click();
-    assert.match(page.url(), /#process:\*,process:b:1$/);
+    assert.match(page.url(), /#process:\*,process:b:1\?epoch=e1$/);
     const other = await openViewer(t, browser, page.url());
     await other.sees("more of a");
     assert.equal(await other.page.locator(".row.chosen:not([hidden]) .text").innerText(), "of b");

@@ -203,7 +203,7 @@ test(
     const chosen = page.locator(".row.chosen:not([hidden])");
     assert.equal(await chosen.locator(".text").innerText(), "line 777");
     await page.getByText("778", { exact: true }).click();
-    assert.match(page.url(), /#process:web:778$/);
+    assert.match(page.url(), /#process:web:778\?epoch=e1$/);
     await page.getByText("781", { exact: true }).click({ modifiers: ["Shift"] });
     // The rows change with the next frame.
     await chosen.nth(3).waitFor();
@@ -212,6 +212,7 @@ test(
     await page.getByText("Copied 4 lines").waitFor();
     const copied = await page.evaluate(() => navigator.clipboard.readText());
     assert.equal(copied, "line 778\nline 779\nline 780\nline 781\n");
+    assert.match(page.url(), /#process:web:778-781\?epoch=e1$/);
   },
 );
 

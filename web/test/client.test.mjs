@@ -568,3 +568,53 @@ test("the unfinished line is emitted, takes no number, and ends with the connect
   await plain.event("line");
   assert.equal(plain.of("partial").length, 0);
 });
+
+test("a check gives up a silent connection, and keeps one that answers", async (t) => {
+  const hub = await withHub(t);
+  const seen = record(t, hub.url, { checkTimeout: 300 });
+  await seen.state("open");
+  seen.client.subscribe(CHANNEL);
+  await seen.event("subscribed");
+  hub.received.length = 0;
+  seen.client.check();
+  // The second one has no effect: the first is under way.
+  seen.client.check();
+  await hub.heard(({ type }) => type === "ping");
+  hub.output(CHANNEL, "alive");
+  await seen.event("line");
+  assert.equal(seen.of("error").length, 0);
+  hub.mute();
+  seen.client.check();
+  const { message } = await seen.event("error");
+  assert.equal(message, "The connection broke: no sign of life");
+  await seen.event("reconnected");
+});
+
+test("a check makes the next attempt of a client that waits at once", async (t) => {
+  const hub = await withHub(t);
+  const seen = record(t, hub.url, { initialDelay: 60_000, maxDelay: 60_000 });
+  await seen.state("open");
+  hub.breakAll();
+  await seen.state("waiting");
+  seen.client.check();
+  await seen.state("open", 2);
+});
+
+test("many subscriptions are paced, so that no server takes them for a flood", async (t) => {
+  const hub = await withHub(t);
+  const seen = record(t, hub.url);
+  await seen.state("open");
+  let began = 0;
+  let messages = 0;
+  let most = 0;
+  hub.peers[0].on("message", () => {
+    began ||= performance.now();
+    messages += 1;
+    most = Math.max(most, messages - ((performance.now() - began) / 1_000) * 100);
+  });
+  for (let i = 0; i < 1_100; i += 1) seen.client.subscribe(`process:${i}`);
+  seen.client.unsubscribe("process:1099");
+  await seen.until(() => seen.of("subscribed").length === 1_099);
+  assert.ok(most <= 2_048, `${most} messages at once`);
+  assert.equal(seen.of("error").length, 0);
+});

@@ -78,7 +78,7 @@ for (const [location, target, args, paths] of [
         await output(url, "web", `live at ${path}`);
         await viewer.sees(`live at ${path}`);
         await viewer.page.locator(".row:not([hidden]) .num").first().click();
-        assert.match(viewer.page.url(), /\/(logs|b)\/?#process:web:1$/);
+        assert.match(viewer.page.url(), /\/(logs|b)\/?#process:web:1\?epoch=[0-9a-f]+$/);
         assert.deepEqual(viewer.failed, []);
       }
     },

@@ -22,6 +22,10 @@ class FakeClient {
 
   unsubscribe() {}
 
+  position() {
+    return null;
+  }
+
   emit(event, detail) {
     this.#handlers.get(event)(detail);
   }
@@ -132,7 +136,7 @@ test("fetched pieces are joined too", async () => {
     client.lines(["b", "cut"], 2, { continued: true, refetched: true });
     return { lost: 0 };
   };
-  await feed.fetch(store.value(store.first), WEB);
+  await feed.past.fetch(store.value(store.first), WEB);
   assert.deepEqual(rows(), [
     ["a b", 1, 0],
     ["cut", 3, 0],
@@ -191,7 +195,7 @@ test("a row keeps that it is of standard error when other rows are replaced", ()
 
 test("a channel that appeared is shown from its first message, and what is lost as a gap", () => {
   const client = new FakeClient();
-  const store = new Store({ capacity: 100 });
+  const store = new Store({ capacity: 100_000 });
   const feed = new Feed(client, store);
   const places = new Map([
     ["short", { epoch: "e", seq: 12 }],

@@ -236,10 +236,23 @@ test("runs and marks cut a line into pieces of one style each, which join to the
 test("links: parsing returns what was formatted", () => {
   const links = [
     { channels: ["process:web"], line: null, filter: null },
-    { channels: ["process:web"], line: { channel: "process:web", seq: 1234 }, filter: null },
-    { channels: ["process:80"], line: { channel: "process:80", seq: 7 }, filter: null },
+    {
+      channels: ["process:web"],
+      line: { channel: "process:web", seq: 1234, to: 1234, epoch: "" },
+      filter: null,
+    },
+    {
+      channels: ["process:80"],
+      line: { channel: "process:80", seq: 7, to: 12, epoch: "5c1e0d3f9ab24671" },
+      filter: { text: "a", isRegex: false, isCaseSensitive: false, hides: true },
+    },
+    { channels: ["metrics:5-7"], line: null, filter: null },
     { channels: ["process:80", "a:b"], line: null, filter: null },
-    { channels: ["metrics:5", "x:"], line: { channel: "x:", seq: 9 }, filter: null },
+    {
+      channels: ["metrics:5", "x:"],
+      line: { channel: "x:", seq: 9, to: 9, epoch: "" },
+      filter: null,
+    },
     {
       channels: ["metrics:5"],
       line: null,
@@ -251,16 +264,27 @@ test("links: parsing returns what was formatted", () => {
       filter: { text: "é 1", isRegex: false, isCaseSensitive: false, hides: false },
     },
     { channels: ["process:*"], line: null, filter: null },
-    { channels: ["process:*", "metrics:5"], line: { channel: "process:80", seq: 7 }, filter: null },
+    {
+      channels: ["process:*", "metrics:5"],
+      line: { channel: "process:80", seq: 7, to: 7, epoch: "e" },
+      filter: null,
+    },
     { channels: [], line: null, filter: null },
   ];
   for (const link of links) assert.deepEqual(parseLink(formatLink(link)), link, formatLink(link));
-  assert.deepEqual(parseLink("#process:web:1234").line, { channel: "process:web", seq: 1234 });
+  assert.deepEqual(parseLink("#process:web:1234").line, {
+    channel: "process:web",
+    seq: 1234,
+    to: 1234,
+    epoch: "",
+  });
+  assert.equal(parseLink("#process:web:9-3").line.to, 9);
+  assert.equal(parseLink("#process:web:9?epoch=<b>").line.epoch, "");
   assert.deepEqual(parseLink("#process:1234").channels, ["process:1234"]);
   // All processes include each of them.
   assert.deepEqual(parseLink("#process:a,x,process:*,process:b:3"), {
     channels: ["x", "process:*"],
-    line: { channel: "process:b", seq: 3 },
+    line: { channel: "process:b", seq: 3, to: 3, epoch: "" },
     filter: null,
   });
 });
@@ -335,11 +359,18 @@ test("a channel that is opened later is merged by time with its flags, and can b
   for (const time of [10, 20, 30, 40]) store.push(LINE, "a", time, time, `a${time}`);
   store.toggleFlag(store.first + 2, UNFOLDED);
   store.merge(
-    [15, 30, 45].map((time) => ({ kind: LINE, channel: "b", seq: 1, time, value: `b${time}` })),
+    [15, 30, 45].map((time) => ({
+      kind: LINE,
+      channel: "b",
+      seq: 1,
+      time,
+      key: time,
+      value: `b${time}`,
+    })),
   );
   assert.deepEqual(texts(store), ["a10", "b15", "a20", "a30", "b30", "a40", "b45"]);
   assert.ok(store.hasFlag(store.first + 3, UNFOLDED));
-  store.keepChannels((channel) => channel === "b");
+  store.takeChannels((channel) => channel === "a");
   assert.deepEqual(texts(store), ["b15", "b30", "b45"]);
 });
 

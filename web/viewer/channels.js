@@ -5,11 +5,14 @@ import { ChannelPoll } from "./channel-poll.js";
 import { counted, rate, shortName, statusText, statusTone } from "./format.js";
 import { ALL, formatLink, isProcess } from "./links.js";
 
-/** The most channels that are listed. A longer list is of no use. */
-const MAX_LISTED = 500;
+/** The most channels that are listed. The list says how many others there are. */
+const MAX_LISTED = 5_000;
 
 /** What the row of a node begins with. No channel's name does. */
 const NODE = "node ";
+
+/** The row that says how many channels are not listed. */
+const MORE = " more";
 
 const NAME_ORDER = new Intl.Collator("en", { numeric: true });
 
@@ -23,7 +26,9 @@ export class Channels {
   /** The place of each channel that appeared after the first answer, when it was first listed. */
   #places = new Map();
   #isListed = false;
-  #shown = [];
+  #unlisted = 0;
+  #frame = 0;
+  #shown = new Set();
   #showsAll = false;
   #colors = new Map();
   onToggle = () => {};
@@ -73,11 +78,11 @@ export class Channels {
    * number of each.
    */
   show(names, showsAll, colors) {
-    this.#shown = names;
+    this.#shown = new Set(names);
     this.#showsAll = showsAll;
     this.#colors = colors;
     for (const name of names) this.#channel(name);
-    this.#draw();
+    this.#drawSoon();
   }
 
   /** Returns `{ status, exitCode }`, or undefined if the status is unknown. */
@@ -107,7 +112,7 @@ export class Channels {
 
   setStatus(channel, status) {
     this.#channel(channel).status = status;
-    this.#draw();
+    this.#drawSoon();
   }
 
   /**
@@ -121,7 +126,10 @@ export class Channels {
   #channel(name) {
     let channel = this.#known.get(name);
     if (!channel)
-      this.#known.set(name, (channel = { status: undefined, rate: 0, published: null, at: 0, node: "" }));
+      this.#known.set(
+        name,
+        (channel = { status: undefined, rate: 0, published: null, at: 0, node: "" }),
+      );
     return channel;
   }
 
@@ -156,7 +164,7 @@ export class Channels {
       if (Number.isSafeInteger(published)) {
         const isLater =
           channel.published !== null && published >= channel.published && now > channel.at;
-        if (isLater && !this.#shown.includes(entry.channel)) {
+        if (isLater && !this.#shown.has(entry.channel)) {
           channel.rate = ((published - channel.published) * 1_000) / (now - channel.at);
         }
         channel.published = published;
@@ -170,8 +178,17 @@ export class Channels {
       this.#places.delete(name);
     }
     this.#isListed = true;
-    this.#draw();
+    this.#unlisted = Math.max(0, answer.length - MAX_LISTED);
+    this.#drawSoon();
     this.onChange();
+  }
+
+  /** Draws with the next frame: many channels may change at once. */
+  #drawSoon() {
+    this.#frame ||= requestAnimationFrame(() => {
+      this.#frame = 0;
+      this.#draw();
+    });
   }
 
   /** Updates the elements. Touches only those that have changed. */
@@ -180,21 +197,25 @@ export class Channels {
     const processes = names.filter(isProcess);
     const rows = this.#withNodes(names);
     if (processes.length > 1 || this.#showsAll) rows.unshift(ALL);
+    if (this.#unlisted > 0) rows.push(MORE);
+    const present = new Set(rows);
     for (const [name, item] of this.#items) {
-      if (rows.includes(name)) continue;
+      if (present.has(name)) continue;
       item.element.remove();
       this.#items.delete(name);
     }
     rows.forEach((name, place) => {
       let item = this.#items.get(name);
       if (!item) {
-        item = name.startsWith(NODE) ? makeNode(name) : makeItem(name);
+        item = isHeading(name) ? makeHeading(name) : makeItem(name);
         this.#items.set(name, item);
       }
       if (this.#list.children[place] !== item.element)
         this.#list.insertBefore(item.element, this.#list.children[place] ?? null);
       if (name === ALL) this.#drawAll(item, processes);
-      else if (!name.startsWith(NODE)) this.#drawItem(item, name);
+      else if (name === MORE)
+        set(item.element, `${counted(this.#unlisted, "channel")} more, not listed`);
+      else if (!isHeading(name)) this.#drawItem(item, name);
     });
     this.#none.hidden = names.length > 0;
   }
@@ -221,7 +242,7 @@ export class Channels {
       const status = this.status(name);
       if (status && statusTone(status) === "bad") bad += 1;
     }
-    const shown = processes.filter((name) => this.#shown.includes(name)).length;
+    const shown = processes.filter((name) => this.#shown.has(name)).length;
     item.box.indeterminate = !this.#showsAll && shown > 1;
     drawShown(item, this.#showsAll, this.#showsAll);
     set(item.lines, counted(processes.length, "process", "processes"));
@@ -234,7 +255,7 @@ export class Channels {
   #drawItem(item, name) {
     const { rate: perSecond, published } = this.#known.get(name);
     const status = this.status(name);
-    const isShown = this.#shown.includes(name);
+    const isShown = this.#shown.has(name);
     drawShown(item, isShown, isShown && !(this.#showsAll && isProcess(name)));
     set(
       item.lines,
@@ -300,7 +321,11 @@ function makeItem(channel) {
   return { element, box, link, name, badge, lines, speed };
 }
 
-function makeNode(row) {
+function isHeading(row) {
+  return row === MORE || row.startsWith(NODE);
+}
+
+function makeHeading(row) {
   const element = document.createElement("li");
   element.className = "node";
   element.textContent = row.slice(NODE.length) || "this server";

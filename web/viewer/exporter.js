@@ -17,34 +17,43 @@ export class Exporter {
   #find;
   #selection;
   #context;
+  #rowSelection;
   /** There is something to tell: a text. */
   onMessage = () => {};
 
-  constructor({ store, find, selection, context }) {
+  constructor({ store, find, selection, rowSelection, context }) {
+    this.#rowSelection = rowSelection;
     this.#store = store;
     this.#find = find;
     this.#selection = selection;
     this.#context = context;
   }
 
-  /** Copies the text selected in the browser or, without one, the chosen or all shown lines. */
-  async copy() {
+  /**
+   * Copies the text selected in the browser or, without one, the selected, the chosen or all shown
+   * lines. With `hasTimes`, the time of each precedes it.
+   */
+  async copy({ hasTimes = false } = {}) {
     const selected = String(document.getSelection() ?? "");
     if (selected) {
       this.#tell(await copyText(selected), "Copied the selection");
       return;
     }
-    const lines = this.#lines();
+    const lines = this.#lines(hasTimes);
     const taken = lines.slice(-MAX_COPIED_LINES);
     const part = taken.length < lines.length ? "the last " : "";
     this.#tell(await copyText(taken.join("")), `Copied ${part}${counted(taken.length, "line")}`);
   }
 
-  /** Downloads the chosen or all shown lines, as a file named after the channels of the link. */
-  download(channels) {
+  /**
+   * Downloads all lines that pass the filter, or with `isSelected` the selected ones, as a file
+   * named after the channels of the link.
+   */
+  download(channels, { isSelected = false } = {}) {
+    const lines = isSelected ? this.#lines() : this.#all();
     const names = channels.map((channel) => (channel === ALL ? "processes" : shortName(channel)));
     const name = names.join("+").replace(/[^A-Za-z0-9_.+-]/g, "-");
-    downloadParts(`${name.slice(0, MAX_FILE_NAME_LENGTH) || "outrace"}.log`, this.#lines());
+    downloadParts(`${name.slice(0, MAX_FILE_NAME_LENGTH) || "outrace"}.log`, lines);
   }
 
   /** Copies the page's address, without a token. */
@@ -54,10 +63,21 @@ export class Exporter {
     this.#tell(await copyText(url.href), "Copied a link to what is shown");
   }
 
-  #lines() {
+  #all() {
+    const { showsChannel } = this.#context;
+    return rowTexts(this.#store, this.#find.view, { hasTimes: false, showsChannel });
+  }
+
+  #lines(hasTimes = false) {
+    const { view } = this.#find;
+    const options = { hasTimes, showsChannel: this.#context.showsChannel };
+    if (!this.#rowSelection.isEmpty) {
+      const { from, end } = this.#rowSelection.ordinals(view);
+      return rowTexts(this.#store, view, { ...options, from, end });
+    }
     const selection = this.#selection;
     const isTaken = selection.hasSeveral ? (...row) => selection.has(...row) : () => true;
-    return rowTexts(this.#store, this.#find.view, isTaken, this.#context.showsChannel);
+    return rowTexts(this.#store, view, { ...options, isTaken });
   }
 
   #tell(isCopied, text) {
@@ -66,16 +86,26 @@ export class Exporter {
 }
 
 /**
- * Returns the rows of a view for which `isTaken(channel, seq, kind)` is true, each with a line end.
+ * Returns the rows of a view, from ordinal `from` to before `end`, for which `isTaken(channel, seq,
+ * kind, epoch)` is true, each with a line end.
  */
-function rowTexts(store, view, isTaken, showsChannel) {
+function rowTexts(
+  store,
+  view,
+  { from = view.first, end = view.end, isTaken = () => true, hasTimes, showsChannel },
+) {
   const texts = [];
-  for (let ordinal = view.first; ordinal < view.end; ordinal += 1) {
+  for (let ordinal = Math.max(from, view.first); ordinal < end; ordinal += 1) {
     const id = view.idAt(ordinal);
-    if (isTaken(store.channel(id), store.seq(id), store.kind(id)))
-      texts.push(`${rowText(store, id, showsChannel)}\n`);
+    if (isTaken(store.channel(id), store.seq(id), store.kind(id), store.epoch(id)))
+      texts.push(`${hasTimes ? isoTime(store.time(id)) : ""}${rowText(store, id, showsChannel)}\n`);
   }
   return texts;
+}
+
+/** Returns a time as it is copied, in UTC, with a space behind it. */
+function isoTime(time) {
+  return Number.isNaN(time) ? "" : `${new Date(time).toISOString()} `;
 }
 
 /** Returns a row as text. With `showsChannel`, the channel's name precedes it. */

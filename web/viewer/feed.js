@@ -1,36 +1,35 @@
 // Moves messages from the connection into the store: lines, gaps, statuses, replays and refetched
 // messages. Knows no elements.
 
+import { gapRow, newChannel, parseTime, restOf } from "./feed-channel.js";
+import { FeedNotices } from "./feed-notices.js";
 import { shortName } from "./format.js";
-import { completes, PieceJoiner } from "./pieces.js";
+import { LateRows } from "./late-rows.js";
+import { Parked } from "./parked.js";
+import { Past } from "./past.js";
+import { completes } from "./pieces.js";
 import { GAP, LINE, NOTICE, STATUS, STDERR } from "./store.js";
 
-/**
- * The number of past messages to request. It exceeds what a server keeps by default, so that all of
- * them come.
- */
+/** The number of past messages to request at first. Older ones are loaded on request. */
 const TAIL_MESSAGES = 10_000;
 
-/** The most messages that are fetched again in one request. */
-const MAX_FETCHED = 20_000;
-
 const MAX_NOTICE_LENGTH = 2_000;
+
+const RESTARTED = "The server was restarted: numbers start again";
 
 export class Feed {
   #client;
   #store;
+  #late;
   #channels = new Map();
-  /**
-   * The messages of shown channels that were received, and those that were skipped, since the page
-   * was opened.
-   */
-  received = 0;
-  skipped = 0;
-  /**
-   * The messages published before the first one requested. Received, skipped and these add up to
-   * everything that was published.
-   */
-  before = 0;
+  /** The channels that have not been resumed since the connection was made. */
+  #away = new Set();
+  #notices;
+  #parked = new Parked();
+  /** What fetches earlier messages. */
+  past;
+  /** The channels that the server refuses to show, each with its reason. */
+  refusals = new Map();
   onChange = () => {};
   onReplaced = () => {};
   onStatus = () => {};
@@ -41,6 +40,13 @@ export class Feed {
   constructor(client, store) {
     this.#client = client;
     this.#store = store;
+    this.#late = new LateRows(store);
+    this.#notices = new FeedNotices(store);
+    this.#late.onPlaced = () => this.onReplaced();
+    this.past = new Past(client, store, this.#channels);
+    this.past.onReplaced = () => this.onReplaced();
+    this.past.onProblem = (text) => this.onProblem(text);
+    client.on("state", ({ state }) => this.#connectionChanged(state));
     client.on("lines", (run) => this.#lines(run));
     client.on("partial", ({ channel, text }) => this.#partial(channel, text));
     client.on("status", (status) => this.#status(status));
@@ -55,8 +61,47 @@ export class Feed {
     return [...this.#channels.keys()];
   }
 
-  get shows() {
-    return this.#channels.size > 0;
+  /** The messages of the shown channels that were received. */
+  get received() {
+    return this.#sum("count");
+  }
+
+  /** Those that were skipped. */
+  get skipped() {
+    return this.#sum("skipped");
+  }
+
+  /**
+   * Those published before the first one requested. Received, skipped and these add up to all that
+   * was published.
+   */
+  get before() {
+    return this.#sum("before");
+  }
+
+  #sum(key) {
+    let sum = 0;
+    for (const channel of this.#channels.values()) sum += channel[key];
+    return sum;
+  }
+
+  /** `{ count, mayLoad }`: the messages before those here, and whether some may be kept. */
+  get older() {
+    let older = 0;
+    let mayLoad = false;
+    for (const channel of this.#channels.values()) {
+      if (!(channel.oldest > 1)) continue;
+      older += channel.oldest - 1;
+      mayLoad ||= channel.mayHaveOlder;
+    }
+    return { count: older, mayLoad };
+  }
+
+  /** True once the server has answered for each channel. */
+  get isAnswered() {
+    for (const { name, isAnswered } of this.#channels.values())
+      if (!isAnswered && !this.refusals.has(name)) return false;
+    return true;
   }
 
   /**
@@ -67,69 +112,70 @@ export class Feed {
    * these, the messages that are no longer kept are shown as a gap.
    */
   show(names, placeOf = () => undefined) {
-    let isRemoved = false;
-    for (const name of this.channels) {
-      if (names.includes(name)) continue;
+    this.#late.place();
+    const removed = new Map();
+    const wanted = new Set(names);
+    for (const [name, channel] of this.#channels) {
+      if (wanted.has(name)) continue;
+      this.#endPieces(channel);
+      channel.position = this.#client.position(name);
       this.#client.unsubscribe(name);
+      removed.set(name, channel);
       this.#channels.delete(name);
+      this.#late.drop(name);
+      this.refusals.delete(name);
       this.onPartial(name, "");
-      isRemoved = true;
     }
-    if (isRemoved) this.#store.keepChannels((name) => this.#channels.has(name));
+    if (removed.size > 0) this.#park(removed);
+    // What does not fit into the store is not asked for.
+    const most = Math.max(1, Math.floor(this.#store.capacity / Math.max(1, names.length)));
     for (const name of names) {
       if (this.#channels.has(name)) continue;
-      this.#channels.set(name, {
-        name,
-        count: 0,
-        replay: null,
-        refetched: null,
-        partial: "",
-        pieces: new PieceJoiner(),
-        refetchedPieces: new PieceJoiner(),
-      });
+      const parked = this.#parked.take(name);
+      const channel = parked?.state ?? newChannel(name);
+      this.#channels.set(name, channel);
+      if (parked) {
+        this.#store.setEpoch(name, channel.position.epoch);
+        this.#late.give(name, parked.rows);
+        this.#client.subscribe(name, { since: channel.position, partial: true });
+        continue;
+      }
       const place = placeOf(name);
+      channel.asked = Math.min(TAIL_MESSAGES, most);
       const start = place
-        ? { since: { epoch: place.epoch, seq: Math.max(0, place.seq - TAIL_MESSAGES) } }
-        : { tail: TAIL_MESSAGES };
+        ? { since: { epoch: place.epoch, seq: Math.max(0, place.seq - channel.asked) } }
+        : { tail: channel.asked };
       this.#client.subscribe(name, { ...start, partial: true });
     }
+    this.#late.place();
+    this.#parked.trim(this.#store);
     this.onReplaced();
+  }
+
+  /** Keeps the rows of channels that are no longer shown, and where to go on with them. */
+  #park(removed) {
+    const rows = new Map([...removed.keys()].map((name) => [name, []]));
+    for (const row of this.#store.takeChannels((name) => !this.#channels.has(name)))
+      rows.get(row.channel)?.push(row);
+    for (const [name, channel] of removed) {
+      channel.refetched = null;
+      channel.partial = "";
+      if (channel.position) this.#parked.add(name, channel, rows.get(name));
+    }
+  }
+
+  /** The rows were removed from the screen. Those that are kept by the server can be loaded. */
+  cleared() {
+    for (const channel of this.#channels.values()) {
+      if (!(channel.last >= 0)) continue;
+      channel.oldest = channel.last + 1;
+      channel.mayHaveOlder = true;
+    }
   }
 
   /** Returns the number of messages received from the channel. */
   count(name) {
     return this.#channels.get(name)?.count ?? 0;
-  }
-
-  /**
-   * Fetches the messages of a gap again and puts them in its place. Of a long gap, fetches only the
-   * end.
-   */
-  async fetch(gap, name) {
-    const channel = this.#channels.get(name);
-    if (!channel || gap.state === "fetching" || !gap.isKept) return;
-    gap.state = "fetching";
-    gap.error = undefined;
-    const from = Math.max(gap.from, gap.to - MAX_FETCHED + 1);
-    const { to } = gap;
-    channel.refetched ??= [];
-    this.onReplaced();
-    try {
-      const { lost } = await this.#client.refetch(name, from, to);
-      gap.state = undefined;
-      channel.refetched.push(...restOf(channel.refetchedPieces, name));
-      const rows = channel.refetched.filter(({ seq }) => seq >= from && seq <= to);
-      channel.refetched = channel.refetched.filter(({ seq }) => seq < from || seq > to);
-      const missing = [];
-      if (from > gap.from) missing.push(gapRow(name, gap.time, gap.from, from - 1, true));
-      if (lost > 0) missing.push(gapRow(name, gap.time, from, from + lost - 1, false));
-      const id = this.#store.find(gap);
-      if (id >= 0) this.#store.replace(id, 1, [...missing, ...rows]);
-    } catch (error) {
-      gap.state = undefined;
-      gap.error = error.message;
-    }
-    this.onReplaced();
   }
 
   #lines({ channel: name, texts, seq, stream, continued, refetched, timestamp }) {
@@ -139,11 +185,11 @@ export class Feed {
     const first = seq ?? Number.NaN;
     const flags = stream === "stderr" ? STDERR : 0;
     const pieces = refetched ? channel.refetchedPieces : channel.pieces;
-    if (refetched || channel.replay) {
+    if (refetched || this.#late.holds(name)) {
       const rows = pieces
         .take(stream, texts, first, time, continued)
         .map((line) => ({ kind: LINE, channel: name, flags, ...line }));
-      this.#holdBack(channel, rows, refetched, texts.length);
+      this.#holdBack(channel, rows, refetched, texts.length, first);
       return;
     }
     if (channel.partial !== "" && texts.some((text) => completes(text, channel.partial)))
@@ -155,7 +201,8 @@ export class Feed {
       for (let i = 0; i < texts.length; i += 1)
         this.#store.push(LINE, name, first + i, time, texts[i], flags);
     }
-    this.#countUp(channel, texts.length);
+    this.#late.passed(name, time);
+    this.#countUp(channel, texts.length, first);
   }
 
   #partial(name, text) {
@@ -169,8 +216,8 @@ export class Feed {
   #endPieces(channel) {
     const rows = restOf(channel.pieces, channel.name);
     if (rows.length === 0) return;
-    if (channel.replay) {
-      this.#holdBack(channel, rows, false, 0);
+    if (this.#late.holds(channel.name)) {
+      this.#late.add(channel.name, rows, 0);
       return;
     }
     for (const { seq, time, value, flags } of rows)
@@ -202,55 +249,50 @@ export class Feed {
       time: parseTime(timestamp),
       value,
     };
-    if (refetched || channel.replay) {
-      this.#holdBack(channel, [row], refetched, 1);
+    if (refetched || this.#late.holds(channel.name)) {
+      this.#holdBack(channel, [row], refetched, 1, row.seq);
       return;
     }
     this.#store.push(kind, row.channel, row.seq, row.time, value);
-    this.#countUp(channel, 1);
+    this.#late.passed(channel.name, row.time);
+    this.#countUp(channel, 1, row.seq);
   }
 
-  #countUp(channel, number) {
+  #countUp(channel, number, first) {
     channel.count += number;
-    this.received += number;
+    channel.last = first + number - 1;
+    this.#parked.trim(this.#store);
     this.onChange();
   }
 
-  // Holds rows back until all of them have arrived, because they belong before the rows that are
-  // already shown. `messages` of them came.
-  #holdBack(channel, rows, refetched, messages, isGap = false) {
+  // Rows that were fetched again take the place of a gap, those of a replay their place in time.
+  #holdBack(channel, rows, refetched, messages, first) {
     if (refetched) {
       if (channel.refetched) for (const row of rows) channel.refetched.push(row);
       return;
     }
-    for (const row of rows) channel.replay.rows.push(row);
-    channel.replay.left -= messages;
-    if (channel.replay.left <= 0) {
-      const { replay } = channel;
-      // The lost messages have no time of their own.
-      if (replay.lost) replay.rows.unshift({ ...replay.lost, time: replay.rows[0].time });
-      this.#store.merge(replay.rows);
-      channel.replay = null;
-      this.onReplaced();
-    }
-    if (!isGap) this.#countUp(channel, messages);
+    this.#late.add(channel.name, rows, messages);
+    this.#countUp(channel, messages, first);
   }
 
   #gap({ channel: name, from, to, count, isKept, refetched, timestamp }) {
     const channel = this.#channels.get(name);
-    if (!channel || refetched) return;
-    this.skipped += count;
+    if (!channel) return;
+    const row = gapRow(name, parseTime(timestamp), from, to, refetched ? false : isKept);
+    if (refetched) {
+      channel.refetched?.push(...restOf(channel.refetchedPieces, name), row);
+      return;
+    }
+    channel.skipped += count;
     this.#endPieces(channel);
-    const row = gapRow(name, parseTime(timestamp), from, to, isKept);
-    if (channel.replay && timestamp === null) {
-      // These were lost before the first replayed message.
-      channel.replay.lost = row;
+    channel.last = to;
+    if (this.#late.holds(name)) {
+      // Those that were lost before the replay are none of its messages.
+      this.#late.add(name, [row], timestamp === null ? 0 : count);
+      this.onChange();
       return;
     }
-    if (channel.replay) {
-      this.#holdBack(channel, [row], false, count, true);
-      return;
-    }
+    this.#late.passed(name, row.time);
     const last = this.#store.end - 1;
     if (
       this.#store.has(last) &&
@@ -268,44 +310,83 @@ export class Feed {
     this.onChange();
   }
 
-  #subscribed({ channel: name, seq, lost, replayed }) {
+  #subscribed({ channel: name, epoch, seq, lost, replayed }) {
     const channel = this.#channels.get(name);
     if (!channel) return;
-    // What was lost is reported as a gap.
-    this.before += (seq ?? 0) - (lost ?? 0);
-    // With several channels, the replay of each is merged into the rows of the others.
-    if (replayed > 0 && this.#channels.size > 1) {
-      channel.replay = { left: replayed, rows: [], lost: null };
+    channel.isAnswered = true;
+    this.refusals.delete(name);
+    const { position } = channel;
+    channel.position = null;
+    if (position && position.epoch !== epoch) {
+      this.#endEpoch(channel);
+      this.#store.push(NOTICE, name, Number.NaN, Number.NaN, { text: RESTARTED });
+      channel.oldest = 1;
+    } else if (!position) {
+      // What was lost is reported as a gap.
+      channel.before = (seq ?? 0) - (lost ?? 0);
+      channel.oldest = channel.before + 1;
+      channel.mayHaveOlder = replayed >= channel.asked;
     }
+    this.#store.setEpoch(name, epoch);
+    this.#expect(channel, seq, replayed);
     this.onChange();
   }
 
-  #reconnected({ channel: name, epochChanged, lost, replayed }) {
+  /** Prepares for a replay. Among several channels, its rows are placed by time. */
+  #expect(channel, seq, replayed) {
+    channel.last = seq ?? Number.NaN;
+    channel.due = (seq ?? Number.NaN) + replayed;
+    if (replayed > 0 && this.#channels.size > 1) this.#late.begin(channel.name, replayed);
+  }
+
+  #connectionChanged(state) {
+    if (state === "open") {
+      this.#away = new Set(this.#channels.keys());
+      this.#notices.connected();
+      return;
+    }
+    // What came of a replay is shown. The rest comes with the next connection.
+    this.#late.end();
+  }
+
+  #reconnected({ channel: name, epoch, seq, epochChanged, lost, replayed }) {
     const channel = this.#channels.get(name);
     if (!channel) return;
-    channel.replay = null;
+    this.refusals.delete(name);
+    this.#late.end();
     channel.refetched = null;
     channel.refetchedPieces.flush();
     if (epochChanged !== false || lost > 0) this.#endPieces(channel);
-    const caughtUp =
-      replayed > 0 ? ` · caught up with ${replayed.toLocaleString("en")} messages` : "";
     if (epochChanged) {
-      this.#endEpoch(name);
-      this.#notice(name, `The server was restarted: numbers start again${caughtUp}`);
-    } else if (lost === null) {
-      this.#notice(name, "Connected again: messages in between may be missing");
-    } else {
-      this.#notice(name, `Connected again${caughtUp}`);
+      this.#endEpoch(channel);
+      // What came before is of another numbering, or a gap.
+      channel.oldest = 1;
     }
+    this.#store.setEpoch(name, epoch);
+    const text = epochChanged
+      ? RESTARTED
+      : lost === null
+        ? "Connected again: messages in between may be missing"
+        : "Connected again";
+    this.#notices.tellResumed(name, text, replayed, this.#away.delete(name));
+    this.#expect(channel, seq, replayed);
     this.onReplaced();
   }
 
-  /** Marks the gaps of the earlier epoch as lost: the server no longer knows its numbers. */
-  #endEpoch(name) {
+  /**
+   * Ends the earlier epoch: the server no longer knows its numbers. What it had announced and not
+   * sent is lost.
+   */
+  #endEpoch(channel) {
     const store = this.#store;
+    const { name, last, due } = channel;
     for (let id = store.first; id < store.end; id += 1) {
       if (store.kind(id) === GAP && store.channel(id) === name) store.value(id).isKept = false;
     }
+    if (!(last < due)) return;
+    channel.skipped += due - last;
+    const row = gapRow(name, Number.NaN, last + 1, due, false);
+    store.push(GAP, name, row.seq, row.time, row.value);
   }
 
   #notice(name, text, time = Date.now()) {
@@ -314,31 +395,15 @@ export class Feed {
   }
 
   #error({ kind, message, channel }) {
-    if (kind === "refused") this.onProblem(`${channel}: ${message}`);
+    if (kind === "refused") this.#refused(channel, message.replace(/^Subscribe: /, ""));
     else if (kind === "server") this.onProblem(message);
   }
-}
 
-function gapRow(channel, time, from, to, isKept) {
-  return {
-    kind: GAP,
-    channel,
-    seq: from,
-    time,
-    value: { from, to, isKept, time, state: undefined, error: undefined },
-  };
-}
-
-/** Returns the rows of the pieces that are held back. */
-function restOf(pieces, channel) {
-  return pieces.flush().map(([stream, line]) => ({
-    kind: LINE,
-    channel,
-    flags: stream === "stderr" ? STDERR : 0,
-    ...line,
-  }));
-}
-
-function parseTime(timestamp) {
-  return timestamp === null ? Number.NaN : Date.parse(timestamp);
+  #refused(name, reason) {
+    if (!this.#channels.has(name) || this.refusals.get(name) === reason) return;
+    this.refusals.set(name, reason);
+    // Without another channel, the page has no lines, and says this in their place.
+    if (this.#channels.size > 1) this.#notices.tellRefused(this.refusals, name, reason);
+    this.onReplaced();
+  }
 }

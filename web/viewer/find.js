@@ -21,6 +21,9 @@ export class Find {
   /** The matches whose search is running, or null. */
   #scanning = null;
   #foundId = -1;
+  /** True while the text is no expression, and the last one is in force. */
+  #isWrong = false;
+  #hid = false;
   /** The user has changed the filter. */
   onInput = () => {};
   /** The filter was applied: `(view, matcher)` are the rows to list and what marks them. */
@@ -90,6 +93,14 @@ export class Find {
     return this.#foundId;
   }
 
+  /** Takes the focus. Without a text, it finds instead of hiding what does not match. */
+  open() {
+    const { text, hides } = this.#elements;
+    if (!text.value) press(hides, false);
+    this.#apply();
+    text.select();
+  }
+
   /** Clears the text. Returns whether there was one. */
   clear() {
     if (!this.#elements.text.value) return false;
@@ -142,11 +153,11 @@ export class Find {
     }
   }
 
-  /** Handles the replacement of rows from `id` on. */
-  replaced(id) {
+  /** Handles the replacement of rows from `id` on. `moved` returns the id that a row has now. */
+  replaced(id, moved) {
     this.#matches?.rewind(id);
     if (this.#matches && !this.#matcher.isCostly) this.#matches.advance();
-    if (this.#foundId >= id) this.#foundId = -1;
+    if (this.#foundId >= id) this.#foundId = moved(this.#foundId);
   }
 
   /**
@@ -169,7 +180,7 @@ export class Find {
   /** Draws the number of matches. It changes too often to be drawn with every frame. */
   draw() {
     const matches = this.#matches;
-    if (!matches) return;
+    if (!matches || this.#isWrong) return;
     const at = this.#foundId >= 0 ? matches.matchesBefore(this.#foundId) + 1 : 0;
     const text = at > 0 ? `${count(at)} of ${count(matches.count)}` : count(matches.count);
     if (this.#elements.count.textContent !== text) this.#elements.count.textContent = text;
@@ -189,6 +200,13 @@ export class Find {
     this.#applied = key;
     const matcher = filter && makeMatcher(filter);
     const error = matcher?.error;
+    this.#isWrong = error !== undefined;
+    if (error !== undefined && this.#matches && this.#hid === filter.hides) {
+      // The expression is being typed.
+      this.#showError("not a regular expression", error);
+      return;
+    }
+    this.#hid = filter?.hides ?? false;
     this.#startSearch(error ? null : matcher, filter);
     this.#showError(error ? "not a regular expression" : "", error);
     this.onApply(this.view, this.#marking());

@@ -3,13 +3,18 @@
 
 /**
  * Calls what `actions` has for the key that is pressed. `onEscape` is called for Escape, and
- * `onPage` with 1 for Space and with -1 for Shift and Space.
+ * `onPage` with 1 for Space and with -1 for Shift and Space. `onCommand` takes a key that is
+ * pressed together with Ctrl or Cmd, and returns whether the page has used it.
  */
-export function bindKeys(actions, { onEscape, onPage }) {
+export function bindKeys(actions, { onEscape, onPage, onCommand }) {
   document.addEventListener("keydown", (event) => {
     const { key, target } = event;
-    if (event.ctrlKey || event.metaKey || event.altKey) return;
     if (document.querySelector("dialog[open]")) return;
+    if (event.ctrlKey || event.metaKey || event.altKey) {
+      const isField = target instanceof Element && target.closest("input, textarea, select");
+      if (!isField && !event.altKey && !event.shiftKey && onCommand(key)) event.preventDefault();
+      return;
+    }
     if (key === "Escape") {
       onEscape();
       return;
@@ -23,6 +28,6 @@ export function bindKeys(actions, { onEscape, onPage }) {
     }
     if (!Object.hasOwn(actions, key)) return;
     event.preventDefault();
-    actions[key]();
+    actions[key](event);
   });
 }

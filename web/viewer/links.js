@@ -1,5 +1,8 @@
 // The format of links: `#process:web:1234`, `#process:web,process:db?filter=timeout&regex=1`. Pure.
 //
+// A link to a line, or to lines (`#process:web:1234-1240`), names the numbering that the numbers
+// are of: `?epoch=5c1e0d3f9ab24671`. Without it, they are of the present one.
+//
 // A colon separates a channel from a line's number. Process ids contain no colon, so
 // `process:web:1234` and `process:80` are unambiguous. Any other name that ends in a colon and
 // digits is written with a further colon: `#metrics:5:`.
@@ -11,11 +14,13 @@
 export const ALL = "process:*";
 
 const CHANNEL = /^[A-Za-z0-9_.:-]{1,256}$/;
+const EPOCH = /^[A-Za-z0-9_.-]{1,64}$/;
 const MAX_CHANNELS = 64;
 const MAX_FILTER_LENGTH = 1_000;
 
 /**
- * Returns `{ channels, line: { channel, seq } | null, filter }`. `filter` is `{ text, isRegex,
+ * Returns `{ channels, line, filter }`. `line` is `{ channel, seq, to, epoch }` or null, with the
+ * last line in `to`, and an empty `epoch` if none is named. `filter` is `{ text, isRegex,
  * isCaseSensitive, hides }` or null.
  */
 export function parseLink(hash) {
@@ -23,7 +28,7 @@ export function parseLink(hash) {
   let channels = [];
   let line = null;
   for (const part of path.split(",")) {
-    const [channel, seq] = splitLine(decode(part));
+    const [channel, seq, to] = splitLine(decode(part));
     if (
       (!CHANNEL.test(channel) && channel !== ALL) ||
       channels.includes(channel) ||
@@ -31,11 +36,13 @@ export function parseLink(hash) {
     )
       continue;
     channels.push(channel);
-    if (seq !== null && line === null) line = { channel, seq };
+    if (seq !== null && line === null) line = { channel, seq, to, epoch: "" };
   }
   if (channels.includes(ALL))
     channels = channels.filter((channel) => channel === ALL || !isProcess(channel));
   const parameters = new URLSearchParams(query);
+  const epoch = parameters.get("epoch") ?? "";
+  if (line && EPOCH.test(epoch)) line.epoch = epoch;
   const given = parameters.get("filter") ?? parameters.get("find") ?? "";
   const text = given.slice(0, MAX_FILTER_LENGTH);
   const filter = text && {
@@ -49,10 +56,11 @@ export function parseLink(hash) {
 
 export function formatLink({ channels, line = null, filter = null }) {
   const parts = channels.map((channel) =>
-    line?.channel === channel ? `${channel}:${line.seq}` : unambiguous(channel),
+    line?.channel === channel ? formatLine(line) : unambiguous(channel),
   );
-  if (line && !channels.includes(line.channel)) parts.push(`${line.channel}:${line.seq}`);
+  if (line && !channels.includes(line.channel)) parts.push(formatLine(line));
   const parameters = new URLSearchParams();
+  if (line?.epoch) parameters.set("epoch", line.epoch);
   if (filter?.text) {
     parameters.set(filter.hides ? "filter" : "find", filter.text);
     if (filter.isRegex) parameters.set("regex", "1");
@@ -66,12 +74,19 @@ export function isProcess(channel) {
   return channel.startsWith("process:");
 }
 
+function formatLine({ channel, seq, to = seq }) {
+  return to > seq ? `${channel}:${seq}-${to}` : `${channel}:${seq}`;
+}
+
+/** Splits `channel:seq-to`. Returns `[channel, seq, to]`, where `seq` is null if there is none. */
 function splitLine(text) {
-  const process = /^(process:[A-Za-z0-9_.-]+)(?::(\d*))?$/.exec(text);
-  const found = process ?? /^(.*):(\d*)$/.exec(text);
-  if (!found) return [text, null];
-  const seq = Number(found[2] || Number.NaN);
-  return [found[1], Number.isSafeInteger(seq) ? seq : null];
+  const process = /^(process:[A-Za-z0-9_.-]+)(?::(?:(\d+)(?:-(\d+))?)?)?$/.exec(text);
+  const found = process ?? /^(.*):(?:(\d+)(?:-(\d+))?)?$/.exec(text);
+  if (!found) return [text, null, null];
+  const seq = Number(found[2] ?? Number.NaN);
+  const to = Number(found[3] ?? seq);
+  if (!Number.isSafeInteger(seq)) return [found[1], null, null];
+  return [found[1], seq, Number.isSafeInteger(to) && to > seq ? to : seq];
 }
 
 function unambiguous(channel) {

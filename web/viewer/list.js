@@ -14,6 +14,9 @@ import { GAP, LINE, UNFOLDED, WHOLE } from "./store.js";
 const LINE_HEIGHT_PX = 20;
 const GAP_LINES = 2;
 
+/** The height of what stands above the first row, in lines. */
+const HEAD_LINES = 2;
+
 /** Browsers can't lay out much more. In a longer list, the scroll bar is scaled down. */
 const MAX_HEIGHT_PX = 8_000_000;
 
@@ -36,6 +39,8 @@ export class List {
   #content;
   #window;
   #rowsElement;
+  #head;
+  #hasHead = false;
   #store;
   #view;
   #context;
@@ -46,6 +51,10 @@ export class List {
   #isFollowing = true;
   #anchor = { ordinal: 0, y: 0 };
   #placed = { start: 0, end: 0, y: 0 };
+  /** The id of the row at the top when rows were last placed, or -1. */
+  #topId = -1;
+  /** The distance of that row from the top edge. */
+  #topY = 0;
   /** The id after the newest row at the time when following ended. */
   #seenEnd = 0;
   #lastTop = 0;
@@ -72,7 +81,8 @@ export class List {
     this.#content = element("content");
     this.#window = element("window");
     this.#rowsElement = element("rows");
-    this.#window.append(this.#rowsElement);
+    this.#head = element("head");
+    this.#window.append(this.#head, this.#rowsElement);
     this.#content.append(this.#window);
     scroller.append(this.#content);
     scroller.addEventListener("scroll", () => this.#scrolled(), { passive: true });
@@ -81,6 +91,18 @@ export class List {
     document.addEventListener("selectionchange", () => this.#selected());
     new ResizeObserver(() => this.resize()).observe(scroller);
     this.resize();
+  }
+
+  /** The element above the first row. */
+  get head() {
+    return this.#head;
+  }
+
+  /** Shows or hides what stands above the first row. */
+  set hasHead(hasHead) {
+    if (this.#hasHead === hasHead) return;
+    this.#hasHead = hasHead;
+    this.refresh(true);
   }
 
   get isFollowing() {
@@ -101,9 +123,8 @@ export class List {
 
   /** Shows another view. The rows on the screen stay there if possible. */
   setView(view) {
-    const id = this.#isFollowing ? -1 : this.#view.idAt(this.#placed.start);
     this.#view = view;
-    this.reset(id);
+    this.reset(this.topId);
   }
 
   /** Estimates all heights again and keeps `id` at the top. */
@@ -111,30 +132,27 @@ export class List {
     this.#heights.clear(this.#view.first);
     this.#widest = 0;
     this.#content.style.minWidth = "";
-    if (id >= 0)
-      this.#anchor = { ordinal: this.#view.ordinalOf(id), y: Math.min(0, this.#placed.y) };
+    if (id >= 0) {
+      const ordinal = this.#view.ordinalOf(id);
+      // The first row is anchored by what stands above it.
+      const y = ordinal === this.#view.first ? Math.min(0, this.#placed.y) : this.#topY;
+      this.#anchor = { ordinal, y };
+    }
     this.invalidate();
   }
 
-  /**
-   * Handles the replacement of `removed` rows from `id` on by `inserted` others. The rows on the
-   * screen stay there if possible.
-   */
-  replaced(id, removed, inserted) {
-    const moved = (other) =>
-      other >= id + removed ? other + inserted - removed : other > id ? id + inserted : other;
+  /** Handles a renumbering of the rows. Those on the screen stay there if possible. */
+  replaced(moved) {
     this.#seenEnd = moved(this.#seenEnd);
-    const top = this.topId;
-    this.reset(top >= id + removed ? moved(top) : top);
+    if (this.#topId >= 0) this.#topId = moved(this.#topId);
+    this.reset(this.topId);
   }
 
   /**
    * The id of the row at the top, or -1 if the list follows or is empty. `reset` keeps it in place.
    */
   get topId() {
-    return this.#isFollowing || this.#placed.end <= this.#placed.start
-      ? -1
-      : this.#view.idAt(this.#placed.start);
+    return this.#isFollowing ? -1 : this.#topId;
   }
 
   /** Fills all rows again. */
@@ -190,6 +208,23 @@ export class List {
     this.refresh(true);
   }
 
+  /** Returns the id of the row at a place of the window, or nearest to it. Without rows, -1. */
+  idAt(clientY) {
+    const { top, bottom } = this.#scroller.getBoundingClientRect();
+    const y = Math.max(top, Math.min(bottom - 1, clientY));
+    for (const row of this.#rows) if (y < row.element.getBoundingClientRect().bottom) return row.id;
+    return this.#rows.at(-1)?.id ?? -1;
+  }
+
+  /** Scrolls as little as shows a row. */
+  reveal(id) {
+    const row = this.#rows.find((shown) => shown.id === id)?.element.getBoundingClientRect();
+    const { top, bottom } = this.#scroller.getBoundingClientRect();
+    if (!row) this.show(id);
+    else if (row.top < top) this.scrollBy(row.top - top);
+    else if (row.bottom > bottom) this.scrollBy(row.bottom - bottom);
+  }
+
   toTop() {
     this.setFollowing(false);
     this.#anchor = { ordinal: this.#view.first, y: 0 };
@@ -240,7 +275,12 @@ export class List {
     if (this.#isFollowing)
       y = start === this.#view.first && height < viewport ? 0 : viewport - height;
     this.#placed.y = y;
-    this.#rowsElement.style.transform = `translateY(${y}px)`;
+    this.#topId = end > start ? this.#view.idAt(start) : -1;
+    const head = start === this.#view.first && end > start ? this.#headLines * LINE_HEIGHT_PX : 0;
+    this.#topY = y + head;
+    this.#head.hidden = head === 0;
+    this.#head.style.transform = `translateY(${y}px)`;
+    this.#rowsElement.style.transform = `translateY(${y + head}px)`;
     this.#syncScroll(viewport);
     this.#growWidth();
     this.onRender();
@@ -267,8 +307,18 @@ export class List {
     return Math.max(1, Math.ceil(Math.min(length, 5_000) / this.#columns));
   }
 
+  /** The height of a row, with what stands above the first one. */
   #height(ordinal) {
-    return this.#heights.at(ordinal) * LINE_HEIGHT_PX;
+    const head = ordinal === this.#view.first ? this.#headLines : 0;
+    return (this.#heights.at(ordinal) + head) * LINE_HEIGHT_PX;
+  }
+
+  get #headLines() {
+    return this.#hasHead ? HEAD_LINES : 0;
+  }
+
+  get #totalLines() {
+    return this.#heights.total + this.#headLines;
   }
 
   #lastRows(viewport) {
@@ -388,7 +438,7 @@ export class List {
   // The browser's scrolling.
 
   #syncScroll(viewport) {
-    const total = this.#heights.total * LINE_HEIGHT_PX;
+    const total = this.#totalLines * LINE_HEIGHT_PX;
     const height = Math.max(viewport, Math.min(total, MAX_HEIGHT_PX));
     if (height !== this.#lastHeight) {
       this.#lastHeight = height;
@@ -402,7 +452,9 @@ export class List {
     delete this.#scroller.dataset.moving;
     let top = height - viewport;
     if (!this.#isFollowing && total > viewport) {
-      const offset = this.#heights.offsetOf(this.#placed.start) * LINE_HEIGHT_PX - this.#placed.y;
+      const { start, y } = this.#placed;
+      const above = start > this.#view.first ? this.#headLines : 0;
+      const offset = (this.#heights.offsetOf(start) + above) * LINE_HEIGHT_PX - y;
       top = Math.round((offset / (total - viewport)) * (height - viewport));
     }
     if (Math.abs(top - this.#lastTop) < 1) return;
@@ -425,16 +477,18 @@ export class List {
     this.#lastScroll = performance.now();
     // Set until the scroll position matches the rows again. Tests wait for its removal.
     scroller.dataset.moving = "";
-    if (moved > 0 && top >= maxTop - 2) {
+    if (top >= maxTop - 2 && (moved > 0 || this.#isFollowing)) {
+      // A list that has grown or has fewer rows was moved by the browser, and is at its end still.
       this.setFollowing(true);
+      this.refresh(true);
       return;
     }
     this.setFollowing(false);
     if (top <= 0) {
       this.#anchor = { ordinal: this.#view.first, y: 0 };
     } else if (Math.abs(moved) > 2 * viewport) {
-      const total = this.#heights.total;
-      const line = (top / maxTop) * (total - viewport / LINE_HEIGHT_PX);
+      const rows = this.#totalLines - viewport / LINE_HEIGHT_PX;
+      const line = (top / maxTop) * rows - this.#headLines;
       const { ordinal, into } = this.#heights.rowAt(line);
       this.#anchor = { ordinal, y: -Math.round(into * LINE_HEIGHT_PX) };
     } else {
@@ -446,7 +500,7 @@ export class List {
   // Scrolling up ends following before anything has moved. Scrolling down at the very end, where
   // nothing can move, begins it again.
   #wheeled(delta) {
-    if (this.#heights.total * LINE_HEIGHT_PX <= this.#scroller.clientHeight) return;
+    if (this.#totalLines * LINE_HEIGHT_PX <= this.#scroller.clientHeight) return;
     if (delta < 0) this.setFollowing(false);
     if (delta <= 0 || this.#isFollowing) return;
     setTimeout(() => {

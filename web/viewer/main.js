@@ -4,6 +4,7 @@ import { connect } from "../outrace.js";
 import { Channels } from "./channels.js";
 import { ConnectionState } from "./connection-state.js";
 import { Control } from "./control.js";
+import { EmptyText } from "./empty-text.js";
 import { Exporter } from "./exporter.js";
 import { Feed } from "./feed.js";
 import { Find } from "./find.js";
@@ -13,17 +14,24 @@ import { bindKeys } from "./keys.js";
 import { ALL } from "./links.js";
 import { List } from "./list.js";
 import { LineSeeker, Navigation } from "./navigation.js";
-import { EmptyText, Toast } from "./notices.js";
+import { OlderLines } from "./older-lines.js";
 import { PartialRows } from "./partial-rows.js";
 import { RowContext } from "./row.js";
+import { RowDrag } from "./row-drag.js";
+import { RowSelection } from "./row-selection.js";
+import { SelectionBar } from "./selection-bar.js";
 import { Selection } from "./selection.js";
 import { Server, takeTokenFromAddress } from "./server.js";
 import { ShownChannels } from "./shown-channels.js";
 import { StatusBar } from "./status-bar.js";
 import { Store } from "./store.js";
 import { TitleBar } from "./title-bar.js";
+import { Toast } from "./toast.js";
 import { TokenDialog } from "./token-dialog.js";
 import { ViewMenu, ViewSettings } from "./view.js";
+
+/** Twice this time is the most after which a dead connection is noticed. */
+const HEARTBEAT_MS = 7_000;
 
 const DEFAULT_CAPACITY = 200_000;
 const MIN_CAPACITY = 100;
@@ -35,7 +43,13 @@ const FIGURES_INTERVAL_MS = 250;
 /** The time after a subscription in which the line of the address may still arrive. */
 const SEEK_TIMEOUT_MS = 1_500;
 
+/** How long the page says that the line of its address is missing. */
+const MISSING_MS = 20_000;
+
 const KEY_SCROLL_PX = 20;
+
+/** The rows by which Shift and PageUp or PageDown extend the selection. */
+const PAGE_ROWS = 30;
 
 const $ = (id) => document.getElementById(id);
 
@@ -46,7 +60,7 @@ document.querySelector("base")?.remove();
 const server = new Server(new URL("../", import.meta.url));
 const givenToken = takeTokenFromAddress();
 if (givenToken !== null) server.token = givenToken;
-const client = connect(() => server.socket, { maxDelay: 10_000 });
+const client = connect(() => server.socket, { maxDelay: 10_000, heartbeat: HEARTBEAT_MS });
 
 // The data, without elements.
 
@@ -55,7 +69,8 @@ const feed = new Feed(client, store);
 const navigation = new Navigation();
 const selection = new Selection();
 const shown = new ShownChannels();
-const context = new RowContext(navigation, selection);
+const rowSelection = new RowSelection();
+const context = new RowContext(navigation, selection, rowSelection);
 
 // The parts of the page.
 
@@ -77,6 +92,7 @@ const find = new Find(store, {
   hides: $("find-hides"),
 });
 const list = new List(lines, store, find.view, context);
+const olderLines = new OlderLines(list.head, feed, store);
 const partialRows = new PartialRows($("partials"), context);
 const channels = new Channels({ list: $("channel-list"), none: $("no-channels") }, server);
 const control = new Control(
@@ -111,7 +127,18 @@ const statusBar = new StatusBar(
   store,
   feed,
 );
-const emptyText = new EmptyText($("empty"), { store, find, navigation, channels });
+const emptyText = new EmptyText($("empty"), {
+  store,
+  find,
+  navigation,
+  channels,
+  feed,
+  connection,
+  server,
+});
+emptyText.onClearFilter = () => find.clear();
+emptyText.onToken = () => connection.refuse(true);
+connection.onChange = () => emptyText.update();
 const followControls = new FollowControls(
   { button: $("follow"), pill: $("pill"), pillText: $("pill-text"), lines },
   list,
@@ -123,7 +150,30 @@ const settings = new ViewSettings({
   toggleChannels: $("toggle-channels"),
   channelList: $("channel-list"),
 });
-const exporter = new Exporter({ store, find, selection, context });
+const exporter = new Exporter({ store, find, selection, rowSelection, context });
+const rowDrag = new RowDrag(lines, list, rowSelection);
+const selectionBar = new SelectionBar(
+  {
+    bar: $("selection"),
+    text: $("selection-text"),
+    copy: $("selection-copy"),
+    times: $("selection-times"),
+    link: $("selection-link"),
+    download: $("selection-download"),
+    close: $("selection-close"),
+  },
+  {
+    copy: () => exporter.copy(),
+    times: () => exporter.copy({ hasTimes: true }),
+    link: linkSelection,
+    download: () => exporter.download(navigation.channels, { isSelected: true }),
+    close: () => rowSelection.clear(),
+  },
+);
+rowSelection.onChange = () => {
+  drawSelection();
+  list.invalidate();
+};
 const seeker = new LineSeeker(store, list);
 const menu = new ViewMenu($("view"), [
   [$("share"), () => exporter.share()],
@@ -136,21 +186,33 @@ const menu = new ViewMenu($("view"), [
 navigation.onRead = ({ channelsChanged }) => {
   selection.choose(navigation.line);
   if (channelsChanged) {
+    const before = shown.names;
     shown.clear();
-    list.setFollowing(true);
     showChannels();
+    // With a channel that stays, so does the place where its lines are read.
+    if (!before.some((name) => shown.names.includes(name))) list.setFollowing(true);
   }
   find.filter = navigation.filter;
   seeker.seek(navigation.line);
   list.invalidate();
   titleBar.showChannels(navigation.channels);
   showStatus();
-  emptyText.draw();
+  emptyText.update();
   list.resize();
 };
-seeker.onMissing = ({ channel, seq }) => {
+seeker.onMissing = async ({ channel, seq, epoch }) => {
+  await feed.past.loadBack(channel, seq, epoch);
+  const id = store.findSeq(channel, seq, epoch);
+  if (id >= 0) {
+    list.show(id);
+    return;
+  }
   const line = `Line ${count(seq)} of ${shortName(channel)}`;
-  tell(`${line} is not here: it is no longer kept, or has not come yet.`);
+  const isEarlier = epoch && epoch !== store.epochOf(channel);
+  const why = isEarlier
+    ? "belongs to an earlier run of the server, whose lines are gone"
+    : "is not here: it is no longer kept, or has not come yet";
+  toast.show(`${line} ${why}.`, MISSING_MS);
 };
 
 function showChannels() {
@@ -177,7 +239,7 @@ channels.onChange = () => {
   if (navigation.channels.includes(ALL)) {
     const before = shown.names.length;
     showChannels();
-    if (before !== shown.names.length) emptyText.draw();
+    if (before !== shown.names.length) emptyText.update();
   }
   navigation.openDefault(channels);
 };
@@ -209,10 +271,12 @@ feed.onStatus = (name, status) => {
 };
 feed.onPartial = (name, text) => partialRows.show(name, text);
 feed.onProblem = tell;
-store.onReplace = (id, removed, inserted) => {
-  find.replaced(id);
+store.onReplace = (id, moved) => {
+  find.replaced(id, moved);
   context.foundId = find.foundId;
-  list.replaced(id, removed, inserted);
+  rowSelection.replaced(moved);
+  rowDrag.replaced(moved);
+  list.replaced(moved);
 };
 client.on("subscribed", () => setTimeout(() => seeker.giveUp(), SEEK_TIMEOUT_MS));
 
@@ -223,7 +287,7 @@ find.onApply = (view, matcher) => {
   context.matcher = matcher;
   context.foundId = -1;
   list.setView(view);
-  emptyText.draw();
+  emptyText.update();
 };
 find.onProgress = () => list.refresh();
 find.onMarks = () => list.invalidate();
@@ -237,12 +301,13 @@ find.onStep = (id) => {
 // The list and the settings of the view.
 
 list.onRender = () => {
+  list.hasHead = olderLines.draw();
   followControls.draw();
   emptyText.update();
 };
 list.onFollow = () => followControls.draw();
 list.onAction = (action, id, event) => {
-  if (action === "fetch") feed.fetch(store.value(id), store.channel(id));
+  if (action === "fetch") feed.past.fetch(store.value(id), store.channel(id));
   else if (action === "number") chooseLine(id, event);
 };
 settings.onApply = ({ wrap, unfold }) => {
@@ -253,6 +318,7 @@ exporter.onMessage = tell;
 statusBar.onRate = (name, perSecond) => channels.setRate(name, perSecond);
 setInterval(() => {
   statusBar.draw(shown.names);
+  drawSelection();
   find.draw();
   seeker.retry();
 }, FIGURES_INTERVAL_MS);
@@ -261,20 +327,72 @@ function chooseLine(id, event) {
   // With these keys the browser opens the link in another tab.
   if (event.ctrlKey || event.metaKey) return;
   event.preventDefault();
-  const line = { channel: store.channel(id), seq: store.seq(id) };
-  if (!event.shiftKey || !selection.extendTo(line)) {
-    selection.choose(line);
-    navigation.write({ line });
-  }
+  const line = { channel: store.channel(id), seq: store.seq(id), epoch: store.epoch(id) };
+  if (!event.shiftKey || !selection.extendTo(line)) selection.choose(line);
+  navigation.write({ line: selection.line });
   list.setFollowing(false);
   list.invalidate();
 }
 
 function clearScreen() {
-  store.replace(store.first, store.length, []);
+  rowSelection.clear();
+  store.clear();
+  feed.cleared();
   selection.clear();
   list.setFollowing(true);
   list.invalidate();
+}
+
+function drawSelection() {
+  const { from, end } = rowSelection.ordinals(find.view);
+  selectionBar.draw(end - from);
+}
+
+/** Puts the selected lines of the first one's channel into the address, and copies that. */
+function linkSelection() {
+  const { from, end } = rowSelection.ordinals(find.view);
+  let line = null;
+  for (let ordinal = from; ordinal < end; ordinal += 1) {
+    const id = find.view.idAt(ordinal);
+    const [channel, seq, epoch] = [store.channel(id), store.seq(id), store.epoch(id)];
+    if (!(seq > 0)) continue;
+    line ??= { channel, seq, to: seq, epoch };
+    if (channel === line.channel && epoch === line.epoch) line.to = seq;
+  }
+  if (!line) return;
+  selection.choose(line);
+  navigation.write({ line });
+  list.invalidate();
+  exporter.share();
+}
+
+/** Moves the end of the selection by rows. The first step selects the row at the screen's edge. */
+function extendSelection(rows) {
+  const { view } = find;
+  if (view.end === view.first) return;
+  list.setFollowing(false);
+  if (rowSelection.isEmpty) {
+    const { top, bottom } = lines.getBoundingClientRect();
+    const id = list.idAt(rows > 0 ? top : bottom);
+    rowSelection.select(id, id);
+    return;
+  }
+  const ordinal = view.ordinalOf(rowSelection.head) + rows;
+  const head = view.idAt(Math.max(view.first, Math.min(view.end - 1, ordinal)));
+  rowSelection.select(rowSelection.anchor, head);
+  list.reveal(head);
+}
+
+function move(pixels, rows) {
+  return (event) => (event.shiftKey ? extendSelection(rows) : list.scrollBy(pixels()));
+}
+
+function selectAll() {
+  const { view } = find;
+  if (view.end === view.first) return;
+  list.setFollowing(false);
+  document.getSelection()?.removeAllRanges();
+  rowSelection.select(view.idAt(view.first), view.idAt(view.end - 1));
 }
 
 function showKeys() {
@@ -299,6 +417,10 @@ bindKeys(
     Home: () => list.toTop(),
     j: () => list.scrollBy(KEY_SCROLL_PX),
     k: () => list.scrollBy(-KEY_SCROLL_PX),
+    ArrowDown: move(() => KEY_SCROLL_PX, 1),
+    ArrowUp: move(() => -KEY_SCROLL_PX, -1),
+    PageDown: move(() => list.pageHeight, PAGE_ROWS),
+    PageUp: move(() => -list.pageHeight, -PAGE_ROWS),
     w: () => settings.toggle("wrap"),
     t: () => settings.toggle("times"),
     n: () => settings.toggle("numbers"),
@@ -313,10 +435,22 @@ bindKeys(
   {
     onEscape() {
       menu.close();
+      if (!rowSelection.isEmpty) {
+        rowSelection.clear();
+        return;
+      }
       if (selection.isEmpty) return;
       selection.clear();
       navigation.write({ line: null });
       list.invalidate();
+    },
+    onCommand(key) {
+      if (key === "a") selectAll();
+      // In the find box it is the browser's.
+      else if (key === "f") find.open();
+      else if (key === "c" && !rowSelection.isEmpty && !String(getSelection())) exporter.copy();
+      else return false;
+      return true;
     },
     onPage: (direction) => list.scrollBy(direction * list.pageHeight),
   },
@@ -330,5 +464,5 @@ function capacityFromAddress() {
 
 settings.apply();
 navigation.read();
-emptyText.draw();
+emptyText.update();
 channels.poll();

@@ -57,9 +57,9 @@ export class Navigation {
     }
   }
 
-  /** The link to one line among the channels that are shown now, without the filter. */
-  hrefOf(channel, seq) {
-    return formatLink({ ...this.#link, line: { channel, seq }, filter: null });
+  /** The link to one line among the channels and with the filter that are shown now. */
+  hrefOf(channel, seq, epoch) {
+    return formatLink({ ...this.#link, line: { channel, seq, epoch } });
   }
 
   /**
@@ -100,7 +100,7 @@ export class LineSeeker {
   #store;
   #list;
   #line = null;
-  /** The line is given up: `({ channel, seq })`. */
+  /** The line is given up: `({ channel, seq, epoch })`. */
   onMissing = () => {};
 
   constructor(store, list) {
@@ -108,7 +108,7 @@ export class LineSeeker {
     this.#list = list;
   }
 
-  /** Seeks `{ channel, seq }`, or nothing if `line` is null. */
+  /** Seeks `{ channel, seq, epoch }`, or nothing if `line` is null. */
   seek(line) {
     this.#line = line;
     this.retry();
@@ -116,8 +116,14 @@ export class LineSeeker {
 
   retry() {
     if (!this.#line) return;
-    const id = this.#store.findSeq(this.#line.channel, this.#line.seq);
-    if (id < 0) return;
+    const { channel, seq, epoch } = this.#line;
+    const id = this.#store.findSeq(channel, seq, epoch);
+    if (id < 0) {
+      const present = this.#store.epochOf(channel);
+      // A line of another numbering will not come.
+      if (epoch && present && epoch !== present) this.giveUp();
+      return;
+    }
     this.#line = null;
     this.#list.show(id);
   }

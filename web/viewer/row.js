@@ -10,6 +10,7 @@ import { GAP, LINE, STATUS, STDERR, UNFOLDED, WHOLE } from "./store.js";
 export class RowContext {
   #navigation;
   #selection;
+  #rowSelection;
   /** Raised with every change: rows that were filled under another version are filled again. */
   version = 0;
   /** Finds the places to mark, or null. */
@@ -20,21 +21,26 @@ export class RowContext {
   foundId = -1;
   colors = new Map();
 
-  constructor(navigation, selection) {
+  constructor(navigation, selection, rowSelection) {
     this.#navigation = navigation;
     this.#selection = selection;
+    this.#rowSelection = rowSelection;
   }
 
   colorOf(channel) {
     return this.colors.get(channel) ?? 0;
   }
 
-  hrefOf(channel, seq) {
-    return this.#navigation.hrefOf(channel, seq);
+  hrefOf(channel, seq, epoch) {
+    return this.#navigation.hrefOf(channel, seq, epoch);
   }
 
-  isChosen(channel, seq, kind) {
-    return this.#selection.has(channel, seq, kind);
+  isSelected(id) {
+    return this.#rowSelection.has(id);
+  }
+
+  isChosen(channel, seq, kind, epoch) {
+    return this.#selection.has(channel, seq, kind, epoch);
   }
 }
 
@@ -69,7 +75,7 @@ export class Row {
     const channel = store.channel(id);
     const isNumbered = kind !== GAP && seq > 0;
     setText(this.#number, isNumbered ? String(seq) : "");
-    if (isNumbered) this.#number.href = context.hrefOf(channel, seq);
+    if (isNumbered) this.#number.href = context.hrefOf(channel, seq, store.epoch(id));
     else this.#number.removeAttribute("href");
     setText(this.#time, timeOfDay(store.time(id)));
     setText(this.#channel, context.showsChannel ? shortName(channel) : "");
@@ -82,8 +88,9 @@ export class Row {
     else if (kind === GAP) classes += this.#fillGap(store.value(id));
     else if (kind === STATUS) classes += this.#fillStatus(store.value(id), context.showsChannel);
     else classes += this.#fillNotice(store.value(id));
-    if (context.isChosen(channel, seq, kind)) classes += " chosen";
+    if (context.isChosen(channel, seq, kind, store.epoch(id))) classes += " chosen";
     if (id === context.foundId) classes += " found";
+    if (context.isSelected(id)) classes += " selected";
     this.element.className = classes;
   }
 

@@ -13,22 +13,41 @@ export class Selection {
     return this.#range !== null && this.#range.from !== this.#range.to;
   }
 
-  has(channel, seq, kind) {
+  /** The chosen lines as `{ channel, seq, to, epoch }`, or null. */
+  get line() {
+    const range = this.#range;
+    return range && { channel: range.channel, seq: range.from, to: range.to, epoch: range.epoch };
+  }
+
+  has(channel, seq, kind, epoch) {
     const range = this.#range;
     if (range === null || kind === GAP || channel !== range.channel) return false;
+    if (range.epoch && range.epoch !== epoch) return false;
     return seq >= range.from && seq <= range.to;
   }
 
-  /** Chooses one line, `{ channel, seq }`, or none if `line` is null. */
+  /** Chooses the lines of `{ channel, seq, to, epoch }`, or none if `line` is null. */
   choose(line) {
-    this.#range = line && { channel: line.channel, from: line.seq, to: line.seq };
+    if (line === null) this.#range = null;
+    else {
+      const { channel, seq, to = seq, epoch = "" } = line;
+      this.#range = { channel, from: seq, to, epoch, anchor: seq };
+    }
   }
 
-  /** Extends the range to the line. Returns false if nothing of its channel is chosen yet. */
-  extendTo({ channel, seq }) {
+  /**
+   * Chooses the lines from the first chosen one to this one. Returns false if none of its channel
+   * and numbering is chosen yet.
+   */
+  extendTo({ channel, seq, epoch = "" }) {
     const range = this.#range;
-    if (range?.channel !== channel) return false;
-    this.#range = { channel, from: Math.min(range.from, seq), to: Math.max(range.to, seq) };
+    if (range?.channel !== channel || range.epoch !== epoch) return false;
+    const { anchor } = range;
+    this.#range = {
+      ...range,
+      from: Math.min(anchor, seq),
+      to: Math.max(anchor, seq),
+    };
     return true;
   }
 

@@ -35,6 +35,11 @@ export class Server {
     return url;
   }
 
+  /** The URL that takes actions. */
+  get actions() {
+    return new URL("api/actions", this.#base).href;
+  }
+
   /**
    * Resolves to `{ status, value, text, version }`: the HTTP status (0 without an answer), the
    * parsed JSON or undefined, the body, and its `ETag` or null. Never rejects.

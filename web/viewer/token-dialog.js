@@ -25,9 +25,11 @@ export class TokenDialog {
     return this.#elements.dialog.open;
   }
 
-  open() {
+  /** Asks for a token: the server refused the one of this tab, or another one `isWanted`. */
+  open(isWanted = false) {
     if (this.isOpen) return;
-    this.#say(this.#server.token ? "The server no longer accepts the token of this tab." : "");
+    const text = "The server no longer accepts the token of this tab.";
+    this.#say(this.#server.token && !isWanted ? text : "");
     this.#server.token = "";
     this.#elements.dialog.showModal();
   }

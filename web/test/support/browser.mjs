@@ -36,12 +36,13 @@ export async function launch() {
 /**
  * Opens a page with the viewer. The test fails at its end if the page reported an error that is not
  * `expected`, if the policy forbade it something, or if it requested anything from another origin.
+ * With `hasClock`, the test can let time pass in the page (`page.clock`).
  */
 export async function openViewer(
   t,
   browser,
   url,
-  { width = 1280, height = 800, dark = false, expected, httpCredentials } = {},
+  { width = 1280, height = 800, dark = false, expected, httpCredentials, hasClock = false } = {},
 ) {
   const context = await browser.newContext({
     viewport: { width, height },
@@ -50,6 +51,7 @@ export async function openViewer(
     httpCredentials,
   });
   const page = await context.newPage();
+  if (hasClock) await page.clock.install();
   const complaints = [];
   page.on("pageerror", (error) => complaints.push(error.stack ?? String(error)));
   page.on("console", (message) => {

@@ -10,12 +10,22 @@ export class Hub {
   #epoch;
   #keeps;
   #hasExtensions;
+  #batch;
+  #now;
+  #cut = Infinity;
   /** The parsed messages from clients, oldest first. */
   received = [];
+  /** Takes the ranges that clients ask for, in place of the hub's own answer. */
+  onRange = null;
+  /** The channels that are refused, each with the server's reason. */
+  refused = {};
   #waiters = [];
 
+  /** `batch` is the most lines of one message, and `now` returns the time of what is published. */
   static async start({
     port = 0,
+    batch = 500,
+    now = () => new Date(),
     epoch = "e1",
     keeps = 1000,
     hasExtensions = true,
@@ -26,6 +36,8 @@ export class Hub {
     hub.#epoch = epoch;
     hub.#keeps = keeps;
     hub.#hasExtensions = hasExtensions;
+    hub.#batch = batch;
+    hub.#now = now;
     hub.#server = await listen((peer) => hub.#join(peer), { port, onRequest, isAllowed });
     return hub;
   }
@@ -46,9 +58,19 @@ export class Hub {
     return this.#server.stop();
   }
 
+  /** Sends nothing more on any present connection, and leaves it open, as a dead network does. */
+  mute() {
+    for (const peer of this.#server.peers) peer.left = -1;
+  }
+
   /** Breaks every connection, as a network failure does. */
   breakAll() {
     for (const peer of this.#server.peers) peer.destroy();
+  }
+
+  /** Breaks the next connection after it was sent this many messages. */
+  cutAfter(messages) {
+    this.#cut = messages;
   }
 
   /** Begins another epoch, like a restarted server. */
@@ -145,6 +167,8 @@ export class Hub {
 
   #join(peer) {
     this.#clients.set(peer, new Map());
+    peer.left = this.#cut;
+    this.#cut = Infinity;
     peer.on("close", () => this.#clients.delete(peer));
     peer.on("message", (text) => {
       const message = JSON.parse(text);
@@ -164,6 +188,8 @@ export class Hub {
     } else if (type === "subscribe") {
       if (/[^A-Za-z0-9_.:-]/.test(name)) {
         say(peer, { type: "error", data: "Subscribe: invalid channel name" });
+      } else if (Object.hasOwn(this.refused, name)) {
+        say(peer, { type: "error", data: this.refused[name] });
       } else if (!this.#hasExtensions) {
         subscriptions.set(name, {});
       } else if (options?.range && subscriptions.has(name)) {
@@ -194,6 +220,10 @@ export class Hub {
   }
 
   #replay(peer, options, channel, range) {
+    if (this.onRange) {
+      this.onRange(range);
+      return;
+    }
     const oldest = channel.seq - channel.kept.length + 1;
     const isHere = range.epoch === this.#epoch;
     const from = Math.max(range.from, oldest);
@@ -212,7 +242,7 @@ export class Hub {
 
   #publish(name, messages) {
     const channel = this.channel(name);
-    const timestamp = new Date().toISOString();
+    const timestamp = this.#now().toISOString();
     const numbered = messages.map((message) => this.#keep(channel, message, timestamp));
     for (const [peer, subscriptions] of this.#clients) {
       const options = subscriptions.get(name);
@@ -220,7 +250,7 @@ export class Hub {
     }
   }
 
-  #keep(channel, message, timestamp = new Date().toISOString()) {
+  #keep(channel, message, timestamp = this.#now().toISOString()) {
     channel.seq += 1;
     const numbered = { ...message, seq: channel.seq, timestamp };
     channel.kept.push(numbered);
@@ -243,7 +273,7 @@ export class Hub {
           message.timestamp === timestamp &&
           message.stream === stream &&
           message.past === past;
-        while (belongs(messages[end]) && !messages[end - 1].continued && end - at < 500) end += 1;
+        while (belongs(messages[end]) && !messages[end - 1].continued && end - at < this.#batch) end += 1;
         const data = messages.slice(at, end).map((message) => message.data);
         const { continued } = messages[end - 1];
         const detail = options.detail ? { stream, continued, past } : {};
@@ -259,5 +289,8 @@ export class Hub {
 }
 
 function say(peer, message) {
+  if (peer.left <= 0) return;
+  peer.left -= 1;
   peer.send(JSON.stringify({ timestamp: new Date().toISOString(), ...message }));
+  if (peer.left === 0) peer.hangUp();
 }

@@ -26,7 +26,8 @@ const TYPES = {
  * server's answer about processes; without it, the server has no supervisor. `actions` collects the
  * requested actions. With a `token`, the server requires it for everything but the page's files.
  * With `waits`, a request for the channels is held back until there is another one; `lists` counts
- * these requests, and `nodes` names the node of a channel.
+ * these requests, and `nodes` names the node of a channel. `answers`, `[status, text]`, is the
+ * answer to whoever wants to connect, and no connection is accepted.
  */
 export async function serveViewer({ token = "", processes, waits = false, ...options } = {}) {
   let hub;
@@ -41,6 +42,11 @@ export async function serveViewer({ token = "", processes, waits = false, ...opt
     const { pathname } = new URL(request.url, "http://localhost");
     const json = (value) =>
       response.writeHead(200, { "Content-Type": "application/json" }).end(JSON.stringify(value));
+    if (pathname === "/ws" && site.answers) {
+      const [status, text] = site.answers;
+      response.writeHead(status, { "Content-Type": "text/plain" }).end(text);
+      return;
+    }
     if ((pathname.startsWith("/api/") || pathname === "/ws") && !isAllowed(request)) {
       response.writeHead(401, { "Content-Type": "text/plain" }).end("Unauthorised");
       return;
@@ -78,7 +84,8 @@ export async function serveViewer({ token = "", processes, waits = false, ...opt
       response.writeHead(404).end();
     }
   };
-  hub = await Hub.start({ ...options, onRequest, isAllowed });
+  const mayConnect = (request) => !site.answers && isAllowed(request);
+  hub = await Hub.start({ ...options, onRequest, isAllowed: mayConnect });
   return Object.assign(site, { hub, url: `http://127.0.0.1:${hub.port}/`, stop: () => hub.stop() });
 }
 

@@ -104,6 +104,11 @@ export class Peer extends EventEmitter {
     this.#write(0x8, payload);
   }
 
+  /** Ends the connection after what was written, without a close frame. */
+  hangUp() {
+    this.#socket.end();
+  }
+
   destroy() {
     this.#socket.destroy();
   }

@@ -162,7 +162,11 @@ impl Session {
         self.next_ms = now.monotonic_ms;
         let write = self.writes.iter().find(|write| write.number == number);
         let Some(&write) = write.filter(|write| write.generation == self.generation) else {
-            return SessionChange::None;
+            // A late write of an earlier session: the broker lost the one that is held.
+            return match self.until_ms {
+                Some(_) => self.lose(now),
+                None => SessionChange::None,
+            };
         };
         self.writes.retain(|other| other.number >= number);
         let until = write.sent_ms + HOLD_MS;

@@ -16,6 +16,8 @@ const NODES: usize = 3;
 const FAULTS_MS: u64 = 60_000;
 const END_MS: u64 = 110_000;
 const CALL_LIMIT_MS: u64 = 2_000;
+/// The longest time that a call is on its way.
+const LATE_MS: u64 = 9_000;
 const TRY_MS: u64 = 97;
 
 #[derive(Debug)]
@@ -193,7 +195,8 @@ impl Simulation {
             Event::Forget => {
                 self.store.clear();
                 self.revision = 0;
-                self.unaware_until = self.now_ms + LEASE_MS * 1000 / 950;
+                // A late call may bring back a session that the node has lost, until it looks.
+                self.unaware_until = self.now_ms + (LATE_MS + LEASE_MS) * 1000 / 950;
                 return;
             }
         }
@@ -267,7 +270,7 @@ impl Simulation {
                 // It never arrives.
                 0 => return,
                 // It arrives long after its limit.
-                1 => delay += self.random(9_000),
+                1 => delay += self.random(LATE_MS),
                 _ => delay += self.random(2_500),
             }
         }

@@ -322,7 +322,7 @@ mod wake;
 
 pub use access::{Admission, LocalAddress, PeerAddress};
 pub use channel::{Client, ClientId, Lossless, Publisher};
-pub use connection::{Accept, UpgradeBody};
+pub use connection::{Accept, StreamBody, UpgradeBody};
 pub use error::ConfigError;
 pub use event::{Event, From, LineDetail};
 pub use histogram::{Bucket, Distribution};

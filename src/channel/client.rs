@@ -33,10 +33,6 @@ pub(crate) enum ClientKind {
     /// WebSocket frames.
     WebSocket,
     /// One channel's text or events: an HTTP stream.
-    #[cfg_attr(
-        not(feature = "server"),
-        allow(dead_code, reason = "only the server has HTTP streams")
-    )]
     Http,
     /// The messages of one channel, for a receiver in the same process.
     Local,

@@ -321,12 +321,14 @@ mod unsent;
 mod wake;
 
 pub use access::{Admission, LocalAddress, PeerAddress};
-pub use channel::{Client, ClientId, Lossless, Publisher};
-pub use connection::{Accept, UpgradeBody};
+pub use channel::{Client, ClientExtensions, ClientId, Lossless, Publisher};
+pub use connection::{Accept, StreamBody, UpgradeBody};
 pub use error::ConfigError;
 pub use event::{Event, From, LineDetail};
 pub use histogram::{Bucket, Distribution};
-pub use hub::{Hub, HubBuilder, LineWriter, Receiver, Reply, SubscribeError, WeakHub};
+pub use hub::{
+    ClientSubscribeError, Hub, HubBuilder, LineWriter, Receiver, Reply, SubscribeError, WeakHub,
+};
 pub use message::{
     Action, ActionError, Actions, ChannelName, Data, Lines, LinesIter, Message, MessageType,
     NameError, OutputStream, ProcessEvent, ProcessId, ProcessOrder, Status, StatusReport,

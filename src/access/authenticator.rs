@@ -1,15 +1,16 @@
 //! The trait that identifies the sender of a request, and its combinators.
 
+use std::error::Error;
 use std::future::{Future, ready};
 use std::pin::Pin;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 
-use super::{Credentials, Identity};
+use super::{AuthCause, Credentials, Identity, QueryOnly};
 
 /// The reason why a request was not authenticated. No text contains anything from the request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum AuthError {
     /// The request has no token or key. Answered with 401.
@@ -31,19 +32,52 @@ pub enum AuthError {
     /// Answered with 403.
     #[error("the user could not be determined")]
     Failed,
+    /// The authenticator refuses for a reason of its own, which
+    /// [`on_auth_failure`](crate::HubBuilder::on_auth_failure) gets. Answered with 401.
+    #[error("the authenticator refuses")]
+    Custom(#[source] AuthCause),
 }
 
 impl AuthError {
+    /// Returns an error with a reason of the authenticator's own.
+    ///
+    /// ```
+    /// use outrace::access::{AuthError, Bearer, Identity};
+    ///
+    /// #[derive(Debug, thiserror::Error)]
+    /// #[error("the account of {0} is locked")]
+    /// struct Locked(String);
+    ///
+    /// let hub = outrace::Hub::builder()
+    ///     .authenticator(Bearer::new(|token| match token {
+    ///         "bob's" => Err(AuthError::custom(Locked("bob".into()))),
+    ///         _ => Err(AuthError::Invalid),
+    ///     }))
+    ///     .on_auth_failure(|_, error| {
+    ///         if let AuthError::Custom(cause) = error
+    ///             && let Some(Locked(user)) = cause.error().downcast_ref()
+    ///         {
+    ///             eprintln!("{user} has tried to connect");
+    ///         }
+    ///     })
+    ///     .build()?;
+    /// # Ok::<(), outrace::ConfigError>(())
+    /// ```
+    pub fn custom(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self::Custom(AuthCause::new(error.into()))
+    }
+
     /// The precedence of the error. When several authenticators refuse, the error with the highest
     /// precedence is returned.
-    fn weight(self) -> u8 {
+    fn weight(&self) -> u8 {
         match self {
             Self::Missing => 0,
             Self::Invalid => 1,
             Self::Failed => 2,
             Self::NotYetValid => 3,
             Self::Expired => 4,
-            Self::Forbidden => 5,
+            Self::Custom(_) => 5,
+            Self::Forbidden => 6,
         }
     }
 
@@ -96,6 +130,25 @@ pub trait Authenticator: Send + Sync {
     /// # Errors
     /// Resolves to an [`AuthError`] when the credentials admit no user.
     fn authenticate<'a>(&'a self, credentials: &'a Credentials) -> AuthFuture<'a>;
+
+    /// Returns an authenticator that sees no other token than those of the query: `?token=…`.
+    ///
+    /// The tokens of headers are removed from what this authenticator gets: `Authorization`,
+    /// `X-API-Key`, `X-Outrace-Token` and the offered subprotocols.
+    ///
+    /// ```
+    /// use outrace::access::{ApiKeys, Authenticator};
+    ///
+    /// let keys = ApiKeys::new().key("4f9d0c6e51b2ce83", "dashboard").query_only();
+    /// let hub = outrace::Hub::builder().authenticator(keys).build()?;
+    /// # Ok::<(), outrace::ConfigError>(())
+    /// ```
+    fn query_only(self) -> QueryOnly<Self>
+    where
+        Self: Sized,
+    {
+        QueryOnly::new(self)
+    }
 }
 
 impl<A: Authenticator + ?Sized> Authenticator for Arc<A> {
@@ -147,7 +200,7 @@ where
 /// Returns an authenticator that asks several in order, and returns the first identity found.
 ///
 /// When all refuse, it returns the most specific of their errors: [`AuthError::Forbidden`], then
-/// `Expired`, `NotYetValid`, `Failed`, `Invalid` and `Missing`. Without any authenticator, it
+/// `Custom`, `Expired`, `NotYetValid`, `Failed`, `Invalid` and `Missing`. Without any authenticator, it
 /// refuses every request with `Missing`.
 ///
 /// ```

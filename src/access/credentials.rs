@@ -118,7 +118,7 @@ impl Credentials {
     /// Returns the token in `X-Outrace-Token`, for clients behind a proxy that needs
     /// `Authorization` for itself. `None` if there are several such headers.
     pub fn token_header(&self) -> Option<&str> {
-        header_value(&self.headers, "x-outrace-token")
+        header_value(&self.headers, TOKEN_HEADER)
     }
 
     /// Returns the token among the offered subprotocols: the rest of `outrace.token.…`,
@@ -155,9 +155,20 @@ impl Credentials {
             .chain(self.query_tokens())
     }
 
+    /// Returns a copy without the tokens that stand in headers.
+    pub(super) fn without_header_tokens(&self) -> Self {
+        let mut copy = self.clone();
+        for name in [&AUTHORIZATION, &SEC_WEBSOCKET_PROTOCOL] {
+            copy.headers.remove(name);
+        }
+        copy.headers.remove(TOKEN_HEADER);
+        copy.headers.remove(KEY_HEADER);
+        copy
+    }
+
     /// Returns the key in `X-API-Key`. `None` if there are several such headers.
     pub fn api_key(&self) -> Option<&str> {
-        header_value(&self.headers, "x-api-key")
+        header_value(&self.headers, KEY_HEADER)
     }
 
     /// Checks the [`tokens`](Self::tokens) in order. Returns the first identity, or the most
@@ -185,6 +196,9 @@ impl fmt::Debug for Credentials {
             .finish_non_exhaustive()
     }
 }
+
+const TOKEN_HEADER: &str = "x-outrace-token";
+const KEY_HEADER: &str = "x-api-key";
 
 /// The beginning of a subprotocol that carries a token.
 const SUBPROTOCOL_TOKEN: &str = "outrace.token.";

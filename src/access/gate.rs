@@ -151,9 +151,10 @@ impl Gate {
         }
         Err(match error {
             AuthError::Missing => Denial::Unauthorized { has_token: false },
-            AuthError::Invalid | AuthError::Expired | AuthError::NotYetValid => {
-                Denial::Unauthorized { has_token: true }
-            }
+            AuthError::Invalid
+            | AuthError::Expired
+            | AuthError::NotYetValid
+            | AuthError::Custom(_) => Denial::Unauthorized { has_token: true },
             AuthError::Forbidden | AuthError::Failed => Denial::Forbidden,
         })
     }

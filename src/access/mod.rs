@@ -22,6 +22,7 @@
 //! | `Jwt` (feature `jwt`) | a signed token |
 //! | [`Bearer`] | a token that a function checks |
 //! | [`from_fn`] | anything that a function finds in the request |
+//! | [`query_only`](Authenticator::query_only) | the tokens of the query alone, for any authenticator |
 //! | [`any_of`] | the first of several authenticators that accepts |
 //!
 //! An application that has identified the user itself, in a layer of its own, adds the [`Identity`]
@@ -31,6 +32,7 @@
 //! appear in no log, no `Debug` output and no error.
 
 mod api_keys;
+mod auth_cause;
 mod authenticator;
 mod bearer;
 mod connect_info;
@@ -46,11 +48,13 @@ mod origin;
 mod origins;
 mod pattern;
 mod peer;
+mod query_only;
 mod secret;
 mod subprotocol;
 mod tokens;
 
 pub use api_keys::ApiKeys;
+pub use auth_cause::AuthCause;
 pub use authenticator::{AuthError, AuthFuture, Authenticator, Reloadable, any_of, from_fn};
 pub use bearer::Bearer;
 pub use credentials::Credentials;
@@ -62,6 +66,7 @@ pub use jwt::{Jwt, JwtKeyError};
 pub use origins::{OriginError, Origins};
 pub use pattern::{Grants, Pattern, PatternError, PublishTarget};
 pub use peer::{LocalAddress, PeerAddress};
+pub use query_only::QueryOnly;
 pub use tokens::{TokenFault, TokenFileError, TokenTable};
 
 pub(crate) use expiry::expired;

@@ -1,5 +1,6 @@
 //! One connected client, as the hub sees it.
 
+use std::any::Any;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
@@ -7,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::SystemTime;
 
 use super::Channel;
+use super::client_extensions::ClientExtensions;
 use super::shared::HubShared;
 use super::subscription::Subscription;
 use crate::access::{Identity, PeerInfo};
@@ -33,13 +35,19 @@ pub(crate) enum ClientKind {
     /// WebSocket frames.
     WebSocket,
     /// One channel's text or events: an HTTP stream.
-    #[cfg_attr(
-        not(feature = "server"),
-        allow(dead_code, reason = "only the server has HTTP streams")
-    )]
     Http,
     /// The messages of one channel, for a receiver in the same process.
     Local,
+}
+
+/// Whether a client is registered with its hub.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Presence {
+    /// Not yet, or never: it stands for the sender of a request.
+    Unregistered,
+    Registered,
+    /// It is in no channel, and joins none.
+    Left,
 }
 
 /// One connected client: its identity, its subscriptions, and the counters of its messages.
@@ -67,10 +75,15 @@ pub struct Client {
     /// Counts what is sent to this client alone. Weak: a client that is kept does not keep its
     /// hub's counters.
     totals: Weak<Totals>,
+    /// The hub, for the layer above. Weak for the same reason.
+    owner: Weak<dyn Any + Send + Sync>,
     pub(crate) outbox: Outbox,
     /// Touched when this client subscribes, unsubscribes or leaves, and when its subscriptions are
     /// listed; never on the way of a message.
     subscriptions: Mutex<BTreeMap<ChannelName, Arc<Subscription>>>,
+    /// Held while the subscriptions change: the client and the program may change them at once.
+    presence: Mutex<Presence>,
+    extensions: ClientExtensions,
     skipped: AtomicU64,
 }
 
@@ -81,6 +94,7 @@ impl Client {
         limits: QueueLimits,
         kind: ClientKind,
         totals: Weak<Totals>,
+        owner: Weak<dyn Any + Send + Sync>,
     ) -> Self {
         Self {
             id,
@@ -88,8 +102,11 @@ impl Client {
             since: SystemTime::now(),
             kind,
             totals,
+            owner,
             outbox: Outbox::new(limits),
             subscriptions: Mutex::new(BTreeMap::new()),
+            presence: Mutex::new(Presence::Unregistered),
+            extensions: ClientExtensions::default(),
             skipped: AtomicU64::new(0),
         }
     }
@@ -107,6 +124,11 @@ impl Client {
     /// Returns the identity that the hub's authenticator found; `None` when the hub has none.
     pub fn identity(&self) -> Option<&Identity> {
         self.peer.identity.as_ref()
+    }
+
+    /// Returns the values that the application keeps for this client.
+    pub fn extensions(&self) -> &ClientExtensions {
+        &self.extensions
     }
 
     /// Returns the time at which it connected.
@@ -234,8 +256,16 @@ impl Client {
             .collect()
     }
 
-    /// Locks the subscriptions. A panic while this lock was held leaves a map that is still whole:
-    /// each change is one insertion or removal.
+    /// Returns the hub that the client was made by, unless it is gone.
+    pub(crate) fn owner(&self) -> Option<Arc<dyn Any + Send + Sync>> {
+        self.owner.upgrade()
+    }
+
+    /// Locks the changes of the subscriptions. No callback may be called meanwhile.
+    pub(crate) fn presence(&self) -> MutexGuard<'_, Presence> {
+        lock(&self.presence)
+    }
+
     /// Returns a mirror that the client has subscribed to and that has not caught up with its
     /// source.
     pub(crate) fn unsynced_channel(&self) -> Option<Arc<Channel>> {
@@ -253,6 +283,8 @@ impl Client {
         self.count_single(totals, self.outbox.offer_reserved(frame));
     }
 
+    /// Locks the subscriptions. A panic while this lock was held leaves a map that is still whole:
+    /// each change is one insertion or removal.
     pub(crate) fn lock(&self) -> MutexGuard<'_, BTreeMap<ChannelName, Arc<Subscription>>> {
         lock(&self.subscriptions)
     }

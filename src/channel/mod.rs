@@ -14,6 +14,7 @@
 mod alarm;
 mod block;
 mod client;
+mod client_extensions;
 mod clock;
 mod delivery;
 mod epoch;
@@ -66,12 +67,13 @@ use crate::reason::RefusalReason;
 use crate::sync::Ordering;
 
 pub use client::{Client, ClientId};
+pub use client_extensions::ClientExtensions;
 pub use lossless::Lossless;
 pub use publisher::Publisher;
 pub use reading::Wanted;
 
 pub(crate) use block::Run;
-pub(crate) use client::ClientKind;
+pub(crate) use client::{ClientKind, Presence};
 pub(crate) use ingest::Origin;
 pub(crate) use interest::Interest;
 pub(crate) use pending::PendingRun;

@@ -34,6 +34,7 @@ pub(super) fn client(channel: &Channel, id: u64) -> Arc<Client> {
         channel.shared.config.limits(),
         ClientKind::WebSocket,
         Arc::downgrade(&channel.shared.totals),
+        std::sync::Weak::<()>::new(),
     ))
 }
 

@@ -15,6 +15,7 @@ use super::event::DisconnectReason;
 use super::lister::{ChannelList, ChannelLister};
 use super::live_socket::describe;
 use super::tls::is_not_tls;
+use super::token_source::TokenSource;
 
 /// The size of the largest message: a batch of the longest lines with every byte escaped.
 const MAX_MESSAGE_BYTES: usize = 64 << 20;
@@ -33,6 +34,10 @@ pub(super) struct AttemptFailure {
     pub(super) reason: DisconnectReason,
     /// Whether no server listens at the address. One that does later has no channels yet.
     pub(super) is_absent: bool,
+    /// Whether another attempt would fail for the same reason.
+    pub(super) is_final: bool,
+    /// The token that the server does not accept, if there may be another one.
+    pub(super) refused_token: Option<String>,
     /// Whether the server refuses because it would close a loop of relays.
     #[cfg(feature = "relay")]
     pub(super) is_loop: bool,
@@ -58,6 +63,37 @@ pub(super) async fn establish(
         })
 }
 
+/// Does the same as [`establish`] with the token that the program's function returns. A token that
+/// the server does not accept leads to another attempt, unless the function has returned it twice
+/// in a row.
+pub(super) async fn establish_with(
+    source: TokenSource,
+    refused: Option<String>,
+    mut endpoints: Vec<Endpoint>,
+    needs_list: bool,
+    limit: Duration,
+) -> Result<Established, AttemptFailure> {
+    let token = match timeout(limit, source.ask()).await {
+        Ok(Ok(token)) => token,
+        Ok(Err(error)) => return Err(format!("there is no token: {error}").into()),
+        Err(_) => {
+            let limit = limit.as_secs_f32();
+            return Err(format!("there was no token within {limit} s").into());
+        }
+    };
+    for endpoint in &mut endpoints {
+        if let Err(error) = endpoint.set_token(&token) {
+            return Err(error.to_string().into());
+        }
+    }
+    let established = establish(endpoints, needs_list, limit).await;
+    established.map_err(|failure| AttemptFailure {
+        is_final: failure.is_final && refused.as_ref() == Some(&token),
+        refused_token: failure.is_final.then_some(token),
+        ..failure
+    })
+}
+
 impl From<String> for AttemptFailure {
     fn from(text: String) -> Self {
         Self::new(DisconnectReason::ConnectFailed(text))
@@ -69,6 +105,8 @@ impl AttemptFailure {
         Self {
             reason,
             is_absent: false,
+            is_final: false,
+            refused_token: None,
             #[cfg(feature = "relay")]
             is_loop: false,
         }
@@ -88,14 +126,23 @@ impl From<Error> for AttemptFailure {
             Error::Io(error) => is_not_tls(error),
             error => matches!(error, Error::Protocol(ProtocolError::HttparseError(_))),
         };
+        let status = match &error {
+            Error::Http(response) => Some(response.status()),
+            _ => None,
+        };
         let text = describe(error);
         Self {
             is_absent,
+            is_final: status == Some(StatusCode::UNAUTHORIZED),
             #[cfg(feature = "relay")]
             is_loop,
-            ..Self::new(match is_foreign {
-                true => DisconnectReason::NoWebSocket(text),
-                false => DisconnectReason::ConnectFailed(text),
+            ..Self::new(match status {
+                Some(status) => DisconnectReason::Refused {
+                    status: status.as_u16(),
+                    cause: text,
+                },
+                None if is_foreign => DisconnectReason::NoWebSocket(text),
+                None => DisconnectReason::ConnectFailed(text),
             })
         }
     }

@@ -1,6 +1,8 @@
 //! Builds watchers and listers.
 
+use std::error::Error;
 use std::fmt;
+use std::future::Future;
 use std::time::Duration;
 
 use crate::access::Pattern;
@@ -11,6 +13,8 @@ use super::connect_options::ConnectOptions;
 use super::endpoint::without_query;
 use super::error::WatchError;
 use super::lister::ChannelLister;
+use super::resume_point::ResumePoint;
+use super::token_source::TokenSource;
 use super::tracked_channel::WatchOptions;
 use super::watcher::{Watcher, WatcherConfig};
 
@@ -42,6 +46,8 @@ pub struct WatcherBuilder {
     retry_limit: Option<u32>,
     raw: bool,
     options: WatchOptions,
+    token_source: Option<TokenSource>,
+    restored: ResumePoint,
 }
 
 impl Watcher {
@@ -64,6 +70,8 @@ impl Watcher {
                 detail: true,
                 partial: false,
             },
+            token_source: None,
+            restored: ResumePoint::default(),
         }
     }
 }
@@ -100,6 +108,54 @@ impl WatcherBuilder {
         self
     }
 
+    /// Asks for the token before each attempt to connect. It takes the place of
+    /// [`token`](Self::token).
+    ///
+    /// The function has 10 s, or the [idle timeout](Self::idle_timeout) if that is shorter. Its
+    /// error fails the attempt. When the server does not accept the token (401), the function is
+    /// asked again for the next attempt. The watcher ends if it returns the same token then, and the
+    /// server refuses that one too. A [lister](Self::lister) uses [`token`](Self::token) alone.
+    ///
+    /// ```
+    /// # use outrace::client::Watcher;
+    /// let watcher = Watcher::builder("ws://127.0.0.1:7223/ws")
+    ///     .channel("process:web")
+    ///     .token_with(|| async {
+    ///         let token = tokio::fs::read_to_string("/run/secrets/outrace").await?;
+    ///         Ok::<_, std::io::Error>(token.trim().to_owned())
+    ///     });
+    /// ```
+    pub fn token_with<F, W, E>(mut self, ask: F) -> Self
+    where
+        F: Fn() -> W + Send + Sync + 'static,
+        W: Future<Output = Result<String, E>> + Send + 'static,
+        E: Into<Box<dyn Error + Send + Sync>>,
+    {
+        self.token_source = Some(TokenSource::new(ask));
+        self
+    }
+
+    /// Adds a header to the handshake and to every other request, such as a cookie or what a proxy
+    /// wants. A name that is given twice is sent twice.
+    ///
+    /// [`build`](Self::build) refuses those that belong to the connection: `Host`, `Authorization`,
+    /// `Connection`, `Upgrade`, `Sec-WebSocket-…`, and those of a body.
+    pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.connect.headers.push((name.into(), value.into()));
+        self
+    }
+
+    /// Continues where an earlier run of the program stopped: with the messages after those that
+    /// [`Watcher::resume_point`] tells of, as far as the server keeps them. It needs
+    /// [`resume`](Self::resume), which is on by default.
+    ///
+    /// Each of its channels begins with an [`Event::Reconnected`](super::Event::Reconnected). A
+    /// channel that is not in it begins as usual.
+    pub fn resume_from(mut self, point: ResumePoint) -> Self {
+        self.restored = point;
+        self
+    }
+
     /// Trusts the root certificates in this PEM instead of the system's.
     ///
     /// They apply to addresses with `wss://`, which need the feature `tls`.
@@ -116,7 +172,8 @@ impl WatcherBuilder {
 
     /// Sets whether the watcher connects again after a failure, also when the first attempt fails.
     /// It does by default, unless the first attempt shows that there is
-    /// [no WebSocket server](super::DisconnectReason::NoWebSocket) at the address.
+    /// [no WebSocket server](super::DisconnectReason::NoWebSocket) at the address. A server that does
+    /// not accept the token ends the watcher too.
     pub fn retry(mut self, retry: bool) -> Self {
         self.retry = retry;
         self
@@ -185,7 +242,7 @@ impl WatcherBuilder {
     /// Builds the watcher. It connects when its first event is asked for.
     ///
     /// # Errors
-    /// If the address, the token, a root certificate, the name of a channel or a pattern is not
+    /// If the address, the token, a header, a root certificate, the name of a channel or a pattern is not
     /// valid, or if the address needs TLS and this build has none.
     pub fn build(self) -> Result<Watcher, WatchError> {
         let endpoint = self.connect.endpoint()?;
@@ -208,12 +265,14 @@ impl WatcherBuilder {
             raw: self.raw,
             idle_timeout: self.connect.idle_timeout,
             options: self.options,
+            token_source: self.token_source,
         };
         Ok(Watcher::new(
             config,
             channels,
             patterns,
             self.connect.backoff,
+            self.restored,
         ))
     }
 

@@ -13,6 +13,8 @@ use super::error::WatchError;
 pub(crate) struct ConnectOptions {
     pub(crate) url: String,
     pub(crate) token: Option<String>,
+    /// Headers to add to every request.
+    pub(crate) headers: Vec<(String, String)>,
     pub(crate) root_certificates: Option<Vec<u8>>,
     pub(crate) backoff: Backoff,
     pub(crate) idle_timeout: Duration,
@@ -23,6 +25,7 @@ impl ConnectOptions {
         Self {
             url: url.to_owned(),
             token: None,
+            headers: Vec::new(),
             root_certificates: None,
             backoff,
             idle_timeout,
@@ -43,11 +46,13 @@ impl ConnectOptions {
     /// # Errors
     /// The same as of [`endpoint`](Self::endpoint).
     pub(crate) fn endpoint_at(&self, url: &str) -> Result<Endpoint, WatchError> {
-        Endpoint::new(
+        let mut endpoint = Endpoint::new(
             url,
             self.token.as_deref(),
             self.root_certificates.as_deref(),
-        )
+        )?;
+        endpoint.add_headers(&self.headers)?;
+        Ok(endpoint)
     }
 }
 

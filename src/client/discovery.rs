@@ -87,6 +87,11 @@ impl Discovery {
         self.is_underway = true;
     }
 
+    /// Never finds this channel.
+    pub(super) fn ignore(&mut self, channel: &ChannelName) {
+        self.known.insert(channel.clone());
+    }
+
     /// Asks for the list at once, on a new connection.
     pub(super) fn connected(&mut self) {
         self.request = Request::Due;

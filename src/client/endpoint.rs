@@ -3,9 +3,7 @@
 use std::io;
 
 use http::Uri;
-#[cfg(feature = "relay")]
-use http::header::HeaderName;
-use http::header::{AUTHORIZATION, HOST, HeaderMap, HeaderValue};
+use http::header::{AUTHORIZATION, HOST, HeaderMap, HeaderName, HeaderValue};
 use http::uri::PathAndQuery;
 use tokio_tungstenite::tungstenite::Error;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
@@ -20,11 +18,24 @@ use super::tls::{ClientTls, Transport};
 /// A WebSocket connection to a server.
 pub(super) type ClientSocket = WebSocketStream<Box<dyn Transport>>;
 
+/// The headers that belong to the connection and to the library, beside `Sec-WebSocket-*`.
+const RESERVED: [&str; 7] = [
+    "authorization",
+    "connection",
+    "content-length",
+    "content-type",
+    "host",
+    "transfer-encoding",
+    "upgrade",
+];
+
 /// A server's WebSocket address, the token to show, and the TLS settings.
 #[derive(Clone)]
 pub(crate) struct Endpoint {
     /// The upgrade request, with the token in its headers.
     request: Request,
+    /// The headers that the program has added. They are in `request` too.
+    added: HeaderMap,
     tls: ClientTls,
 }
 
@@ -40,7 +51,7 @@ impl Endpoint {
             url: without_query(url).to_owned(),
             reason: reason.to_owned(),
         };
-        let mut request = url
+        let request = url
             .into_client_request()
             .map_err(|error| invalid(&error.to_string()))?;
         let tls = match request.uri().scheme_str() {
@@ -48,13 +59,40 @@ impl Endpoint {
             Some("wss") => ClientTls::new(root_certificates)?,
             _ => return Err(invalid("it must begin with ws:// or wss://")),
         };
+        let mut endpoint = Self {
+            request,
+            added: HeaderMap::new(),
+            tls,
+        };
         if let Some(token) = token {
-            let mut header = HeaderValue::try_from(format!("Bearer {token}"))
-                .map_err(|_| WatchError::InvalidToken)?;
-            header.set_sensitive(true);
-            request.headers_mut().insert(AUTHORIZATION, header);
+            endpoint.set_token(token)?;
         }
-        Ok(Self { request, tls })
+        Ok(endpoint)
+    }
+
+    /// Sets the token to show.
+    pub(super) fn set_token(&mut self, token: &str) -> Result<(), WatchError> {
+        let mut header = HeaderValue::try_from(format!("Bearer {token}"))
+            .map_err(|_| WatchError::InvalidToken)?;
+        header.set_sensitive(true);
+        self.request.headers_mut().insert(AUTHORIZATION, header);
+        Ok(())
+    }
+
+    /// Adds headers of the program to every request.
+    pub(super) fn add_headers(&mut self, headers: &[(String, String)]) -> Result<(), WatchError> {
+        for (name, value) in headers {
+            let invalid = || WatchError::InvalidHeader { name: name.clone() };
+            let header = HeaderName::try_from(name).map_err(|_| invalid())?;
+            let value = HeaderValue::try_from(value).map_err(|_| invalid())?;
+            if RESERVED.contains(&header.as_str()) || header.as_str().starts_with("sec-websocket-")
+            {
+                return Err(invalid());
+            }
+            self.added.append(header, value);
+        }
+        self.request.headers_mut().extend(self.added.clone());
+        Ok(())
     }
 
     pub(super) fn uri(&self) -> &Uri {
@@ -124,7 +162,8 @@ impl Endpoint {
             .map_or("/", PathAndQuery::as_str)
     }
 
-    /// Returns the headers that every request to this server needs: the host and the token.
+    /// Returns the headers that every request to this server needs: the host, the token, and what the
+    /// program has added.
     pub(super) fn headers(&self) -> HeaderMap {
         [HOST, AUTHORIZATION]
             .into_iter()
@@ -132,6 +171,11 @@ impl Endpoint {
                 let value = self.request.headers().get(&name)?.clone();
                 Some((name, value))
             })
+            .chain(
+                self.added
+                    .iter()
+                    .map(|(name, value)| (name.clone(), value.clone())),
+            )
             .collect()
     }
 

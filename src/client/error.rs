@@ -25,6 +25,12 @@ pub enum WatchError {
     /// The token contains characters that an HTTP header cannot hold.
     #[error("the token contains characters that an HTTP header cannot hold")]
     InvalidToken,
+    /// A header has a name or a value that a header cannot have, or belongs to the handshake itself.
+    #[error("the header {name:?} cannot be added to a handshake")]
+    InvalidHeader {
+        /// The name that was given.
+        name: String,
+    },
     /// The address begins with `wss://`, and this build lacks the feature `tls`.
     #[error("cannot connect over TLS: it is not built in")]
     TlsNotBuiltIn,

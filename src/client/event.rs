@@ -145,12 +145,44 @@ pub enum Event {
     },
 }
 
+impl Event {
+    /// Returns the channel of the event. [`Event::Other`] is not looked into.
+    pub fn channel(&self) -> Option<&ChannelName> {
+        match self {
+            Self::Line { channel, .. }
+            | Self::Partial { channel, .. }
+            | Self::Status { channel, .. }
+            | Self::Subscribed { channel, .. }
+            | Self::Reconnected { channel, .. }
+            | Self::Gap { channel, .. }
+            | Self::Replay { channel, .. }
+            | Self::Replayed { channel, .. } => Some(channel),
+            Self::Connected
+            | Self::ListFailed { .. }
+            | Self::PatternLimit { .. }
+            | Self::Error { .. }
+            | Self::Other { .. }
+            | Self::Disconnected { .. } => None,
+        }
+    }
+}
+
 /// The reason why there is no connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum DisconnectReason {
     /// The connection could not be made.
     ConnectFailed(String),
+    /// The server refused the connection.
+    ///
+    /// With status 401 it does not accept the token. That ends the watcher, unless its token is
+    /// [asked for at each attempt](super::WatcherBuilder::token_with).
+    Refused {
+        /// The HTTP status.
+        status: u16,
+        /// The status, and the server's words if they are a short line.
+        cause: String,
+    },
     /// Something answers at the address, but it is no WebSocket server: another path, a page, or
     /// another protocol. A watcher that gets this answer to its first attempt does not try again.
     NoWebSocket(String),
@@ -185,7 +217,7 @@ impl DisconnectReason {
 impl fmt::Display for DisconnectReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::ConnectFailed(cause) | Self::NoWebSocket(cause) => {
+            Self::ConnectFailed(cause) | Self::NoWebSocket(cause) | Self::Refused { cause, .. } => {
                 write!(f, "cannot connect: {cause}")
             }
             Self::Closed { code: 1001, .. } => f.write_str("the server is going away"),

@@ -24,6 +24,9 @@
 //! one. After a break it connects again and asks for everything that came later. The server sends
 //! the messages that it still keeps, after an [`Event::Reconnected`] that counts the lost ones.
 //!
+//! A program that is itself started again stores [`Watcher::resume_point`], and continues there with
+//! [`WatcherBuilder::resume_from`].
+//!
 //! # Lagging
 //! The watcher reads from the socket only while its events are taken. A watcher that is not polled
 //! fast enough fills its queue at the server. The server then skips messages for this watcher, and
@@ -67,7 +70,11 @@ mod link;
 mod lister;
 mod live_socket;
 mod publisher;
+mod requests;
+mod resume_point;
+mod send_error;
 mod tls;
+mod token_source;
 mod tracked_channel;
 mod watcher;
 
@@ -79,6 +86,8 @@ pub use event::{DisconnectReason, Event};
 pub(crate) use exchange::HttpAnswer;
 pub use lister::ChannelLister;
 pub use publisher::{PublishError, PublishStats, Publisher, PublisherBuilder};
+pub use resume_point::ResumePoint;
+pub use send_error::SendError;
 pub use watcher::Watcher;
 
 pub use crate::event::LineDetail;

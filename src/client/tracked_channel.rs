@@ -37,6 +37,10 @@ pub(super) struct TrackedChannel {
     origin: Option<Position>,
     /// `None` until the server has numbered the channel.
     position: Option<Position>,
+    /// The position before the last confirmation.
+    before_confirmation: Option<Position>,
+    /// The number in the position before the last message.
+    seq_before: u64,
     /// Whether the server has confirmed the subscription on this connection. Only then the messages
     /// are counted.
     is_confirmed: bool,
@@ -47,7 +51,7 @@ pub(super) struct TrackedChannel {
 }
 
 /// The last message that was received or reported as skipped.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub(super) struct Position {
     pub(super) epoch: String,
     pub(super) seq: u64,
@@ -64,6 +68,8 @@ impl TrackedChannel {
             name,
             origin,
             position: None,
+            before_confirmation: None,
+            seq_before: 0,
             is_confirmed: false,
             next_in_replay: None,
             pending_ranges: 0,
@@ -72,6 +78,40 @@ impl TrackedChannel {
 
     pub(super) fn name(&self) -> &ChannelName {
         &self.name
+    }
+
+    /// Continues at a position of an earlier watcher.
+    pub(super) fn resume_at(&mut self, position: Position) {
+        self.position = Some(position);
+    }
+
+    /// Returns the position, or the place from which to watch.
+    pub(super) fn position(&self) -> Option<&Position> {
+        self.position.as_ref().or(self.origin.as_ref())
+    }
+
+    /// Returns the position before the last confirmation.
+    pub(super) fn before_confirmation(&self) -> Option<&Position> {
+        self.before_confirmation.as_ref()
+    }
+
+    /// Returns the position before the message with this number. A message of a range that is sent
+    /// again has not moved the position.
+    pub(super) fn position_before(&self, seq: u64) -> Option<Position> {
+        let position = self.position.as_ref()?;
+        let seq = match self.next_in_replay {
+            Some(_) => position.seq,
+            None => seq.saturating_sub(1),
+        };
+        Some(Position {
+            epoch: position.epoch.clone(),
+            seq,
+        })
+    }
+
+    /// Returns the position before the last message.
+    pub(super) fn position_before_message(&self) -> Option<Position> {
+        self.position_before(self.seq_before.saturating_add(1))
     }
 
     pub(super) fn pending_ranges(&self) -> usize {
@@ -152,7 +192,8 @@ impl TrackedChannel {
         } = confirmation;
         self.is_confirmed = true;
         self.next_in_replay = None;
-        self.origin = None;
+        self.before_confirmation = self.position.clone().or(self.origin.take());
+        self.seq_before = seq;
         let event = match &self.position {
             None => Event::Subscribed {
                 channel,
@@ -184,6 +225,7 @@ impl TrackedChannel {
             return Some(first);
         }
         let first = told.unwrap_or(position.seq + 1);
+        self.seq_before = position.seq;
         position.seq = (first - 1).saturating_add(messages);
         Some(first)
     }

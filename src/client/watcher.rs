@@ -1,6 +1,6 @@
 //! The life of a watcher: connect, subscribe, read, disconnect, wait, and connect again.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker, ready};
@@ -10,27 +10,26 @@ use futures_core::Stream;
 use tokio::time::{Sleep, sleep};
 
 use crate::access::Pattern;
-use crate::message::{ChannelName, NameError};
+use crate::message::ChannelName;
 
-use super::attempt::{AttemptFailure, Established, establish};
+use super::attempt::{AttemptFailure, Established, establish, establish_with};
 use super::backoff::Backoff;
 use super::decode::decode;
 use super::discovery::Discovery;
 use super::endpoint::Endpoint;
+use super::envelope::Envelope;
 use super::error::ListError;
 use super::event::{DisconnectReason, Event};
 use super::lister::ChannelList;
 use super::live_socket::LiveSocket;
+use super::resume_point::ResumePoint;
+use super::token_source::TokenSource;
 use super::tracked_channel::{TrackedChannel, WatchOptions};
 
 type Connecting = Pin<Box<dyn Future<Output = Result<Established, AttemptFailure>> + Send>>;
 
 /// The longest time for an attempt to connect.
 pub(super) const MAX_CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// The number of ranges of one channel that may be requested and not yet complete. A server drops
-/// requests beyond that.
-const MAX_PENDING_RANGES: usize = 16;
 
 /// The settings of a watcher that stay the same.
 pub(super) struct WatcherConfig {
@@ -40,6 +39,8 @@ pub(super) struct WatcherConfig {
     pub(super) raw: bool,
     pub(super) idle_timeout: Duration,
     pub(super) options: WatchOptions,
+    /// Asked for the token of each attempt.
+    pub(super) token_source: Option<TokenSource>,
 }
 
 /// Watches channels of one server, reconnects when the connection is lost, and continues where it
@@ -55,10 +56,10 @@ pub(super) struct WatcherConfig {
 ///
 /// See the [module](super) for examples.
 pub struct Watcher {
-    config: WatcherConfig,
-    channels: Vec<TrackedChannel>,
+    pub(super) config: WatcherConfig,
+    pub(super) channels: Vec<TrackedChannel>,
     /// `None` without patterns.
-    discovery: Option<Discovery>,
+    pub(super) discovery: Option<Discovery>,
     /// The addresses that the next attempt tries: one, once the server was reached.
     endpoints: Vec<Endpoint>,
     backoff: Backoff,
@@ -67,9 +68,15 @@ pub struct Watcher {
     /// The number of attempts that failed in a row.
     failures: u32,
     /// The events of the last message. The next message is read when they are taken.
-    events: VecDeque<Event>,
+    pub(super) events: VecDeque<Event>,
     /// The requests that were not given to the socket yet.
-    unsent: VecDeque<String>,
+    pub(super) unsent: VecDeque<String>,
+    /// Places of an earlier run of the program, in channels that are not watched yet.
+    pub(super) restored: ResumePoint,
+    /// Channels that are no longer watched on this connection. Their messages may be on the way.
+    pub(super) unwatched: HashSet<ChannelName>,
+    /// The token of the last attempt, if the server has refused it.
+    refused_token: Option<String>,
     state: ConnectionState,
 }
 
@@ -89,19 +96,27 @@ impl Watcher {
         channels: Vec<ChannelName>,
         patterns: Vec<Pattern>,
         backoff: Backoff,
+        restored: ResumePoint,
     ) -> Self {
-        Self {
+        let mut watcher = Self {
             endpoints: config.endpoint.candidates(),
             discovery: Discovery::new(patterns),
             config,
-            channels: channels.into_iter().map(TrackedChannel::new).collect(),
+            channels: Vec::new(),
             backoff,
             may_heal: false,
             failures: 0,
             events: VecDeque::new(),
             unsent: VecDeque::new(),
+            restored,
+            unwatched: HashSet::new(),
+            refused_token: None,
             state: ConnectionState::Unconnected,
+        };
+        for channel in channels {
+            watcher.add(TrackedChannel::new(channel));
         }
+        watcher
     }
 
     /// Returns the watched channels, in the order in which they were added.
@@ -113,7 +128,7 @@ impl Watcher {
     ///
     /// The first call connects. A watcher has a last event, an [`Event::Disconnected`], only if it
     /// does not [retry](super::WatcherBuilder::retry) or reaches its
-    /// [limit](super::WatcherBuilder::retry_limit).
+    /// [limit](super::WatcherBuilder::retry_limit), or if the server does not accept its token.
     ///
     /// # Cancel safety
     /// This method is cancel safe. No event is lost if the future is dropped: an attempt to connect
@@ -148,47 +163,9 @@ impl Watcher {
         }
     }
 
-    /// Watches one more channel, with the options that the watcher was built with. The server is
-    /// told when the next event is asked for. A channel that is watched already changes nothing.
-    ///
-    /// # Errors
-    /// If the name is not valid.
-    pub fn watch(&mut self, channel: &str) -> Result<(), NameError> {
-        self.add(TrackedChannel::new(ChannelName::parse(channel)?));
-        Ok(())
-    }
-
-    fn add(&mut self, channel: TrackedChannel) {
-        if self.channels().all(|known| known != channel.name()) {
-            if let ConnectionState::Open(_) = self.state {
-                let request = channel.subscribe_request(self.config.options);
-                self.unsent.push_back(request);
-            }
-            self.channels.push(channel);
-        }
-    }
-
-    /// Asks for the messages `from..=to` of a channel again, such as those of an [`Event::Gap`].
-    ///
-    /// They come between an [`Event::Replay`] and an [`Event::Replayed`]. They do not come if the
-    /// connection is lost before that.
-    ///
-    /// Returns false if they cannot be asked for: there is no connection, the channel is not
-    /// watched, the server does not number its messages, the range is empty or begins at 0, or 16
-    /// ranges of the channel are still to come.
-    pub fn refetch(&mut self, channel: &str, from: u64, to: u64) -> bool {
-        let ConnectionState::Open(_) = self.state else {
-            return false;
-        };
-        let request = self
-            .channels
-            .iter_mut()
-            .find(|known| known.name().as_str() == channel)
-            .filter(|known| known.pending_ranges() < MAX_PENDING_RANGES)
-            .and_then(|known| known.range_request(from, to));
-        let is_possible = request.is_some();
-        self.unsent.extend(request);
-        is_possible
+    /// Returns whether there is a connection.
+    pub(super) fn is_open(&self) -> bool {
+        matches!(self.state, ConnectionState::Open(_))
     }
 
     fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Option<Event>> {
@@ -208,7 +185,8 @@ impl Watcher {
                             {
                                 discovery.begin();
                             }
-                            self.disconnected(failure.reason)
+                            self.refused_token = failure.refused_token;
+                            self.disconnected(failure.reason, failure.is_final)
                         }
                     };
                     return Poll::Ready(Some(event));
@@ -219,6 +197,10 @@ impl Watcher {
                     }
                     if let Some(json) = open.next_message() {
                         decode(json, &mut self.channels, &mut self.events);
+                        if is_of(&self.unwatched, self.events.front()) {
+                            self.events.clear();
+                            continue;
+                        }
                         if self.config.raw {
                             self.events.clear();
                             self.events.push_back(Event::Other {
@@ -235,7 +217,7 @@ impl Watcher {
                     };
                     open.send(cx, &mut self.unsent);
                     if let Err(reason) = ready!(open.poll_frame(cx)) {
-                        return Poll::Ready(Some(self.disconnected(reason)));
+                        return Poll::Ready(Some(self.disconnected(reason, false)));
                     }
                 }
                 ConnectionState::Ended => return Poll::Ready(None),
@@ -250,6 +232,7 @@ impl Watcher {
             listed,
         } = established;
         self.endpoints = vec![endpoint];
+        self.refused_token = None;
         if let Some(listed) = listed {
             self.take_list(listed);
         }
@@ -296,7 +279,7 @@ impl Watcher {
         }
     }
 
-    fn disconnected(&mut self, reason: DisconnectReason) -> Event {
+    fn disconnected(&mut self, reason: DisconnectReason, is_final: bool) -> Event {
         // A server that accepts connections and closes them at once has not recovered yet, so such
         // a connection counts as a failure.
         if matches!(&self.state, ConnectionState::Open(open) if open.is_good()) {
@@ -306,6 +289,7 @@ impl Watcher {
             self.failures = self.failures.saturating_add(1);
         }
         self.unsent.clear();
+        self.unwatched.clear();
         for channel in &mut self.channels {
             channel.disconnect();
         }
@@ -317,8 +301,8 @@ impl Watcher {
         // there yet, may be behind a proxy that answers for it now.
         let is_wrong = !self.may_heal && matches!(reason, DisconnectReason::NoWebSocket(_));
         self.may_heal = true;
-        let retry_in =
-            (self.config.retry && within_limit && !is_wrong).then(|| self.backoff.next_delay());
+        let retry_in = (self.config.retry && within_limit && !is_wrong && !is_final)
+            .then(|| self.backoff.next_delay());
         self.state = match retry_in {
             Some(delay) => ConnectionState::Waiting(Box::pin(sleep(delay))),
             None => ConnectionState::Ended,
@@ -332,8 +316,31 @@ impl Watcher {
             .as_ref()
             .is_some_and(|discovery| !discovery.is_underway());
         let limit = self.config.idle_timeout.min(MAX_CONNECT_TIMEOUT);
-        let attempt = establish(self.endpoints.clone(), needs_list, limit);
-        self.state = ConnectionState::Connecting(Box::pin(attempt));
+        let endpoints = self.endpoints.clone();
+        self.state = ConnectionState::Connecting(match self.config.token_source.clone() {
+            None => Box::pin(establish(endpoints, needs_list, limit)),
+            Some(source) => {
+                let refused = self.refused_token.take();
+                Box::pin(establish_with(
+                    source, refused, endpoints, needs_list, limit,
+                ))
+            }
+        });
+    }
+}
+
+/// Returns whether an event belongs to one of these channels.
+fn is_of(channels: &HashSet<ChannelName>, event: Option<&Event>) -> bool {
+    let Some(event) = event.filter(|_| !channels.is_empty()) else {
+        return false;
+    };
+    match event {
+        Event::Other { json } => Envelope::parse(json)
+            .and_then(|message| message.channel)
+            .is_some_and(|channel| channels.iter().any(|name| name.as_str() == channel)),
+        event => event
+            .channel()
+            .is_some_and(|channel| channels.contains(channel)),
     }
 }
 

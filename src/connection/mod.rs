@@ -17,24 +17,32 @@
 //! | `heartbeat` | decides when to ping, and when a peer has timed out |
 //! | `token_bucket` | limits how many frames a peer sends |
 //! | `socket` | the byte stream |
+//! | `http_stream` | `Hub::text_stream`, `Hub::event_stream`: a channel as the response to a request |
+//! | `stream_body` | the body of such a response: a client of the hub |
+//! | `stream_query`, `silence` | the query of a stream's address, and what a silent stream sends |
 
 mod accept;
 mod body;
 mod closing;
 mod frames;
 mod heartbeat;
+mod http_stream;
 mod phase;
 mod reader;
 mod refusal;
+mod silence;
 mod socket;
+mod stream_body;
+mod stream_query;
 mod task;
 mod token_bucket;
 mod writer;
 
 pub use accept::Accept;
 pub use body::UpgradeBody;
+pub use stream_body::StreamBody;
 
 #[cfg(feature = "server")]
-pub(crate) use refusal::HandshakeRefusal;
+pub(crate) use http_stream::{Carrier, StreamForm, open_stream};
 pub(crate) use socket::Socket;
 pub(crate) use task::run;

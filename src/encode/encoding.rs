@@ -2,10 +2,6 @@
 
 /// The encoding of a subscription's messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[cfg_attr(
-    not(feature = "server"),
-    allow(dead_code, reason = "only HTTP streams want text or events")
-)]
 pub enum Encoding {
     /// One WebSocket frame of JSON per message: [`FramesBuilder`](super::FramesBuilder).
     Json,

@@ -22,7 +22,6 @@ mod text;
 mod timestamp;
 
 pub use batch::BatchBuilder;
-#[cfg(feature = "server")]
 pub use control::LINE_START;
 pub use control::{gap, replay, replayed, subscribed};
 pub use detail::{DetailBuilder, LineDetail};

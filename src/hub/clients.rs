@@ -1,19 +1,21 @@
 //! Registers a client when it connects, and unregisters it when its connection has ended.
 
-use std::sync::Arc;
+use std::any::Any;
+use std::sync::{Arc, Weak};
 
 use tokio::runtime::Handle;
 
 use super::Engine;
 use crate::access::{Identity, PeerInfo};
-use crate::channel::{Client, ClientId, ClientKind, Subscription};
+use crate::channel::{Client, ClientId, ClientKind, Presence, Subscription};
 use crate::encode::Encoding;
 use crate::reason::CloseReason;
 use crate::sync::Ordering;
 
 impl Engine {
     /// Creates a client, which is not registered yet.
-    pub(crate) fn make_client(&self, peer: PeerInfo, kind: ClientKind) -> Arc<Client> {
+    pub(crate) fn make_client(self: &Arc<Self>, peer: PeerInfo, kind: ClientKind) -> Arc<Client> {
+        let owner: Weak<dyn Any + Send + Sync> = Arc::downgrade(&(Arc::clone(self) as Arc<_>));
         // Relaxed: the number only has to be unique.
         let id = ClientId(self.next_client.fetch_add(1, Ordering::Relaxed));
         Arc::new(Client::new(
@@ -22,6 +24,7 @@ impl Engine {
             self.config().limits(),
             kind,
             Arc::downgrade(&self.shared.totals),
+            owner,
         ))
     }
 
@@ -40,6 +43,7 @@ impl Engine {
             None,
         ));
         self.everyone.join(&membership);
+        *client.presence() = Presence::Registered;
         // After the join: a shutdown that began before sees the client, or this check sees it.
         if self.is_stopping() {
             client.outbox.ask_to_close(CloseReason::Shutdown);
@@ -63,7 +67,11 @@ impl Engine {
             return;
         }
         self.everyone.leave(membership);
-        let subscriptions = std::mem::take(&mut *membership.client.lock());
+        let subscriptions = {
+            let mut presence = membership.client.presence();
+            *presence = Presence::Left;
+            std::mem::take(&mut *membership.client.lock())
+        };
         for subscription in subscriptions.into_values() {
             self.leave(&subscription);
         }

@@ -8,6 +8,7 @@
 //! | `engine` | the parts that all handles and connections of a hub share |
 //! | `targets` | finds the channel that a message goes to |
 //! | `actions` | executes an [`Action`] and makes its [`Reply`] |
+//! | `client_handle` | what a program does on behalf of a client |
 //! | `clients` | registers a client when it connects, and unregisters it when it leaves |
 //! | `subscriptions` | subscribes and unsubscribes clients |
 //! | `line_writer` | publishes what is written to it |
@@ -22,6 +23,7 @@ mod actions;
 mod addresses;
 mod builder;
 mod callbacks;
+mod client_handle;
 mod clients;
 mod engine;
 mod line_writer;
@@ -50,6 +52,7 @@ use crate::message::{ChannelName, Lines, Message, NameError, ProcessEvent, Proce
 
 pub use actions::Reply;
 pub use builder::HubBuilder;
+pub use client_handle::ClientSubscribeError;
 pub use line_writer::LineWriter;
 pub use receiver::{Receiver, SubscribeError};
 pub use weak::WeakHub;

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use super::Engine;
-use crate::channel::{Channel, ChannelLimit, Client, HubShared, OffersUnderway, Subscription};
+use crate::channel::{
+    Channel, ChannelLimit, Client, HubShared, OffersUnderway, Presence, Subscription,
+};
 use crate::encode::{Encoding, Envelope, single};
 use crate::message::{ChannelName, Message};
 use crate::protocol::{Command, Range, SubscribeOptions, SubscribeRefusal};
@@ -36,6 +38,7 @@ impl Engine {
             }
             Command::Unsubscribe { channel } => {
                 tracing::trace!(client = %client.id(), %channel, "unsubscribe");
+                let _changing = client.presence();
                 return self.unsubscribe(client, &channel);
             }
             // The answer proves that the subscriptions before it are active.
@@ -62,12 +65,48 @@ impl Engine {
         &self,
         client: &Arc<Client>,
         channel: &str,
-        mut options: Option<SubscribeOptions>,
+        options: Option<SubscribeOptions>,
     ) -> Result<(), SubscribeRefusal> {
         let name = ChannelName::parse(channel).map_err(|error| SubscribeRefusal::from(&error))?;
         if !self.authorizes(client, &name) {
             return Err(SubscribeRefusal::Unauthorized);
         }
+        let _changing = client.presence();
+        self.subscribe_authorized(client, name, options)
+    }
+
+    /// Subscribes a client to a channel for the program. Returns `None` if the client is not
+    /// registered.
+    pub(super) fn subscribe_on_behalf(
+        &self,
+        client: &Arc<Client>,
+        channel: ChannelName,
+    ) -> Option<Result<(), SubscribeRefusal>> {
+        if !self.authorizes(client, &channel) {
+            return Some(Err(SubscribeRefusal::Unauthorized));
+        }
+        let presence = client.presence();
+        let is_registered = *presence == Presence::Registered;
+        is_registered.then(|| self.subscribe_authorized(client, channel, None))
+    }
+
+    /// Unsubscribes a client from a channel for the program. Returns whether it was subscribed.
+    pub(super) fn unsubscribe_on_behalf(&self, client: &Client, channel: &ChannelName) -> bool {
+        let _changing = client.presence();
+        let is_subscribed = client.lock().contains_key(channel);
+        // No answer of this client has to wait for the offers under way.
+        let _ = self.unsubscribe(client, channel.as_str());
+        is_subscribed
+    }
+
+    /// Does what is left to do once the client may subscribe. The caller holds the lock for changes
+    /// of its subscriptions.
+    fn subscribe_authorized(
+        &self,
+        client: &Arc<Client>,
+        name: ChannelName,
+        mut options: Option<SubscribeOptions>,
+    ) -> Result<(), SubscribeRefusal> {
         let (existing, count) = {
             let subscriptions = client.lock();
             (subscriptions.get(&name).cloned(), subscriptions.len())

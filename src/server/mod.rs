@@ -20,9 +20,7 @@ mod refusal;
 mod reserve;
 mod routes;
 mod serve_options;
-mod silence;
 mod stream;
-mod stream_query;
 #[cfg(feature = "tls")]
 mod tls;
 #[cfg(feature = "viewer")]

@@ -59,7 +59,7 @@ fn every_path_refuses_a_client_without_credentials_and_each_refusal_is_counted()
             told.lock().unwrap().push((
                 shown.uri().path().to_owned(),
                 shown.peer().is_some(),
-                *error,
+                error.clone(),
             ));
         },
     ));
@@ -646,4 +646,47 @@ fn an_identity_publishes_nothing_unless_its_grants_or_its_name_say_so() {
         let mut socket = Socket::connect_with(server.address, &bearer(key));
         socket.subscribe("process:p");
     }
+}
+
+#[tokio::test]
+async fn an_authenticators_own_error_reaches_the_program_and_not_the_client() {
+    #[derive(Debug, thiserror::Error)]
+    #[error("the account of {0} is locked")]
+    struct Locked(&'static str);
+
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let hub = Hub::builder()
+        .authenticator(outrace::access::from_fn(|_| {
+            Err(AuthError::custom(Locked("bob")))
+        }))
+        .on_auth_failure({
+            let seen = Arc::clone(&seen);
+            move |_, error| {
+                let AuthError::Custom(cause) = error else {
+                    panic!("{error:?}");
+                };
+                let Locked(user) = cause.error().downcast_ref().unwrap();
+                let source = std::error::Error::source(error).unwrap().to_string();
+                seen.lock()
+                    .unwrap()
+                    .push((*user, source, error.to_string()));
+            }
+        })
+        .build()
+        .unwrap();
+    let (head, ()) = ::http::Request::get("/?token=t")
+        .header("host", "localhost")
+        .body(())
+        .unwrap()
+        .into_parts();
+    let response = hub.text_stream("c", &head).await;
+    assert_eq!(response.status(), 401);
+    let body = http_body_util::BodyExt::collect(response.into_body());
+    assert_eq!(body.await.unwrap().to_bytes(), "Unauthorised");
+    let expected = (
+        "bob",
+        "the account of bob is locked".to_owned(),
+        "the authenticator refuses".to_owned(),
+    );
+    assert_eq!(*seen.lock().unwrap(), [expected]);
 }

@@ -282,3 +282,98 @@ async fn a_message_goes_to_one_client_alone() {
     })
     .await;
 }
+
+/// The head of a request for a stream.
+fn stream_head(target: &str, extra: &[(&str, &str)]) -> request::Parts {
+    let mut request = Request::get(target).header("host", "localhost");
+    for (name, value) in extra {
+        request = request.header(*name, *value);
+    }
+    request.body(()).unwrap().into_parts().0
+}
+
+#[tokio::test]
+async fn streams_are_bodies_for_any_server_and_end_with_the_hub() {
+    bounded(async {
+        let hub = Hub::builder().history(10).build().unwrap();
+        for n in 1..=3 {
+            hub.send_process_output("web", format!("line {n}")).unwrap();
+        }
+        let text = hub
+            .text_stream("process:web", &stream_head("/logs?tail=2", &[]))
+            .await;
+        assert_eq!(text.status(), StatusCode::OK);
+        let events = hub
+            .event_stream("process:web", &stream_head("/events?tail=1", &[]))
+            .await;
+        assert_eq!(events.headers()["content-type"], "text/event-stream");
+        assert_eq!(hub.client_count(), 2);
+        let (text, events, ()) = tokio::join!(collected(text), collected(events), hub.shutdown());
+        assert_eq!(text, "line 2\nline 3\n");
+        let id = events
+            .lines()
+            .rev()
+            .find_map(|line| line.strip_prefix("id: "));
+        let (epoch, seq) = id.unwrap().split_once(':').unwrap();
+        assert_eq!((epoch.is_empty(), seq), (false, "3"), "{events}");
+        assert_eq!(hub.client_count(), 0);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_event_stream_resumes_after_the_last_event_of_its_reader() {
+    bounded(async {
+        let hub = Hub::builder().history(10).build().unwrap();
+        for n in 1..=3 {
+            hub.send_process_output("web", format!("line {n}")).unwrap();
+        }
+        let epoch = hub.channels().next().unwrap().epoch.to_string();
+        let last = format!("{epoch}:2");
+        let head = stream_head("/events?tail=3", &[("last-event-id", &last)]);
+        let events = hub.event_stream("process:web", &head).await;
+        let (events, ()) = tokio::join!(collected(events), hub.shutdown());
+        assert!(
+            events.contains("line 3") && !events.contains("line 2"),
+            "{events}"
+        );
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_stream_is_refused_with_its_reason_and_counted() {
+    bounded(async {
+        let hub = Hub::builder()
+            .authenticator(outrace::access::from_fn(|credentials| {
+                let token = credentials.query_token().ok_or(AuthError::Missing)?;
+                Ok(Identity::new(token))
+            }))
+            .on_subscribe(|_, channel| channel.as_str() != "secret")
+            .build()
+            .unwrap();
+        for (channel, target, status) in [
+            ("c", "/", StatusCode::UNAUTHORIZED),
+            ("secret", "/?token=t", StatusCode::FORBIDDEN),
+            ("no name", "/?token=t", StatusCode::BAD_REQUEST),
+            ("c", "/?token=t&tail=x", StatusCode::BAD_REQUEST),
+        ] {
+            let response = hub.text_stream(channel, &stream_head(target, &[])).await;
+            assert_eq!(response.status(), status, "{channel} {target}");
+            assert!(!collected(response).await.is_empty());
+        }
+        assert_eq!(hub.stats().refused.values().sum::<u64>(), 4);
+        assert_eq!(hub.client_count(), 0);
+        drop(hub.text_stream("c", &stream_head("/?token=t", &[])).await);
+        assert_eq!(hub.stats().connected, 1);
+        assert_eq!(hub.client_count(), 0);
+    })
+    .await;
+}
+
+/// Reads a body to its end.
+async fn collected(response: Response<outrace::StreamBody>) -> String {
+    let body = http_body_util::BodyExt::collect(response.into_body());
+    let bytes = body.await.unwrap().to_bytes();
+    String::from_utf8(bytes.into()).unwrap()
+}

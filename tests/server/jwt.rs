@@ -72,7 +72,7 @@ impl Guarded {
         let told = Arc::clone(&refusal);
         let hub = Hub::builder()
             .authenticator(jwt)
-            .on_auth_failure(move |_, error| *told.lock().unwrap() = Some(*error));
+            .on_auth_failure(move |_, error| *told.lock().unwrap() = Some(error.clone()));
         Self {
             server: Server::with(hub),
             refusal,

@@ -29,4 +29,5 @@ mod relay_loops;
 mod relay_upstreams;
 mod routes;
 mod stalled;
+mod watcher_requests;
 mod wire;

@@ -13,7 +13,8 @@ use hyper_util::rt::TokioIo;
 use outrace::{Hub, PeerAddress};
 use tokio::net::TcpListener;
 
-/// Serves an application with a hub at `/live/ws`.
+/// Serves an application with a hub at `/live/ws`, and the process `web` as a stream: as text at
+/// `/live/web.txt` and as Server-Sent Events at `/live/web`.
 pub async fn serve(listener: TcpListener, hub: Hub) -> io::Result<()> {
     loop {
         let (tcp, peer) = listener.accept().await?;
@@ -34,9 +35,18 @@ pub async fn serve(listener: TcpListener, hub: Hub) -> io::Result<()> {
 }
 
 async fn respond(hub: &Hub, request: Request<Incoming>) -> Response<BoxBody<Bytes, Infallible>> {
+    let channel = "process:web";
     match request.uri().path() {
         "/" => Response::new(Full::from("an application").boxed()),
         "/live/ws" => hub.upgrade(request).await.map(BodyExt::boxed),
+        "/live/web.txt" => {
+            let (head, _) = request.into_parts();
+            hub.text_stream(channel, &head).await.map(BodyExt::boxed)
+        }
+        "/live/web" => {
+            let (head, _) = request.into_parts();
+            hub.event_stream(channel, &head).await.map(BodyExt::boxed)
+        }
         _ => {
             let mut response = Response::new(Full::from("not found").boxed());
             *response.status_mut() = StatusCode::NOT_FOUND;

@@ -106,6 +106,28 @@ async fn hyper_serves_a_hub() {
 }
 
 #[tokio::test]
+async fn hyper_serves_streams() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let hub = Hub::builder().history(10).build().unwrap();
+    hub.send_process_output("web", "the past").unwrap();
+    let (listener, address) = listener().await;
+    tokio::spawn(hyper::serve(listener, hub.clone()));
+    for (path, expected) in [
+        ("/live/web.txt?tail=1", "the past\n"),
+        ("/live/web?tail=1", "data: "),
+    ] {
+        let mut tcp = tokio::net::TcpStream::connect(address).await.unwrap();
+        let request = format!("GET {path} HTTP/1.1\r\nhost: {address}\r\n\r\n");
+        tcp.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        while !String::from_utf8_lossy(&answer).contains(expected) {
+            assert_ne!(tcp.read_buf(&mut answer).await.unwrap(), 0, "{path}");
+        }
+        assert!(answer.starts_with(b"HTTP/1.1 200"), "{path}");
+    }
+}
+
+#[tokio::test]
 async fn warp_serves_a_hub() {
     let (hub, (listener, address)) = (Hub::new(), listener().await);
     tokio::spawn(warp::serve(listener, hub.clone()));

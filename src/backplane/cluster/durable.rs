@@ -101,6 +101,11 @@ impl Storing {
         dropped
     }
 
+    /// Returns whether nothing waits to be stored.
+    pub(super) fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
     /// Returns the block that is to be stored now.
     pub(super) fn next(&mut self, now: Instant) -> Option<Append> {
         if self.is_appending || self.retry_at.is_some_and(|at| at > now) {

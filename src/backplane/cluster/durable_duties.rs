@@ -125,6 +125,16 @@ impl NodeTask {
         });
     }
 
+    /// As [`NodeTask::append`], for all channels.
+    pub(super) fn append_all(&mut self) {
+        if self.is_durable {
+            let homes: Vec<_> = self.homes.keys().cloned().collect();
+            for channel in homes {
+                self.append(&channel);
+            }
+        }
+    }
+
     /// Takes the outcome of storing a block.
     pub(super) fn appended(&mut self, channel: &ChannelName, term: u64, outcome: Outcome) {
         let Some(home) = self.homes.get_mut(channel) else {

@@ -296,7 +296,20 @@ impl Followed {
             && head.last_seq > numbering.seam.last()
         {
             let due = Instant::now() + HEAD_DELAY;
-            numbering.head.get_or_insert((head.last_seq, due));
+            let head_due = numbering.head.get_or_insert((head.last_seq, due));
+            head_due.0 = head_due.0.max(head.last_seq);
+        }
+    }
+
+    /// Returns whether the mirror has or has skipped all that its home told it of.
+    pub(super) fn has_all(&self) -> bool {
+        match (&self.phase, &self.numbering) {
+            (Phase::Joining(_), _) => false,
+            (Phase::Live, Some(numbering)) => {
+                let last = numbering.seam.last();
+                numbering.range.is_none() && numbering.head.is_none_or(|(seq, _)| seq <= last)
+            }
+            _ => true,
         }
     }
 

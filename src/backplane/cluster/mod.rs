@@ -52,6 +52,7 @@ mod inbound;
 mod inbox;
 mod interest;
 mod lease;
+mod leaving;
 pub(crate) mod message;
 mod mirrors;
 pub(crate) mod names;

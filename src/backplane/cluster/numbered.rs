@@ -108,6 +108,11 @@ impl Numbered {
         self.epoch = self.home.numbering().0;
     }
 
+    /// Returns whether nothing waits to be stored.
+    pub(super) fn is_stored(&self) -> bool {
+        self.storing.as_ref().is_none_or(Storing::is_empty)
+    }
+
     /// Returns the last number, for the other nodes.
     pub(super) fn head(&self) -> Option<Head> {
         if !self.is_exported {

@@ -275,5 +275,7 @@ pub(super) fn any_message() -> impl Strategy<Value = ClusterMessage> {
             .prop_map(|(id, refusal)| M::Ordered(Ordered { id, refusal })),
         messages().prop_map(M::Broadcast),
         Just(M::Bye),
+        Just(M::Leaving),
+        Just(M::Settled),
     ]
 }

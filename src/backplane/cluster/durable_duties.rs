@@ -71,7 +71,9 @@ impl NodeTask {
             drop(mirror);
         }
         if let Some(home) = self.homes.get_mut(channel) {
-            home.storing = Some(Storing::new(position));
+            // A mirror that becomes the home may have passed the store.
+            let opened_at = home.home.numbering().1.max(seq);
+            home.storing = Some(Storing::new(position, seq, opened_at));
         }
         self.update_export(channel);
     }
@@ -130,8 +132,22 @@ impl NodeTask {
         if self.is_durable {
             let homes: Vec<_> = self.homes.keys().cloned().collect();
             for channel in homes {
+                if let Some(home) = self.homes.get_mut(&channel) {
+                    home.mark(&self.wire.me);
+                }
                 self.append(&channel);
             }
+        }
+    }
+
+    /// Begins another numbering in the same term: a mirror has passed numbers that the store does
+    /// not have, and that were given again since.
+    pub(super) fn begin_epoch(&mut self, channel: &ChannelName) {
+        if let Some(home) = self.homes.get_mut(channel) {
+            home.begin_epoch();
+            let (term, epoch) = (home.term, &home.epoch);
+            tracing::warn!(%channel, epoch, term, "numbers were seen that are not stored");
+            self.open_term(channel, term);
         }
     }
 

@@ -8,7 +8,8 @@ use tokio::time::Instant;
 
 use super::broker::Topic;
 use super::lease::HomeState;
-use super::message::{ClusterMessage, Forwarded, ListedChannel, Request};
+use super::durable::Storing;
+use super::message::{ClusterMessage, Forwarded, ListedChannel, Request, Requested};
 use super::names::NodeId;
 use super::node_task::{MAX_HOMELESS, NodeTask};
 use super::numbered::{Answering, Numbered};
@@ -236,8 +237,20 @@ impl NodeTask {
         // Who asks follows the channel from the answer on.
         self.peers.wants(asker, &channel);
         self.update_export(&channel);
+        if let Requested::After { epoch, seq, term } = &request.wanted
+            && let Some(home) = self.homes.get(&channel)
+            && home.has_repeated(epoch, *seq, *term)
+        {
+            return self.begin_epoch(&channel);
+        }
         if let Some(home) = self.homes.get(&channel) {
+            let stored = home.storing.as_ref().map(Storing::watch);
+            if self.is_durable && stored.is_none() {
+                // The term is being opened. It is asked for again.
+                return;
+            }
             let answering = Answering {
+                stored,
                 home: Arc::clone(&home.home),
                 asker: asker.clone(),
                 request,

@@ -188,6 +188,7 @@ fn requests() -> impl Strategy<Value = Request> {
             1 => Requested::After {
                 epoch: "e".into(),
                 seq: b,
+                term: a,
             },
             _ => Requested::Range {
                 epoch: "e".into(),

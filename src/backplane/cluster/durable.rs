@@ -260,9 +260,7 @@ impl StoredChannel {
                 if stored.term > term {
                     return None;
                 }
-                let is_own = own
-                    .as_ref()
-                    .is_none_or(|(epoch, _)| *epoch == stored.epoch);
+                let is_own = own.as_ref().is_none_or(|(epoch, _)| *epoch == stored.epoch);
                 if is_own && stored.term == term && stored.home == *me && stored.count == 0 {
                     // The outcome of an earlier attempt.
                     let (epoch, seq) = (stored.epoch.clone(), stored.last_seq());

@@ -15,7 +15,7 @@ use super::broker::{Broker, Incoming, Topic};
 use super::clock::LeaseClock;
 use super::forwarding::{Forward, Forwarding, TAKEN_BYTES};
 use super::lease::{Effect, HomeState, Leases};
-use super::message::{ClusterMessage, Heartbeat, InterestNews};
+use super::message::{ClusterMessage, Heartbeat, InterestNews, Request};
 use super::mirrors::{Mirrors, Subscribing};
 use super::names::NodeId;
 use super::numbered::Homes;
@@ -59,6 +59,8 @@ pub(super) struct NodeTask {
     pub(super) resigning: Vec<Arc<Home>>,
     /// The channels whose home this node may be once messages that are being taken are there.
     pub(super) ready: HashMap<ChannelName, u64>,
+    /// The requests of channels whose home this node is about to be.
+    pub(super) early: HashMap<ChannelName, Vec<(NodeId, Request)>>,
     /// While this node leaves: the nodes that may still miss something of its channels.
     pub(super) unsettled: HashSet<NodeId>,
     /// The nodes that leave and wait until this one misses nothing.
@@ -96,6 +98,7 @@ impl NodeTask {
             is_durable,
             resigning: Vec::new(),
             ready: HashMap::new(),
+            early: HashMap::new(),
             unsettled: HashSet::new(),
             leaving: HashSet::new(),
             operations: JoinSet::new(),

@@ -126,13 +126,20 @@ impl Numbered {
     }
 
     /// Has the numbers stored of messages that will not be, so that they are not given again.
-    pub(super) fn mark(&mut self, me: &NodeId) {
+    pub(super) fn mark_unstored(&mut self, me: &NodeId) {
         let (epoch, last) = self.home.numbering();
-        let header = self.header(me, last + 1, unix_ms());
-        if let Some(storing) = &mut self.storing
-            && epoch == self.epoch
+        if epoch == self.epoch
+            && let Some(storing) = &mut self.storing
             && storing.is_short_of(last, Instant::now())
         {
+            self.mark(last, me);
+        }
+    }
+
+    /// Has number `last` stored without its message.
+    pub(super) fn mark(&mut self, last: u64, me: &NodeId) {
+        let header = self.header(me, last + 1, unix_ms());
+        if let Some(storing) = &mut self.storing {
             for payload in block::encode(&header, []) {
                 storing.push(payload, 0, last);
             }

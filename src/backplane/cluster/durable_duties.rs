@@ -68,15 +68,19 @@ impl NodeTask {
             position,
             past,
         } = opening;
-        let mut begins_after = seq;
+        let begins_after;
         if let Some(home) = self.homes.get_mut(channel) {
             home.resume(term);
+            // What was numbered without a term is not exported any more.
+            begins_after = home.home.numbering().1.max(seq);
         } else {
             // A mirror takes what the store has: so the home keeps it too.
+            let followed = self.mirrors.get_mut(channel);
+            let passed_here = followed.map_or(0, |followed| followed.passed(&epoch));
             let mirror = self.feed_past(channel, &epoch, seq, past);
             // What a mirror has passed was lost with the earlier home, and is not given again.
             let passed = self.passed(channel, &epoch, term);
-            begins_after = seq.max(passed);
+            begins_after = seq.max(passed).max(passed_here);
             let numbering = Numbering::Continue {
                 epoch,
                 seq: begins_after,
@@ -85,11 +89,9 @@ impl NodeTask {
             drop(mirror);
         }
         if let Some(home) = self.homes.get_mut(channel) {
-            // A mirror that becomes the home may have passed the store.
-            let opened_at = home.home.numbering().1.max(begins_after);
-            home.storing = Some(Storing::new(position, seq, opened_at));
-            if opened_at > seq {
-                home.mark(opened_at, &self.wire.me);
+            home.storing = Some(Storing::new(position, seq, begins_after));
+            if begins_after > seq {
+                home.mark(begins_after, &self.wire.me);
             }
         }
         self.update_export(channel);

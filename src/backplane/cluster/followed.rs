@@ -148,6 +148,15 @@ impl Followed {
             .map(|numbering| numbering.epoch.as_str())
     }
 
+    /// Returns the number of the last message that the mirror has or has skipped, if it has this
+    /// numbering.
+    pub(super) fn passed(&self, epoch: &str) -> u64 {
+        let numbering = self.numbering.as_ref();
+        numbering
+            .filter(|numbering| numbering.epoch == epoch)
+            .map_or(0, |numbering| numbering.delivered)
+    }
+
     /// Takes what the store has of a channel without a home.
     pub(super) fn load(&mut self, last: &BlockHeader, past: Vec<Block>, wire: &mut Wire) {
         if !matches!(self.phase, Phase::Waiting) || self.numbering.is_some() {

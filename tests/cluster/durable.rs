@@ -15,6 +15,7 @@ over_each_broker! {
     a_cluster_that_starts_again_has_its_past_and_goes_on_with_its_numbers,
     what_is_stored_reaches_viewers_of_other_nodes,
     a_broker_that_is_started_again_costs_no_stored_message,
+    a_home_that_shuts_down_has_stored_what_waited,
 }
 
 fn durable(cluster: ClusterBuilder) -> ClusterBuilder {
@@ -108,4 +109,22 @@ async fn a_broker_that_is_started_again_costs_no_stored_message(mut broker: Brok
     account.read_to(&mut client, 4000).await;
     assert_eq!(account.skipped, 0);
     assert_numbered(&account);
+}
+
+async fn a_home_that_shuts_down_has_stored_what_waited(broker: BrokerServer) {
+    let a = Member::start_with(&broker, "a", durable).await;
+    let publisher = a.publisher(C);
+    publish(&publisher, 1..=1);
+    a.is_home(1).await;
+    publish_slowly(&publisher, 2..=1000).await;
+    drop(publisher);
+    a.hub.shutdown().await;
+    a.kill().await;
+    let b = Member::start_with(&broker, "b", durable).await;
+    outrace_testkit::eventually(|| b.backplane().connected == 1).await;
+    let (mut client, first) = b.subscribed(C, json!({"gaps": true, "tail": 10_000})).await;
+    let mut numberings = Numberings::new(first);
+    numberings.read_to_line(&mut client, "1000").await;
+    let expected: Vec<_> = (1..=1000).map(|number: u64| number.to_string()).collect();
+    assert_eq!(numberings.lines(), expected);
 }

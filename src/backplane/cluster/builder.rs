@@ -252,6 +252,9 @@ impl ClusterBuilder {
     /// The numbering of a channel then outlives its home: a node that becomes its home goes on
     /// with the same epoch. All nodes of a cluster should have the same setting.
     ///
+    /// A home that dies may have shown messages to its own viewers that were not stored. The next
+    /// home does not know of them, and gives their numbers again.
+    ///
     /// What is stored is as safe as the broker makes it. NATS syncs its files up to 2 minutes
     /// after it acknowledged a message, and Redis with `appendfsync everysec` up to 1 s after. A
     /// power failure may lose that much.

@@ -6,8 +6,10 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::block::{self, Block, BlockHeader};
@@ -23,6 +25,8 @@ const MAX_ATTEMPTS: usize = 4;
 const READ_BYTES: usize = 8 * 1024 * 1024;
 /// The most bytes of the past that are read.
 const MAX_PAST_BYTES: usize = 64 * 1024 * 1024;
+/// How long a message may be on its way to the queue of what is stored.
+const MAX_UNSTORED: Duration = Duration::from_secs(1);
 /// How many positions before the last one are looked at first.
 const FIRST_SPAN: u64 = 512;
 
@@ -32,12 +36,28 @@ pub(super) struct Storing {
     /// The position of the last stored block.
     position: u64,
     /// The blocks that are not stored, and the number of their messages.
-    waiting: VecDeque<(Bytes, u64)>,
+    waiting: VecDeque<Waiting>,
     waiting_bytes: usize,
     /// Whether the first of them is on its way.
     is_appending: bool,
     /// When the first one is tried again.
     retry_at: Option<Instant>,
+    /// The number after which the term began.
+    opened_at: u64,
+    /// The number up to which the channel is stored.
+    stored: watch::Sender<u64>,
+    /// A greater number that the channel has, and since when nothing waits to be stored.
+    unstored: Option<(u64, Instant)>,
+}
+
+/// A block that is not stored.
+#[derive(Debug)]
+struct Waiting {
+    payload: Bytes,
+    /// The number of its messages.
+    messages: u64,
+    /// The number up to which the channel is stored once this is.
+    last_seq: u64,
 }
 
 /// A block to be stored, and the position that it is to follow.
@@ -76,29 +96,43 @@ pub(super) struct Opening {
 }
 
 impl Storing {
-    pub(super) fn new(position: u64) -> Self {
+    /// A term was opened at this position, after number `seq`. The home numbers after
+    /// `opened_at`, which is greater if it had passed the store.
+    pub(super) fn new(position: u64, seq: u64, opened_at: u64) -> Self {
         Self {
             position,
             waiting: VecDeque::new(),
             waiting_bytes: 0,
             is_appending: false,
             retry_at: None,
+            opened_at,
+            stored: watch::Sender::new(seq),
+            unstored: None,
         }
     }
 
     /// Takes a block. Returns the number of blocks that were dropped to make room.
-    pub(super) fn push(&mut self, payload: Bytes, messages: u64) -> u64 {
+    pub(super) fn push(&mut self, payload: Bytes, messages: u64, last_seq: u64) -> u64 {
         self.waiting_bytes += payload.len();
-        self.waiting.push_back((payload, messages));
+        self.waiting.push_back(Waiting {
+            payload,
+            messages,
+            last_seq,
+        });
         let mut dropped = 0;
         // The first one may be on its way.
         while self.waiting_bytes > MAX_WAITING_BYTES && self.waiting.len() > 2 {
-            if let Some((payload, _)) = self.waiting.remove(1) {
-                self.waiting_bytes -= payload.len();
+            if let Some(waiting) = self.waiting.remove(1) {
+                self.waiting_bytes -= waiting.payload.len();
                 dropped += 1;
             }
         }
         dropped
+    }
+
+    /// Returns whether nothing waits to be stored.
+    pub(super) fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
     }
 
     /// Returns the block that is to be stored now.
@@ -106,11 +140,11 @@ impl Storing {
         if self.is_appending || self.retry_at.is_some_and(|at| at > now) {
             return None;
         }
-        let (payload, _) = self.waiting.front()?;
+        let payload = self.waiting.front()?.payload.clone();
         self.is_appending = true;
         self.retry_at = None;
         Some(Append {
-            payload: payload.clone(),
+            payload,
             expected: self.position,
         })
     }
@@ -119,11 +153,45 @@ impl Storing {
     pub(super) fn stored(&mut self, position: u64) -> u64 {
         self.is_appending = false;
         self.position = position;
-        let stored = self.waiting.pop_front();
-        stored.map_or(0, |(payload, messages)| {
-            self.waiting_bytes -= payload.len();
-            messages
-        })
+        let Some(stored) = self.waiting.pop_front() else {
+            return 0;
+        };
+        self.waiting_bytes -= stored.payload.len();
+        let last_seq = self.last_seq().max(stored.last_seq);
+        self.stored.send_replace(last_seq);
+        stored.messages
+    }
+
+    /// Returns the number up to which the channel is stored. No greater one may leave the home:
+    /// the next home would give it again, to another message.
+    pub(super) fn last_seq(&self) -> u64 {
+        *self.stored.borrow()
+    }
+
+    /// Returns what tells [`Storing::last_seq`]. It ends with the term.
+    pub(super) fn watch(&self) -> watch::Receiver<u64> {
+        self.stored.subscribe()
+    }
+
+    /// Returns the number after which the term began.
+    pub(super) fn opened_at(&self) -> u64 {
+        self.opened_at
+    }
+
+    /// Returns whether messages up to `last` exist that will not be stored: those of the time
+    /// without a term, and those that found no room. Their numbers are to be stored without them.
+    pub(super) fn is_short_of(&mut self, last: u64, now: Instant) -> bool {
+        if !self.is_empty() || last <= self.last_seq() {
+            self.unstored = None;
+            return false;
+        }
+        match self.unstored {
+            Some((seq, since)) if seq == last => since + MAX_UNSTORED <= now,
+            _ => {
+                self.unstored = Some((last, now));
+                false
+            }
+        }
     }
 
     /// Takes notice that the first block is not stored.
@@ -192,7 +260,8 @@ impl StoredChannel {
                 if stored.term > term {
                     return None;
                 }
-                if stored.term == term && stored.home == *me && stored.count == 0 {
+                let is_own = own.as_ref().is_none_or(|(epoch, _)| *epoch == stored.epoch);
+                if is_own && stored.term == term && stored.home == *me && stored.count == 0 {
                     // The outcome of an earlier attempt.
                     let (epoch, seq) = (stored.epoch.clone(), stored.last_seq());
                     return Some(self.opening(epoch, seq, position).await);

@@ -148,6 +148,15 @@ impl Followed {
             .map(|numbering| numbering.epoch.as_str())
     }
 
+    /// Returns the number of the last message that the mirror has or has skipped, if it has this
+    /// numbering.
+    pub(super) fn passed(&self, epoch: &str) -> u64 {
+        let numbering = self.numbering.as_ref();
+        numbering
+            .filter(|numbering| numbering.epoch == epoch)
+            .map_or(0, |numbering| numbering.delivered)
+    }
+
     /// Takes what the store has of a channel without a home.
     pub(super) fn load(&mut self, last: &BlockHeader, past: Vec<Block>, wire: &mut Wire) {
         if !matches!(self.phase, Phase::Waiting) || self.numbering.is_some() {
@@ -187,6 +196,7 @@ impl Followed {
             Some(numbering) => Requested::After {
                 epoch: numbering.epoch.clone(),
                 seq: numbering.seam.last(),
+                term: numbering.term,
             },
             None => Requested::Tail(wire.history),
         };
@@ -222,7 +232,7 @@ impl Followed {
         };
         if is_waiting && let Some(numbering) = &mut self.numbering {
             // What a home that is gone sent before, or one that will answer.
-            if numbering.epoch == header.epoch {
+            if numbering.is_of(&header) {
                 let mut steps = Vec::new();
                 numbering.seam.offer(run, &mut steps);
                 self.carry_out(steps, wire);
@@ -261,13 +271,13 @@ impl Followed {
             (Phase::Joining(_), _) => false,
             (Phase::Waiting, _) | (Phase::Live, None) => true,
             (Phase::Live, Some(numbering)) => {
-                let is_same = numbering.epoch == header.epoch;
-                if is_same {
-                    numbering.term = header.term;
-                    numbering.home.clone_from(&header.home);
-                }
-                // Two numberings with one term: the one that is followed stays.
-                !is_same && header.term > numbering.term
+                // Of two numberings of two homes with one term, the one that is followed stays. In
+                // a later term of the same numbering, the home is asked whether it gives numbers
+                // that the mirror has passed.
+                header.term > numbering.term
+                    || header.term == numbering.term
+                        && header.epoch != numbering.epoch
+                        && header.home == numbering.home
             }
         };
         if is_news {
@@ -296,7 +306,20 @@ impl Followed {
             && head.last_seq > numbering.seam.last()
         {
             let due = Instant::now() + HEAD_DELAY;
-            numbering.head.get_or_insert((head.last_seq, due));
+            let head_due = numbering.head.get_or_insert((head.last_seq, due));
+            head_due.0 = head_due.0.max(head.last_seq);
+        }
+    }
+
+    /// Returns whether the mirror has or has skipped all that its home told it of.
+    pub(super) fn has_all(&self) -> bool {
+        match (&self.phase, &self.numbering) {
+            (Phase::Joining(_), _) => false,
+            (Phase::Live, Some(numbering)) => {
+                let last = numbering.seam.last();
+                numbering.range.is_none() && numbering.head.is_none_or(|(seq, _)| seq <= last)
+            }
+            _ => true,
         }
     }
 
@@ -392,6 +415,10 @@ impl Followed {
             range.request.due = Instant::now();
             range.request.home.clone_from(from);
         }
+        // An earlier home may have sent what no other node has. The answer has what is valid of it.
+        let live = live
+            .into_iter()
+            .filter(|part| part.header.term >= answered.term);
         for part in answer.into_iter().chain(live) {
             if part.header.epoch == numbering.epoch {
                 numbering.seam.offer(part.run, &mut steps);
@@ -451,7 +478,11 @@ impl Followed {
             numbering.head = None;
             if let Phase::Joining(join) = phase {
                 for part in join.answer.into_iter().chain(join.live) {
-                    if part.header.epoch == numbering.epoch {
+                    let is_next = part.run.first_seq() > numbering.seam.last();
+                    if numbering.is_of(&part.header)
+                        || part.header.epoch == numbering.epoch && is_next
+                    {
+                        numbering.term = numbering.term.max(part.header.term);
                         numbering.seam.offer(part.run, &mut steps);
                     }
                 }
@@ -546,6 +577,11 @@ impl Followed {
 }
 
 impl Numbering {
+    /// Returns whether a block belongs to this numbering, in the term that is known.
+    fn is_of(&self, header: &BlockHeader) -> bool {
+        self.epoch == header.epoch && self.term == header.term
+    }
+
     fn is_asked(&self, id: u64) -> bool {
         self.range
             .as_ref()

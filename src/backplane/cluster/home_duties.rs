@@ -7,8 +7,9 @@ use std::time::{Duration, SystemTime};
 use tokio::time::Instant;
 
 use super::broker::Topic;
+use super::durable::Storing;
 use super::lease::HomeState;
-use super::message::{ClusterMessage, Forwarded, ListedChannel, Request};
+use super::message::{ClusterMessage, Forwarded, ListedChannel, Request, Requested};
 use super::names::NodeId;
 use super::node_task::{MAX_HOMELESS, NodeTask};
 use super::numbered::{Answering, Numbered};
@@ -18,6 +19,8 @@ use crate::message::ChannelName;
 
 /// How long a home is kept that nobody uses.
 const MAX_IDLE: Duration = Duration::from_secs(30);
+/// The most requests of a channel that wait until its home is here. They are made again.
+const MAX_EARLY: usize = 64;
 
 impl NodeTask {
     /// Numbers a channel from now on, or again in a term.
@@ -101,6 +104,7 @@ impl NodeTask {
     /// Leaves a channel to the node that is its home.
     pub(super) fn yield_to(&mut self, channel: &ChannelName, node: &NodeId) {
         self.ready.remove(channel);
+        self.early.remove(channel);
         if let Some(numbered) = self.homes.remove(channel) {
             tracing::debug!(%channel, %node, "another node is the home");
             self.wire.counters.lease_changes.add(1);
@@ -230,14 +234,34 @@ impl NodeTask {
     pub(super) fn request(&mut self, asker: &NodeId, request: Request) {
         let channel = request.channel.clone();
         let has_lease = self.leases.term(&channel, self.clock.now()).is_some();
+        if has_lease && self.is_durable && !self.homes.contains_key(&channel) {
+            // The term is being opened. It is answered then, and it tells who has passed the store.
+            let early = self.early.entry(channel).or_default();
+            if early.len() < MAX_EARLY {
+                early.push((asker.clone(), request));
+            }
+            return;
+        }
         if !has_lease || !self.homes.contains_key(&channel) {
             return self.tell_not_home(asker, request.id, channel);
         }
         // Who asks follows the channel from the answer on.
         self.peers.wants(asker, &channel);
         self.update_export(&channel);
+        if let Requested::After { epoch, seq, term } = &request.wanted
+            && let Some(home) = self.homes.get(&channel)
+            && home.has_repeated(epoch, *seq, *term)
+        {
+            return self.begin_epoch(&channel);
+        }
         if let Some(home) = self.homes.get(&channel) {
+            let stored = home.storing.as_ref().map(Storing::watch);
+            if self.is_durable && stored.is_none() {
+                // The term is being opened. It is asked for again.
+                return;
+            }
             let answering = Answering {
+                stored,
                 home: Arc::clone(&home.home),
                 asker: asker.clone(),
                 request,

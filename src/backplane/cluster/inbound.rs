@@ -135,9 +135,16 @@ impl NodeTask {
             } => self.forwarding.refused(&channel, from, reason),
             ClusterMessage::Broadcast(message) => self.node.broadcast(message),
             ClusterMessage::Bye => {
+                self.leaving.remove(from);
                 if self.peers.remove(from) {
                     self.node_gone(from);
                 }
+            }
+            ClusterMessage::Leaving => {
+                self.leaving.insert(from.clone());
+            }
+            ClusterMessage::Settled => {
+                self.unsettled.remove(from);
             }
             ClusterMessage::Order(order) => {
                 orders::carry_out(&self.node, from, order, &self.wire);

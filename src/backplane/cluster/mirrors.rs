@@ -177,6 +177,13 @@ impl Mirrors {
         }
     }
 
+    /// Returns whether nothing is missing of the channels that are taken from a node.
+    pub(super) fn has_all_of(&self, home: &NodeId) -> bool {
+        let channels = self.channels.values();
+        let mut of_it = channels.filter(|channel| channel.home() == Some(home));
+        of_it.all(Followed::has_all)
+    }
+
     /// Takes a part of an answer. The number of a request belongs to one channel.
     pub(super) fn answer(&mut self, name: &ChannelName, id: u64, block: Block, wire: &mut Wire) {
         if let Some(channel) = self.channels.get_mut(name) {

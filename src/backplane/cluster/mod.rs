@@ -26,6 +26,10 @@
 //! repeats or reorders is repaired by number from the home's history. What that does not keep any
 //! more is a gap, exact to the unit. While the broker is gone, mirrors keep what they have.
 //!
+//! What is published at a node that is not the home is published once, unless the home dies before
+//! it acknowledges: the next home then publishes it again if the first one had published it
+//! already.
+//!
 //! A home that cannot renew its lease goes on for its own viewers under a new epoch. Another node
 //! that publishes to the channel becomes its home then.
 
@@ -52,6 +56,7 @@ mod inbound;
 mod inbox;
 mod interest;
 mod lease;
+mod leaving;
 pub(crate) mod message;
 mod mirrors;
 pub(crate) mod names;

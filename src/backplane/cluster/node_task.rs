@@ -3,7 +3,7 @@
 //! It owns all that the node knows. What takes time is begun by it and runs beside it, and its end
 //! is one more event: a broker that hangs keeps no channel from going on.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,11 +11,11 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
-use super::broker::{Broker, Incoming, Key, Topic};
+use super::broker::{Broker, Incoming, Topic};
 use super::clock::LeaseClock;
 use super::forwarding::{Forward, Forwarding, TAKEN_BYTES};
 use super::lease::{Effect, HomeState, Leases};
-use super::message::{ClusterMessage, Heartbeat, InterestNews};
+use super::message::{ClusterMessage, Heartbeat, InterestNews, Request};
 use super::mirrors::{Mirrors, Subscribing};
 use super::names::NodeId;
 use super::numbered::Homes;
@@ -59,8 +59,14 @@ pub(super) struct NodeTask {
     pub(super) resigning: Vec<Arc<Home>>,
     /// The channels whose home this node may be once messages that are being taken are there.
     pub(super) ready: HashMap<ChannelName, u64>,
-    operations: JoinSet<Done>,
-    is_connected: bool,
+    /// The requests of channels whose home this node is about to be.
+    pub(super) early: HashMap<ChannelName, Vec<(NodeId, Request)>>,
+    /// While this node leaves: the nodes that may still miss something of its channels.
+    pub(super) unsettled: HashSet<NodeId>,
+    /// The nodes that leave and wait until this one misses nothing.
+    pub(super) leaving: HashSet<NodeId>,
+    pub(super) operations: JoinSet<Done>,
+    pub(super) is_connected: bool,
     exports_from: Instant,
     heartbeat_at: Instant,
     renewal_at: Instant,
@@ -92,6 +98,9 @@ impl NodeTask {
             is_durable,
             resigning: Vec::new(),
             ready: HashMap::new(),
+            early: HashMap::new(),
+            unsettled: HashSet::new(),
+            leaving: HashSet::new(),
             operations: JoinSet::new(),
             is_connected: false,
             exports_from: now,
@@ -157,47 +166,14 @@ impl NodeTask {
                 () = node.is_leaving() => break,
             }
             self.finish_resigning();
+            self.tell_settled();
         }
         self.leave().await;
         // The channels stay as they are until the hub drops this.
         std::future::pending().await
     }
 
-    /// Leaves the channels to the other nodes, and tells them that this node ends.
-    async fn leave(&mut self) {
-        while let Some(exported) = self.node.try_exported() {
-            self.export(exported);
-        }
-        self.wire.outgoing.is_empty().await;
-        self.heartbeat();
-        let (node, broker) = (self.node.clone(), Arc::clone(&self.broker));
-        let left = async {
-            let (now, mut effects) = (self.clock.now(), Vec::new());
-            for channel in self.homes.keys() {
-                self.leases.release(channel, now, &mut effects);
-            }
-            let mut releases = JoinSet::new();
-            for effect in effects {
-                if let Effect::Call { id, key, call } = effect {
-                    releases.spawn(operations::call(Arc::clone(&self.broker), id, key, call));
-                }
-            }
-            while releases.join_next().await.is_some() {}
-            self.wire.send(Topic::Directory, &ClusterMessage::Bye);
-            self.wire.outgoing.is_empty().await;
-            let session = Key::Session(self.wire.me.clone());
-            if let Ok(Some((_, revision))) = self.broker.read(&session).await {
-                // It would expire by itself.
-                let _ = self.broker.remove(&session, revision).await;
-            }
-        };
-        // A broker that hangs does not hold the hub up for long: each call has a limit.
-        left.await;
-        broker.close().await;
-        node.has_left();
-    }
-
-    fn done(&mut self, done: Result<Done, tokio::task::JoinError>) {
+    pub(super) fn done(&mut self, done: Result<Done, tokio::task::JoinError>) {
         let done = match done {
             Ok(done) => done,
             Err(error) => {
@@ -250,7 +226,7 @@ impl NodeTask {
         self.operations.spawn(operation);
     }
 
-    async fn incoming(&mut self, incoming: Incoming) {
+    pub(super) async fn incoming(&mut self, incoming: Incoming) {
         match incoming {
             Incoming::Message { topic, payload } => self.message(topic, &payload).await,
             Incoming::Connected { first } => self.connected(first),
@@ -280,7 +256,7 @@ impl NodeTask {
     }
 
     /// Does what is due by the leases' clock.
-    fn lease_tick(&mut self) {
+    pub(super) fn lease_tick(&mut self) {
         let mut effects = Vec::new();
         let now = self.clock.now();
         self.leases.tick(now, &mut effects);
@@ -401,7 +377,7 @@ impl NodeTask {
         self.carry_out(effects);
     }
 
-    fn export(&mut self, exported: Exported) {
+    pub(super) fn export(&mut self, exported: Exported) {
         match exported {
             Exported::Block(block) => {
                 let channel = block.channel();
@@ -439,23 +415,13 @@ impl NodeTask {
                 self.want_home(&channel);
             }
         }
-        let ended = self
-            .mirrors
-            .keep_deadlines(now, &self.node, self.is_connected, &mut self.wire);
-        for subscribing in ended {
-            self.subscribe(Some(subscribing));
-        }
+        self.keep_mirrors(now);
         self.wire.forget_old_requests(now);
         for gone in self.peers.expire(now) {
             self.node_gone(&gone);
         }
         self.orders.expire(now);
-        if self.is_durable {
-            let homes: Vec<_> = self.homes.keys().cloned().collect();
-            for channel in homes {
-                self.append(&channel);
-            }
-        }
+        self.append_all();
         self.update_exports();
         if now >= self.figures_at {
             self.figures_at = now + FIGURES;
@@ -467,6 +433,16 @@ impl NodeTask {
             self.find_homes(now);
         }
         self.count();
+    }
+
+    /// Keeps the deadlines of the channels that this node follows.
+    pub(super) fn keep_mirrors(&mut self, now: Instant) {
+        let ended = self
+            .mirrors
+            .keep_deadlines(now, &self.node, self.is_connected, &mut self.wire);
+        for subscribing in ended {
+            self.subscribe(Some(subscribing));
+        }
     }
 
     /// Sends a sign of life, with the last numbers of the channels that other nodes watch.

@@ -2,8 +2,10 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
-use tokio::time::Instant;
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout};
 
 use super::block::{self, BlockHeader};
 use super::broker::Topic;
@@ -11,10 +13,12 @@ use super::durable::Storing;
 use super::message::{Answered, ClusterMessage, Forwarded, Head, PublishRefusal, Request};
 use super::message::{MAX_ANSWER_BYTES, Requested};
 use super::names::{NodeId, Token};
-use super::wire::Wire;
+use super::wire::{Wire, unix_ms};
 use crate::backplane::{Home, Runs, SealedBlock, Wanted};
 use crate::message::ChannelName;
 
+/// How long an answer waits until its messages are stored. It is asked for again after 2 s.
+const MAX_STORE_TIME: Duration = Duration::from_millis(1800);
 /// The most bytes of forwarded messages that wait for room in a channel.
 const MAX_WAITING_BYTES: usize = 4 * 1024 * 1024;
 
@@ -57,6 +61,8 @@ pub(super) struct Answering {
     pub(super) asker: NodeId,
     pub(super) request: Request,
     pub(super) term: u64,
+    /// The number up to which the channel is stored, if the broker stores it.
+    pub(super) stored: Option<watch::Receiver<u64>>,
 }
 
 impl Numbered {
@@ -101,6 +107,45 @@ impl Numbered {
         self.epoch = self.home.numbering().0;
     }
 
+    /// Goes on under another epoch, until a term is open in the store with it.
+    pub(super) fn begin_epoch(&mut self) {
+        self.is_stale = true;
+        self.is_exported = false;
+        self.storing = None;
+        self.home.renumber();
+        self.epoch = self.home.numbering().0;
+    }
+
+    /// Returns whether a mirror that has passed number `seq` of an earlier term has numbers that
+    /// were given again since.
+    pub(super) fn has_repeated(&self, epoch: &str, seq: u64, term: u64) -> bool {
+        let storing = self.storing.as_ref();
+        term < self.term
+            && epoch == self.epoch
+            && storing.is_some_and(|storing| seq > storing.opened_at())
+    }
+
+    /// Has the numbers stored of messages that will not be, so that they are not given again.
+    pub(super) fn mark_unstored(&mut self, me: &NodeId) {
+        let (epoch, last) = self.home.numbering();
+        if epoch == self.epoch
+            && let Some(storing) = &mut self.storing
+            && storing.is_short_of(last, Instant::now())
+        {
+            self.mark(last, me);
+        }
+    }
+
+    /// Has number `last` stored without its message.
+    pub(super) fn mark(&mut self, last: u64, me: &NodeId) {
+        let header = self.header(me, last + 1, unix_ms());
+        if let Some(storing) = &mut self.storing {
+            for payload in block::encode(&header, []) {
+                storing.push(payload, 0, last);
+            }
+        }
+    }
+
     /// Numbers for other nodes too, in a term.
     pub(super) fn resume(&mut self, term: u64) {
         self.term = term;
@@ -108,12 +153,19 @@ impl Numbered {
         self.epoch = self.home.numbering().0;
     }
 
+    /// Returns whether nothing waits to be stored.
+    pub(super) fn is_stored(&self) -> bool {
+        self.storing.as_ref().is_none_or(Storing::is_empty)
+    }
+
     /// Returns the last number, for the other nodes.
     pub(super) fn head(&self) -> Option<Head> {
         if !self.is_exported {
             return None;
         }
-        let (epoch, last_seq) = self.home.numbering();
+        let (epoch, sealed) = self.home.numbering();
+        let stored = self.storing.as_ref().map(Storing::last_seq);
+        let last_seq = stored.map_or(sealed, |stored| stored.min(sealed));
         Some(Head {
             channel: self.home.channel().clone(),
             epoch,
@@ -146,11 +198,17 @@ impl Numbered {
         }
         let header = self.header(&wire.me, block.first_seq(), block.unix_ms());
         let mut messages = block.messages() as u64;
-        for payload in block::encode(&header, block.parts()) {
+        let mut payloads = block::encode(&header, block.parts()).into_iter().peekable();
+        while let Some(payload) = payloads.next() {
             // The first payload counts for all.
             let counted = std::mem::take(&mut messages);
             if let Some(storing) = &mut self.storing {
-                let dropped = storing.push(payload, counted);
+                // The numbers of the parts are not known here. Those of the block are stored with
+                // its last part.
+                let is_last = payloads.peek().is_none();
+                let before = block.first_seq() - 1;
+                let last_seq = if is_last { block.last_seq() } else { before };
+                let dropped = storing.push(payload, counted, last_seq);
                 wire.counters.skipped.add(dropped);
                 continue;
             }
@@ -251,11 +309,12 @@ impl Answering {
             asker,
             request,
             term,
+            stored,
         } = self;
         let (epoch, _) = home.numbering();
         let wanted = match &request.wanted {
             Requested::Tail(messages) => Some(Wanted::Tail(*messages)),
-            Requested::After { epoch: of, seq } if *of == epoch => Some(Wanted::After(*seq)),
+            Requested::After { epoch: of, seq, .. } if *of == epoch => Some(Wanted::After(*seq)),
             Requested::After { .. } => Some(Wanted::After(0)),
             Requested::Range {
                 epoch: of,
@@ -268,6 +327,15 @@ impl Answering {
         let history = home
             .read(wanted.unwrap_or(Wanted::Tail(0)), most_bytes)
             .await;
+        // It is not held up by an answer that waits.
+        drop(home);
+        if let Some(mut stored) = stored {
+            let is_stored = stored.wait_for(|seq| *seq >= history.last);
+            if !matches!(timeout(MAX_STORE_TIME, is_stored).await, Ok(Ok(_))) {
+                // It is asked for again.
+                return;
+            }
+        }
         // The home may have another numbering by now. Its messages are not the ones asked for.
         let is_asked = wanted.is_some() && history.epoch == epoch;
         let topic = Topic::Node(asker);

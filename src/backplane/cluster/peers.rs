@@ -1,6 +1,6 @@
 //! The other nodes: which are there, what they list, and what they want.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
@@ -72,6 +72,11 @@ impl Peers {
 
     pub(super) fn is_alive(&self, node: &NodeId) -> bool {
         self.heard.contains_key(node)
+    }
+
+    /// Returns the other nodes that are there.
+    pub(super) fn all_alive(&self) -> HashSet<NodeId> {
+        self.heard.keys().cloned().collect()
     }
 
     /// Returns whether a node was there and is not any more.

@@ -188,6 +188,7 @@ fn requests() -> impl Strategy<Value = Request> {
             1 => Requested::After {
                 epoch: "e".into(),
                 seq: b,
+                term: a,
             },
             _ => Requested::Range {
                 epoch: "e".into(),
@@ -275,5 +276,7 @@ pub(super) fn any_message() -> impl Strategy<Value = ClusterMessage> {
             .prop_map(|(id, refusal)| M::Ordered(Ordered { id, refusal })),
         messages().prop_map(M::Broadcast),
         Just(M::Bye),
+        Just(M::Leaving),
+        Just(M::Settled),
     ]
 }

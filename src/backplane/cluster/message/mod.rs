@@ -51,6 +51,8 @@ pub(crate) enum Kind {
     Ordered = 15,
     Broadcast = 16,
     Bye = 17,
+    Leaving = 18,
+    Settled = 19,
 }
 
 /// A message from one node to others.
@@ -118,6 +120,10 @@ pub(crate) enum ClusterMessage {
     Broadcast(Message),
     /// The sender ends.
     Bye,
+    /// The sender is about to end, and its last heartbeat has the last numbers of its channels.
+    Leaving,
+    /// The sender misses nothing of the channels of the receiver, which is about to end.
+    Settled,
 }
 
 /// The reason why a message could not be read.
@@ -196,6 +202,8 @@ impl ClusterMessage {
                 Kind::Broadcast
             }
             Self::Bye => Kind::Bye,
+            Self::Leaving => Kind::Leaving,
+            Self::Settled => Kind::Settled,
         }
     }
 
@@ -267,13 +275,15 @@ impl ClusterMessage {
                 };
             }
             Kind::Bye => Self::Bye,
+            Kind::Leaving => Self::Leaving,
+            Kind::Settled => Self::Settled,
         };
         fields.end(message)
     }
 }
 
 impl Kind {
-    const ALL: [Self; 17] = [
+    const ALL: [Self; 19] = [
         Self::Block,
         Self::Partial,
         Self::Interest,
@@ -291,6 +301,8 @@ impl Kind {
         Self::Ordered,
         Self::Broadcast,
         Self::Bye,
+        Self::Leaving,
+        Self::Settled,
     ];
 
     fn of(byte: u8) -> Option<Self> {

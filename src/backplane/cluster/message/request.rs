@@ -30,6 +30,9 @@ pub(crate) enum Requested {
         epoch: String,
         /// The number.
         seq: u64,
+        /// The last term that the asker knows of this numbering. In a later one the home may have
+        /// given the same numbers again, to other messages.
+        term: u64,
     },
     /// Those from the first to the last of two numbers.
     Range {
@@ -69,10 +72,11 @@ impl Request {
                 out.push(0);
                 put_number(out, *messages);
             }
-            Requested::After { epoch, seq } => {
+            Requested::After { epoch, seq, term } => {
                 out.push(1);
                 put_bytes(out, epoch.as_bytes());
                 put_number(out, *seq);
+                put_number(out, *term);
             }
             Requested::Range { epoch, from, to } => {
                 out.push(2);
@@ -94,6 +98,7 @@ impl Request {
                 1 => Requested::After {
                     epoch: epoch(fields)?,
                     seq: fields.seq()?,
+                    term: fields.number()?,
                 },
                 2 => {
                     let epoch = epoch(fields)?;

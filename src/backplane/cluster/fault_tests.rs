@@ -1,5 +1,7 @@
 //! Hubs whose connection to the broker loses, repeats, reorders and damages messages.
 
+#![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
+
 use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use outrace_testkit::{BrokerServer, eventually, until_sealed};
+use outrace::backplane::cluster::Cluster;
+use outrace_testkit::{BrokerServer, Proxy, eventually, until_sealed};
 use serde_json::json;
 use tokio::time::sleep;
 
@@ -13,6 +14,7 @@ use crate::kit::{
 over_each_broker! {
     viewers_elsewhere_miss_nothing_when_the_broker_stops_for_five_seconds,
     viewers_elsewhere_miss_nothing_when_the_broker_is_started_again,
+    a_mirror_that_was_cut_off_for_five_seconds_gets_everything_afterwards,
     a_broker_that_comes_back_empty_begins_another_numbering,
     a_home_without_a_lease_goes_on_for_its_own_viewers_under_another_epoch,
     without_a_broker_a_channel_begins_here_alone_and_is_shared_once_there_is_one,
@@ -159,4 +161,29 @@ async fn without_a_broker_a_channel_begins_here_alone_and_is_shared_once_there_i
     elsewhere.read_to(&mut there, 10).await;
     assert_eq!(elsewhere.epoch, numberings.present().epoch);
     assert!(SHORT_LEASE < Duration::from_secs(10));
+}
+
+async fn a_mirror_that_was_cut_off_for_five_seconds_gets_everything_afterwards(
+    broker: BrokerServer,
+) {
+    let proxy = Proxy::start(([127, 0, 0, 1], broker.port()).into()).await;
+    let (port, proxied) = (broker.port().to_string(), proxy.address.port().to_string());
+    let url = broker.url().replace(&port, &proxied);
+    let a = Member::start(&broker, "a").await;
+    let b = Member::start_with(&broker, "b", |_| Cluster::builder(&url).node("b")).await;
+    let publisher = a.publisher(C);
+    publish(&publisher, 1..=10);
+    until_sealed(&a.hub, C, 10).await;
+    b.hears(2).await;
+    let options = json!({"gaps": true, "batch": true});
+    let (mut client, mut account) = b.subscribed(C, options).await;
+    proxy.cut();
+    eventually(|| b.backplane().connected == 0).await;
+    publish_slowly(&publisher, 11..=10_000).await;
+    proxy.mend();
+    account.read_to(&mut client, 10_000).await;
+    assert_eq!(account.skipped, 0);
+    assert_numbered(&account);
+    // Another node's silence is no reason to become home.
+    assert_eq!((a.backplane().homes, b.backplane().homes), (1, 0));
 }

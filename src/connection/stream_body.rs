@@ -17,7 +17,8 @@ use crate::hub::{ConnectionSlot, Engine};
 use crate::outbox::{OutboxReader, Parcel, Used};
 use crate::reason::CloseReason;
 
-/// The body of a [`Hub::text_stream`](crate::Hub::text_stream) or a [`Hub::event_stream`](crate::Hub::event_stream), or the text of a refusal.
+/// The body of a [`Hub::text_stream`](crate::Hub::text_stream) or a
+/// [`Hub::event_stream`](crate::Hub::event_stream), or the text of a refusal.
 ///
 /// It is an `http_body::Body` that never fails, and counts as a client of the hub until it is
 /// dropped. Its lines wait in a queue with the bounds of a client's. Those that do not fit, because

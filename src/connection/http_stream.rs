@@ -41,7 +41,7 @@ pub(crate) enum StreamForm {
 }
 
 /// The HTTP connection that carries a stream, as far as its server wants to know about the stream.
-pub(crate) trait Carrier: Send {
+pub(crate) trait Carrier: Send + Sync {
     /// The connection has become the stream of this client.
     fn begin(&self, client: &Arc<Client>);
 

@@ -97,7 +97,7 @@ pub(super) struct ChannelStream {
     /// The connection, when the accept loop of this crate serves it.
     pub(super) carrier: Option<Box<dyn Carrier>>,
     /// Completes when the client's identity expires. `None` if it does not expire.
-    pub(super) expiry: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    pub(super) expiry: Option<Pin<Box<dyn Future<Output = ()> + Send + Sync>>>,
     pub(super) slot: ConnectionSlot,
 }
 
@@ -201,6 +201,12 @@ impl Drop for ChannelStream {
 mod tests {
     use super::*;
     use crate::message::ChannelName;
+
+    /// `BodyExt::boxed` of http-body-util and `Body::new` of others need that.
+    const _: () = {
+        const fn is_shared_between_threads<T: Send + Sync + Unpin>() {}
+        is_shared_between_threads::<StreamBody>();
+    };
 
     #[test]
     fn a_gap_within_a_cut_line_stands_on_a_line_of_its_own() {

@@ -200,8 +200,8 @@ where
 /// Returns an authenticator that asks several in order, and returns the first identity found.
 ///
 /// When all refuse, it returns the most specific of their errors: [`AuthError::Forbidden`], then
-/// `Custom`, `Expired`, `NotYetValid`, `Failed`, `Invalid` and `Missing`. Without any authenticator, it
-/// refuses every request with `Missing`.
+/// `Custom`, `Expired`, `NotYetValid`, `Failed`, `Invalid` and `Missing`. Without any
+/// authenticator, it refuses every request with `Missing`.
 ///
 /// ```
 /// use outrace::access::{self, ApiKeys, Authenticator, TokenTable};

@@ -17,7 +17,7 @@ use super::{AuthError, Identity, PeerAddress};
 #[derive(Clone)]
 pub struct Credentials {
     uri: Uri,
-    headers: HeaderMap,
+    pub(super) headers: HeaderMap,
     extensions: Extensions,
     peer: Option<SocketAddr>,
 }
@@ -155,17 +155,6 @@ impl Credentials {
             .chain(self.query_tokens())
     }
 
-    /// Returns a copy without the tokens that stand in headers.
-    pub(super) fn without_header_tokens(&self) -> Self {
-        let mut copy = self.clone();
-        for name in [&AUTHORIZATION, &SEC_WEBSOCKET_PROTOCOL] {
-            copy.headers.remove(name);
-        }
-        copy.headers.remove(TOKEN_HEADER);
-        copy.headers.remove(KEY_HEADER);
-        copy
-    }
-
     /// Returns the key in `X-API-Key`. `None` if there are several such headers.
     pub fn api_key(&self) -> Option<&str> {
         header_value(&self.headers, KEY_HEADER)
@@ -197,8 +186,8 @@ impl fmt::Debug for Credentials {
     }
 }
 
-const TOKEN_HEADER: &str = "x-outrace-token";
-const KEY_HEADER: &str = "x-api-key";
+pub(super) const TOKEN_HEADER: &str = "x-outrace-token";
+pub(super) const KEY_HEADER: &str = "x-api-key";
 
 /// The beginning of a subprotocol that carries a token.
 const SUBPROTOCOL_TOKEN: &str = "outrace.token.";

@@ -22,7 +22,7 @@
 //! | `Jwt` (feature `jwt`) | a signed token |
 //! | [`Bearer`] | a token that a function checks |
 //! | [`from_fn`] | anything that a function finds in the request |
-//! | [`query_only`](Authenticator::query_only) | the tokens of the query alone, for any authenticator |
+//! | [`query_only`](Authenticator::query_only) | another authenticator, by the query alone |
 //! | [`any_of`] | the first of several authenticators that accepts |
 //!
 //! An application that has identified the user itself, in a layer of its own, adds the [`Identity`]

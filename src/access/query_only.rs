@@ -1,5 +1,8 @@
 //! Authentication by the token of the query alone.
 
+use http::header::{AUTHORIZATION, SEC_WEBSOCKET_PROTOCOL};
+
+use super::credentials::{KEY_HEADER, TOKEN_HEADER};
 use super::{AuthFuture, Authenticator, Credentials};
 
 /// An authenticator that sees no other token than those of the query. Returned by
@@ -19,6 +22,22 @@ impl<A: Authenticator> Authenticator for QueryOnly<A> {
             let narrowed = credentials.without_header_tokens();
             self.0.authenticate(&narrowed).await
         })
+    }
+}
+
+impl Credentials {
+    /// Returns a copy without the tokens that stand in headers.
+    fn without_header_tokens(&self) -> Self {
+        let mut copy = self.clone();
+        for name in [
+            AUTHORIZATION.as_str(),
+            SEC_WEBSOCKET_PROTOCOL.as_str(),
+            TOKEN_HEADER,
+            KEY_HEADER,
+        ] {
+            copy.headers.remove(name);
+        }
+        copy
     }
 }
 

@@ -113,8 +113,8 @@ impl WatcherBuilder {
     ///
     /// The function has 10 s, or the [idle timeout](Self::idle_timeout) if that is shorter. Its
     /// error fails the attempt. When the server does not accept the token (401), the function is
-    /// asked again for the next attempt. The watcher ends if it returns the same token then, and the
-    /// server refuses that one too. A [lister](Self::lister) uses [`token`](Self::token) alone.
+    /// asked again for the next attempt. The watcher ends if it returns the same token then, and
+    /// the server refuses that one too. A [lister](Self::lister) uses [`token`](Self::token) alone.
     ///
     /// ```
     /// # use outrace::client::Watcher;
@@ -172,8 +172,8 @@ impl WatcherBuilder {
 
     /// Sets whether the watcher connects again after a failure, also when the first attempt fails.
     /// It does by default, unless the first attempt shows that there is
-    /// [no WebSocket server](super::DisconnectReason::NoWebSocket) at the address. A server that does
-    /// not accept the token ends the watcher too.
+    /// [no WebSocket server](super::DisconnectReason::NoWebSocket) at the address. A server that
+    /// does not accept the token ends the watcher too.
     pub fn retry(mut self, retry: bool) -> Self {
         self.retry = retry;
         self
@@ -242,8 +242,8 @@ impl WatcherBuilder {
     /// Builds the watcher. It connects when its first event is asked for.
     ///
     /// # Errors
-    /// If the address, the token, a header, a root certificate, the name of a channel or a pattern is not
-    /// valid, or if the address needs TLS and this build has none.
+    /// If the address, the token, a header, a root certificate, the name of a channel or a pattern
+    /// is not valid, or if the address needs TLS and this build has none.
     pub fn build(self) -> Result<Watcher, WatchError> {
         let endpoint = self.connect.endpoint()?;
         let mut channels = Vec::new();

@@ -162,8 +162,8 @@ impl Endpoint {
             .map_or("/", PathAndQuery::as_str)
     }
 
-    /// Returns the headers that every request to this server needs: the host, the token, and what the
-    /// program has added.
+    /// Returns the headers that every request to this server needs: the host, the token, and what
+    /// the program has added.
     pub(super) fn headers(&self) -> HeaderMap {
         [HOST, AUTHORIZATION]
             .into_iter()

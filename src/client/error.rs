@@ -25,7 +25,7 @@ pub enum WatchError {
     /// The token contains characters that an HTTP header cannot hold.
     #[error("the token contains characters that an HTTP header cannot hold")]
     InvalidToken,
-    /// A header has a name or a value that a header cannot have, or belongs to the handshake itself.
+    /// A header has a name or a value that no header can have, or belongs to the handshake.
     #[error("the header {name:?} cannot be added to a handshake")]
     InvalidHeader {
         /// The name that was given.

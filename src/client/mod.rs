@@ -24,8 +24,8 @@
 //! one. After a break it connects again and asks for everything that came later. The server sends
 //! the messages that it still keeps, after an [`Event::Reconnected`] that counts the lost ones.
 //!
-//! A program that is itself started again stores [`Watcher::resume_point`], and continues there with
-//! [`WatcherBuilder::resume_from`].
+//! A program that is itself started again stores [`Watcher::resume_point`], and continues there
+//! with [`WatcherBuilder::resume_from`].
 //!
 //! # Lagging
 //! The watcher reads from the socket only while its events are taken. A watcher that is not polled

@@ -37,8 +37,8 @@ impl Watcher {
     /// messages the server numbers.
     ///
     /// A program stores it, and gives it to
-    /// [`WatcherBuilder::resume_from`](super::WatcherBuilder::resume_from) when it is started again.
-    /// Channels of the earlier run that are not watched yet stay in it. It takes time linear in the
+    /// [`WatcherBuilder::resume_from`](super::WatcherBuilder::resume_from) when it is started
+    /// again. Channels of the earlier run that are not watched yet stay in it. It takes time linear in the
     /// number of channels.
     ///
     /// ```no_run

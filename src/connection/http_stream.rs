@@ -41,7 +41,7 @@ pub(crate) enum StreamForm {
 }
 
 /// The HTTP connection that carries a stream, as far as its server wants to know about the stream.
-pub(crate) trait Carrier: Send {
+pub(crate) trait Carrier: Send + Sync {
     /// The connection has become the stream of this client.
     fn begin(&self, client: &Arc<Client>);
 
@@ -54,8 +54,8 @@ impl Hub {
     /// Answers a request with the lines of a channel as plain text, each followed by `\n`: the
     /// stream of `GET /api/channels/{channel}/stream`.
     ///
-    /// This works with any server that sends an `http_body::Body`, such as one built on hyper 1. The
-    /// stream ends when the hub shuts down.
+    /// This works with any server that sends an `http_body::Body`, such as one built on hyper 1.
+    /// The stream ends when the hub shuts down.
     ///
     /// The query of the request may have `tail`, the number of earlier lines to begin with, and
     /// `keep_alive`, the seconds after which a silent stream sends an empty line. The response is a

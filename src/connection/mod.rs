@@ -17,7 +17,7 @@
 //! | `heartbeat` | decides when to ping, and when a peer has timed out |
 //! | `token_bucket` | limits how many frames a peer sends |
 //! | `socket` | the byte stream |
-//! | `http_stream` | `Hub::text_stream`, `Hub::event_stream`: a channel as the response to a request |
+//! | `http_stream` | `Hub::text_stream`, `Hub::event_stream`: a channel as a response |
 //! | `stream_body` | the body of such a response: a client of the hub |
 //! | `stream_query`, `silence` | the query of a stream's address, and what a silent stream sends |
 

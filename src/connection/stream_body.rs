@@ -17,7 +17,8 @@ use crate::hub::{ConnectionSlot, Engine};
 use crate::outbox::{OutboxReader, Parcel, Used};
 use crate::reason::CloseReason;
 
-/// The body of a [`Hub::text_stream`](crate::Hub::text_stream) or a [`Hub::event_stream`](crate::Hub::event_stream), or the text of a refusal.
+/// The body of a [`Hub::text_stream`](crate::Hub::text_stream) or a
+/// [`Hub::event_stream`](crate::Hub::event_stream), or the text of a refusal.
 ///
 /// It is an `http_body::Body` that never fails, and counts as a client of the hub until it is
 /// dropped. Its lines wait in a queue with the bounds of a client's. Those that do not fit, because
@@ -96,7 +97,7 @@ pub(super) struct ChannelStream {
     /// The connection, when the accept loop of this crate serves it.
     pub(super) carrier: Option<Box<dyn Carrier>>,
     /// Completes when the client's identity expires. `None` if it does not expire.
-    pub(super) expiry: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    pub(super) expiry: Option<Pin<Box<dyn Future<Output = ()> + Send + Sync>>>,
     pub(super) slot: ConnectionSlot,
 }
 
@@ -200,6 +201,12 @@ impl Drop for ChannelStream {
 mod tests {
     use super::*;
     use crate::message::ChannelName;
+
+    /// `BodyExt::boxed` of http-body-util and `Body::new` of others need that.
+    const _: () = {
+        const fn is_shared_between_threads<T: Send + Sync + Unpin>() {}
+        is_shared_between_threads::<StreamBody>();
+    };
 
     #[test]
     fn a_gap_within_a_cut_line_stands_on_a_line_of_its_own() {

@@ -21,8 +21,8 @@ pub(super) struct StreamQuery {
 pub(super) struct InvalidQuery;
 
 impl InvalidQuery {
-    pub(super) const TEXT: &str = "The query takes tail, a number of lines, and keep_alive, a number \
-         of seconds from 1 to 65535, each at most once, such as ?tail=100&keep_alive=30.";
+    pub(super) const TEXT: &str = "The query takes tail, a number of lines, and keep_alive, a \
+         number of seconds from 1 to 65535, each at most once, such as ?tail=100&keep_alive=30.";
 }
 
 impl StreamQuery {

@@ -38,8 +38,8 @@ impl Watcher {
     ///
     /// A program stores it, and gives it to
     /// [`WatcherBuilder::resume_from`](super::WatcherBuilder::resume_from) when it is started
-    /// again. Channels of the earlier run that are not watched yet stay in it. It takes time linear in the
-    /// number of channels.
+    /// again. Channels of the earlier run that are not watched yet stay in it. It takes time linear
+    /// in the number of channels.
     ///
     /// ```no_run
     /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {

@@ -226,7 +226,7 @@ impl Mirror {
     pub(crate) fn publish(&self, run: NumberedRun) {
         for run in &run.runs {
             if let Run::Message(message) = run {
-                self.channel.note_status(message);
+                self.channel.note_status_from(message, true);
             }
         }
         self.channel.hold();

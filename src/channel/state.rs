@@ -19,7 +19,7 @@ use super::shared::HubShared;
 use super::size_bound::SizeBound;
 use super::subscribers::Subscribers;
 use crate::encode::Envelope;
-use crate::message::{ChannelName, Message, StatusReport};
+use crate::message::{ChannelName, LOST, Message, Status, StatusReport};
 use crate::stats::ChannelStats;
 use crate::sync::{AtomicBool, AtomicU64, AtomicUsize, Ordering, lock};
 
@@ -34,6 +34,14 @@ pub(super) trait ChannelOwner: Send + Sync {
 
     /// Makes room for histories, which hold `held_bytes` together.
     fn make_room(&self, held_bytes: usize);
+}
+
+/// The status of a channel's process.
+#[derive(Debug)]
+struct NotedStatus {
+    report: StatusReport,
+    /// Whether the process runs where the home of this mirror is.
+    is_elsewhere: bool,
 }
 
 /// One channel: its queue of pushes, its numbering, its subscribers.
@@ -75,7 +83,7 @@ pub(crate) struct Channel {
     asked_at: AtomicU64,
     /// The last status published. Locked by publishers of a status and by callers that ask for it;
     /// no line comes here.
-    status: Mutex<Option<StatusReport>>,
+    status: Mutex<Option<NotedStatus>>,
 }
 
 impl Channel {
@@ -272,17 +280,40 @@ impl Channel {
     /// Returns the last status published. Of several publishers' statuses it is the one that came
     /// here last.
     pub(crate) fn status(&self) -> Option<StatusReport> {
-        lock(&self.status).clone()
+        lock(&self.status)
+            .as_ref()
+            .map(|noted| noted.report.clone())
     }
 
     pub(super) fn note_status(&self, message: &Message) {
+        self.note_status_from(message, false);
+    }
+
+    /// Takes note of a status. `is_elsewhere` says that the home of a mirror told it.
+    pub(super) fn note_status_from(&self, message: &Message, is_elsewhere: bool) {
         let Some(report) = message.status_report() else {
             return;
         };
-        if lock(&self.status).replace(report).is_none() {
+        let noted = NotedStatus {
+            report,
+            is_elsewhere,
+        };
+        if lock(&self.status).replace(noted).is_none() {
             self.note_listed();
         } else {
             self.note_unlisted();
+        }
+    }
+
+    /// Takes note that the home that this channel mirrored is gone: a process that ran there is
+    /// lost. What was published here since is kept.
+    pub(super) fn lose_status_of_home(&self) {
+        if let Some(noted) = &mut *lock(&self.status)
+            && noted.is_elsewhere
+            && noted.report.status.is_running()
+        {
+            noted.report.status = Status::from(LOST);
+            noted.is_elsewhere = false;
         }
     }
 

@@ -70,6 +70,7 @@ impl SealPass {
         let Some(role) = channel.role() else { return };
         // First, so that a panic below leaves a home with all its messages.
         role.set_home(home);
+        channel.lose_status_of_home();
         self.waited.extend(first);
         self.waited
             .append(&mut sealer.pending(|pending| pending.take_all()));

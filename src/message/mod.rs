@@ -25,6 +25,7 @@ pub use lines::{Lines, LinesIter, OutputStream};
 pub use message_type::MessageType;
 pub(crate) use name::ProcessChannelName;
 pub use name::{ChannelName, NameError, ProcessId};
+pub(crate) use status::LOST;
 pub use status::{Status, StatusReport};
 
 /// A message before it is encoded. The hub adds the channel that it is published to, and the

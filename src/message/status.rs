@@ -4,6 +4,9 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+/// The status of a channel whose home is gone.
+pub(crate) const LOST: &str = "lost";
+
 /// The `status` of a `process_status` message.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]

@@ -24,6 +24,10 @@ async fn after_a_home_was_killed_its_channels_are_lost_and_mirrors_keep_what_the
     let options = json!({"gaps": true, "tail": 1000, "batch": true});
     let (mut client, mut account) = b.subscribed(C, options.clone()).await;
     account.read_to(&mut client, 100).await;
+    // Another node has published to it, and is done with that: it does not take the home's place.
+    publish(&b.publisher(C), 101..=110);
+    account.read_to(&mut client, 110).await;
+    eventually(|| b.backplane().forwarded == 10).await;
     drop(publisher);
     a.kill().await;
     b.hears(1).await;
@@ -32,9 +36,19 @@ async fn after_a_home_was_killed_its_channels_are_lost_and_mirrors_keep_what_the
     assert_eq!(listed["status"]["status"], "lost", "{listed}");
     assert_eq!(listed["node"], "a");
     let (mut client, mut later) = b.subscribed(C, options).await;
-    later.read_to(&mut client, 100).await;
+    later.read_to(&mut client, 110).await;
     assert_eq!(later.epoch, account.epoch);
     assert_eq!(later.lines, account.lines);
+    // Whoever publishes to it now has another numbering, and the process stays lost.
+    publish(&b.publisher(C), 111..=111);
+    b.is_home(1).await;
+    let is_lost = async || b.channels().await[0]["status"]["status"] == "lost";
+    let listed = &b.channels().await[0];
+    assert_eq!(
+        (&listed["node"], is_lost().await),
+        (&json!("b"), true),
+        "{listed}"
+    );
 }
 
 async fn another_node_becomes_home_and_viewers_are_told(broker: BrokerServer) {

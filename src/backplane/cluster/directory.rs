@@ -6,11 +6,9 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::message::{ClusterMessage, DirectoryNews, ListedChannel, News};
 use super::names::NodeId;
-use crate::message::{ChannelName, Status, StatusReport};
+use crate::message::{ChannelName, LOST, Status, StatusReport};
 use crate::stats::ChannelStats;
 
-/// The status of a channel whose node is gone.
-const LOST: &str = "lost";
 /// The most channels that one node is believed to have. Further ones are not listed.
 const MAX_CHANNELS_OF_A_NODE: usize = 200_000;
 

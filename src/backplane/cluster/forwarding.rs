@@ -201,13 +201,14 @@ impl Forwarding {
         }
     }
 
-    /// Takes notice that a node is gone. Returns the channels that need another home.
-    pub(super) fn node_gone(&mut self, node: &NodeId) -> Vec<ChannelName> {
+    /// Takes notice that a node is gone. Returns its channels, each with whether it has messages
+    /// here and so needs another home.
+    pub(super) fn node_gone(&mut self, node: &NodeId) -> Vec<(ChannelName, bool)> {
         let mut homeless = Vec::new();
         for (channel, forwards) in &mut self.channels {
             if forwards.home.as_ref() == Some(node) {
                 forwards.lose_home();
-                homeless.push(channel.clone());
+                homeless.push((channel.clone(), forwards.has_messages()));
             }
         }
         homeless
@@ -215,9 +216,10 @@ impl Forwarding {
 
     /// Returns the channels with messages and without a home, and since when that is so.
     pub(super) fn homeless(&self) -> Vec<(ChannelName, Instant)> {
-        let homeless = self.channels.iter().filter(|(_, forwards)| {
-            forwards.home.is_none() && (forwards.has_more || !forwards.sent.is_empty())
-        });
+        let homeless = self
+            .channels
+            .iter()
+            .filter(|(_, forwards)| forwards.home.is_none() && forwards.has_messages());
         homeless
             .map(|(channel, forwards)| (channel.clone(), forwards.homeless_since))
             .collect()
@@ -272,6 +274,11 @@ impl Forwarding {
 }
 
 impl Forwards {
+    /// Returns whether messages wait here for a home or its acknowledgement.
+    fn has_messages(&self) -> bool {
+        self.has_more || !self.sent.is_empty()
+    }
+
     fn lose_home(&mut self) {
         self.home = None;
         self.homeless_since = Instant::now();

@@ -327,11 +327,16 @@ impl NodeTask {
         for home in self.homes.values_mut() {
             home.node_gone(node);
         }
-        for channel in self.forwarding.node_gone(node) {
-            self.want_home(&channel);
-        }
         let mut effects = Vec::new();
         let now = self.clock.now();
+        for (channel, has_messages) in self.forwarding.node_gone(node) {
+            if has_messages {
+                self.leases.want(&channel, "", now, &mut effects);
+            } else {
+                // What the node had is kept, and nothing here needs another home.
+                self.leases.release(&channel, now, &mut effects);
+            }
+        }
         self.leases.suspect(node, now, &mut effects);
         self.carry_out(effects);
         self.node.list_changed();

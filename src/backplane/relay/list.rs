@@ -5,7 +5,7 @@
 use serde::Deserialize;
 
 use crate::backplane::ListedProcess;
-use crate::message::{ChannelName, ProcessId, Status, StatusReport};
+use crate::message::{ChannelName, LOST, ProcessId, Status, StatusReport};
 use crate::stats::ChannelStats;
 
 /// A channel in the server's list.
@@ -139,7 +139,7 @@ fn has_ended(status: &Status) -> bool {
 }
 
 fn lost() -> Status {
-    Status::from("lost")
+    Status::from(LOST)
 }
 
 #[cfg(test)]

@@ -43,7 +43,9 @@ for (const [path, base] of [
 
       await page.locator(".row:not([hidden]) .num").first().click();
       await viewer.sees("first");
-      assert.equal(page.url(), `${url}${path}#process:web:1`);
+      const [link, epoch] = page.url().split("?epoch=");
+      assert.equal(link, `${url}${path}#process:web:1`);
+      assert.match(epoch, /^[0-9a-f]{16}$/, "a link to a line names its numbering");
       await page.getByRole("link", { name: "web" }).click();
       await viewer.sees("second");
       assert.equal(page.url(), `${url}${path}#process:web`);

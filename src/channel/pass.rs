@@ -261,6 +261,7 @@ impl SealPass {
         sealer.keep(&block, now);
         if let (Some(sharing), Some(name)) = (exports, channel.name()) {
             sharing.export_block(name, channel.epoch(), &block);
+            self.tally.reached.exported += 1;
         }
         self.fan_out(sealer, &block);
         sealer.settle(&block);

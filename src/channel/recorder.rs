@@ -29,7 +29,7 @@ impl Recorder {
     pub(super) fn pass(&self, tally: &Tally, asked: u64) {
         self.totals
             .count_fan_out(tally.offered, tally.skipped, tally.discarded);
-        if tally.reached.clients > 0 {
+        if tally.reached.clients > 0 || tally.reached.exported > 0 {
             let now = self.clock.now();
             self.clock.spent(now, tally.reached);
             if asked > 0 {

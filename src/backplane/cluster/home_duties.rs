@@ -78,10 +78,7 @@ impl NodeTask {
             Err(HomeLimit { first }) => {
                 tracing::warn!(%channel, "there are as many channels as allowed");
                 self.node.give_back(channel, first);
-                let mut effects = Vec::new();
-                let now = self.clock.now();
-                self.leases.release(channel, now, &mut effects);
-                self.carry_out(effects);
+                self.lease(|leases, now, effects| leases.release(channel, now, effects));
             }
         }
     }
@@ -94,10 +91,7 @@ impl NodeTask {
             self.wire.counters.lease_changes.add(1);
             // The record of the next lease names the new epoch.
             let epoch = home.epoch.clone();
-            let mut effects = Vec::new();
-            let now = self.clock.now();
-            self.leases.want(channel, &epoch, now, &mut effects);
-            self.carry_out(effects);
+            self.lease(|leases, now, effects| leases.want(channel, &epoch, now, effects));
         }
     }
 
@@ -136,10 +130,7 @@ impl NodeTask {
             if let Some(numbered) = self.homes.remove(&channel) {
                 self.resigning.push(numbered.home);
             }
-            let mut effects = Vec::new();
-            let now = self.clock.now();
-            self.leases.forget(&channel, now, &mut effects);
-            self.carry_out(effects);
+            self.lease(|leases, now, effects| leases.forget(&channel, now, effects));
         }
     }
 
@@ -327,18 +318,18 @@ impl NodeTask {
         for home in self.homes.values_mut() {
             home.node_gone(node);
         }
-        let mut effects = Vec::new();
-        let now = self.clock.now();
-        for (channel, has_messages) in self.forwarding.node_gone(node) {
-            if has_messages {
-                self.leases.want(&channel, "", now, &mut effects);
-            } else {
-                // What the node had is kept, and nothing here needs another home.
-                self.leases.release(&channel, now, &mut effects);
+        let homeless = self.forwarding.node_gone(node);
+        self.lease(|leases, now, effects| {
+            for (channel, has_messages) in &homeless {
+                if *has_messages {
+                    leases.want(channel, "", now, effects);
+                } else {
+                    // What the node had is kept, and nothing here needs another home.
+                    leases.release(channel, now, effects);
+                }
             }
-        }
-        self.leases.suspect(node, now, &mut effects);
-        self.carry_out(effects);
+            leases.suspect(node, now, effects);
+        });
         self.node.list_changed();
     }
 }

@@ -60,10 +60,7 @@ impl NodeTask {
     }
 
     pub(super) fn heard(&mut self, channel: &ChannelName, home: &NodeId, term: u64) {
-        let mut effects = Vec::new();
-        let now = self.clock.now();
-        self.leases.heard(channel, home, term, now, &mut effects);
-        self.carry_out(effects);
+        self.lease(|leases, now, effects| leases.heard(channel, home, term, now, effects));
     }
 
     /// Returns whether a channel has viewers or publishers here.

@@ -14,7 +14,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use super::broker::{Broker, Incoming, Topic};
 use super::clock::LeaseClock;
 use super::forwarding::{Forward, Forwarding, TAKEN_BYTES};
-use super::lease::{Effect, HomeState, Leases};
+use super::lease::{Effect, HomeState, Leases, Now};
 use super::message::{ClusterMessage, Heartbeat, InterestNews, Request};
 use super::mirrors::{Mirrors, Subscribing};
 use super::names::NodeId;
@@ -184,10 +184,7 @@ impl NodeTask {
         match done {
             Done::Over => {}
             Done::Replied(id, reply) => {
-                let mut effects = Vec::new();
-                let now = self.clock.now();
-                self.leases.replied(id, reply, now, &mut effects);
-                self.carry_out(effects);
+                self.lease(|leases, now, effects| leases.replied(id, reply, now, effects));
             }
             Done::Subscribed(channel) => self.subscribed(&channel),
             Done::Left(channel) => {
@@ -257,13 +254,17 @@ impl NodeTask {
 
     /// Does what is due by the leases' clock.
     pub(super) fn lease_tick(&mut self) {
+        self.lease(|leases, now, effects| leases.tick(now, effects));
+    }
+
+    /// Tells the leases something, and does what they then ask for.
+    pub(super) fn lease(&mut self, tell: impl FnOnce(&mut Leases, Now, &mut Vec<Effect>)) {
         let mut effects = Vec::new();
-        let now = self.clock.now();
-        self.leases.tick(now, &mut effects);
+        tell(&mut self.leases, self.clock.now(), &mut effects);
         self.carry_out(effects);
     }
 
-    pub(super) fn carry_out(&mut self, effects: Vec<Effect>) {
+    fn carry_out(&mut self, effects: Vec<Effect>) {
         for effect in effects {
             match effect {
                 Effect::Call { id, key, call } => {
@@ -304,10 +305,7 @@ impl NodeTask {
                 self.wire
                     .send(Topic::Interest, &ClusterMessage::Interest(news));
                 if !self.concerns(&channel) {
-                    let mut effects = Vec::new();
-                    let now = self.clock.now();
-                    self.leases.forget(&channel, now, &mut effects);
-                    self.carry_out(effects);
+                    self.lease(|leases, now, effects| leases.forget(&channel, now, effects));
                 }
                 self.begin(operations::leave(broker, channel));
             }
@@ -371,10 +369,7 @@ impl NodeTask {
 
     /// Becomes the home of a channel, or finds out which node is.
     pub(super) fn want_home(&mut self, channel: &ChannelName) {
-        let mut effects = Vec::new();
-        let now = self.clock.now();
-        self.leases.want(channel, "", now, &mut effects);
-        self.carry_out(effects);
+        self.lease(|leases, now, effects| leases.want(channel, "", now, effects));
     }
 
     pub(super) fn export(&mut self, exported: Exported) {

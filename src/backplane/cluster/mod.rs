@@ -67,6 +67,7 @@ mod numbered;
 mod operations;
 mod orders;
 mod outgoing;
+mod owned_task;
 mod peers;
 #[cfg(any(fuzzing, feature = "internals"))]
 pub(crate) mod recoded;

@@ -8,7 +8,6 @@ use async_nats::connection::State;
 use async_nats::{Client, Event, Subscriber};
 use futures_util::StreamExt as _;
 use tokio::sync::Notify;
-use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 
 use super::address::NatsAddress;
@@ -16,6 +15,7 @@ use super::jetstream;
 use super::names::{Names, Store};
 use crate::backplane::cluster::broker::{BrokerError, BrokerSettings, CALL_TIMEOUT, Topic};
 use crate::backplane::cluster::inbox::Inbox;
+use crate::backplane::cluster::owned_task::OwnedTask;
 use crate::sync::lock;
 
 /// The pause before each attempt to connect.
@@ -43,8 +43,9 @@ struct Shared {
     /// Counts the connections, so that a call that began with one does not change the next.
     generation: u64,
     wanted: HashSet<Topic>,
-    /// The topics that the current connection is subscribed to.
-    pumps: HashMap<Topic, Pump>,
+    /// The topics that the current connection is subscribed to, with the tasks that move their
+    /// messages to the inbox.
+    pumps: HashMap<Topic, OwnedTask>,
     /// The connection that found the stream of the blocks, or 0.
     has_blocks_since: u64,
     is_closed: bool,
@@ -54,16 +55,6 @@ struct Shared {
 struct Connection {
     generation: u64,
     client: Client,
-}
-
-/// The task that moves messages of one subscription to the inbox. It ends with this.
-#[derive(Debug)]
-struct Pump(JoinHandle<()>);
-
-impl Drop for Pump {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
 }
 
 impl Link {
@@ -142,7 +133,7 @@ impl Link {
             && !shared.pumps.contains_key(topic)
         {
             let pump = pump(subscriber, topic.clone(), Arc::clone(&self.inbox));
-            shared.pumps.insert(topic.clone(), Pump(tokio::spawn(pump)));
+            shared.pumps.insert(topic.clone(), OwnedTask::spawn(pump));
         }
         Ok(())
     }

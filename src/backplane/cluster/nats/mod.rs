@@ -12,11 +12,10 @@ mod jetstream;
 mod link;
 mod names;
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 
 pub(crate) use address::{NatsAddress, NatsAddressError};
@@ -30,7 +29,7 @@ use super::broker::{
     Incoming, Key, Replaced, Topic,
 };
 use super::names::Token;
-use crate::sync::lock;
+use crate::backplane::cluster::owned_task::OwnedTask;
 
 /// How often a record is created anew that ended while it was read.
 const MAX_ATTEMPTS: usize = 3;
@@ -44,7 +43,7 @@ const STREAM_PAUSE: Duration = Duration::from_millis(20);
 pub(crate) struct Nats {
     link: Arc<Link>,
     settings: BrokerSettings,
-    task: Mutex<Option<JoinHandle<()>>>,
+    task: OwnedTask,
 }
 
 impl Nats {
@@ -53,12 +52,12 @@ impl Nats {
         let link = Arc::new(Link::new(&settings));
         let task = {
             let (link, settings) = (Arc::clone(&link), settings.clone());
-            tokio::spawn(async move { link.run(&address, &settings).await })
+            OwnedTask::spawn(async move { link.run(&address, &settings).await })
         };
         Self {
             link,
             settings,
-            task: Mutex::new(Some(task)),
+            task,
         }
     }
 
@@ -328,18 +327,8 @@ impl Broker for Nats {
 
     fn close(&self) -> Call<'_, ()> {
         Box::pin(async move {
-            if let Some(task) = lock(&self.task).take() {
-                task.abort();
-            }
+            self.task.end();
             let _ = timeout(CALL_TIMEOUT, self.link.close()).await;
         })
-    }
-}
-
-impl Drop for Nats {
-    fn drop(&mut self) {
-        if let Some(task) = lock(&self.task).take() {
-            task.abort();
-        }
     }
 }

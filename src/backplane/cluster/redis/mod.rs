@@ -6,13 +6,12 @@ mod link;
 mod names;
 mod scripts;
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use redis::aio::MultiplexedConnection;
 use redis::{ErrorKind, RedisError, ScriptInvocation};
-use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use link::Link;
@@ -23,8 +22,8 @@ use super::broker::{
     Incoming, Key, Replaced, Topic,
 };
 use super::names::Token;
+use crate::backplane::cluster::owned_task::OwnedTask;
 use crate::redis_client;
-use crate::sync::lock;
 
 /// How many stored blocks are read at once, of 256 KiB at most each.
 const BLOCKS_AT_ONCE: usize = 8;
@@ -35,7 +34,7 @@ pub(crate) struct RedisBroker {
     link: Arc<Link>,
     scripts: Scripts,
     settings: BrokerSettings,
-    task: Mutex<Option<JoinHandle<()>>>,
+    task: OwnedTask,
 }
 
 /// The error for a URL of Redis that cannot be used. It does not name a password.
@@ -65,13 +64,13 @@ impl RedisBroker {
         let link = Arc::new(Link::new(&settings));
         let task = {
             let link = Arc::clone(&link);
-            tokio::spawn(async move { link.run(&client).await })
+            OwnedTask::spawn(async move { link.run(&client).await })
         };
         Ok(Self {
             link,
             scripts: Scripts::new(),
             settings,
-            task: Mutex::new(Some(task)),
+            task,
         })
     }
 
@@ -377,18 +376,8 @@ impl Broker for RedisBroker {
 
     fn close(&self) -> Call<'_, ()> {
         Box::pin(async move {
-            if let Some(task) = lock(&self.task).take() {
-                task.abort();
-            }
+            self.task.end();
             let _ = timeout(CALL_TIMEOUT, self.link.close()).await;
         })
-    }
-}
-
-impl Drop for RedisBroker {
-    fn drop(&mut self) {
-        if let Some(task) = lock(&self.task).take() {
-            task.abort();
-        }
     }
 }
